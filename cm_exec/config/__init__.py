@@ -1,0 +1,1 @@
+"""cm.toml, read once into frozen typed values."""

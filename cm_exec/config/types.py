@@ -1,0 +1,59 @@
+"""What a cm.toml says, after every default is in its place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Output = Literal["bytes", "json", "text"]
+LogFormat = Literal["text", "sls"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """One function and the command that serves it.
+
+    `command` is a string for `/bin/sh -c`, or an argument list that is executed as it stands. `timeout` is in
+    seconds, None for none; `max_output` in bytes; `cwd` absolute; `inherit_env` None for all of the launcher's
+    variables; `max_concurrency` None for all slots.
+    """
+
+    name: str
+    command: str | tuple[str, ...]
+    timeout: float | None
+    max_output: int
+    output: Output
+    env: Mapping[str, str]
+    cwd: Path
+    inherit_env: tuple[str, ...] | None
+    max_concurrency: int | None
+    credentials: bool
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command as it is executed."""
+        return ("/bin/sh", "-c", self.command) if isinstance(self.command, str) else self.command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launcher:
+    """The `[launcher]` table. `concurrency` is None where it is left to `MAX_CONCURRENT_TASKS`.
+
+    `drain_timeout` is in seconds.
+    """
+
+    concurrency: int | None
+    drain_timeout: float
+    log_format: LogFormat
+    log_level: LogLevel
+    tls_server_name: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A whole cm.toml. `path` is absolute; `functions` is in the order of the file."""
+
+    path: Path
+    functions: Mapping[str, Function]
+    launcher: Launcher

@@ -1,0 +1,1 @@
+"""How a function's command is run, one module a mode behind one interface."""

@@ -1,0 +1,1 @@
+"""The compute module protocol as values: nothing here reads, waits or sends."""

@@ -1,0 +1,190 @@
+"""A job as the runtime hands it out, and what can be saved of one that is broken."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from json.scanner import make_scanner
+from typing import Any, Final
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One call of a function.
+
+    `query` is the query's JSON text, byte for byte as it came. The query and the two secrets are left out of
+    the representation, so that no log can show them.
+    """
+
+    job_id: str
+    query_type: str
+    query: bytes = field(repr=False)
+    user_id: str | None = None
+    auth_header: str | None = field(default=None, repr=False)
+    temporary_credentials_auth_token: str | None = field(default=None, repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The caller's tokens in this job."""
+        return tuple(s for s in (self.auth_header, self.temporary_credentials_auth_token) if s)
+
+
+class MalformedJobError(Exception):
+    """What the runtime sent is not a job.
+
+    `job_id` is the id that the job must be answered under, None where none could be found; `query_type` is the
+    function's name, empty where it is not known.
+    """
+
+    def __init__(self, message: str, *, job_id: str | None = None, query_type: str = "") -> None:
+        super().__init__(message)
+        self.job_id = job_id
+        self.query_type = query_type
+
+
+_ABSENT: Final = msgspec.Raw(b"")
+
+
+class _Members(msgspec.Struct, rename="camel"):
+    job_id: msgspec.Raw = _ABSENT
+    query_type: msgspec.Raw = _ABSENT
+    query: msgspec.Raw = _ABSENT
+    user_id: msgspec.Raw = _ABSENT
+    auth_header: msgspec.Raw = _ABSENT
+    temporary_credentials_auth_token: msgspec.Raw = _ABSENT
+
+
+class _Envelope(_Members):
+    compute_module_job_v1: _Members | None = msgspec.field(default=None, name="computeModuleJobV1")
+
+
+_decode: Final = msgspec.json.Decoder(_Envelope).decode
+
+
+def parse_job(body: bytes) -> Job:
+    """Read the answer of GET job, `{"computeModuleJobV1": {"jobId", "queryType", "query", ...}}`.
+
+    The envelope's `type` is not asked for and unknown members are passed over, as the protocol wants; the bare
+    members of the V2 listener are taken too.
+
+    Raises MalformedJobError when there is no job to run in it.
+    """
+    members = _members(body)
+    job_id = _job_id(members.job_id)
+    if job_id is None:
+        raise MalformedJobError("the job has no jobId", job_id=salvage_job_id(body))
+    query_type = _text(members.query_type)
+    if query_type is None:
+        raise MalformedJobError("the job's queryType is not a string", job_id=job_id)
+    query = bytes(members.query)
+    if not query:
+        raise MalformedJobError("the job has no query", job_id=job_id, query_type=query_type)
+    return Job(
+        job_id=job_id,
+        query_type=query_type,
+        query=query,
+        user_id=_text(members.user_id),
+        auth_header=_text(members.auth_header),
+        temporary_credentials_auth_token=_text(members.temporary_credentials_auth_token),
+    )
+
+
+def _members(body: bytes) -> _Members:
+    try:
+        envelope = _decode(body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        try:
+            return _scan_members(body.decode(errors="surrogateescape"))
+        except (ValueError, LookupError, RecursionError):
+            message = f"the job is not readable: {error}"
+            raise MalformedJobError(message, job_id=salvage_job_id(body)) from None
+    return envelope.compute_module_job_v1 or envelope
+
+
+def _job_id(raw: msgspec.Raw) -> str | None:
+    text = _text(raw)
+    if text is None and re.fullmatch(rb"-?\d+", bytes(raw)):
+        return bytes(raw).decode()
+    return text or None
+
+
+def _text(raw: msgspec.Raw) -> str | None:
+    if not bytes(raw).startswith(b'"'):
+        return None
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+_scan_value: Final[Callable[[str, int], tuple[Any, int]]] = make_scanner(json.JSONDecoder())
+_space: Final = re.compile(r"[ \t\n\r]*")
+
+
+def _scan_members(text: str) -> _Members:
+    r"""Read a job whose query holds what msgspec refuses and JSON allows: half a surrogate pair (`"\ud83d"`)."""
+    spans = _spans(text, 0)
+    if "computeModuleJobV1" in spans:
+        spans = _spans(text, spans["computeModuleJobV1"][0])
+
+    def raw(name: str) -> msgspec.Raw:
+        start, end = spans.get(name, (0, 0))
+        return msgspec.Raw(text[start:end].encode(errors="surrogateescape"))
+
+    return _Members(**{name: raw(wire) for name, wire in _WIRE_NAMES.items()})
+
+
+_WIRE_NAMES: Final = {f.name: f.encode_name for f in msgspec.structs.fields(_Members)}
+
+
+def _spans(text: str, at: int) -> dict[str, tuple[int, int]]:
+    """Where each member's value starts and ends, of the object that starts at `at`."""
+
+    def skip(position: int, expected: str = "") -> int:
+        position = _skip_space(text, position)
+        if not text.startswith(expected, position):
+            raise ValueError(expected)
+        return position + len(expected)
+
+    spans: dict[str, tuple[int, int]] = {}
+    at = skip(skip(at, "{"))
+    while not text.startswith("}", at):
+        name, at = scanstring(text, skip(at, '"'), True)
+        start = skip(skip(at, ":"))
+        _, end = _scan(text, start)
+        spans[name] = (start, end)
+        at = skip(end)
+        if not text.startswith("}", at):
+            at = skip(skip(at, ","))
+            if text.startswith("}", at):
+                raise ValueError("trailing comma")
+    return spans
+
+
+def _skip_space(text: str, position: int) -> int:
+    match = _space.match(text, position)
+    return match.end() if match else position
+
+
+def _scan(text: str, start: int) -> tuple[Any, int]:
+    try:
+        return _scan_value(text, start)
+    except StopIteration:
+        raise ValueError("no value") from None
+
+
+_JOB_ID: Final = re.compile(rb'"jobId"\s*:\s*("(?:[^"\\]|\\.)*")')
+_QUERY: Final = re.compile(rb'"query"\s*:')
+
+
+def salvage_job_id(body: bytes) -> str | None:
+    """The job id in a broken or cut-off body, so that even this job can be answered.
+
+    Only what stands before the query is looked at: a `jobId` inside a query is not the job's.
+    """
+    query = _QUERY.search(body)
+    found = _JOB_ID.search(body, 0, query.start() if query else len(body))
+    return _job_id(msgspec.Raw(found.group(1))) if found else None
