@@ -1,0 +1,204 @@
+"""What a runtime may do with a request: as it should, or broken at a chosen place."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from threading import Event
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from tests.support.jobs import JobQueue
+from tests.support.ledger import Endpoint, Ledger, Request
+from tests.support.wire import ClientGoneError, HungUp, Wire, response
+
+if TYPE_CHECKING:
+    from tests.support.jobs import Offer
+
+Behaviour: TypeAlias = "Callable[[Exchange], None]"
+
+TOKEN_HEADER: Final = "module-auth-token"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Exchange:
+    """One request on its connection, its head read and its body not yet."""
+
+    request: Request
+    wire: Wire
+    ledger: Ledger
+    jobs: JobQueue
+    tokens: set[str]
+    poll_seconds: Callable[[], float]
+    stopping: Event
+    extra_headers: list[tuple[str, str]] = field(default_factory=list)
+
+    def receive(self, limit: int | None = None) -> None:
+        """Read the body, or its first `limit` bytes."""
+        self.wire.read_body(self.request.head, self.request.take, limit=limit)
+        self.ledger.note(lambda: setattr(self.request, "complete", limit is None))
+
+    def respond(self, status: int, body: bytes = b"", headers: Iterable[tuple[str, str]] = ()) -> None:
+        self.conclude(status)
+        self.wire.send(response(status, body, [*headers, *self.extra_headers]))
+
+    def conclude(self, status: int | None) -> None:
+        """Note the answer. It stands in the ledger before the client can act on it."""
+        self.ledger.conclude(self.request, status)
+
+    def is_authorized(self) -> bool:
+        return self.request.head.header(TOKEN_HEADER) in self.tokens
+
+
+def normal(exchange: Exchange) -> None:
+    """What the protocol says."""
+    if not exchange.is_authorized():
+        exchange.receive()
+        exchange.respond(401)
+    else:
+        _NORMAL.get(exchange.request.endpoint, answer(404))(exchange)
+
+
+def answer(status: int, body: bytes = b"", headers: Iterable[tuple[str, str]] = ()) -> Behaviour:
+    """Always this answer, whatever was asked."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.receive()
+        exchange.respond(status, body, headers)
+
+    return behave
+
+
+def reset_before_response(exchange: Exchange) -> None:
+    """The request is read to its end and then the connection breaks."""
+    exchange.receive()
+    raise _reset(exchange)
+
+
+def reset_within_request(after: int) -> Behaviour:
+    """The connection breaks when `after` bytes of the body have been read."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.receive(after)
+        raise _reset(exchange)
+
+    return behave
+
+
+def reset_within_response(body: bytes, *, sent: int) -> Behaviour:
+    """A 200 that promises `body` and breaks after `sent` bytes of it."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.receive()
+        exchange.conclude(200)
+        whole = response(200, body)
+        exchange.wire.send(whole[: len(whole) - len(body) + sent])
+        raise _reset(exchange)
+
+    return behave
+
+
+def accept_then_reset(exchange: Exchange) -> None:
+    """A result is taken, and the answer that says so never arrives."""
+    exchange.receive()
+    exchange.conclude(204)
+    raise _reset(exchange)
+
+
+def lose_job_on_the_way(exchange: Exchange) -> None:
+    """The poll's answer breaks in its middle, and the job goes back to be handed out again."""
+    offer = _next_offer(exchange)
+    exchange.conclude(200)
+    whole = response(200, offer.body)
+    exchange.wire.send(whole[: len(whole) - len(offer.body) // 2])
+    exchange.jobs.offer(offer, first=True)
+    raise _reset(exchange)
+
+
+def hang(exchange: Exchange) -> None:
+    """Never answer; note when the client gives up."""
+    exchange.receive()
+    exchange.wire.wait_until_gone()
+    exchange.ledger.give_up(exchange.request)
+    raise HungUp
+
+
+def garbage(exchange: Exchange) -> None:
+    """Something that is not HTTP."""
+    exchange.receive()
+    exchange.conclude(None)
+    exchange.wire.send(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\x00\xff\xfe")
+    raise HungUp
+
+
+def drip(seconds: float) -> Behaviour:
+    """The normal answer to a poll, one byte every `seconds`."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.receive()
+        offer = _next_offer(exchange)
+        exchange.conclude(200)
+        for byte in response(200, offer.body):
+            exchange.wire.send(bytes([byte]))
+            exchange.stopping.wait(seconds)
+
+    return behave
+
+
+def then_close(behaviour: Behaviour, *, announced: bool) -> Behaviour:
+    """Close the connection after the answer, with `Connection: close` or without a word."""
+
+    def behave(exchange: Exchange) -> None:
+        if announced:
+            exchange.extra_headers.append(("Connection", "close"))
+        behaviour(exchange)
+        raise HungUp
+
+    return behave
+
+
+def _reset(exchange: Exchange) -> HungUp:
+    if not exchange.request.finished:
+        exchange.conclude(None)
+    exchange.wire.reset()
+    return HungUp()
+
+
+def _next_offer(exchange: Exchange) -> "Offer":
+    offer = exchange.jobs.take(lambda: 60.0, exchange.wire.is_alive)
+    if offer is None:
+        raise ClientGoneError
+    return offer
+
+
+def _job(exchange: Exchange) -> None:
+    exchange.receive()
+    offer = exchange.jobs.take(exchange.poll_seconds, exchange.wire.is_alive)
+    if offer is None:
+        exchange.respond(204)
+        return
+    try:
+        exchange.respond(200, offer.body, [("Content-Type", "application/json")])
+    except ClientGoneError:
+        exchange.jobs.offer(offer, first=True)
+        raise
+
+
+def _result(exchange: Exchange) -> None:
+    exchange.receive()
+    exchange.respond(204 if exchange.request.job_id in exchange.jobs.known else 404)
+
+
+def _schema(exchange: Exchange) -> None:
+    exchange.receive()
+    exchange.respond(204)
+
+
+def _restart(exchange: Exchange) -> None:
+    exchange.receive()
+    exchange.respond(200, b"[]", [("Content-Type", "application/json")])
+
+
+_NORMAL: Final[dict[Endpoint, Behaviour]] = {
+    Endpoint.JOB: _job,
+    Endpoint.RESULT: _result,
+    Endpoint.SCHEMA: _schema,
+    Endpoint.RESTART: _restart,
+}

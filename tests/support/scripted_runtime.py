@@ -1,0 +1,202 @@
+"""A compute module runtime over real TLS that does what a script says, request by request.
+
+It shares no code with cm_exec: what it knows of the protocol is written here a second time.
+"""
+
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from socket import socket
+from types import TracebackType
+from typing import Final, Self
+
+from tests.support.behaviours import Behaviour, Exchange, normal
+from tests.support.jobs import JobQueue, Offer
+from tests.support.ledger import PATIENCE, Endpoint, Ledger, Request
+from tests.support.listener import Listener
+from tests.support.wire import ClientGoneError, Head, HungUp, Wire, over
+
+API: Final = "/interactive-module/api/internal-query"
+
+TOKEN: Final = "token-of-the-module"
+"""The token that a runtime takes, unless it is rotated."""
+
+_PATHS: Final = {
+    ("GET", f"{API}/job"): Endpoint.JOB,
+    ("POST", f"{API}/schemas"): Endpoint.SCHEMA,
+    ("POST", f"{API}/restart-notify"): Endpoint.RESTART,
+}
+
+
+class ScriptedRuntime:
+    """A runtime for one worker. `context` None speaks plain HTTP instead of TLS.
+
+    Each endpoint has a queue of behaviours, one a request, and a lasting one for when the queue is empty.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        self.token = TOKEN
+        self.tokens = {TOKEN}
+        self.poll_seconds = 5.0
+        self.ledger = Ledger()
+        self.jobs = JobQueue(self.ledger.changed)
+        self._context = context
+        self._once: dict[Endpoint, deque[Behaviour]] = {endpoint: deque() for endpoint in Endpoint}
+        self._always: dict[Endpoint, Behaviour] = dict.fromkeys(Endpoint, normal)
+        self._wires: set[Wire] = set()
+        self._stopping = threading.Event()
+        self._listener = Listener(self._serve)
+        self.port = self._listener.port
+        self.origin = f"https://localhost:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._listener.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self.release_polls()
+        self._listener.refuse()
+        self._shut_connections()
+        self._listener.close()
+
+    def script(self, endpoint: Endpoint, *behaviours: Behaviour) -> None:
+        """What the next requests to `endpoint` meet, one each."""
+        with self.ledger.changed:
+            self._once[endpoint].extend(behaviours)
+
+    def always(self, endpoint: Endpoint, behaviour: Behaviour) -> None:
+        """What requests to `endpoint` meet from now on."""
+        with self.ledger.changed:
+            self._always[endpoint] = behaviour
+
+    def go_down(self) -> None:
+        """Refuse connections and break the open ones."""
+        self._listener.refuse()
+        self._shut_connections()
+
+    def come_back(self) -> None:
+        self._listener.open()
+
+    def show_certificate(self, context: ssl.SSLContext) -> None:
+        """Show another certificate on new connections."""
+        self._context = context
+
+    def rotate_token(self, token: str) -> None:
+        """Take only `token` from now on."""
+        self.tokens.clear()
+        self.tokens.add(token)
+
+    def release_polls(self) -> None:
+        """Answer open and later polls at once, so that a worker which is told to stop does so quickly."""
+        self.ledger.note(lambda: setattr(self, "poll_seconds", 0.0))
+
+    def submit(
+        self,
+        function: str,
+        query: bytes = b"null",
+        *,
+        job_id: str | None = None,
+        members: Mapping[str, str] | None = None,
+    ) -> str:
+        """Queue a job and return its id."""
+        return self.jobs.submit(query, function, job_id=job_id, members=members)
+
+    def submit_raw(self, job_id: str, body: bytes) -> None:
+        """Queue a job whose whole body is `body`; results are taken under `job_id`."""
+        self.jobs.offer(Offer(job_id=job_id, body=body))
+
+    def posts(self, job_id: str) -> list[Request]:
+        """All results posted for a job, in order, accepted or not."""
+        return [r for r in self.ledger.all(Endpoint.RESULT) if r.job_id == job_id]
+
+    def result(self, job_id: str, *, seconds: float = PATIENCE) -> Request:
+        """The first accepted result of a job."""
+        return self.ledger.wait_for(
+            lambda: next((r for r in self.posts(job_id) if r.accepted), None),
+            what=f"a result for {job_id}",
+            seconds=seconds,
+        )
+
+    def call(self, function: str, query: bytes = b"null", *, seconds: float = PATIENCE) -> bytes:
+        """Submit a job and return the result that is posted for it."""
+        return bytes(self.result(self.submit(function, query), seconds=seconds).body)
+
+    def wait_for_poll(self, *, after: int = 0, seconds: float = PATIENCE) -> None:
+        """Wait until more than `after` polls have come."""
+        self.ledger.wait_for(lambda: len(self.ledger.all(Endpoint.JOB)) > after, what="a poll", seconds=seconds)
+
+    def wait_until_handed_out(self, job_id: str) -> None:
+        self.ledger.wait_for(lambda: job_id in self.jobs.handed_out, what=f"handing out {job_id}")
+
+    def _shut_connections(self) -> None:
+        with self.ledger.changed:
+            wires = list(self._wires)
+        for wire in wires:
+            wire.shut()
+
+    def _serve(self, sock: socket) -> None:
+        wire = over(sock, self._context)
+        with self.ledger.changed:
+            self._wires.add(wire)
+            self.ledger.connections += 1
+            number = self.ledger.connections
+        try:
+            self._converse(wire, number)
+        finally:
+            wire.close()
+            with self.ledger.changed:
+                self._wires.discard(wire)
+
+    def _converse(self, wire: Wire, number: int) -> None:
+        try:
+            wire.handshake()
+        except (OSError, ValueError) as error:
+            self.ledger.handshake_failed(str(error))
+            return
+        while self._exchange(wire, number):
+            pass
+
+    def _exchange(self, wire: Wire, number: int) -> bool:
+        """Serve one request; False when the connection is at its end."""
+        try:
+            head = wire.read_head()
+            if head is None:
+                return False
+            request = Request(at=time.monotonic(), connection=number, endpoint=endpoint_of(head), head=head)
+            self.ledger.add(request)
+        except ClientGoneError:
+            return False
+        try:
+            self._behaviour(request.endpoint)(self._exchange_of(request, wire))
+        except (ClientGoneError, HungUp):
+            self.ledger.give_up(request)
+            return False
+        return not self._stopping.is_set()
+
+    def _behaviour(self, endpoint: Endpoint) -> Behaviour:
+        with self.ledger.changed:
+            once = self._once[endpoint]
+            return once.popleft() if once else self._always[endpoint]
+
+    def _exchange_of(self, request: Request, wire: Wire) -> Exchange:
+        return Exchange(
+            request=request,
+            wire=wire,
+            ledger=self.ledger,
+            jobs=self.jobs,
+            tokens=self.tokens,
+            poll_seconds=lambda: self.poll_seconds,
+            stopping=self._stopping,
+        )
+
+
+def endpoint_of(head: Head) -> Endpoint:
+    """Which endpoint of the protocol a request is for."""
+    if head.method == "POST" and head.target.startswith(f"{API}/results/"):
+        return Endpoint.RESULT
+    return _PATHS.get((head.method, head.target), Endpoint.OTHER)
