@@ -1,0 +1,32 @@
+# Everything that a developer runs. It needs make and Python 3.11 or later, and puts what else it needs into .venv.
+
+# A stamp a place: a checkout that was moved sets up anew.
+READY := .venv/.ready-$(shell pwd | cksum | cut -d ' ' -f 1)
+PYTHON := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench image clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+demo: $(READY) ## play the whole story on the local runtime: worker, handlers, results, an error, a drain
+	@$(PYTHON) scripts/demo.py
+
+test: $(READY) ## all tests, with branch coverage; ARGS="-k word" for some
+	@scripts/test $(ARGS)
+
+lint: $(READY) ## ruff, mypy, import contracts, shellcheck, hadolint
+	@scripts/lint
+
+bench: $(READY) ## side by side with the official SDKs, in one run
+	@$(PYTHON) -m benchmarks $(ARGS)
+
+image: ## the base image, with docker, podman or buildah
+	@scripts/build-image
+
+clean: ## remove .venv and what the tools left
+	rm -rf .venv .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+
+$(READY): pyproject.toml scripts/create-venv
+	@scripts/create-venv $@

@@ -1,0 +1,71 @@
+"""The programs that some tests need: skipped with the reason on a laptop without them, a failure in CI."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+_PROBES: Final[dict[str, Sequence[str]]] = {
+    "java": ("java", "-version"),
+    "javac": ("javac", "-version"),  # a Java without a compiler does not run a source file
+    "perl": ("perl", "-MJSON::PP", "-e", "1"),  # Debian's smallest perl has no JSON
+}
+"""How to see that a program works, where being there is not enough."""
+
+
+class ToolMissingError(Exception):
+    """A program that the tests need is not on this machine, and this is CI."""
+
+
+def needs(*tools: str) -> pytest.MarkDecorator:
+    """The mark of a test that runs these programs; `convert` means ImageMagick's.
+
+    Raises ToolMissingError where one is missing and the environment says `CI=true`.
+    """
+    missing = [tool for tool in tools if find(tool) is None]
+    reason = f"not on this machine: {', '.join(missing)} (scripts/install-debian-packages installs them)"
+    if missing and os.environ.get("CI") == "true":
+        raise ToolMissingError(reason)
+    return pytest.mark.skipif(bool(missing), reason=reason)
+
+
+@cache
+def find(tool: str) -> Path | None:
+    """Where the program is; None where it is missing or does not work."""
+    if tool == "convert":
+        return next((path for path in _on_path(tool) if _is_imagemagick(path)), None)
+    found = shutil.which(tool)
+    if found is None or (tool in _PROBES and not _succeeds(_PROBES[tool])):
+        return None
+    return Path(found)
+
+
+def search_path(*tools: str) -> str:
+    """A value for PATH on which these programs are found before others of their names."""
+    folders = [str(path.parent) for path in map(find, tools) if path]
+    return os.pathsep.join([*dict.fromkeys(folders), os.environ["PATH"]])
+
+
+def _on_path(tool: str) -> Iterator[Path]:
+    for folder in os.get_exec_path():
+        path = Path(folder, tool)
+        if path.is_file() and os.access(path, os.X_OK):
+            yield path
+
+
+def _is_imagemagick(path: Path) -> bool:
+    """Other programs are called convert, and some are scripts that pass a part of their work to the real one."""
+    with path.open("rb") as file:
+        if file.read(2) == b"#!":
+            return False
+    version = subprocess.run([path, "-version"], capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    return version.stdout.startswith(b"Version: ImageMagick")
+
+
+def _succeeds(command: Sequence[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL).returncode == 0
