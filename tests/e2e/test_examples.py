@@ -1,0 +1,76 @@
+"""Every folder of examples/ does what its result.json says: alone by `cm-exec invoke`, and in a real worker."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from cm_exec.dev import LocalRuntime
+from tests.support.examples import FOLDERS, TOOLS, environment, prepare
+from tests.support.tools import needs
+
+CM_EXEC: Final = Path(sys.executable).with_name("cm-exec")
+DEADLINE: Final = 90.0
+
+each_example = pytest.mark.parametrize("name", [pytest.param(name, marks=needs(*TOOLS[name])) for name in FOLDERS])
+
+
+def invoke(folder: Path, name: str, function: str, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        [CM_EXEC, "invoke", function, *arguments],
+        cwd=folder,
+        env=environment(name, os.environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+
+
+@each_example
+def test_invoke_prints_the_result_and_nothing_else(name: str, tmp_path: Path) -> None:
+    example = prepare(name, tmp_path / name)
+    done = invoke(example.folder, name, example.function, "--query-file", "query.json")
+    assert done.returncode == 0, done.stderr
+    example.assert_result(done.stdout)
+
+
+@each_example
+def test_a_query_that_the_handler_cannot_read_is_an_error_result_with_its_stderr(name: str, tmp_path: Path) -> None:
+    example = prepare(name, tmp_path / name)
+    done = invoke(example.folder, name, example.function, '"this is not what it wants"')
+    answer = json.loads(done.stdout)
+    assert answer["reason"] == "exit"
+    assert answer["exitCode"] == done.returncode != 0
+    assert answer["stderr"].strip()
+    assert answer["stderr"] in done.stderr.decode()
+
+
+@contextmanager
+def worker(folder: Path, variables: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """The installed worker. It is ended when the test is, whatever happened."""
+    with subprocess.Popen([CM_EXEC, "run"], cwd=folder, env=variables, stdin=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@each_example
+def test_a_worker_answers_two_queries_and_drains(name: str, tmp_path: Path) -> None:
+    example = prepare(name, tmp_path / name)
+    with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=2) as runtime:
+        variables = environment(name, {**os.environ, **runtime.environment()})
+        with worker(example.folder, variables) as process:
+            calls = [runtime.submit(example.function, example.query) for _ in range(2)]
+            for call in calls:
+                example.assert_result(bytes(call.wait(DEADLINE).body))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(DEADLINE) == 0

@@ -1,0 +1,89 @@
+"""The folders of examples/, as the tests run them."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cm_exec.config.load import load_config
+from tests.support import tools
+
+EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
+
+TOOLS: Final[Mapping[str, Sequence[str]]] = {
+    "c": ("cc",),
+    "imagemagick": ("convert", "jq", "base64"),
+    "java": ("java", "javac"),
+    "node": ("node",),
+    "perl": ("perl",),
+    "python": ("python3",),
+    "shell-jq": ("jq",),
+}
+"""What each folder's handler runs."""
+
+FOLDERS: Final = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
+
+_SHADE: Final = 8
+"""How far a colour may be from the expected one: versions of ImageMagick differ a little when they resize."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A copy of one folder that is ready to run."""
+
+    folder: Path
+
+    @property
+    def function(self) -> str:
+        """The one function of its cm.toml."""
+        (name,) = load_config(self.folder / "cm.toml").functions
+        return name
+
+    @property
+    def query(self) -> bytes:
+        return (self.folder / "query.json").read_bytes()
+
+    def assert_result(self, body: bytes) -> None:
+        """The body is what result.json says: the same JSON, or the picture that it describes."""
+        expected = json.loads((self.folder / "result.json").read_bytes())
+        if "pixels" in expected:
+            _assert_picture(body, expected)
+        else:
+            assert json.loads(body) == expected
+
+
+def prepare(name: str, folder: Path) -> Example:
+    """Copy the example into a new folder, and compile what is to be compiled."""
+    shutil.copytree(EXAMPLES / name, folder)
+    if (folder / "build").exists():
+        subprocess.run([folder / "build"], check=True, capture_output=True)
+    return Example(folder=folder)
+
+
+def environment(name: str, base: Mapping[str, str]) -> dict[str, str]:
+    """`base`, with the example's tools first on PATH."""
+    return {**base, "PATH": tools.search_path(*TOOLS[name])}
+
+
+def _assert_picture(body: bytes, expected: Mapping[str, Any]) -> None:
+    assert body.startswith(b"\x89PNG\r\n"), body[:200]
+    width, height = int.from_bytes(body[16:20]), int.from_bytes(body[20:24])
+    assert (width, height) == (expected["width"], expected["height"])
+    pixels = _rgb(body)
+    assert len(pixels) == 3 * width * height
+    for place, colour in expected["pixels"].items():
+        x, y = map(int, place.split(","))
+        at = 3 * (y * width + x)
+        wanted = bytes.fromhex(colour.removeprefix("#"))
+        assert all(abs(a - b) <= _SHADE for a, b in zip(pixels[at : at + 3], wanted, strict=True)), place
+
+
+def _rgb(png: bytes) -> bytes:
+    """The decoded pixels, three bytes each, row by row."""
+    convert = tools.find("convert")
+    assert convert is not None
+    command = [convert, "png:-", "-depth", "8", "rgb:-"]
+    return subprocess.run(command, input=png, check=True, capture_output=True).stdout
