@@ -1,1 +1,21 @@
 """cm.toml, read once into frozen typed values."""
+
+from cm_exec.config.load import load_config, parse_config
+from cm_exec.config.overrides import LauncherOverrides, with_overrides
+from cm_exec.config.problem import ConfigError, Problem
+from cm_exec.config.types import Config, Function, Launcher, LogFormat, LogLevel, Output
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Function",
+    "Launcher",
+    "LauncherOverrides",
+    "LogFormat",
+    "LogLevel",
+    "Output",
+    "Problem",
+    "load_config",
+    "parse_config",
+    "with_overrides",
+]

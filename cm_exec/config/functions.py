@@ -1,0 +1,72 @@
+"""The `[functions]` table, with `[defaults]` under each function's own options."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from cm_exec.config.problem import Findings, found, quoted
+from cm_exec.config.tables import FunctionEntry, FunctionName, FunctionTable
+from cm_exec.config.types import Function
+from cm_exec.config.unknown import dotted_name
+from cm_exec.config.validate import mismatch, read_table, read_value
+
+_UNITS: Final = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
+
+
+def read_functions(table: object, defaults: Mapping[str, Any], findings: Findings) -> dict[str, FunctionTable]:
+    """The right functions by name. `defaults` are the right values of `[defaults]`."""
+    if not isinstance(table, dict):
+        findings.add(("functions",), f"expected a table of functions, found {found(table)}")
+        return {}
+    if not table:
+        findings.add(("functions",), "expected at least one function, found none")
+    functions = {name: _read_function(name, entry, defaults, findings) for name, entry in table.items()}
+    return {name: function for name, function in functions.items() if function is not None}
+
+
+def _read_function(name: str, entry: object, defaults: Mapping[str, Any], findings: Findings) -> FunctionTable | None:
+    own = _own_values(name, entry, findings)
+    if "command" not in own:
+        return None
+    env = {**defaults.get("env", {}), **own.get("env", {})}
+    return FunctionTable(**{**defaults, **own, "env": env})
+
+
+def _own_values(name: str, entry: object, findings: Findings) -> dict[str, Any]:
+    at = ("functions", name)
+    read_value(name, FunctionName, at, findings)
+    if whole := dotted_name(name, entry):
+        findings.add(at, f"a name with a dot needs quotes; did you mean {quoted(whole)}?")
+    elif isinstance(entry, dict):
+        return read_table(entry, FunctionTable, at, findings)
+    elif isinstance(entry, list) and entry:
+        findings.add(at, f"{mismatch(entry, FunctionEntry)}; did you mean {{ command = [...] }}?")
+    else:
+        return {"command": read_value(entry, FunctionEntry, at, findings)}
+    return {}
+
+
+def resolved(name: str, table: FunctionTable, folder: Path) -> Function:
+    """The function as the program uses it: the folder absolute, sizes in bytes, None for no limit."""
+    return Function(
+        name=name,
+        command=table.command,
+        timeout=table.timeout or None,
+        max_output=_size_in_bytes(table.max_output),
+        output=table.output,
+        env=MappingProxyType(dict(table.env)),
+        cwd=folder / table.cwd,
+        inherit_env=None if table.inherit_env is UNSET else table.inherit_env,
+        max_concurrency=None if table.max_concurrency is UNSET else table.max_concurrency,
+        credentials=table.credentials,
+    )
+
+
+def _size_in_bytes(size: int | str) -> int:
+    if isinstance(size, int):
+        return size
+    unit = next(unit for unit in _UNITS if size.endswith(unit))
+    return int(size.removesuffix(unit)) * _UNITS[unit]

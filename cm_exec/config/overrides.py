@@ -1,0 +1,37 @@
+"""`[launcher]` values that the command line or the environment replaces."""
+
+from dataclasses import replace
+from typing import Any, TypedDict, Unpack
+
+import msgspec
+
+from cm_exec.config.expectation import converted
+from cm_exec.config.tables import LauncherTable
+from cm_exec.config.types import Config, LogFormat, LogLevel
+from cm_exec.config.validate import mismatch
+
+
+class LauncherOverrides(TypedDict, total=False):
+    """The `[launcher]` keys; None, as an option that is not given, replaces nothing."""
+
+    concurrency: int | None
+    drain_timeout: float | None
+    log_format: LogFormat | None
+    log_level: LogLevel | None
+    tls_server_name: str | None
+
+
+def with_overrides(config: Config, **launcher_keys: Unpack[LauncherOverrides]) -> Config:
+    """The configuration with other `[launcher]` values.
+
+    Raises ValueError for a value that cm.toml would not take either, such as `drain_timeout` nan; its text says
+    what is expected.
+    """
+    given: dict[str, Any] = {key: value for key, value in launcher_keys.items() if value is not None}
+    fields = {field.name: field.type for field in msgspec.structs.fields(LauncherTable)}
+    for key, value in given.items():
+        try:
+            converted(value, fields[key])
+        except ValueError:
+            raise ValueError(f"{key}: {mismatch(value, fields[key])}") from None
+    return replace(config, launcher=replace(config.launcher, **given))

@@ -1,0 +1,111 @@
+"""What is wrong with a cm.toml, in words."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Final
+
+KeyPath = tuple[str | int, ...]
+"""Where a value stands, such as ("functions", "thumbnail", "command", 1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One mistake. `key` is dotted as in TOML, such as "functions.thumbnail.timeout"; empty for the file as a whole.
+
+    `message` is a sentence without a full stop: what is expected, what was found, and the nearest right name.
+    """
+
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}" if self.key else self.message
+
+
+@dataclass(slots=True)
+class Findings:
+    """The problems found so far, while a file is read."""
+
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, at: KeyPath, message: str) -> None:
+        """Note what is wrong at a place."""
+        self.problems.append(Problem(key=dotted(at), message=message))
+
+
+class ConfigError(Exception):
+    """A cm.toml that cannot be used. Its text has one line a problem.
+
+    `path` is the file as the caller named it.
+    """
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, path: Path, problems: Iterable[Problem]) -> None:
+        self.path = path
+        self.problems = tuple(problems)
+        super().__init__(path, self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(f"{self.path}: {problem}" for problem in self.problems)
+
+
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+_LONGEST: Final = 60
+_HUGE: Final = 10**30
+
+
+def dotted(at: KeyPath) -> str:
+    """The key as TOML writes it, with quotes where they are needed: `functions."a b".command[1]`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{_key(part)}" for part in at).removeprefix(".")
+
+
+def _key(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) and len(name) <= _LONGEST else quoted(name)
+
+
+def quoted(text: str) -> str:
+    """The text as a TOML string of one line, cut where it is long."""
+    return json.dumps(text if len(text) <= _LONGEST else text[:_LONGEST] + "…", ensure_ascii=False)
+
+
+def found(value: object, *, private: bool = False) -> str:
+    """A value as an error shows it; what kind of value it is where it may hold a secret or is long."""
+    match value:
+        case str() if value and not private:
+            return quoted(value)
+        case bool() if not private:
+            return str(value).lower()
+        case float() if not private:
+            return str(value)
+        case int() if not private and abs(value) <= _HUGE:
+            return str(value)
+        case _:
+            return _kind(value)
+
+
+def _kind(value: object) -> str:  # noqa: PLR0911 - one return a type of TOML
+    match value:
+        case str():
+            return _kind_of_string(value)
+        case bool():
+            return "a boolean"
+        case int():
+            return "an integer" if abs(value) <= _HUGE else "a huge integer"
+        case float():
+            return "a number"
+        case list():
+            return "an array" if value else "an empty array"
+        case dict():
+            return "a table" if value else "an empty table"
+        case _:
+            return "a date or time"
+
+
+def _kind_of_string(text: str) -> str:
+    if not text.strip():
+        return "a blank string" if text else "an empty string"
+    return "a string with NUL" if "\0" in text else "a string"

@@ -1,0 +1,68 @@
+"""The nearest right name or value for a wrong one."""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import tomli
+
+from cm_exec.config.expectation import Expectation, converted
+from cm_exec.config.problem import quoted
+
+_LONGEST: Final = 80
+_SIZE: Final = re.compile(r"\s*(\d+)\s*([kmg])(?:i?b)?\s*", re.IGNORECASE)
+_SECONDS: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|seconds?|m|min|minutes?|h|hours?)\s*", re.IGNORECASE)
+_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that was most likely meant, None where none is near."""
+    by_spelling = {_spelling(known): known for known in names}
+    matches = difflib.get_close_matches(_spelling(name[:_LONGEST]), by_spelling, n=1)
+    return by_spelling[matches[0]] if matches else None
+
+
+def _spelling(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def right_value(value: object, expected: Any, expectation: Expectation) -> str | None:
+    """What was most likely meant, as TOML writes it. It always fits `expected`; None where nothing likely does."""
+    for toml in _candidates(value, expectation):
+        if len(toml) <= _LONGEST and _fits(toml, expected):
+            return toml
+    return None
+
+
+def _candidates(value: object, expectation: Expectation) -> Iterator[str]:
+    match value:
+        case str():
+            yield from _for_text(value, expectation)
+        case bool():
+            yield quoted(str(value).lower())
+        case int() | float() if abs(value) < 10**18:
+            yield quoted(str(value))
+            yield str(round(value))
+
+
+def _for_text(text: str, expectation: Expectation) -> Iterator[str]:
+    choice = nearest(text, expectation.choices)
+    if choice:
+        yield quoted(choice)
+    if size := _SIZE.fullmatch(text):
+        yield quoted(f"{size[1]}{size[2].upper()}iB")
+    if seconds := _SECONDS.fullmatch(text):
+        yield f"{float(seconds[1]) * _UNIT_SECONDS[seconds[2][0].lower()]:g}"
+    yield text.strip()
+    yield text.strip().lower()
+    if expectation.item is not None:
+        yield f"[{', '.join(map(quoted, text.replace(',', ' ').split()))}]"
+
+
+def _fits(toml: str, expected: Any) -> bool:
+    try:
+        converted(tomli.loads(f"value = {toml}")["value"], expected)
+    except (ValueError, RecursionError):
+        return False
+    return True

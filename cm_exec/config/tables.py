@@ -1,0 +1,196 @@
+"""The shape of a cm.toml: one struct a table, and each key's type says what it takes.
+
+The checks of `validate`, the defaults and the JSON Schema of cm.toml all come from these types. `title` and
+`description` go into the schema; `extra["expected"]` is how an error names what belongs there.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from cm_exec.config.types import LogFormat, LogLevel, Output
+
+MAX_SECONDS: Final = 604_800
+"""A week. A replica lives 22 hours at most, and epoll takes no wait above 24 days."""
+
+MAX_SLOTS: Final = 10_000
+"""A slot is a thread: a number above this is a slip of the keyboard."""
+
+_NO_NUL: Final = r"(?![\s\S]*\x00)"
+_END: Final = r"$(?!\n)"  # Python's `$` alone would let a final newline pass
+
+
+def _expect(what: str, *, pattern: str | None = None, private: bool = False) -> Meta:
+    """What an error says is expected. A private value may hold a secret, so that no error shows it."""
+    return Meta(pattern=pattern, extra={"expected": what, "private": private})
+
+
+FunctionName = Annotated[
+    str, _expect("a function's name: not empty, no control characters", pattern=r"^[^\x00-\x1f\x7f]+" + _END)
+]
+ShellCommand = Annotated[
+    str, _expect("a command for /bin/sh: not empty, no NUL", pattern=rf"^{_NO_NUL}\s*\S", private=True)
+]
+Argument = Annotated[str, _expect("a string in quotes, without NUL", pattern=rf"^{_NO_NUL}", private=True)]
+Command = Annotated[
+    ShellCommand | Annotated[tuple[Argument, ...], Meta(min_length=1)],
+    _expect('a command: a string for /bin/sh, or an array such as ["python3", "main.py"]', private=True),
+    Meta(
+        title="Command",
+        description="A string is run by `/bin/sh -c`; an array of strings is executed as it stands, without a shell.",
+    ),
+]
+Seconds = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
+Slots = Annotated[int, Meta(ge=1, le=MAX_SLOTS), _expect(f"an integer from 1 to {MAX_SLOTS}")]
+Size = Annotated[
+    Annotated[int, Meta(ge=1)]
+    | Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,17} ?(B|KiB|MiB|GiB)" + _END, examples=["64MiB", "1GiB"])],
+    _expect('an integer of bytes, 1 or more, or a string such as "64MiB" (B, KiB, MiB or GiB)'),
+]
+VariableName = Annotated[str, _expect("a variable's name: not empty, no = and no NUL", pattern=r"^[^=\x00]+" + _END)]
+InheritedName = Annotated[
+    str, _expect("a variable's whole name: not empty, no =, no wildcard", pattern=r"^[^=*?\s\x00]+" + _END)
+]
+VariableValue = Annotated[str, _expect("a string in quotes, without NUL", pattern=rf"^{_NO_NUL}", private=True)]
+Folder = Annotated[str, _expect("a folder's path: not empty, no NUL", pattern=rf"^{_NO_NUL}[\s\S]")]
+ServerName = Annotated[
+    str, _expect('a host name or IP address, such as "localhost"', pattern=r"^[A-Za-z0-9_.:-]+" + _END)
+]
+Flag = Annotated[bool, _expect("true or false")]
+
+
+class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `[defaults]` sets for all functions, and a `[functions.NAME]` table for its own."""
+
+    timeout: Annotated[
+        Seconds,
+        _expect(f"a number of seconds from 0 to {MAX_SECONDS} (0 is no limit)"),
+        Meta(title="Timeout", description="Seconds that a job may take; 0 is no limit."),
+    ] = 300.0
+    max_output: Annotated[
+        Size,
+        Meta(title="Output limit", description="The longest result, in bytes or as a string with B, KiB, MiB or GiB."),
+    ] = "64MiB"
+    output: Annotated[
+        Output,
+        Meta(
+            title="Output",
+            description="bytes: stdout as it is; json: stdout must be valid JSON; text: posted as a JSON string.",
+        ),
+    ] = "bytes"
+    env: Annotated[
+        Mapping[VariableName, VariableValue],
+        _expect('a table of strings, such as { MODEL = "/models/a" }', private=True),
+        Meta(title="Environment", description="Variables added to the inherited environment."),
+    ] = field(default_factory=dict)
+    cwd: Annotated[
+        Folder,
+        Meta(title="Working folder", description="Absolute, or relative to the folder of cm.toml."),
+    ] = "."
+    inherit_env: (
+        Annotated[
+            tuple[InheritedName, ...],
+            _expect('an array of variables\' names, such as ["PATH", "LANG"]'),
+            Meta(
+                title="Inherited variables",
+                description="Only these of the launcher's variables reach the handler; all of them unless said.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    max_concurrency: (
+        Annotated[
+            Slots,
+            Meta(
+                title="Share of the slots",
+                description="Jobs of this function that run at once at most; all slots unless said.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    credentials: Annotated[
+        Flag,
+        Meta(title="Credentials", description="true: the caller's tokens in the job reach the handler."),
+    ] = False
+
+
+class FunctionTable(FunctionOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `[functions.NAME]` table."""
+
+    command: Command
+
+
+FunctionEntry = Annotated[
+    ShellCommand | FunctionTable, _expect("a command for /bin/sh, or a table with a command", private=True)
+]
+
+
+class LauncherTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[launcher]` table."""
+
+    concurrency: (
+        Annotated[
+            Slots,
+            Meta(title="Slots", description="Jobs that run at once; MAX_CONCURRENT_TASKS unless said, else 1."),
+        ]
+        | UnsetType
+    ) = UNSET
+    drain_timeout: Annotated[
+        Seconds,
+        _expect(f"a number of seconds from 0 to {MAX_SECONDS}"),
+        Meta(title="Drain timeout", description="Seconds that running jobs have to finish after SIGTERM."),
+    ] = 25.0
+    log_format: Annotated[
+        LogFormat,
+        Meta(title="Log format", description="text: for people; sls: the structured lines of Foundry."),
+    ] = "text"
+    log_level: Annotated[LogLevel, Meta(title="Log level", description="The least level that is logged.")] = "info"
+    tls_server_name: (
+        Annotated[
+            ServerName,
+            Meta(
+                title="TLS server name",
+                description="The name to check in the runtime's certificate, where it is not the URI's host.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole cm.toml."""
+
+    functions: Annotated[
+        Mapping[FunctionName, FunctionEntry],
+        Meta(min_length=1, title="Functions", description="A function's name, and its command or table."),
+    ]
+    defaults: Annotated[FunctionOptions, Meta(description="Options for all functions.")] = FunctionOptions()
+    launcher: Annotated[LauncherTable, Meta(description="The worker itself.")] = LauncherTable()
+
+
+_NO_VALUE: Final = UNSET
+
+LATER: Final[Mapping[type[Struct], Mapping[str, object]]] = {
+    FunctionOptions: {
+        "mode": "spawn",
+        "stream": False,
+        "result_fd": 1,
+        "framing": _NO_VALUE,
+        "envelope": _NO_VALUE,
+        "processes": _NO_VALUE,
+        "max_jobs": _NO_VALUE,
+        "idle_timeout": _NO_VALUE,
+        "description": _NO_VALUE,
+        "inputs": _NO_VALUE,
+        "returns": _NO_VALUE,
+        "check_queries": _NO_VALUE,
+        "check_results": _NO_VALUE,
+    },
+    File: {
+        "types": _NO_VALUE,
+        "tests": _NO_VALUE,
+    },
+}
+"""Keys that are decided but do not work yet, with the one value that may be said already. What comes to work gets a
+field above and loses its row here."""
