@@ -1,0 +1,69 @@
+"""What a tree of processes uses, from /proc."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """`cpu` in seconds since their start, with the children that were waited for; memory in bytes.
+
+    `resident` is the root process alone, its shared pages and all; `proportional` is the whole tree with shared
+    pages counted once (PSS), so that forked workers are not charged twice for what they share.
+    """
+
+    cpu: float
+    resident: int
+    proportional: int
+    processes: int
+
+
+def usage(root: int) -> Usage:
+    """Read the tree that starts at the process `root`. Raises FileNotFoundError when that is gone."""
+    resident = _kib(root, "Rss")
+    members = list(_tree(root))
+    return Usage(
+        cpu=sum(_cpu(pid) for pid in members),
+        resident=resident,
+        proportional=sum(_kib(pid, "Pss", gone=0) for pid in members),
+        processes=len(members),
+    )
+
+
+def _tree(root: int) -> Iterator[int]:
+    yield root
+    try:
+        children = [
+            int(child)
+            for task in (PROC / str(root) / "task").iterdir()
+            for child in (task / "children").read_text().split()
+        ]
+    except OSError:
+        return
+    for child in children:
+        yield from _tree(child)
+
+
+def _cpu(pid: int) -> float:
+    """Its threads' time from the scheduler, in nanoseconds there; its dead children's in clock ticks."""
+    try:
+        running = sum(int((task / "schedstat").read_text().split()[0]) for task in (PROC / str(pid) / "task").iterdir())
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return running / 1e9 + (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+
+def _kib(pid: int, name: str, gone: int | None = None) -> int:
+    try:
+        text = (PROC / str(pid) / "smaps_rollup").read_text()
+    except OSError:
+        if gone is None:
+            raise
+        return gone
+    line = next((line for line in text.splitlines() if line.startswith(name + ":")), None)
+    return int(line.split()[1]) * 1024 if line else 0

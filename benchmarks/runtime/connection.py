@@ -1,0 +1,166 @@
+"""One kept-alive TLS connection of the server: bytes in, whole requests out."""
+
+import contextlib
+import ssl
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+RECORD: Final = 16384
+"""The most that one TLS record holds, in bytes."""
+
+
+class PeerGoneError(Exception):
+    """The client closed the connection or broke HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request with its whole body. `authorized`: it carries the module's token."""
+
+    method: bytes
+    path: str
+    body: bytearray
+    authorized: bool
+
+
+class Connection:
+    """A non-blocking connection; the caller watches `socket` and calls `handshake`, `receive` and `flush`.
+
+    `watch_room` is called with True when the socket has to be watched for room too, with False when no more.
+    """
+
+    def __init__(self, socket: ssl.SSLSocket, token_header: bytes, watch_room: Callable[[bool], None]) -> None:
+        self.socket = socket
+        self.established = False
+        self._token_header = token_header
+        self._watch_room = watch_room
+        self._room_watched = False
+        self._received = bytearray()
+        self._unsent: deque[memoryview] = deque()
+        self._expected_length = 0
+
+    def handshake(self) -> bool:
+        """Go on with the handshake; True once it is done."""
+        try:
+            self.socket.do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        except OSError as error:
+            raise PeerGoneError from error
+        self.established = True
+        return True
+
+    def receive(self) -> list[Request]:
+        """Read what is there and return the requests that are complete."""
+        self._read()
+        requests = []
+        while (request := self._next_request()) is not None:
+            requests.append(request)
+        return requests
+
+    def send(self, *parts: bytes) -> None:
+        """Queue an answer and send as much of it as the socket takes. A broken connection shows when it is read."""
+        small = sum(map(len, parts)) <= RECORD
+        self._unsent.extend(map(memoryview, [b"".join(parts)] if small else parts))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is queued, as far as the socket takes it."""
+        try:
+            while self._unsent:
+                self._send_first()
+        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            pass
+        except OSError:
+            self._unsent.clear()
+        if bool(self._unsent) != self._room_watched:
+            self._room_watched = not self._room_watched
+            self._watch_room(self._room_watched)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.socket.close()
+
+    def _send_first(self) -> None:
+        view = self._unsent[0]
+        sent = self.socket.send(view)
+        if sent == len(view):
+            self._unsent.popleft()
+        else:
+            self._unsent[0] = view[sent:]
+
+    def _read(self) -> None:
+        """Read record by record: a short one is the last that is likely to be there."""
+        size = RECORD
+        while size == RECORD:
+            try:
+                data = self.socket.recv(RECORD)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return
+            except OSError as error:
+                raise PeerGoneError from error
+            if not data:
+                raise PeerGoneError
+            size = len(data)
+            self._received += data
+
+    def _next_request(self) -> Request | None:
+        received = self._received
+        if len(received) < self._expected_length:
+            return None
+        end = received.find(b"\r\n\r\n")
+        if end < 0:
+            return None
+        head = bytes(received[:end])
+        lowered = head.lower()
+        if b"\r\ntransfer-encoding: chunked" in lowered:
+            framed = _chunked_body(received, end + 4)
+            if framed is None:
+                return None
+            body, after = framed
+        else:
+            after = end + 4 + _content_length(lowered)
+            if len(received) < after:
+                self._expected_length = after  # no look at the head before the body is there
+                return None
+            body = received[end + 4 : after]
+        self._received = received[after:]
+        self._expected_length = 0
+        return self._request(head, lowered, body)
+
+    def _request(self, head: bytes, lowered: bytes, body: bytearray) -> Request:
+        method, _, rest = head.partition(b" ")
+        path = rest.partition(b" ")[0].decode("latin-1")
+        authorized = self._token_header in lowered + b"\r\n"
+        return Request(method, path, body, authorized)
+
+
+def _content_length(lowered_head: bytes) -> int:
+    _, found, value = lowered_head.partition(b"\r\ncontent-length:")
+    if not found:
+        return 0
+    try:
+        return int(value.partition(b"\r\n")[0])
+    except ValueError as error:
+        raise PeerGoneError from error
+
+
+def _chunked_body(received: bytearray, at: int) -> tuple[bytearray, int] | None:
+    """The body that starts at `at` and where it ends, None while its last chunk is not there."""
+    body = bytearray()
+    while True:
+        line_end = received.find(b"\r\n", at)
+        if line_end < 0:
+            return None
+        try:
+            size = int(bytes(received[at:line_end]).partition(b";")[0], 16)
+        except ValueError as error:
+            raise PeerGoneError from error
+        at = line_end + 2 + size + 2
+        if len(received) < at:
+            return None
+        if not size:
+            return body, at
+        body += received[line_end + 2 : at - 2]

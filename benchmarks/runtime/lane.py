@@ -1,0 +1,176 @@
+"""One worker's share of the runtime: its polls, its jobs in hand, and the load that is put on it."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from benchmarks.payload import Payload
+
+LONG_POLL: Final = 5.0
+"""How long a poll is held without a job, in seconds; the protocol's value."""
+
+NO_CONTENT: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
+NOT_FOUND: Final = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+
+Answer = Callable[[bytes], None]
+
+
+class Poller(Protocol):
+    """Whoever waits for a job."""
+
+    def send(self, *parts: bytes) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What to put on a lane: jobs until `seconds` are over and `min_jobs` are answered, after `warmup` jobs.
+
+    At most `in_hand` jobs are unanswered at a time, as the platform does it with `MAX_CONCURRENT_TASKS`.
+    """
+
+    payload: Payload
+    in_hand: int
+    warmup: int
+    min_jobs: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class Measured:
+    """A load's outcome. Times in nanoseconds; `latencies` from a job's hand-out to its whole result."""
+
+    latencies: list[int] = field(default_factory=list)
+    wrong: int = 0
+    started: int = 0
+    ended: int = 0
+    cpu: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _InHand:
+    handed_out: int
+    serial: int
+
+
+class Lane:
+    """The jobs of one worker. `clock` and `cpu_clock` give nanoseconds.
+
+    It sends on the connections that it is given and calls `finished` once a load is through.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        clock: Callable[[], int],
+        cpu_clock: Callable[[], int],
+        first_poll: Callable[[str, int], None],
+        finished: Callable[[Measured], None],
+    ) -> None:
+        self.name = name
+        self._clock = clock
+        self._cpu_clock = cpu_clock
+        self._first_poll = first_poll
+        self._finished = finished
+        self._polled = False
+        self._waiting: deque[tuple[Poller, int]] = deque()
+        self._in_hand: dict[str, _InHand] = {}
+        self._serial = 0
+        self._load: Load | None = None
+        self._warming = 0
+        self._deadline = 0
+        self._measured = Measured()
+
+    def start(self, load: Load) -> None:
+        """Begin to hand out jobs."""
+        self._load = load
+        self._warming = load.warmup
+        self._measured = Measured()
+        if not load.warmup:
+            self._begin()
+        self._hand_out()
+
+    def poll(self, poller: Poller) -> None:
+        """Take a poll: answered with a job at once where there is one, else held."""
+        now = self._clock()
+        if not self._polled:
+            self._polled = True
+            self._first_poll(self.name, now)
+        self._waiting.append((poller, now + int(LONG_POLL * 1e9)))
+        if self._load is not None:
+            self._hand_out()
+
+    def result(self, job_id: str, body: bytes | bytearray, poster: Poller) -> None:
+        """Take a result, note its time, and hand out the next job."""
+        now = self._clock()
+        job = self._in_hand.pop(job_id, None)
+        if job is None or self._load is None:
+            poster.send(NOT_FOUND)
+            return
+        poster.send(NO_CONTENT)
+        self._note(job, now, right=self._load.payload.is_echo(job.serial, body))
+        self._hand_out()
+        self._finish_if_done()
+
+    def expire(self) -> None:
+        """Answer the polls that have waited long enough."""
+        now = self._clock()
+        while self._waiting and self._waiting[0][1] <= now:
+            self._waiting.popleft()[0].send(NO_CONTENT)
+
+    def release(self) -> None:
+        """Answer all polls, so that a worker can end at once."""
+        while self._waiting:
+            self._waiting.popleft()[0].send(NO_CONTENT)
+
+    def forget(self, poller: Poller) -> None:
+        """A connection is gone: hand it no job."""
+        self._waiting = deque(held for held in self._waiting if held[0] is not poller)
+
+    def _begin(self) -> None:
+        assert self._load is not None
+        self._measured.cpu = -self._cpu_clock()
+        self._measured.started = self._clock()
+        self._deadline = self._measured.started + int(self._load.seconds * 1e9)
+
+    def _note(self, job: _InHand, now: int, *, right: bool) -> None:
+        measured = self._measured
+        measured.wrong += not right
+        if not self._warming:
+            measured.latencies.append(now - job.handed_out)
+            measured.ended = now
+            return
+        self._warming -= 1
+        if not self._warming:
+            self._begin()
+
+    def _hand_out(self) -> None:
+        load = self._load
+        assert load is not None
+        while self._waiting and len(self._in_hand) < load.in_hand and not self._is_over(load):
+            poller, _ = self._waiting.popleft()
+            self._serial += 1
+            job_id = f"{self.name}-{self._serial}"
+            body = job_body(job_id, load.payload.query(self._serial))
+            self._in_hand[job_id] = _InHand(self._clock(), self._serial)
+            poller.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body), body)
+
+    def _is_over(self, load: Load) -> bool:
+        if self._warming:
+            return False
+        return len(self._measured.latencies) >= load.min_jobs and self._clock() >= self._deadline
+
+    def _finish_if_done(self) -> None:
+        if self._load is not None and not self._in_hand and self._is_over(self._load):
+            self._measured.cpu += self._cpu_clock()
+            self._load = None
+            self._finished(self._measured)
+
+
+def job_body(job_id: str, query: bytes) -> bytes:
+    """The answer of GET job, in the protocol's envelope."""
+    return (
+        b'{"type": "computeModuleJobV1", "computeModuleJobV1": {"jobId": "%b", "queryType": "echo", "query": %b, '
+        b'"userId": "00000000-0000-0000-0000-000000000000", "temporaryCredentialsAuthToken": "", "authHeader": ""}}'
+    ) % (job_id.encode(), query)

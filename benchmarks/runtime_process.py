@@ -1,0 +1,152 @@
+"""The benchmark's side of the runtime process: start it, put load on a lane, read what was measured."""
+
+import contextlib
+import json
+import os
+import secrets
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import trustme
+
+from benchmarks.payload import Payload
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+STALL: Final = 120.0
+"""A load that is not through this many seconds after it should be has lost a job."""
+
+
+class BenchmarkError(Exception):
+    """A measurement that cannot be made, in words for the person who runs it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What a load gave. Times in seconds; `latencies` sorted; `runtime_cpu` is what the runtime itself used."""
+
+    latencies: tuple[float, ...]
+    elapsed: float
+    wrong: int
+    runtime_cpu: float
+
+    @property
+    def jobs_per_second(self) -> float:
+        return len(self.latencies) / self.elapsed
+
+
+class RuntimeProcess:
+    """A running runtime. `environment` is what its workers need, by lane."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", folder: Path) -> None:
+        self._process = process
+        self._folder = folder
+        self._unread = bytearray()
+        self._port = int(self._hear("port", 20)["port"])
+
+    def environment(self, lane: str, concurrency: int) -> dict[str, str]:
+        """The platform's variables for a worker on this lane, as every official SDK wants them."""
+        base = f"https://localhost:{self._port}/{lane}"
+        return {
+            "GET_JOB_URI": f"{base}/job",
+            "POST_RESULT_URI": f"{base}/results",
+            "POST_SCHEMA_URI": f"{base}/schemas",
+            "RESTART_NOTIFICATION_URI": f"{base}/restart-notify",
+            "RUNTIME_HOST": "localhost",
+            "RUNTIME_PORT": str(self._port),
+            "RUNTIME_API": f"localhost:{self._port}",
+            "MODULE_AUTH_TOKEN": str(self._folder / "token"),
+            "DEFAULT_CA_PATH": str(self._folder / "ca.pem"),
+            "CONNECTIONS_TO_OTHER_PODS_CA_PATH": str(self._folder / "ca.pem"),
+            "MAX_CONCURRENT_TASKS": str(concurrency),
+        }
+
+    def open(self, lane: str) -> None:
+        """Serve a new lane."""
+        self._tell({"do": "open", "lane": lane})
+
+    def close(self, lane: str) -> None:
+        """Answer the lane's polls and serve it no more."""
+        self._tell({"do": "close", "lane": lane})
+
+    def first_poll(self, lane: str, within: float) -> float:
+        """Wait for the lane's first poll; when it came, in seconds of `time.monotonic`."""
+        message = self._hear("first_poll", within)
+        if message["first_poll"] != lane:
+            raise BenchmarkError(f"lane {message['first_poll']} polled, not {lane}")
+        return float(message["at"]) / 1e9
+
+    def load(
+        self, lane: str, payload: Payload, *, in_hand: int, warmup: int, min_jobs: int, seconds: float
+    ) -> Loaded:
+        """Put a load on the lane and wait until all of its jobs are answered."""
+        load = {"in_hand": in_hand, "warmup": warmup, "min_jobs": min_jobs, "seconds": seconds}
+        shape = {"size": payload.size, "kind": payload.kind}
+        self._tell({"do": "load", "lane": lane, "payload": shape, "load": load})
+        measured = self._hear("measured", seconds + STALL)["measured"]
+        return Loaded(
+            latencies=tuple(sorted(ns / 1e9 for ns in measured["latencies"])),
+            elapsed=(measured["ended"] - measured["started"]) / 1e9,
+            wrong=measured["wrong"],
+            runtime_cpu=measured["cpu"] / 1e9,
+        )
+
+    def stop(self) -> None:
+        """End it: it lives as long as its stdin."""
+        stdin = self._process.stdin
+        assert stdin is not None
+        stdin.close()
+        self._process.wait(10)
+
+    def _tell(self, order: dict[str, Any]) -> None:
+        stdin = self._process.stdin
+        assert stdin is not None
+        stdin.write(json.dumps(order).encode() + b"\n")
+        stdin.flush()
+
+    def _hear(self, kind: str, within: float) -> dict[str, Any]:
+        """The next message of this kind; a message of another kind, such as a late first poll, is passed over."""
+        deadline = time.monotonic() + within
+        while True:
+            line, newline, rest = self._unread.partition(b"\n")
+            if newline:
+                self._unread = rest
+                message: dict[str, Any] = json.loads(line)
+                if kind in message:
+                    return message
+                continue
+            self._read(kind, deadline)
+
+    def _read(self, kind: str, deadline: float) -> None:
+        stdout = self._process.stdout
+        assert stdout is not None
+        ready, _, _ = select.select([stdout], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise BenchmarkError(f"no {kind.replace('_', ' ')} in time")
+        data = os.read(stdout.fileno(), 1 << 20)
+        if not data:
+            raise BenchmarkError("the benchmark's runtime ended")
+        self._unread += data
+
+
+@contextlib.contextmanager
+def runtime(folder: Path) -> Iterator[RuntimeProcess]:
+    """A runtime with its own CA and token in `folder`, until the end of the block."""
+    authority = trustme.CA()
+    certificate = folder / "server.pem"
+    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    token = secrets.token_hex(32)
+    (folder / "token").write_text(token)
+    command = [sys.executable, "-m", "benchmarks.runtime", str(certificate), token]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
+        served = RuntimeProcess(process, folder)
+        try:
+            yield served
+        finally:
+            served.stop()

@@ -1,0 +1,16 @@
+"""The official Python SDK's worker: `sdk_echo.py processes|threads`, an echo in the SDK's own process."""
+
+import sys
+
+from compute_modules import ConcurrencyType, add_functions, start_compute_module
+
+
+def echo(context, event):
+    return event
+
+
+if __name__ == "__main__":
+    add_functions(echo)
+    start_compute_module(
+        ConcurrencyType.THREAD_POOL if sys.argv[1] == "threads" else ConcurrencyType.PROCESS_POOL,
+    )
