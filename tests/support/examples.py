@@ -85,5 +85,5 @@ def _rgb(png: bytes) -> bytes:
     """The decoded pixels, three bytes each, row by row."""
     convert = tools.find("convert")
     assert convert is not None
-    command = [convert, "png:-", "-depth", "8", "rgb:-"]
+    command = [str(convert), "png:-", "-depth", "8", "rgb:-"]
     return subprocess.run(command, input=png, check=True, capture_output=True).stdout

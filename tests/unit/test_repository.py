@@ -1,16 +1,20 @@
 """The repository keeps its word: examples are complete, documents say what is so, nothing names a private place."""
 
+import importlib
 import os
+import pkgutil
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import click
 import pytest
 
+import cm_exec
 from cm_exec.config.load import load_config
 from cm_exec.protocol import environment
 from cm_exec.protocol.failure import Reason
@@ -77,6 +81,19 @@ def test_a_toml_block_of_the_readme_is_a_right_cm_toml(block: str, tmp_path: Pat
 
 def test_the_readme_has_toml_blocks() -> None:
     assert len(blocks("toml")) >= 2
+
+
+def error_classes() -> set[type[Exception]]:
+    """The errors that end the program, each with its exit code."""
+    names = [module.name for module in pkgutil.walk_packages(cm_exec.__path__, "cm_exec.")]
+    members = [vars(importlib.import_module(name)).values() for name in names if not name.endswith("__main__")]
+    classes = {value for value in chain(*members) if isinstance(value, type) and issubclass(value, Exception)}
+    return {cls for cls in classes if hasattr(cls, "exit_code")}
+
+
+@pytest.mark.parametrize("error", sorted(error_classes(), key=str))
+def test_the_readme_says_what_an_exit_code_means(error: type[Exception]) -> None:
+    assert f"\n| {getattr(error, 'exit_code', None)} | " in README
 
 
 def options(command: click.Command) -> Iterator[str]:
