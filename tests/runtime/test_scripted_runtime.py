@@ -57,6 +57,14 @@ def post(connection: HTTPSConnection, job_id: str, body: bytes) -> Answer:
     return ask(connection, "POST", f"{API}/results/{job_id}", body)
 
 
+def once_polled(runtime: ScriptedRuntime, act: Callable[[], object]) -> None:
+    def wait_and_act() -> None:
+        runtime.wait_for_poll()
+        act()
+
+    threading.Thread(target=wait_and_act).start()
+
+
 def test_a_poll_without_a_job_is_answered_204_after_its_time(runtime: ScriptedRuntime, connect: Connect) -> None:
     runtime.poll_seconds = 0.2
     start = time.monotonic()
@@ -67,7 +75,7 @@ def test_a_poll_without_a_job_is_answered_204_after_its_time(runtime: ScriptedRu
 def test_a_job_is_handed_out_byte_for_byte_to_the_open_poll(runtime: ScriptedRuntime, connect: Connect) -> None:
     runtime.poll_seconds = 30
     query = b'{"b":1.10,"e":1E400,"d":1,"d":2,"z":[ ]}'
-    threading.Thread(target=lambda: [runtime.wait_for_poll(), runtime.submit("f", query, job_id="j")]).start()
+    once_polled(runtime, lambda: runtime.jobs.submit(query, "f", job_id="j"))
     status, body = ask(connect(), "GET", JOB)
     assert status == 200
     assert body.endswith(b',"query":' + query + b"}}")
@@ -195,7 +203,7 @@ def test_a_runtime_that_is_down_refuses_and_keeps_its_port(runtime: ScriptedRunt
 def test_wrong_certificates_are_wrong(
     runtime: ScriptedRuntime, connect: Connect, authority: Authority, fault: str
 ) -> None:
-    wrong = {
+    wrong: dict[str, Callable[[], ssl.SSLContext]] = {
         "other CA": Authority().good,
         "expired": authority.expired,
         "other name": lambda: authority.named("example.org"),
@@ -219,5 +227,5 @@ def test_a_job_is_kept_when_the_asking_client_has_gone(runtime: ScriptedRuntime,
 
 def test_released_polls_are_answered_at_once(runtime: ScriptedRuntime, connect: Connect) -> None:
     runtime.poll_seconds = 600
-    threading.Thread(target=lambda: [runtime.wait_for_poll(), runtime.release_polls()]).start()
+    once_polled(runtime, runtime.release_polls)
     assert ask(connect(), "GET", JOB)[0] == 204

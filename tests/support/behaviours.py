@@ -66,6 +66,18 @@ def answer(status: int, body: bytes = b"", headers: Iterable[tuple[str, str]] = 
     return behave
 
 
+def answer_early(status: int) -> Behaviour:
+    """Answer when the first bytes of the body have been read, as a server does that finds a result too large."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.receive(1)
+        exchange.respond(status, b"", [("Connection", "close")])
+        exchange.wire.discard()
+        raise HungUp
+
+    return behave
+
+
 def reset_before_response(exchange: Exchange) -> None:
     """The request is read to its end and then the connection breaks."""
     exchange.receive()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeVar
+from urllib.parse import unquote
 
 from tests.support.wire import Head
 
@@ -50,8 +51,8 @@ class Request:
 
     @property
     def job_id(self) -> str:
-        """The last segment of the path, as it was sent."""
-        return self.head.target.rpartition("/")[2]
+        """The last segment of the path, decoded."""
+        return unquote(self.head.target.rpartition("/")[2])
 
     @property
     def accepted(self) -> bool:
@@ -115,7 +116,7 @@ class Ledger:
         """Polls that wait for their answer now."""
         return sum(not r.finished for r in self.all(Endpoint.JOB))
 
-    def wait_for(self, condition: Callable[[], T], *, what: str, seconds: float = PATIENCE) -> T:
+    def wait_for(self, condition: Callable[[], T | None], *, what: str, seconds: float = PATIENCE) -> T:
         """The first true value of `condition`; AssertionError after `seconds`."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):

@@ -82,8 +82,8 @@ class ScriptedRuntime:
     def come_back(self) -> None:
         self._listener.open()
 
-    def show_certificate(self, context: ssl.SSLContext) -> None:
-        """Show another certificate on new connections."""
+    def show_certificate(self, context: ssl.SSLContext | None) -> None:
+        """Show another certificate on new connections, or speak no TLS there."""
         self._context = context
 
     def rotate_token(self, token: str) -> None:

@@ -73,6 +73,11 @@ class Wire:
             length = int(head.header("content-length") or 0)
             self._pass_on(length if limit is None else min(limit, length), sink)
 
+    def discard(self) -> None:
+        """Read what still comes, and throw it away, until the client hangs up."""
+        while self._receive():
+            self._buffer.clear()
+
     def send(self, data: bytes) -> None:
         try:
             self._sock.sendall(data)

@@ -1,0 +1,60 @@
+"""Fixtures of the end-to-end tests."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.bench import Bench
+from tests.support.certificates import Authority
+from tests.support.replica import Replica
+from tests.support.scripted_runtime import ScriptedRuntime
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    """The CA that workers are given."""
+    return Authority()
+
+
+@pytest.fixture
+def runtime(authority: Authority) -> Iterator[ScriptedRuntime]:
+    """A runtime with a good certificate, on a port of its own."""
+    with ScriptedRuntime(authority.good()) as running:
+        yield running
+
+
+@pytest.fixture
+def bench(tmp_path: Path, runtime: ScriptedRuntime, authority: Authority) -> Iterator[Bench]:
+    """A runtime and its replica; at the end every worker must stop with 0 and leave nothing behind."""
+    folder = tmp_path / "app"
+    folder.mkdir()
+    replica = Replica(folder=tmp_path / "replica", runtime=runtime, ca_pem=authority.pem)
+    replica.write()
+    bench = Bench(folder=folder, runtime=runtime, replica=replica)
+    try:
+        yield bench
+    finally:
+        try:
+            bench.finish()
+        finally:
+            _show_logs(bench)
+
+
+def _show_logs(bench: Bench) -> None:
+    for worker in bench.workers:
+        print(f"--- {worker.stdout_file.name} (exit {worker.process.returncode})")
+        print(worker.stdout[-4000:], worker.stderr[-4000:], sep="\n")
+
+
+@pytest.fixture
+def namespaces() -> None:
+    """Skip, with the reason, where a test may not make namespaces; in CI that is a failure."""
+    if os.geteuid() == 0 and shutil.which("unshare"):
+        return
+    reason = "needs root and unshare(1) to make namespaces"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)

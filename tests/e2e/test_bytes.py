@@ -1,0 +1,125 @@
+import json
+
+import pytest
+
+from tests.support.answers import error_of
+from tests.support.bench import Bench
+from tests.support.processes import cpu_seconds, peak_memory
+from tests.support.toml import function
+
+MIB = 1 << 20
+
+QUERIES = [
+    rb'{"b":1.10,"a":123456789012345678901234567890,"e":1E400,"u":"\u00e9\/","d":1,"d":2,"z":[ ]}',
+    b"null",
+    b"2",
+    b'""',
+    b'{"a" :\t[1 ,  2 ]\r\n}',
+    '{"ü":"日本🎉"}'.encode(),
+    rb'{"half":"\ud83d"}',
+    b'{"jobId":"another","queryType":"other","query":{"query":1}}',
+    b"[" * 200 + b"]" * 200,
+    b'{"computeModuleJobV1":{"jobId":"another"}}',
+    b"-0",
+    b'"' + b"x" * 100_000 + b'"',
+]
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query[:24].decode(errors="replace"))
+def test_a_query_reaches_the_handler_byte_for_byte(bench: Bench, query: bytes) -> None:
+    bench.start(function("f", ["cat"]))
+    assert bench.runtime.call("f", query) == query
+
+
+BODIES = {
+    "members in another order": b'{"computeModuleJobV1":{"query":{"n": 1},"queryType":"f","jobId":"j"},"type":"x"}',
+    "no type": b'{"computeModuleJobV1":{"jobId":"j","queryType":"f","query":{"n": 1}}}',
+    "no envelope": b'{"jobId":"j","queryType":"f","query":{"n": 1}}',
+    "unknown members": b'{"v":2,"computeModuleJobV1":{"x":[{}],"jobId":"j","queryType":"f","query":{"n": 1},"y":null}}',
+    "white space": b' \n{ "computeModuleJobV1" : { "jobId" : "j" , "queryType":"f" , "query" : {"n": 1} } } \n',
+    "nulls": b'{"computeModuleJobV1":{"jobId":"j","queryType":"f","query":{"n": 1},"userId":null,"authHeader":null}}',
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_every_form_of_a_job_is_understood(bench: Bench, name: str) -> None:
+    bench.start(function("f", ["cat"]))
+    bench.runtime.submit_raw("j", BODIES[name])
+    assert bytes(bench.runtime.result("j").body) == b'{"n": 1}'
+
+
+@pytest.mark.parametrize("output", [b"no line end", b"line end\n", b"", b"\0\xff\xfe", b"\r\n", b"\xef\xbb\xbfbom"])
+def test_stdout_comes_back_byte_for_byte(bench: Bench, output: bytes) -> None:
+    bench.folder.joinpath("output").write_bytes(output)
+    bench.start(function("f", "cat output"))
+    assert bench.runtime.call("f") == output
+
+
+def test_a_result_has_the_documented_headers(bench: Bench) -> None:
+    bench.start(function("f", "printf abc"))
+    head = bench.runtime.result(bench.runtime.submit("f")).head
+    assert head.header("content-type") == "application/octet-stream"
+    assert head.header("module-auth-token") == bench.runtime.token
+
+
+@pytest.mark.parametrize("job_id", ["a/b c?d#e%2F", "ü", "..%2f", "a;b&c=d+e", "../job"])
+def test_a_strange_job_id_is_percent_encoded(bench: Bench, job_id: str) -> None:
+    bench.start(function("f", "printf abc"))
+    bench.runtime.submit("f", job_id=job_id)
+    result = bench.runtime.result(job_id)
+    assert result.head.target.count("/") == 5
+    assert result.head.target.isascii()
+
+
+def test_256_mib_of_output_cost_less_than_64_mib_of_memory(bench: Bench) -> None:
+    size = 256 * MIB
+    worker = bench.start(function("f", f"head -c {size} /dev/zero", max_output="256MiB") + function("warm", "cat"))
+    bench.runtime.call("warm")
+    before = peak_memory(worker.pid)
+    result = bench.runtime.result(bench.runtime.submit("f"), seconds=100)
+    assert result.size == size
+    assert peak_memory(worker.pid) - before < 64 * MIB
+
+
+def test_a_query_of_32_mb_goes_through_cat_and_back(bench: Bench) -> None:
+    query = json.dumps({"data": "0123456789abcdef" * 2_000_000}).encode()
+    worker = bench.start(function("f", ["cat"]))
+    before = cpu_seconds(worker.pid)
+    assert bench.runtime.call("f", query) == query
+    assert cpu_seconds(worker.pid) - before < 3
+
+
+@pytest.mark.parametrize(("limit", "size"), [("1KiB", 1024), (1024, 1024), ("1MiB", MIB)])
+def test_max_output_is_the_most_that_is_taken(bench: Bench, limit: object, size: int) -> None:
+    bench.start(
+        function("fits", f"head -c {size} /dev/zero", max_output=limit)
+        + function("over", f"head -c {size + 1} /dev/zero", max_output=limit)
+    )
+    assert bench.runtime.call("fits") == bytes(size)
+    assert error_of(bench.runtime.result(bench.runtime.submit("over")))["reason"] == "output_limit"
+
+
+@pytest.mark.parametrize("output", [b'{"a": 1.10,\n "b":[ ]}\n', b" null", b'"x"', b"1E400"])
+def test_output_json_posts_valid_json_as_it_is(bench: Bench, output: bytes) -> None:
+    bench.folder.joinpath("output").write_bytes(output)
+    bench.start(function("f", "cat output", output="json"))
+    assert bench.runtime.call("f") == output
+
+
+@pytest.mark.parametrize("output", [b"", b"{", b"NaN", b"1 2", b'"\xff"', b"{} x", b"[1,]", b"Infinity"])
+def test_output_json_refuses_what_is_no_json(bench: Bench, output: bytes) -> None:
+    bench.folder.joinpath("output").write_bytes(output)
+    bench.start(function("f", "cat output", output="json"))
+    assert error_of(bench.runtime.result(bench.runtime.submit("f")))["reason"] == "invalid_output"
+
+
+@pytest.mark.parametrize("text", ["", "plain", 'a "quoted" \\ line\n', "ü\t\u2028🎉\x01", "{}"])
+def test_output_text_posts_a_json_string(bench: Bench, text: str) -> None:
+    bench.folder.joinpath("output").write_bytes(text.encode())
+    bench.start(function("f", "cat output", output="text"))
+    assert json.loads(bench.runtime.call("f")) == text
+
+
+def test_output_text_that_is_not_utf8_is_an_error(bench: Bench) -> None:
+    bench.start(function("f", r"printf 'a\377b'", output="text"))
+    assert error_of(bench.runtime.result(bench.runtime.submit("f")))["reason"] == "invalid_output"

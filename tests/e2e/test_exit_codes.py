@@ -1,0 +1,127 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cm_exec
+from tests.support.bench import Bench
+from tests.support.replica import without
+from tests.support.toml import function
+
+ECHO = function("f", ["cat"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--no-such-option"],
+        ["no-such-command"],
+        ["run", "--concurrency", "many"],
+        ["run", "--concurrency", "0"],
+        ["run", "--log-format", "xml"],
+        ["run", "--log-level", "loud"],
+        ["run", "--drain-timeout", "soon"],
+        ["run", "superfluous"],
+        ["invoke"],
+        ["invoke", "f", "null", "--query-file", "x.json"],
+        ["invoke", "f", "--query-file", "/no/such/file"],
+        ["check", "superfluous"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_2(bench: Bench, arguments: list[str]) -> None:
+    bench.write(ECHO)
+    done = bench.cm_exec(*arguments, environment=bench.replica.modern())
+    assert done.returncode == 2, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert bench.runtime.ledger.connections == 0
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"CM_EXEC_CONCURRENCY": "many"},
+        {"CM_EXEC_LOG_FORMAT": "xml"},
+        {"CM_EXEC_LOG_LEVEL": "loud"},
+        {"CM_EXEC_DRAIN_TIMEOUT": "-1"},
+    ],
+    ids=str,
+)
+def test_a_wrong_variable_is_told_by_its_name_and_never_replaced_in_silence(
+    bench: Bench, variables: dict[str, str]
+) -> None:
+    bench.write(ECHO)
+    done = bench.cm_exec("run", environment={**bench.replica.modern(), **variables})
+    assert done.returncode == 2
+    assert next(iter(variables)).encode() in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "check", "invoke f null"])
+def test_no_cm_toml_is_exit_3(bench: Bench, command: str) -> None:
+    done = bench.cm_exec(*command.split(), environment=bench.replica.modern())
+    assert done.returncode == 3
+    assert b"cm.toml" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def unusable(bench: Bench) -> dict[str, dict[str, str]]:
+    modern = bench.replica.modern()
+    return {
+        "nothing": {},
+        "no GET_JOB_URI": without(modern, "GET_JOB_URI"),
+        "no POST_RESULT_URI": without(modern, "POST_RESULT_URI"),
+        "no token": without(modern, "MODULE_AUTH_TOKEN"),
+        "no CA": without(modern, "DEFAULT_CA_PATH"),
+        "not a URI": {**modern, "GET_JOB_URI": "localhost"},
+        "not HTTPS": {**modern, "GET_JOB_URI": modern["GET_JOB_URI"].replace("https", "http")},
+        "results not over HTTPS": {**modern, "POST_RESULT_URI": modern["POST_RESULT_URI"].replace("https", "http")},
+        "a bad port": {**modern, "GET_JOB_URI": "https://localhost:99999/job"},
+    }
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "nothing",
+        "no GET_JOB_URI",
+        "no POST_RESULT_URI",
+        "no token",
+        "no CA",
+        "not a URI",
+        "not HTTPS",
+        "results not over HTTPS",
+        "a bad port",
+    ],
+)
+def test_an_unusable_runtime_environment_is_exit_4(bench: Bench, case: str) -> None:
+    bench.write(ECHO)
+    done = bench.cm_exec("run", environment=unusable(bench)[case])
+    assert done.returncode == 4, done.stderr
+    assert done.stderr
+    assert b"Traceback" not in done.stderr
+    assert bench.runtime.ledger.all() == []
+
+
+def test_without_a_command_it_runs_the_worker(bench: Bench) -> None:
+    bench.write(ECHO)
+    assert bench.cm_exec().returncode == 4
+
+
+def test_the_version_is_told(bench: Bench) -> None:
+    done = bench.cm_exec("--version")
+    assert done.returncode == 0
+    assert cm_exec.__version__.encode() in done.stdout
+
+
+@pytest.mark.parametrize("command", ["", "run", "invoke", "check"])
+def test_help_is_given(bench: Bench, command: str) -> None:
+    done = bench.cm_exec(*command.split(), "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"Usage:")
+
+
+def test_the_package_runs_as_a_module_too(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "cm_exec", "--version"], cwd=tmp_path, capture_output=True, check=True)
+    assert cm_exec.__version__.encode() in done.stdout

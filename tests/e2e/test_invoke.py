@@ -1,0 +1,109 @@
+import json
+
+import pytest
+
+from tests.support.bench import Bench
+from tests.support.toml import function
+
+ECHO = function("echo", ["cat"])
+
+
+def test_stdout_is_exactly_what_would_be_posted(bench: Bench) -> None:
+    bench.folder.joinpath("output").write_bytes(b"\0\xff no line end")
+    bench.write(function("f", "cat output"))
+    done = bench.cm_exec("invoke", "f", "null")
+    assert (done.returncode, done.stdout) == (0, b"\0\xff no line end")
+
+
+def test_output_text_is_posted_as_a_json_string_here_too(bench: Bench) -> None:
+    bench.write(function("f", "echo hi", output="text"))
+    assert bench.cm_exec("invoke", "f", "null").stdout == b'"hi\\n"'
+
+
+def test_the_query_may_be_the_argument(bench: Bench) -> None:
+    bench.write(ECHO)
+    assert bench.cm_exec("invoke", "echo", '{"a": 1.10}').stdout == b'{"a": 1.10}'
+
+
+def test_the_query_may_come_from_a_file(bench: Bench) -> None:
+    bench.write(ECHO)
+    bench.folder.joinpath("query.json").write_bytes(b'{"a": 1.10 }\n')
+    assert bench.cm_exec("invoke", "echo", "--query-file", "query.json").stdout.rstrip(b"\n") == b'{"a": 1.10 }'
+
+
+def test_the_query_may_come_on_stdin(bench: Bench) -> None:
+    bench.write(ECHO)
+    query = b'{"data": "%s"}' % (b"x" * 5_000_000)
+    assert bench.cm_exec("invoke", "echo", stdin=query).stdout == query
+
+
+def test_stderr_of_the_handler_passes_through(bench: Bench) -> None:
+    bench.write(function("f", "echo 'seen by the author' >&2; printf ok"))
+    done = bench.cm_exec("invoke", "f", "null")
+    assert done.stdout == b"ok"
+    assert b"seen by the author\n" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("exit 0", 0),
+        ("exit 1", 1),
+        ("exit 42", 42),
+        ("kill -KILL $$", 128 + 9),
+        ("kill -SEGV $$", 128 + 11),
+        ("sleep 300", 124),
+    ],
+)
+def test_the_exit_status_is_the_handlers_as_a_shell_tells_it(bench: Bench, command: str, status: int) -> None:
+    bench.write(function("f", command, timeout=1))
+    done = bench.cm_exec("invoke", "f", "null")
+    assert done.returncode == status
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_program_that_is_not_there_is_127_and_one_that_cannot_be_run_126(bench: Bench) -> None:
+    bench.folder.joinpath("plain").write_text("#!/bin/sh\n")
+    bench.write(function("lost", ["no-such-program"]) + function("plain", ["./plain"]))
+    assert bench.cm_exec("invoke", "lost", "null").returncode == 127
+    assert bench.cm_exec("invoke", "plain", "null").returncode == 126
+
+
+def test_the_error_result_is_what_would_be_posted(bench: Bench) -> None:
+    bench.write(function("f", "printf half; echo why >&2; exit 3"))
+    done = bench.cm_exec("invoke", "f", "null")
+    error = json.loads(done.stdout)
+    assert (error["reason"], error["exitCode"], error["stderr"], error["queryType"]) == ("exit", 3, "why\n", "f")
+
+
+def test_output_over_the_limit_is_a_failure(bench: Bench) -> None:
+    bench.write(function("f", "printf 12345", max_output=4))
+    done = bench.cm_exec("invoke", "f", "null")
+    assert done.returncode != 0
+    assert json.loads(done.stdout)["reason"] == "output_limit"
+
+
+def test_an_unknown_function_names_the_nearest_one(bench: Bench) -> None:
+    bench.write(function("thumbnail", ["cat"]))
+    done = bench.cm_exec("invoke", "tumbnail", "null")
+    assert done.returncode == 2
+    assert b"thumbnail" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_nothing_of_a_handler_outlives_the_call(bench: Bench) -> None:
+    bench.write(function("f", "setsid sleep 300 >/dev/null 2>&1 & printf done"))
+    assert bench.cm_exec("invoke", "f", "null").stdout == b"done"
+
+
+def test_a_handler_has_the_same_environment_as_in_the_worker(bench: Bench) -> None:
+    bench.write(function("f", 'echo "$CM_QUERY_TYPE $ADDED"; test -n "$CM_JOB_ID"', env={"ADDED": "1"}))
+    done = bench.cm_exec("invoke", "f", "null")
+    assert (done.returncode, done.stdout) == (0, b"f 1\n")
+
+
+def test_a_connection_to_a_runtime_does_not_reach_the_handler_here_either(bench: Bench) -> None:
+    bench.write(function("f", "cat /proc/self/environ"))
+    done = bench.cm_exec("invoke", "f", "null", environment=bench.replica.modern())
+    assert b"GET_JOB_URI" not in done.stdout
+    assert bench.runtime.ledger.connections == 0

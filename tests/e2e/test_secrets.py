@@ -1,0 +1,92 @@
+import json
+import re
+
+import pytest
+
+from tests.support import behaviours
+from tests.support.bench import Bench
+from tests.support.ledger import Endpoint
+from tests.support.toml import function, table
+
+AUTH = "Bearer-secret-of-the-caller"
+TEMPORARY = "secret-temporary-credentials"
+QUERY = "secret-in-the-query"
+RESULT = "secret-in-the-result"
+SECRETS = (AUTH, TEMPORARY, QUERY, RESULT, "token-of-the-module", "rotated-token-of-the-module")
+MEMBERS = {"authHeader": AUTH, "temporaryCredentialsAuthToken": TEMPORARY, "userId": "user-1"}
+
+ENVIRON = "cat /proc/self/environ"
+
+
+def environment_of(output: bytes) -> dict[str, str]:
+    pairs = (entry.partition("=") for entry in output.decode().split("\0") if entry)
+    return {name: value for name, _, value in pairs}
+
+
+@pytest.mark.parametrize("log_format", ["text", "sls"])
+def test_no_secret_is_ever_in_the_log_or_in_an_error_result(bench: Bench, log_format: str) -> None:
+    result = f"printf {RESULT}"
+    config = (
+        function("good", result)
+        + function("fails", f"{result}; exit 1", credentials=True)
+        + function("slow", f"{result}; sleep 300", timeout=1)
+        + function("json", result, output="json")
+        + function("large", f"{result}{RESULT}", max_output=10)
+        + function("lost", ["/no/such/program"], credentials=True)
+        + table("launcher", log_format=log_format, log_level="debug")
+    )
+    worker = bench.start(config)
+    bench.runtime.script(Endpoint.RESULT, behaviours.answer(500), behaviours.answer(401), behaviours.answer(413))
+    functions = ["good", "good", "fails", "slow", "json", "large", "lost", "unknown"]
+    query = json.dumps({"q": QUERY}).encode()
+    jobs = [bench.runtime.submit(name, query, members=MEMBERS) for name in functions]
+    bench.runtime.submit_raw("m", b'{"computeModuleJobV1":{"jobId":"m","authHeader":"%s"}}' % AUTH.encode())
+    bench.runtime.submit_raw("n", b'{"jobId":"n","queryType":"good","query":["%s",nope]}' % QUERY.encode())
+    for job in [*jobs, "m", "n"]:
+        body = bench.runtime.result(job).body.decode()
+        assert body == RESULT or not any(secret in body for secret in SECRETS)
+    bench.runtime.rotate_token("rotated-token-of-the-module")
+    bench.replica.write_token("rotated-token-of-the-module")
+    assert bench.runtime.call("good") == RESULT.encode()
+    assert worker.stop() == 0
+    assert [secret for secret in SECRETS if secret in worker.log] == []
+
+
+def test_a_handler_sees_nothing_of_the_connection_to_the_runtime(bench: Bench) -> None:
+    extra = {
+        "GET_JOB_URI_V2": "http://127.0.0.1:8946/job",
+        "CONNECTIONS_TO_OTHER_PODS_CA_PATH": str(bench.replica.ca_file),
+        "RUNTIME_API": "localhost:8945",
+        "CONNECTION_TO_RUNTIME": str(bench.replica.connection_file),
+    }
+    bench.start(function("f", ENVIRON), environment={**extra, **bench.environment()})
+    seen = environment_of(bench.runtime.call("f"))
+    hidden = {*bench.replica.modern(), *extra} - {"COMPUTE_SESSION_ID"}
+    assert hidden & set(seen) == set()
+    assert [n for n, value in seen.items() if re.search(rf"token-of-the-module|:{bench.runtime.port}\b", value)] == []
+    assert seen["COMPUTE_SESSION_ID"] == "ses-of-the-replica"
+
+
+def test_credentials_reach_only_the_handlers_that_ask_for_them(bench: Bench) -> None:
+    bench.start(function("trusted", ENVIRON, credentials=True) + function("other", ENVIRON))
+    trusted, other = (bench.runtime.submit(name, members=MEMBERS) for name in ("trusted", "other"))
+    seen = environment_of(bytes(bench.runtime.result(trusted).body))
+    assert (seen["CM_AUTH_HEADER"], seen["CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN"]) == (AUTH, TEMPORARY)
+    output = bench.runtime.result(other).body
+    assert AUTH.encode() not in output
+    assert TEMPORARY.encode() not in output
+
+
+def test_credentials_that_a_job_does_not_have_are_not_set(bench: Bench) -> None:
+    bench.start(function("f", ENVIRON, credentials=True))
+    seen = environment_of(bench.runtime.call("f"))
+    assert {"CM_AUTH_HEADER", "CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN", "CM_USER_ID"} & set(seen) == set()
+
+
+def test_secrets_are_on_no_command_line(bench: Bench) -> None:
+    command_lines = "cat /proc/[0-9]*/cmdline"
+    bench.start(function("f", command_lines, credentials=True))
+    job = bench.runtime.submit("f", json.dumps(QUERY).encode(), members=MEMBERS)
+    output = bench.runtime.result(job).body.decode(errors="replace")
+    assert "cm-exec" in output
+    assert [secret for secret in (AUTH, TEMPORARY, QUERY, bench.runtime.token) if secret in output] == []

@@ -1,0 +1,23 @@
+"""Reading what a worker posted."""
+
+import json
+from typing import Any
+
+from tests.support.ledger import Request
+
+_ALWAYS = {"error", "reason", "jobId", "queryType"}
+_SOMETIMES = {"exitCode", "signal", "stderr"}
+
+
+def error_of(result: Request, *, function: str | None = None) -> dict[str, Any]:
+    """The members of an error result, which must be of the documented form."""
+    members = json.loads(bytes(result.body))
+    assert isinstance(members, dict)
+    assert set(members) >= _ALWAYS, members
+    assert set(members) <= _ALWAYS | _SOMETIMES, members
+    assert members["jobId"] == result.job_id
+    assert isinstance(members["error"], str)
+    assert members["error"]
+    if function is not None:
+        assert members["queryType"] == function
+    return members

@@ -1,0 +1,5 @@
+#!/bin/sh
+printf result
+exec >&-
+sleep 0.3
+exit 9

@@ -1,0 +1,4 @@
+#!/bin/sh
+printf result
+exec >&-
+sleep 0.3

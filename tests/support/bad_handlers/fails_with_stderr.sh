@@ -1,0 +1,3 @@
+#!/bin/sh
+echo 'the reason, for people' >&2
+exit 3

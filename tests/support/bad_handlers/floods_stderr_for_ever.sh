@@ -1,0 +1,2 @@
+#!/bin/sh
+exec yes 'a line of noise' >&2

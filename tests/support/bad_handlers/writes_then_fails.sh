@@ -1,0 +1,3 @@
+#!/bin/sh
+printf 'half a result'
+exit 255

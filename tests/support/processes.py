@@ -1,0 +1,109 @@
+"""What /proc tells of processes: who descends from whom, by a mark in the environment, and what they cost."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+MARK: Final = "CM_TEST_MARK"
+"""The variable by which a test finds every process that came from its worker."""
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A process as it was when /proc was read. `state` is the kernel's letter, such as "Z"."""
+
+    pid: int
+    parent: int
+    state: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.pid} ({self.state}) {self.command}"
+
+
+def marked(mark: str, folder: Path) -> list[Process]:
+    """The living processes that carry `mark`, or run in `folder`, or name it in their command."""
+    found = (_read(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [p for p in found if p and p.pid != os.getpid() and p.state != "Z" and _belongs(p.pid, mark, folder)]
+
+
+def children(pid: int) -> list[Process]:
+    """The direct children of a process, zombies among them."""
+    found = (_read(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [p for p in found if p and p.parent == pid]
+
+
+def peak_memory(pid: int) -> int:
+    """The most memory that a process ever had resident, in bytes."""
+    return _status_kib(pid, "VmHWM") << 10
+
+
+def cpu_seconds(pid: int) -> float:
+    """The time that a process has computed so far."""
+    fields = _stat_fields(pid)
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def open_descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def oom_score_adj(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
+def signal_is_pending(pid: int, number: int) -> bool:
+    """Whether a signal was sent and the process has not taken it yet."""
+    return any(_status_hex(pid, name) >> (number - 1) & 1 for name in ("SigPnd", "ShdPnd"))
+
+
+def wait_until(condition: Callable[[], object], *, what: str, seconds: float = 30.0) -> None:
+    """Look again and again, since the kernel does not tell; AssertionError after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen in {seconds:g} s"
+        time.sleep(0.01)
+
+
+def _belongs(pid: int, mark: str, folder: Path) -> bool:
+    place = Path(f"/proc/{pid}")
+    try:
+        if f"{MARK}={mark}".encode() in place.joinpath("environ").read_bytes().split(b"\0"):
+            return True
+        if str(folder).encode() in place.joinpath("cmdline").read_bytes():
+            return True
+        return place.joinpath("cwd").resolve().is_relative_to(folder)
+    except OSError:
+        return False
+
+
+def _read(pid: int) -> Process | None:
+    try:
+        state, parent = _stat_fields(pid)[:2]
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (OSError, ValueError):
+        return None
+    return Process(pid=pid, parent=int(parent), state=state, command=command.strip())
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat after the command, which may itself hold blanks."""
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+
+
+def _status(pid: int, name: str) -> str:
+    lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    return next(line.partition(":")[2].strip() for line in lines if line.startswith(f"{name}:"))
+
+
+def _status_kib(pid: int, name: str) -> int:
+    return int(_status(pid, name).split()[0])
+
+
+def _status_hex(pid: int, name: str) -> int:
+    return int(_status(pid, name), 16)

@@ -1,0 +1,137 @@
+"""The installed `cm-exec run` as a process under test."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.support.processes import Process, children, marked, signal_is_pending, wait_until
+from tests.support.scripted_runtime import ScriptedRuntime
+
+CM_EXEC: Final = str(Path(sys.executable).with_name("cm-exec"))
+"""The console script beside the interpreter that runs the tests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A started worker. Its output goes to files, so that nothing it writes can block it or be lost."""
+
+    process: subprocess.Popen[bytes]
+    runtime: ScriptedRuntime
+    stdout_file: Path
+    stderr_file: Path
+    mark: str
+    folder: Path
+    is_wrapped: bool
+
+    @property
+    def pid(self) -> int:
+        """The launcher itself, beneath its wrapper where it has one."""
+        if not self.is_wrapped:
+            return self.process.pid
+        below = children(self.process.pid)
+        return below[0].pid if below else self.process.pid
+
+    @property
+    def stdout(self) -> str:
+        return self.stdout_file.read_text(errors="replace")
+
+    @property
+    def stderr(self) -> str:
+        return self.stderr_file.read_text(errors="replace")
+
+    @property
+    def log(self) -> str:
+        """All that it has written."""
+        return self.stdout + self.stderr
+
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+    def wait_until_ready(self) -> None:
+        """Wait for the first poll; AssertionError with the log when the worker ends instead."""
+        polled = self.runtime.ledger.wait_for(
+            lambda: "polled" if self.runtime.ledger.open_polls() else not self.is_running() and "ended",
+            what="the first poll",
+        )
+        assert polled == "polled", f"the worker ended with {self.process.returncode}:\n{self.log}"
+
+    def wait_for_log(self, text: str) -> None:
+        wait_until(lambda: text in self.log, what=f"{text!r} in the log")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal and wait until the launcher has taken it."""
+        pid = self.pid
+        os.kill(pid, number)
+        with contextlib.suppress(OSError):
+            wait_until(lambda: not signal_is_pending(pid, number), what="taking the signal")
+
+    def terminate(self) -> None:
+        self.signal(signal.SIGTERM)
+
+    def wait(self, seconds: float = 30) -> int:
+        """Its exit status, -N after signal N."""
+        return self.process.wait(seconds)
+
+    def stop(self) -> int:
+        """Let it drain, with the open poll answered at once, and return its exit status."""
+        self.runtime.release_polls()
+        if self.is_running():
+            self.terminate()
+        return self.wait()
+
+    def end(self) -> None:
+        """Whatever it does, it is over after this."""
+        if self.is_running():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        self.process.kill()
+        self.process.wait()
+
+    def descendants(self) -> list[Process]:
+        """What was started by its handlers and is alive."""
+        own = {self.process.pid, self.pid}
+        return [p for p in marked(self.mark, self.folder) if p.pid not in own]
+
+    def wait_until_alone(self, seconds: float = 10) -> None:
+        """Wait until no process of a handler is left."""
+        wait_until(lambda: not self.descendants(), what=f"the end of {self.descendants()}", seconds=seconds)
+
+
+def start_worker(
+    *,
+    runtime: ScriptedRuntime,
+    folder: Path,
+    mark: str,
+    environment: Mapping[str, str],
+    arguments: Sequence[str] = ("run",),
+    wrapper: Sequence[str] = (),
+    stdout: int | None = None,
+    name: str = "worker",
+) -> Worker:
+    """Start it in `folder`. `stdout` is a descriptor to write to in place of the file."""
+    stdout_file, stderr_file = folder / f"{name}.stdout", folder / f"{name}.stderr"
+    with stdout_file.open("wb") as out, stderr_file.open("wb") as err:
+        process = subprocess.Popen(
+            [*wrapper, CM_EXEC, *arguments],
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=out if stdout is None else stdout,
+            stderr=err,
+            start_new_session=True,  # a handler that kills its group must not reach the tests
+        )
+    return Worker(
+        process=process,
+        runtime=runtime,
+        stdout_file=stdout_file,
+        stderr_file=stderr_file,
+        mark=mark,
+        folder=folder,
+        is_wrapped="--fork" in wrapper,
+    )
