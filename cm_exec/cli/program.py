@@ -1,0 +1,74 @@
+"""The `cm-exec` program: its commands, loaded when they are called, and its exit codes."""
+
+import importlib
+import sys
+import traceback
+from typing import Any, Final
+
+import click
+
+from cm_exec import __version__
+from cm_exec.cli.failure import exit_code_of
+
+_COMMANDS: Final = {
+    "run": "Work for the runtime: the container's entry point, and what happens with no command.",
+    "invoke": "Run one query through a function, with no runtime.",
+    "check": "Check cm.toml and the programs that it names.",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when the command is called; with no command, it is `run`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """In the order of the table, as people need them."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, with its options."""
+        if cmd_name not in _COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        command = importlib.import_module(f"cm_exec.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The table itself: help for all commands needs none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `run` where no command is named."""
+        of_the_program = {"--help", "-h", "--version"}
+        if not ctx.resilient_parsing and (not args or (args[0].startswith("-") and args[0] not in of_the_program)):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 a bug, 2 usage, 3 bad cm.toml, 4 no or unusable runtime environment, "
+    "5 the runtime refused for good. `cm-exec COMMAND --help` tells the rest.",
+)
+@click.version_option(__version__, prog_name="cm-exec", message="%(prog)s %(version)s")
+def program() -> None:
+    """Make any executable a Palantir Foundry compute module.
+
+    cm-exec reads cm.toml, which maps each function to a command, asks the compute module runtime for jobs, gives
+    each job's query to the command on stdin, and posts what the command writes to stdout as the result.
+    """
+
+
+def main(*arguments: Any) -> None:
+    """Run the program and exit with its code."""
+    try:
+        program.main(list(arguments) or None, prog_name="cm-exec")
+    except Exception as error:  # noqa: BLE001 - whatever it is ends here, as text and an exit code
+        code = exit_code_of(error)
+        if code is None:
+            traceback.print_exc()
+            click.echo("cm-exec: this is a bug in cm-exec; please report it with the lines above", err=True)
+            sys.exit(1)
+        click.echo(f"cm-exec: {error}", err=True)
+        sys.exit(code)

@@ -1,0 +1,180 @@
+"""One query in, one result out: the loop over a child's pipes and its end."""
+
+import errno
+import fcntl
+import os
+import selectors
+import termios
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from cm_exec.handlers.leftovers import GIVE_UP, GRACE
+from cm_exec.handlers.process import Child, grow_pipe
+from cm_exec.handlers.spool import Spool
+from cm_exec.handlers.stop import StopNow
+from cm_exec.protocol.failure import STDERR_TAIL, Reason
+
+StderrSink = Callable[[bytes], None]
+"""Takes what a handler writes to stderr, as it comes; must not block."""
+
+_PIPE_SIZE: Final = 64 * 1024
+_LARGE: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one job may use: `timeout` in seconds, None for none; `max_output` in bytes."""
+
+    timeout: float | None
+    max_output: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a child's job ended.
+
+    `status` is its exit status as subprocess gives it, None if it could not be ended. `cause` is why the launcher
+    ended it, None if it ended by itself; `detail` is added to the cause. `stderr` is the last of it.
+    """
+
+    status: int | None
+    cause: Reason | None
+    detail: str
+    stderr: bytes
+
+
+class Exchange:
+    """Feeds a child its query, keeps its stdout, hands its stderr on, and sees to its limits, in one loop.
+
+    It is over when the child has exited *and* what it wrote has been read. Other processes that hold its pipes
+    open do not matter: what counts is what was in the pipe when it exited.
+    """
+
+    def __init__(self, child: Child, spool: Spool, limits: Limits, stderr: StderrSink, stop: StopNow) -> None:
+        self._child = child
+        self._spool = spool
+        self._limits = limits
+        self._stderr_sink = stderr
+        self._stop = stop
+        self._stderr_tail = b""
+        self._status: int | None = None
+        self._cause: Reason | None = None
+        self._detail = ""
+        self._read_size = _PIPE_SIZE
+        self._killed = False
+        self._over = False
+        self._deadline = time.monotonic() + limits.timeout if limits.timeout else float("inf")
+
+    def run(self) -> Ending:
+        """See the job through to its end."""
+        with selectors.PollSelector() as self._selector:
+            self._watch_all()
+            while not self._over:
+                for key, _ in self._selector.select(self._seconds_left()):
+                    key.data()
+                if time.monotonic() >= self._deadline:
+                    self._deadline_passed()
+        self._drain(self._child.stdout, self._take_stdout)
+        self._drain(self._child.stderr, self._take_stderr)
+        return Ending(status=self._status, cause=self._cause, detail=self._detail, stderr=self._stderr_tail)
+
+    def _watch_all(self) -> None:
+        register, read = self._selector.register, selectors.EVENT_READ
+        register(self._child.exit_watch, read, self._exited)
+        register(self._child.stdout, read, self._stdout_ready)
+        register(self._child.stderr, read, self._stderr_ready)
+        register(self._stop, read, self._stopped)
+        if self._child.unsent:
+            grow_pipe(self._child.stdin)
+            register(self._child.stdin, selectors.EVENT_WRITE, self._stdin_ready)
+        else:
+            self._child.close_stdin()
+
+    def _seconds_left(self) -> float | None:
+        return None if self._deadline == float("inf") else max(0.0, self._deadline - time.monotonic())
+
+    def _exited(self) -> None:
+        self._child.exit_watch.acknowledge()
+        self._status = self._child.exit_status()
+        self._over = self._status is not None
+
+    def _stdin_ready(self) -> None:
+        try:
+            sent = os.write(self._child.stdin, self._child.unsent[:_LARGE])
+        except BlockingIOError:
+            return
+        except OSError:  # the handler does not want the rest, which is its right
+            sent = len(self._child.unsent)
+        self._child.unsent = self._child.unsent[sent:]
+        if not self._child.unsent:
+            self._selector.unregister(self._child.stdin)
+            self._child.close_stdin()
+
+    def _stdout_ready(self) -> None:
+        chunk = os.read(self._child.stdout, self._read_size)
+        if not chunk:
+            self._selector.unregister(self._child.stdout)
+        elif len(chunk) == self._read_size == _PIPE_SIZE:
+            self._read_size = _LARGE
+            grow_pipe(self._child.stdout)
+        self._take_stdout(chunk)
+
+    def _stderr_ready(self) -> None:
+        chunk = os.read(self._child.stderr, _PIPE_SIZE)
+        if not chunk:
+            self._selector.unregister(self._child.stderr)
+        self._take_stderr(chunk)
+
+    def _take_stdout(self, chunk: bytes) -> None:
+        if self._cause is not None:
+            return  # there will be no result
+        if self._spool.size + len(chunk) > self._limits.max_output:
+            self._end(Reason.OUTPUT_LIMIT)
+            return
+        try:
+            self._spool.write(chunk)
+        except OSError as error:
+            self._end(Reason.OUTPUT_LIMIT, f"the temporary file cannot take it: {error.strerror}")
+
+    def _take_stderr(self, chunk: bytes) -> None:
+        if chunk:
+            self._stderr_tail = (self._stderr_tail + chunk)[-STDERR_TAIL - 1 :]  # one more tells that there was more
+            self._stderr_sink(chunk)
+
+    def _drain(self, fd: int, take: Callable[[bytes], None]) -> None:
+        """Read what the pipe holds now and no more: a background process may go on writing for ever."""
+        left = _bytes_in(fd)
+        while left > 0 and (chunk := os.read(fd, min(left, _LARGE))):
+            left -= len(chunk)
+            take(chunk)
+
+    def _stopped(self) -> None:
+        self._selector.unregister(self._stop)
+        self._end(Reason.SHUTDOWN)
+
+    def _deadline_passed(self) -> None:
+        if self._cause is None:
+            self._end(Reason.TIMEOUT)
+        elif not self._killed:
+            self._child.kill()
+            self._killed = True
+            self._deadline = time.monotonic() + GIVE_UP
+        else:  # the kernel does not let go of it (a dead network disk): the job is answered all the same
+            self._over = True
+
+    def _end(self, cause: Reason, detail: str = "") -> None:
+        if self._cause is None:
+            self._cause, self._detail = cause, detail
+            self._child.terminate()
+            self._deadline = time.monotonic() + GRACE
+
+
+def _bytes_in(fd: int) -> int:
+    try:
+        return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"), "little")
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            raise
+        return 0

@@ -1,0 +1,55 @@
+"""The one interface of all modes: what the worker and `cm-exec invoke` know of a handler."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cm_exec.handlers.exchange import StderrSink
+from cm_exec.handlers.orphans import Family
+from cm_exec.handlers.spool import Spool
+from cm_exec.handlers.stop import StopNow
+from cm_exec.protocol.failure import Failure
+from cm_exec.protocol.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A job's result, ready to be posted."""
+
+    spool: Spool
+
+
+Outcome = Result | Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What all handlers of a launcher share.
+
+    `environment` is the launcher's own; `spool_directory` is where large results wait, None for memory only; `stop`
+    ends every job when it is set; `families` are those that may have a process alive.
+    """
+
+    environment: Mapping[bytes, bytes]
+    spool_directory: str | None
+    stop: StopNow
+    families: set[Family] = field(default_factory=set)
+
+    def kill_all(self) -> None:
+        """End every process of every job at once, without asking."""
+        self.stop.set()
+        for family in list(self.families):
+            family.kill()
+
+
+class Handler(Protocol):
+    """Runs the jobs of one function; used by several threads at once."""
+
+    def run(self, job: Job, stderr: StderrSink) -> AbstractContextManager[Outcome]:
+        """Run one job.
+
+        Inside the context the outcome can be read, as often as wanted; on leaving it, what the job's command left
+        behind has ended and the result's space is given back. Nothing that a command does makes it raise.
+        """
+        ...

@@ -1,0 +1,30 @@
+"""Whether bytes are a JSON text (RFC 8259)."""
+
+import json
+
+import msgspec
+
+
+def json_problem(text: bytes) -> str | None:
+    """What is wrong with `text` as one JSON value in UTF-8; None when it is one."""
+    try:
+        text.decode()
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except UnicodeDecodeError as error:
+        return f"byte {error.start} is not UTF-8"
+    except (msgspec.DecodeError, RecursionError) as error:
+        return None if _is_json_all_the_same(text) else str(error)
+    return None
+
+
+def _is_json_all_the_same(text: bytes) -> bool:
+    r"""Half a surrogate pair (`"\ud83d"`) is JSON, though msgspec refuses it."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    try:
+        json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True

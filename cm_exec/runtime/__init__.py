@@ -1,0 +1,1 @@
+"""The HTTPS client of the compute module runtime, and nothing else that knows urllib3."""

@@ -1,0 +1,90 @@
+"""Posting results: until the runtime has taken one, or has said that it never will."""
+
+import logging
+import time
+from enum import Enum, auto
+from typing import Final
+from urllib.parse import quote
+
+from cm_exec.protocol.status import Verdict, result_verdict
+from cm_exec.runtime.backoff import Backoff
+from cm_exec.runtime.connection import Body
+from cm_exec.runtime.errors import ExchangeError
+from cm_exec.runtime.link import FIRST_DELAY, LONGEST_DELAY, Link, Stopped
+from cm_exec.runtime.location import Endpoint
+
+log: Final = logging.getLogger(__name__)
+
+REFUSED_RESULT: Final = 120.0
+"""Seconds of nothing but 401 and 403 to one result after which it counts as refused: the token is not to blame."""
+
+
+class Delivery(Enum):
+    """What became of a result."""
+
+    ACCEPTED = auto()
+    GONE = auto()
+    """The runtime does not wait for it (any more)."""
+    REFUSED = auto()
+    """The runtime will not take this result; a smaller one perhaps."""
+    GIVEN_UP = auto()
+    """The worker ends."""
+
+
+class Reporter:
+    """One slot's way to post results."""
+
+    def __init__(self, link: Link, endpoint: Endpoint, stopped: Stopped) -> None:
+        self._link = link
+        self._endpoint = endpoint
+        self._stopped = stopped
+
+    def deliver(self, job_id: str, body: Body) -> Delivery:
+        """Post until it is decided what becomes of this result."""
+        backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
+        refused_since: float | None = None
+        while True:
+            verdict, why = self._post(job_id, body)
+            if verdict is Verdict.REAUTHENTICATE:
+                refused_since = refused_since or time.monotonic()
+                if time.monotonic() - refused_since > REFUSED_RESULT:
+                    verdict = Verdict.REFUSED
+            else:
+                refused_since = None
+            if verdict in _DECIDED:
+                return self._decided(job_id, _DECIDED[verdict], why)
+            log.warning("the result of job %s is not posted yet: %s; trying again", job_id, why)
+            if self._stopped(backoff.next()):
+                return self._decided(job_id, Delivery.GIVEN_UP, why)
+            if verdict is Verdict.REAUTHENTICATE:
+                self._link.renew()
+
+    def _post(self, job_id: str, body: Body) -> tuple[Verdict, str]:
+        path = "/" + quote(job_id, safe="")
+        try:
+            answer = self._link.request(
+                "POST", self._endpoint, path=path, body=body, content_type="application/octet-stream"
+            )
+        except ExchangeError as error:
+            return Verdict.RETRY, str(error)
+        return result_verdict(answer.status), f"the runtime answers {answer.status}"
+
+    def _decided(self, job_id: str, delivery: Delivery, why: str) -> Delivery:
+        if delivery is Delivery.GONE:
+            log.warning("job %s: %s to its result and does not wait for it; dropped", job_id, why)
+        elif delivery is Delivery.REFUSED:
+            log.error("job %s: %s and will not take its result", job_id, why)
+        elif delivery is Delivery.GIVEN_UP:
+            log.error("job %s: its result could not be posted before the end: %s", job_id, why)
+        return delivery
+
+    def abort(self) -> None:
+        """Let a post that hangs fail now."""
+        self._link.abort()
+
+
+_DECIDED: Final = {
+    Verdict.ACCEPTED: Delivery.ACCEPTED,
+    Verdict.GONE: Delivery.GONE,
+    Verdict.REFUSED: Delivery.REFUSED,
+}

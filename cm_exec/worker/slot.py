@@ -1,0 +1,99 @@
+"""One job from the queue to its posted result."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from cm_exec.config.suggestion import nearest
+from cm_exec.handlers.handler import Handler, Outcome, Result
+from cm_exec.handlers.spool import MEMORY_LIMIT
+from cm_exec.protocol.failure import Failure, Reason, error_body
+from cm_exec.protocol.job import Job
+from cm_exec.runtime.connection import Body
+from cm_exec.runtime.reporter import Delivery, Reporter
+from cm_exec.worker.job_queue import Item
+from cm_exec.worker.relay import StderrRelay
+
+log: Final = logging.getLogger("cm_exec.worker")
+
+
+class Slot:
+    """Answers jobs one after another, each exactly once, whatever its command does.
+
+    `stopping` tells that no further command is to be started.
+    """
+
+    def __init__(self, handlers: Mapping[str, Handler], reporter: Reporter, stopping: Callable[[], bool]) -> None:
+        self._handlers = handlers
+        self._reporter = reporter
+        self._stopping = stopping
+
+    def answer(self, job_id: str, item: Item) -> None:
+        """Run the job and post its result or its error."""
+        delivered = False
+        started = time.monotonic()
+        tags = {"job_id": job_id, "function": item.query_type}
+        try:
+            with self._outcome(item, tags) as outcome:
+                seconds = time.monotonic() - started
+                final, size, delivery = self._deliver_finally(job_id, item, outcome)
+                delivered = True
+                _log_answer(tags, final, seconds, size, delivery)
+        except Exception:
+            log.exception("a bug in cm-exec", extra={"tags": tags})
+            if not delivered:
+                self._deliver(job_id, item, _BUG)
+
+    @contextmanager
+    def _outcome(self, item: Item, tags: Mapping[str, str]) -> Iterator[Outcome]:
+        if not isinstance(item, Job):
+            yield Failure(reason=Reason.MALFORMED_JOB, message=str(item))
+        elif item.query_type not in self._handlers:
+            yield _unknown(item.query_type, self._handlers)
+        elif self._stopping():
+            yield Failure(reason=Reason.SHUTDOWN, message="the job was not started because the worker shuts down")
+        else:
+            relay = StderrRelay(tags, item.redact)
+            with self._handlers[item.query_type].run(item, relay.write) as outcome:
+                relay.close()
+                yield outcome
+
+    def _deliver_finally(self, job_id: str, item: Item, outcome: Outcome) -> tuple[Outcome, int, Delivery]:
+        """Deliver the outcome, or where the runtime will not have the result, an error that says so."""
+        size, delivery = self._deliver(job_id, item, outcome)
+        if delivery is not Delivery.REFUSED or isinstance(outcome, Failure):
+            return outcome, size, delivery
+        rejection = _rejected(size)
+        return rejection, *self._deliver(job_id, item, rejection)
+
+    def _deliver(self, job_id: str, item: Item, outcome: Outcome) -> tuple[int, Delivery]:
+        """What became of the outcome, with its size in bytes."""
+        if isinstance(outcome, Failure):
+            error = error_body(outcome, job_id=job_id, query_type=item.query_type)
+            return len(error), self._reporter.deliver(job_id, error)
+        spool = outcome.spool
+        body: Body = spool.getvalue() if spool.size <= MEMORY_LIMIT else spool
+        return spool.size, self._reporter.deliver(job_id, body)
+
+
+_BUG: Final = Failure(reason=Reason.NOT_STARTED, message="cm-exec failed at this job by a bug of its own")
+
+
+def _unknown(name: str, known: Mapping[str, Handler]) -> Failure:
+    near = nearest(name, known)
+    hint = f"; did you mean {near!r}?" if near else f"; it has {', '.join(map(repr, known))}"
+    return Failure(reason=Reason.UNKNOWN_FUNCTION, message=f"this module has no function {name!r}{hint}")
+
+
+def _rejected(size: int) -> Failure:
+    message = f"the runtime refused the result of {size} bytes; it may be too large"
+    return Failure(reason=Reason.RESULT_REJECTED, message=message)
+
+
+def _log_answer(tags: Mapping[str, str], outcome: Outcome, seconds: float, size: int, delivery: Delivery) -> None:
+    what = f"failed: {outcome.reason}: {outcome.message}" if isinstance(outcome, Failure) else "ok"
+    lost = "" if delivery is Delivery.ACCEPTED else f", result {delivery.name.lower()}"
+    level = logging.INFO if isinstance(outcome, Result) and not lost else logging.WARNING
+    log.log(level, "%s, %.0f ms, %d bytes%s", what, seconds * 1000, size, lost, extra={"tags": tags})
