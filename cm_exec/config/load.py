@@ -35,10 +35,11 @@ def parse_config(text: str, *, path: Path, shown_as: Path | None = None) -> Conf
     """
     shown_as = shown_as or path
     findings = Findings()
-    tables = _tables(_parse(text, shown_as), findings)
-    defaults = read_table(tables["defaults"], FunctionOptions, ("defaults",), findings)
-    launcher = read_table(tables["launcher"], LauncherTable, ("launcher",), findings)
-    functions = read_functions(tables["functions"], defaults, findings)
+    document = _parse(text, shown_as)
+    _refuse_keys(document, findings)
+    defaults = read_table(document.get("defaults", {}), FunctionOptions, ("defaults",), findings)
+    launcher = read_table(document.get("launcher", {}), LauncherTable, ("launcher",), findings)
+    functions = read_functions(document["functions"], defaults, findings) if "functions" in document else {}
     if findings.problems:
         raise ConfigError(shown_as, findings.problems)
     return Config(
@@ -72,12 +73,11 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         _refuse(path, "not valid TOML: arrays or tables are nested by the hundreds")
 
 
-def _tables(document: Mapping[str, Any], findings: Findings) -> Mapping[str, Any]:
+def _refuse_keys(document: Mapping[str, Any], findings: Findings) -> None:
     known = File.__struct_encode_fields__
     meant = {refuse_key(key, document, File, (), findings) for key in document if key not in known}
     if "functions" not in document and "functions" not in meant:
         findings.add(("functions",), "expected at least one function, found none")
-    return {key: document.get(key, {}) for key in known}
 
 
 def _launcher(table: LauncherTable) -> Launcher:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import tomli
 
 from cm_exec.config.expectation import Expectation, converted
-from cm_exec.config.problem import quoted
+from cm_exec.config.problem import found, quoted
 
 _LONGEST: Final = 80
 _SIZE: Final = re.compile(r"\s*(\d+)\s*([kmg])(?:i?b)?\s*", re.IGNORECASE)
@@ -41,9 +41,10 @@ def _candidates(value: object, expectation: Expectation) -> Iterator[str]:
             yield from _for_text(value, expectation)
         case bool():
             yield quoted(str(value).lower())
-        case int() | float() if abs(value) < 10**18:
-            yield quoted(str(value))
-            yield str(round(value))
+        case float() if value.is_integer():
+            yield f"{value:.0f}"
+        case int():
+            yield quoted(found(value))
 
 
 def _for_text(text: str, expectation: Expectation) -> Iterator[str]:

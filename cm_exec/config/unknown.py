@@ -49,7 +49,7 @@ def _unknown(key: str, table: Mapping[str, Any], shape: type[Struct], meant: str
     value = table[key]
     if home:
         yield f"not known here, it belongs in {home}"
-    elif shape is File and not meant and (isinstance(value, str) or "command" in value):
+    elif shape is File and not meant and _is_command(value):
         yield "not known here, a function belongs in [functions]"
     else:
         yield "unknown key"
@@ -59,12 +59,16 @@ def _unknown(key: str, table: Mapping[str, Any], shape: type[Struct], meant: str
         yield f"the keys here are {', '.join(sorted(shape.__struct_encode_fields__))}"
 
 
+def _is_command(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, dict) and "command" in value)
+
+
 def dotted_name(name: str, table: object) -> str | None:
     """The whole name of a function such as `a.b`, which TOML reads as tables in each other where quotes are missing."""
     options = {*FunctionTable.__struct_encode_fields__, *_later(FunctionTable)}
     while isinstance(table, dict) and table and not any(nearest(key, options) for key in table):
         key, table = next(iter(table.items()))
         name = f"{name}.{key}"
-        if isinstance(table, str) or (isinstance(table, dict) and "command" in table):
+        if _is_command(table):
             return name
     return None

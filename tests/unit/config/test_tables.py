@@ -1,0 +1,65 @@
+"""The shape of cm.toml: what stands in one place only, and what has to agree with it."""
+
+import dataclasses
+
+import msgspec
+import pytest
+from msgspec import Struct
+
+from cm_exec.config import Function, Launcher, LauncherOverrides
+from cm_exec.config.expectation import expectation
+from cm_exec.config.tables import LATER, File, FunctionEntry, FunctionOptions, FunctionTable, LauncherTable
+
+
+@pytest.mark.parametrize(
+    ("shape", "type_", "besides"), [(FunctionTable, Function, {"name"}), (LauncherTable, Launcher, set[str]())]
+)
+def test_a_table_has_a_key_for_every_value_that_the_program_uses(
+    shape: type[Struct], type_: type[Function | Launcher], besides: set[str]
+) -> None:
+    assert {field.name for field in dataclasses.fields(type_)} - besides == set(shape.__struct_encode_fields__)
+
+
+def test_every_launcher_key_can_be_overridden() -> None:
+    assert set(LauncherOverrides.__annotations__) == set(LauncherTable.__struct_encode_fields__)
+
+
+@pytest.mark.parametrize("shape", [FunctionTable, LauncherTable])
+def test_every_key_says_in_words_what_it_takes(shape: type[Struct]) -> None:
+    for field in msgspec.structs.fields(shape):
+        assert expectation(field.type).words
+
+
+def test_a_key_is_either_supported_or_of_a_later_version() -> None:
+    for shape, keys in LATER.items():
+        assert not keys.keys() & set(shape.__struct_encode_fields__)
+
+
+def test_values_that_may_hold_secrets_are_private() -> None:
+    for key in ("command", "env"):
+        (field,) = (field for field in msgspec.structs.fields(FunctionTable) if field.name == key)
+        assert expectation(field.type).private
+    assert expectation(FunctionEntry).private
+
+
+def test_the_json_schema_comes_from_the_same_types() -> None:
+    definitions = msgspec.json.schema(File)["$defs"]
+    assert set(definitions) == {"File", "FunctionTable", "FunctionOptions", "LauncherTable"}
+    for definition in definitions.values():
+        assert definition["additionalProperties"] is False
+    assert definitions["FunctionTable"]["required"] == ["command"]
+    assert definitions["FunctionTable"]["properties"]["timeout"] == {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 604800,
+        "default": 300.0,
+        "title": "Timeout",
+        "description": "Seconds that a job may take; 0 is no limit.",
+    }
+
+
+@pytest.mark.parametrize("shape", [FunctionTable, FunctionOptions, LauncherTable])
+def test_every_key_of_the_json_schema_has_a_title_and_a_description(shape: type[Struct]) -> None:
+    for key in msgspec.json.schema(shape)["$defs"][shape.__name__]["properties"].values():
+        assert key["title"]
+        assert key["description"].endswith(".")
