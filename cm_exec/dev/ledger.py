@@ -1,0 +1,303 @@
+"""The runtime's books: which jobs wait, which are out, what became of the others. Values in, values out; no I/O."""
+
+import heapq
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from typing import Final
+
+from cm_exec.dev.breach import Breach, BreachKind
+from cm_exec.dev.job_body import Submission
+from cm_exec.dev.lifecycle import Event, State, after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a worker posted for a job, without its bytes. `size` in bytes; `error` where it is an error result."""
+
+    size: int
+    content_type: str | None
+    streamed: bool
+    error: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as it stands. Times are in seconds since the epoch.
+
+    `in_hand` says that a worker has it and owes a result, which may be so after the caller gave up; `attempts` is
+    how often it was handed out; `reason` says why it failed or was lost.
+    """
+
+    job_id: str
+    submission: Submission
+    state: State
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    answer: Answer | None = None
+    in_hand: bool = False
+    attempts: int = 0
+    reason: str | None = None
+
+    @property
+    def function(self) -> str:
+        """The function that was called."""
+        return self.submission.function
+
+    @property
+    def query(self) -> bytes:
+        """The query's JSON text."""
+        return self.submission.query
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """A job fell out of the history."""
+
+    job_id: str
+
+
+Change = Job | Breach | Forgotten
+
+
+class Reception(Enum):
+    """What the ledger makes of a posted result."""
+
+    ACCEPTED = auto()
+    REPEATED = auto()
+    """The job had its answer; the first one stays."""
+    LATE = auto()
+    """The caller had given up; the result is kept for the history."""
+    DROPPED = auto()
+    """A restart had thrown the job away."""
+    UNKNOWN = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """`slots` is the most jobs a worker may have at once, None for no limit; `history` how many ended jobs are kept.
+
+    `answer_grace` is how long, in seconds, a job may be out after its caller gave up before it is called unanswered.
+    """
+
+    slots: int | None = 1
+    history: int = 1000
+    answer_grace: float = 5.0
+
+
+class _Timer(Enum):
+    GIVE_UP = auto()
+    UNANSWERED = auto()
+
+
+_BREACHES_KEPT: Final = 1000
+_TIMERS_KEPT: Final = 2000
+"""Timers of ended jobs are swept out together, when there are more than these beyond the open jobs' own."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All jobs of a runtime.
+
+    Every method that takes `now` wants seconds since the epoch that never go back. `tell` is called with each
+    change, in order.
+    """
+
+    rules: Rules
+    tell: Callable[[Change], None]
+    breaches: deque[Breach] = field(default_factory=lambda: deque(maxlen=_BREACHES_KEPT))
+    _jobs: dict[str, Job] = field(default_factory=dict)
+    _queue: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _in_hand: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _ended: deque[str] = field(default_factory=deque)
+    _timers: list[tuple[float, int, _Timer, str]] = field(default_factory=list)
+    _sequence: int = 0
+    _breach_count: int = 0
+
+    @property
+    def jobs(self) -> Mapping[str, Job]:
+        """All that are known, the oldest first."""
+        return self._jobs
+
+    @property
+    def queued(self) -> int:
+        """How many wait."""
+        return len(self._queue)
+
+    @property
+    def in_hand(self) -> tuple[str, ...]:
+        """The jobs that a worker has and owes a result, in the order they were handed out."""
+        return tuple(self._in_hand)
+
+    @property
+    def breach_count(self) -> int:
+        """How many breaches there were, those that are no longer kept included."""
+        return self._breach_count
+
+    def submit(self, job_id: str, submission: Submission, now: float) -> Job:
+        """Put a new job at the end of the queue."""
+        job = Job(job_id=job_id, submission=submission, state=State.QUEUED, created=now)
+        self._queue[job_id] = None
+        if submission.timeout is not None:
+            self._set_timer(now + submission.timeout, _Timer.GIVE_UP, job_id)
+        return self._store(job)
+
+    def can_hand_out(self) -> bool:
+        """Whether a poll would get a job now."""
+        return bool(self._queue) and (self.rules.slots is None or len(self._in_hand) < self.rules.slots)
+
+    def hand_out(self, now: float) -> Job | None:
+        """The next job, None where none waits or all slots are taken."""
+        if not self.can_hand_out():
+            return None
+        job_id, _ = self._queue.popitem(last=False)
+        self._in_hand[job_id] = None
+        job = self._jobs[job_id]
+        return self._move(job, Event.HANDED_OUT, started=now, in_hand=True, attempts=job.attempts + 1)
+
+    def adopt(self, job_id: str, now: float) -> Job:
+        """Note a job as handed out that was not queued here."""
+        self._in_hand[job_id] = None
+        submission = Submission(function="", query=b"")
+        return self._store(
+            Job(job_id=job_id, submission=submission, state=State.RUNNING, created=now, started=now, in_hand=True)
+        )
+
+    def put_back(self, job_id: str) -> None:
+        """The poll that got the job was gone: it is the next one again."""
+        job = self._jobs[job_id]
+        self._in_hand.pop(job_id, None)
+        if job.state is State.RUNNING:
+            self._queue[job_id] = None
+            self._queue.move_to_end(job_id, last=False)
+            self._move(job, Event.PUT_BACK, started=None, in_hand=False)
+        elif job.in_hand:
+            self._store(replace(job, in_hand=False))
+
+    def answer(self, job_id: str, answer: Answer, now: float) -> Reception:
+        """Take a result."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            self.report(BreachKind.UNKNOWN_JOB, "a result for a job that was never handed out", now, job_id=job_id)
+            return Reception.UNKNOWN
+        if job.state.final:
+            return self._answer_to_final(job, answer, now)
+        self._queue.pop(job_id, None)
+        self._in_hand.pop(job_id, None)
+        event = Event.ANSWERED_WITH_ERROR if answer.error else Event.ANSWERED
+        self._move(job, event, ended=now, answer=answer, in_hand=False, reason="error result" if answer.error else None)
+        return Reception.ACCEPTED
+
+    def _answer_to_final(self, job: Job, answer: Answer, now: float) -> Reception:
+        if job.state is State.LOST:
+            self.report(BreachKind.LATE, "a result for a job that a restart had dropped", now, job=job)
+            return Reception.DROPPED
+        if job.answer is not None:
+            self.report(BreachKind.ANSWERED_TWICE, "a second result for a job that has one", now, job=job)
+            return Reception.REPEATED
+        late = now - (job.ended or now)
+        self._in_hand.pop(job.job_id, None)
+        self.report(BreachKind.LATE, f"the result came {late:.1f} s after the caller gave up", now, job=job)
+        self._store(replace(job, answer=answer, in_hand=False))
+        return Reception.LATE
+
+    def drop_in_hand(self, now: float, reason: str) -> list[str]:
+        """Throw away every job that the worker holds, as a restart notification does; their ids."""
+        dropped = list(self._in_hand)
+        self._in_hand.clear()
+        for job_id in dropped:
+            job = self._jobs[job_id]
+            if job.state is State.RUNNING:
+                self._move(job, Event.DROPPED, ended=now, in_hand=False, reason=reason)
+            else:
+                self._store(replace(job, in_hand=False))
+        return dropped
+
+    def give_up(self, job_id: str, now: float, reason: str) -> None:
+        """The caller waits no longer. A job that is out still holds its slot, as on the platform."""
+        job = self._jobs.get(job_id)
+        if job is None or job.state.final:
+            return
+        if job.state is State.QUEUED:
+            del self._queue[job_id]
+        else:
+            self._set_timer(now + self.rules.answer_grace, _Timer.UNANSWERED, job_id)
+        self._move(job, Event.GIVEN_UP, ended=now, reason=reason)
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do next."""
+        return self._timers[0][0] if self._timers else None
+
+    def tick(self, now: float) -> None:
+        """Do what is due: callers give up, jobs that are still out are reported."""
+        while self._timers and self._timers[0][0] <= now:
+            _, _, timer, job_id = heapq.heappop(self._timers)
+            job = self._jobs.get(job_id)
+            if job is None:
+                continue
+            if timer is _Timer.GIVE_UP:
+                self.give_up(job_id, now, f"no result within the caller's {job.submission.timeout:g} s")
+            elif job_id in self._in_hand:
+                self.report(BreachKind.UNANSWERED, "taken, and not answered: it holds a slot", now, job=job)
+
+    def close(self, now: float) -> None:
+        """The runtime ends: what is out now was never answered."""
+        for job_id in self._in_hand:
+            job = self._jobs[job_id]
+            self.report(BreachKind.UNANSWERED, "not answered when the runtime stopped", now, job=job)
+
+    def report(
+        self,
+        kind: BreachKind,
+        message: str,
+        now: float,
+        *,
+        job: Job | None = None,
+        job_id: str | None = None,
+    ) -> Breach:
+        """Note a breach."""
+        self._breach_count += 1
+        breach = Breach(
+            number=self._breach_count,
+            at=now,
+            kind=kind,
+            message=message,
+            job_id=job.job_id if job else job_id,
+            function=job.function if job else None,
+        )
+        self.breaches.append(breach)
+        self.tell(breach)
+        return breach
+
+    def _move(self, job: Job, event: Event, **changes: object) -> Job:
+        state = after(job.state, event)
+        if state is None:  # pragma: no cover - the callers have looked at the state
+            raise AssertionError(f"{event} of a job that is {job.state}")
+        moved = self._store(replace(job, state=state, **changes))  # type: ignore[arg-type]
+        if state.final:
+            self._ended.append(job.job_id)
+            self._forget_old()
+        return moved
+
+    def _store(self, job: Job) -> Job:
+        self._jobs[job.job_id] = job
+        self.tell(job)
+        return job
+
+    def _forget_old(self) -> None:
+        while len(self._ended) - len(self._in_hand) > self.rules.history:
+            job_id = self._ended.popleft()
+            if job_id in self._in_hand:
+                self._ended.append(job_id)
+            else:
+                del self._jobs[job_id]
+                self.tell(Forgotten(job_id=job_id))
+
+    def _set_timer(self, at: float, timer: _Timer, job_id: str) -> None:
+        self._sequence += 1
+        heapq.heappush(self._timers, (at, self._sequence, timer, job_id))
+        if len(self._timers) > _TIMERS_KEPT + 2 * (len(self._queue) + len(self._in_hand)):
+            self._timers = [t for t in self._timers if t[3] in self._queue or t[3] in self._in_hand]
+            heapq.heapify(self._timers)

@@ -1,0 +1,286 @@
+"""The local runtime: the platform's side of the protocol, on loopback, in a thread."""
+
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from cm_exec.dev import certificate
+from cm_exec.dev.breach import Breach
+from cm_exec.dev.call import Call
+from cm_exec.dev.fault import Endpoint, Fault
+from cm_exec.dev.job_body import Submission
+from cm_exec.dev.ledger import Job
+from cm_exec.dev.listener import Listener
+from cm_exec.dev.loop_thread import LoopThread
+from cm_exec.dev.office import Office, Restart
+from cm_exec.dev.protocol_api import ProtocolApi
+from cm_exec.dev.worker_environment import Style, WorkerEnvironment
+
+T = TypeVar("T")
+
+_REQUESTS_KEPT: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request of a worker. `at` in seconds since the epoch; `status` is 0 where a fault left it unanswered."""
+
+    at: float
+    endpoint: Endpoint
+    status: int
+
+
+class LocalRuntime:
+    """A runtime to run a worker against.
+
+        with LocalRuntime(directory) as runtime:
+            worker = subprocess.Popen(["cm-exec"], env={**os.environ, **runtime.environment()})
+            call = runtime.submit("double", b"21")
+            assert call.wait(timeout=10).body == b"42"
+
+    `directory` takes the CA, the token and the connection file, and large results for as long as they are known.
+    `max_concurrent_tasks` is the strict limit of jobs that are out at once (with `strict=False` it is only told,
+    and not kept). `poll_wait` is the long poll's length in seconds; `max_result` the largest result in bytes, None
+    for any. With `listen=False` connections are refused until `resume`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        max_concurrent_tasks: int = 1,
+        strict: bool = True,
+        poll_wait: float = 5.0,
+        max_result: int | None = None,
+        history: int = 1000,
+        port: int = 0,
+        listen: bool = True,
+        faults: Sequence[Fault] = (),
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        certificates = certificate.issue()
+        self._ca = certificates.ca
+        self._token = secrets.token_urlsafe(32)
+        self._office = Office(
+            directory=directory, slots=max_concurrent_tasks if strict else None, history=history, clock=_clock()
+        )
+        self._requests: list[Request] = []
+        self._api = ProtocolApi(
+            books=self._office,
+            tokens={self._token.encode()},
+            poll_wait=poll_wait,
+            max_result=max_result,
+            on_request=self._note_request,
+        )
+        self._api.faults.faults.extend(faults)
+        self._office.on_room = self._api.offer
+        self._listener = Listener(self._api, port=port, tls=certificates.server)
+        self._environment = WorkerEnvironment(directory=directory, port=self._listener.port, slots=max_concurrent_tasks)
+        self._environment.write(token=self._token, ca=self._ca)
+        self._listen_at_start = listen
+        self._thread: LoopThread | None = None
+
+    # Life
+
+    def start(self) -> None:
+        """Serve, from a thread."""
+        self._thread = LoopThread("local-runtime")
+        self._office.loop = self._thread.loop
+        if self._listen_at_start:
+            self.resume()
+
+    def stop(self) -> None:
+        """Answer the open polls, end every connection, end the thread. What is out counts as unanswered."""
+        thread = self._thread
+        if thread is None:
+            return
+        self.pause(grace=1.0)
+        thread.call(self._office.close)
+        thread.stop()
+        self._listener.release()
+        self._thread = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def pause(self, *, grace: float = 0.0) -> None:
+        """Be down: connections are ended (after `grace` seconds at most) and refused. Jobs stay as they are."""
+
+        async def close() -> None:
+            self._api.stop()
+            await self._listener.close(grace=grace)
+
+        self._running().run(close())
+
+    def resume(self) -> None:
+        """Be up again, at the same port."""
+
+        async def open_() -> None:
+            self._api.start()
+            await self._listener.open()
+
+        self._running().run(open_())
+
+    # What a worker is told
+
+    @property
+    def port(self) -> int:
+        """The protocol's port."""
+        return self._listener.port
+
+    @property
+    def token(self) -> str:
+        """The token that is accepted now."""
+        return self._token
+
+    @property
+    def files(self) -> WorkerEnvironment:
+        """Where token, CA and connection file are."""
+        return self._environment
+
+    def environment(self, style: Style = "modern") -> dict[str, str]:
+        """The variables for a worker; nothing but them."""
+        return self._environment.variables(style)
+
+    def rotate_token(self, *, write: bool = True, accept_old: bool = False) -> str:
+        """Ask for a new token from now on; it is written to the files unless told otherwise. The new token."""
+        token = secrets.token_urlsafe(32)
+
+        def rotate() -> None:
+            self._token = token
+            self._api.tokens = {token.encode(), *(self._api.tokens if accept_old else ())}
+            if write:
+                self._environment.write(token=token, ca=self._ca)
+
+        self._running().call(rotate)
+        return token
+
+    def write_files(self) -> None:
+        """Write token, CA and connection file (again)."""
+        self._environment.write(token=self._token, ca=self._ca)
+
+    # Calls
+
+    def submit(
+        self,
+        function: str,
+        query: bytes,
+        *,
+        timeout: float | None = None,
+        user_id: str | None = None,
+        auth_header: str | None = None,
+        temporary_credentials_auth_token: str | None = None,
+        job_id: str | None = None,
+    ) -> Call:
+        """Queue a job. `query` is JSON text, handed on byte for byte; `timeout` is the caller's, in seconds."""
+        submission = Submission(
+            function=function,
+            query=query,
+            timeout=timeout,
+            user_id=user_id,
+            auth_header=auth_header,
+            temporary_credentials_auth_token=temporary_credentials_auth_token,
+        )
+        call = Call(job_id or str(uuid.uuid4()))
+        self._running().call(lambda: self._office.submit(call, submission))
+        return call
+
+    def answer_next_poll_with(self, body: bytes, *, expect: str | None = None) -> Call:
+        """Answer one poll with this body as it stands, be it a job or not.
+
+        `expect` is the id under which a result is taken, where one can be hoped for; the call returned is its.
+        """
+        call = Call(expect or str(uuid.uuid4()))
+
+        def script() -> None:
+            if expect is not None:
+                self._office.expect(call)
+            self._api.scripted.append(body)
+            self._api.offer()
+
+        self._running().call(script)
+        return call
+
+    # Faults
+
+    def inject(self, *faults: Fault) -> None:
+        """Add rules of what goes wrong from now on."""
+        self._running().call(lambda: self._api.faults.faults.extend(faults))
+
+    def clear_faults(self) -> None:
+        """Let everything go right."""
+        self._running().call(self._api.faults.faults.clear)
+
+    # What happened
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs that are known, the oldest first."""
+        return self._look(lambda: list(self._office.ledger.jobs.values()))
+
+    @property
+    def breaches(self) -> list[Breach]:
+        """What the worker did against the contract, the oldest first."""
+        return self._look(lambda: list(self._office.ledger.breaches))
+
+    @property
+    def restarts(self) -> list[Restart]:
+        """The restart notifications, the oldest first."""
+        return self._look(lambda: list(self._office.restarts))
+
+    @property
+    def schemas(self) -> list[bytes]:
+        """The bodies of POST schemas, the oldest first."""
+        return self._look(lambda: list(self._office.schema_posts))
+
+    @property
+    def requests(self) -> list[Request]:
+        """The last requests of workers (10,000 at most), the oldest first."""
+        return self._look(lambda: list(self._requests))
+
+    @property
+    def open_polls(self) -> int:
+        """How many polls are waiting for a job."""
+        return self._look(lambda: self._api.open_polls)
+
+    def count(self, endpoint: Endpoint, status: int | None = None) -> int:
+        """How many requests there were, of the last 10,000."""
+        return sum(r.endpoint is endpoint and status in {None, r.status} for r in self.requests)
+
+    def wait_for_poll(self, timeout: float = 30.0) -> None:
+        """Return when a poll is open. Raises TimeoutError."""
+        deadline = time.monotonic() + timeout
+        while not self.open_polls:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no worker polled within {timeout:g} s")
+            time.sleep(0.005)
+
+    def _note_request(self, endpoint: Endpoint, status: int) -> None:
+        self._requests.append(Request(at=self._office.clock(), endpoint=endpoint, status=status))
+        if len(self._requests) > _REQUESTS_KEPT * 2:
+            del self._requests[:_REQUESTS_KEPT]
+
+    def _look(self, look: Callable[[], T]) -> T:
+        return self._thread.call(look) if self._thread else look()
+
+    def _running(self) -> LoopThread:
+        if self._thread is None:
+            raise RuntimeError("the runtime is not running")
+        return self._thread
+
+
+def _clock() -> Callable[[], float]:
+    """Seconds since the epoch that never go back."""
+    offset = time.time() - time.monotonic()
+    return lambda: offset + time.monotonic()

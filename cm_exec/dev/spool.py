@@ -1,0 +1,87 @@
+"""A result's bytes while they come and after: in memory when small, in an unnamed file when large."""
+
+import os
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+IN_MEMORY: Final = 256 * 1024
+CHUNK: Final = 256 * 1024
+
+
+class Spool:
+    """Bytes that are appended by one writer and read by any number of readers, from any thread once complete.
+
+    `complete` is set by `finish`, `cut` by `cut_short`; `on_growth` is called after each change. The file is
+    unlinked from the start and closed with the last reference, so that nothing is left on the disk.
+    """
+
+    def __init__(self, folder: Path, *, in_memory: int = IN_MEMORY) -> None:
+        self._folder = folder
+        self._in_memory = in_memory
+        self._memory = bytearray()
+        self._file: int | None = None
+        self.size = 0
+        self.complete = False
+        self.cut = False
+        self.on_growth: list[Callable[[], None]] = []
+
+    def append(self, data: bytes) -> None:
+        """Add to the end."""
+        if self._file is None and self.size + len(data) > self._in_memory:
+            self._file = self._open_file()
+        if self._file is None:
+            self._memory += data
+        else:
+            _write_all(self._file, data, self.size)
+        self.size += len(data)
+        self._tell()
+
+    def finish(self) -> None:
+        """Nothing more comes: the body is whole."""
+        self.complete = True
+        self._tell()
+
+    def cut_short(self) -> None:
+        """Nothing more comes, and the body is not whole."""
+        self.cut = True
+        self._tell()
+
+    def read(self, offset: int, length: int = CHUNK) -> bytes:
+        """Up to `length` bytes from `offset`; empty where there are none yet."""
+        if self._file is None:
+            return bytes(self._memory[offset : offset + length])
+        return os.pread(self._file, length, offset)
+
+    def chunks(self) -> Iterator[bytes]:
+        """What is there, piece by piece."""
+        offset = 0
+        while data := self.read(offset):
+            offset += len(data)
+            yield data
+
+    def content(self) -> bytes:
+        """What is there, in one piece."""
+        return bytes(self._memory) if self._file is None else b"".join(self.chunks())
+
+    def _open_file(self) -> int:
+        descriptor, name = tempfile.mkstemp(prefix="result-", dir=self._folder)
+        os.unlink(name)  # noqa: PTH108 - the name is a string and goes at once
+        weakref.finalize(self, os.close, descriptor)
+        _write_all(descriptor, self._memory, 0)
+        self._memory.clear()
+        return descriptor
+
+    def _tell(self) -> None:
+        for callback in tuple(self.on_growth):
+            callback()
+
+
+def _write_all(descriptor: int, data: bytes | bytearray, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        offset += written
+        view = view[written:]

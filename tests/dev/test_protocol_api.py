@@ -1,0 +1,279 @@
+"""The protocol's requests over real TLS, one promise a test."""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cm_exec.dev import BreachKind, Endpoint, Fault, FaultKind, LocalRuntime, NoResultError, State
+from tests.support.local_runtime import HandWorker
+
+LONG = 30.0
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[LocalRuntime]:
+    with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=2, poll_wait=0.2) as running:
+        yield running
+
+
+@pytest.fixture
+def worker(runtime: LocalRuntime) -> Iterator[HandWorker]:
+    with HandWorker(runtime) as by_hand:
+        yield by_hand
+
+
+ODD_QUERY = b'{"b":1.10,"a":123456789012345678901234567890,"e":1E400,"u":"\\u00e9\\/","d":1,"d":2,"z":[ ]}'
+
+
+def test_a_query_goes_out_byte_for_byte(runtime: LocalRuntime, worker: HandWorker) -> None:
+    call = runtime.submit("double", ODD_QUERY, user_id="someone", auth_header="Bearer x")
+    answer = worker.poll()
+    assert answer.status == 200
+    assert b'"query":' + ODD_QUERY + b"," in answer.body
+    job = json.loads(answer.body)["computeModuleJobV1"]
+    assert (job["jobId"], job["queryType"]) == (call.job_id, "double")
+    assert (job["userId"], job["authHeader"]) == ("someone", "Bearer x")
+
+
+@pytest.mark.parametrize("size", [0, 1, 300_000, 5_000_000])
+def test_a_result_comes_back_byte_for_byte(runtime: LocalRuntime, worker: HandWorker, size: int) -> None:
+    body = (bytes(range(256)) * (size // 256 + 1))[:size]
+    call = runtime.submit("f", b"1")
+    assert worker.post_result(worker.take()["jobId"], body).status == 204
+    assert call.wait(LONG).body == body
+
+
+def test_an_idle_poll_is_held_and_then_answered_204(worker: HandWorker) -> None:
+    began = time.monotonic()
+    assert worker.poll().status == 204
+    assert time.monotonic() - began >= 0.2
+
+
+def test_a_job_ends_an_open_poll(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path, poll_wait=3600) as runtime, HandWorker(runtime) as worker:
+
+        def submit_when_polled() -> None:
+            runtime.wait_for_poll(LONG)
+            runtime.submit("f", b"1")
+
+        submitting = threading.Thread(target=submit_when_polled)
+        submitting.start()
+        assert worker.poll().status == 200
+        submitting.join(LONG)
+
+
+def test_no_more_jobs_are_out_than_the_limit(runtime: LocalRuntime, worker: HandWorker) -> None:
+    for _ in range(3):
+        runtime.submit("f", b"1")
+    first = worker.take()["jobId"]
+    worker.take()
+    assert worker.poll().status == 204
+    worker.post_result(first, b"1")
+    assert worker.poll().status == 200
+
+
+def test_jobs_go_out_in_order(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path, max_concurrent_tasks=100) as runtime, HandWorker(runtime) as worker:
+        ids = [runtime.submit("f", b"1").job_id for _ in range(100)]
+        assert [worker.take()["jobId"] for _ in range(100)] == ids
+
+
+@pytest.mark.parametrize("path", ["job", "results/x", "schemas", "restart-notify"])
+@pytest.mark.parametrize("token", ["", "wrong"])
+def test_nothing_is_told_without_the_token(runtime: LocalRuntime, path: str, token: str) -> None:
+    with HandWorker(runtime, token=token) as stranger:
+        method = "GET" if path == "job" else "POST"
+        assert stranger.request(method, f"/interactive-module/api/internal-query/{path}").status == 401
+    assert [breach.kind for breach in runtime.breaches] == [BreachKind.UNAUTHORIZED]
+
+
+def test_a_rotated_token_is_in_the_file_and_the_old_one_is_refused(runtime: LocalRuntime, worker: HandWorker) -> None:
+    new = runtime.rotate_token()
+    assert Path(runtime.environment()["MODULE_AUTH_TOKEN"]).read_text() == new
+    assert worker.poll().status == 401
+    worker.token = new
+    assert worker.poll().status == 204
+
+
+def test_a_result_for_an_unknown_job_is_404(runtime: LocalRuntime, worker: HandWorker) -> None:
+    assert worker.post_result("never-heard-of", b"1").status == 404
+    assert [breach.kind for breach in runtime.breaches] == [BreachKind.UNKNOWN_JOB]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_result_over_the_limit_is_413_and_the_job_stays_out(tmp_path: Path, chunked: bool) -> None:
+    with LocalRuntime(tmp_path, max_result=1000) as runtime, HandWorker(runtime) as worker:
+        call = runtime.submit("f", b"1")
+        job_id = worker.take()["jobId"]
+        assert worker.post_result(job_id, iter([b"x" * 600] * 2) if chunked else b"x" * 1001).status == 413
+        assert not call.done
+        assert worker.post_result(job_id, b"x" * 1000).status == 204
+        assert call.wait(LONG).body == b"x" * 1000
+
+
+def test_a_restart_drops_the_jobs_in_hand(runtime: LocalRuntime, worker: HandWorker) -> None:
+    taken, waiting = runtime.submit("f", b"1"), runtime.submit("f", b"2")
+    worker.take()
+    answer = worker.notify_restart()
+    assert (answer.status, json.loads(answer.body)) == (200, [taken.job_id])
+    with pytest.raises(NoResultError, match="lost"):
+        taken.wait(LONG)
+    assert worker.post_result(taken.job_id, b"1").status == 404
+    assert worker.take()["jobId"] == waiting.job_id
+    assert [restart.dropped for restart in runtime.restarts] == [(taken.job_id,)]
+
+
+def test_schemas_are_kept(runtime: LocalRuntime, worker: HandWorker) -> None:
+    assert worker.post_schemas(b'[{"functionName":"f"}]').status == 204
+    assert runtime.schemas == [b'[{"functionName":"f"}]']
+
+
+def test_a_job_goes_back_when_the_poll_is_gone(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path, poll_wait=3600) as runtime, HandWorker(runtime) as worker:
+        with HandWorker(runtime) as gone:
+            gone.connection.request(
+                "GET", "/interactive-module/api/internal-query/job", headers={"Module-Auth-Token": runtime.token}
+            )
+            runtime.wait_for_poll(LONG)
+        while runtime.open_polls:
+            time.sleep(0.005)
+        call = runtime.submit("f", b"1")
+        assert worker.take()["jobId"] == call.job_id
+
+
+def test_a_large_job_whose_reader_leaves_midway_goes_back(runtime: LocalRuntime, worker: HandWorker) -> None:
+    call = runtime.submit("f", b'"' + b"x" * 20_000_000 + b'"')
+    with HandWorker(runtime) as gone:
+        gone.connection.request(
+            "GET", "/interactive-module/api/internal-query/job", headers={"Module-Auth-Token": runtime.token}
+        )
+        assert gone.connection.sock is not None
+        assert gone.connection.sock.recv(10)
+        gone.connection.sock.close()
+    assert worker.take()["jobId"] == call.job_id
+    assert runtime.jobs[0].attempts == 2
+
+
+def test_a_callers_time_out_fails_the_job_and_a_late_result_is_a_breach(
+    runtime: LocalRuntime, worker: HandWorker
+) -> None:
+    call = runtime.submit("f", b"1", timeout=0.1)
+    job_id = worker.take()["jobId"]
+    assert call.wait_ended(LONG).state is State.FAILED
+    assert worker.post_result(job_id, b"1").status == 204
+    assert [breach.kind for breach in runtime.breaches] == [BreachKind.LATE]
+
+
+def test_a_second_result_changes_nothing_and_is_a_breach(runtime: LocalRuntime, worker: HandWorker) -> None:
+    call = runtime.submit("f", b"1")
+    job_id = worker.take()["jobId"]
+    worker.post_result(job_id, b"first")
+    assert worker.post_result(job_id, b"second").status == 204
+    assert call.wait(LONG).body == b"first"
+    assert [breach.kind for breach in runtime.breaches] == [BreachKind.ANSWERED_TWICE]
+
+
+def test_a_cut_body_is_no_result(runtime: LocalRuntime, worker: HandWorker) -> None:
+    call = runtime.submit("f", b"1")
+    job_id = worker.take()["jobId"]
+    with HandWorker(runtime) as breaks_off:
+        breaks_off.connection.putrequest("POST", f"/interactive-module/api/internal-query/results/{job_id}")
+        breaks_off.connection.putheader("Module-Auth-Token", runtime.token)
+        breaks_off.connection.putheader("Content-Length", "100")
+        breaks_off.connection.endheaders(b"half")
+    while not runtime.breaches:
+        time.sleep(0.005)
+    assert [breach.kind for breach in runtime.breaches] == [BreachKind.TRUNCATED]
+    assert not call.done
+
+
+def test_down_means_refused_and_up_again_the_jobs_are_still_there(runtime: LocalRuntime, worker: HandWorker) -> None:
+    call = runtime.submit("f", b"1")
+    runtime.pause()
+    with pytest.raises(ConnectionRefusedError):
+        worker.poll()
+    runtime.resume()
+    worker.close()
+    assert worker.take()["jobId"] == call.job_id
+
+
+def test_what_is_scripted_goes_out_as_it_stands(runtime: LocalRuntime, worker: HandWorker) -> None:
+    call = runtime.answer_next_poll_with(b'{"computeModuleJobV1":{"jobId":"j"}}', expect="j")
+    assert worker.poll().body == b'{"computeModuleJobV1":{"jobId":"j"}}'
+    worker.post_result("j", b"ok")
+    assert call.wait(LONG).body == b"ok"
+
+
+def test_a_status_on_purpose_comes_as_often_as_asked(runtime: LocalRuntime, worker: HandWorker) -> None:
+    runtime.inject(Fault(kind=FaultKind.STATUS, endpoint=Endpoint.POLL, status=503, remaining=2))
+    assert [worker.poll().status for _ in range(3)] == [503, 503, 204]
+    assert runtime.count(Endpoint.POLL, 503) == 2
+
+
+@pytest.mark.parametrize("kind", [FaultKind.RESET, FaultKind.DROP])
+def test_a_connection_is_broken_on_purpose(runtime: LocalRuntime, worker: HandWorker, kind: FaultKind) -> None:
+    runtime.inject(Fault(kind=kind, endpoint=Endpoint.POLL, remaining=1))
+    expected = ConnectionResetError if kind is FaultKind.RESET else http.client.RemoteDisconnected
+    with pytest.raises(expected):
+        worker.poll()
+    worker.close()
+    assert worker.poll().status == 204
+
+
+def test_a_job_cut_by_a_reset_goes_back(runtime: LocalRuntime, worker: HandWorker) -> None:
+    call = runtime.submit("f", b'"a query that is long enough"')
+    runtime.inject(Fault(kind=FaultKind.RESET, endpoint=Endpoint.POLL, remaining=1, after_bytes=10))
+    with pytest.raises((ConnectionResetError, http.client.IncompleteRead)):
+        worker.poll()
+    worker.close()
+    assert worker.take()["jobId"] == call.job_id
+
+
+def test_a_result_may_be_stored_and_its_answer_lost(runtime: LocalRuntime, worker: HandWorker) -> None:
+    call = runtime.submit("f", b"1")
+    runtime.inject(Fault(kind=FaultKind.RESET, endpoint=Endpoint.RESULT, remaining=1, processed=True))
+    with pytest.raises(ConnectionResetError):
+        worker.post_result(worker.take()["jobId"], b"42")
+    assert call.wait(LONG).body == b"42"
+
+
+def test_a_hanging_request_ends_with_the_runtime(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path) as runtime, HandWorker(runtime) as worker:
+        runtime.inject(Fault(kind=FaultKind.HANG, endpoint=Endpoint.POLL))
+        worker.connection.timeout = 0.2
+        with pytest.raises(TimeoutError):
+            worker.poll()
+
+
+def test_the_end_of_the_runtime_tells_the_callers_and_reports_what_is_out(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path) as runtime, HandWorker(runtime) as worker:
+        call = runtime.submit("f", b"1")
+        worker.take()
+    with pytest.raises(NoResultError):
+        call.wait(0)
+    assert [breach.kind for breach in runtime.breaches] == [BreachKind.UNANSWERED]
+
+
+def test_the_end_answers_an_open_poll_and_leaves_no_thread(tmp_path: Path) -> None:
+    statuses: list[int] = []
+    with LocalRuntime(tmp_path, poll_wait=3600) as runtime, HandWorker(runtime) as worker:
+        polling = threading.Thread(target=lambda: statuses.append(worker.poll().status))
+        polling.start()
+        runtime.wait_for_poll(LONG)
+        runtime.stop()
+        polling.join(LONG)
+    assert statuses == [204]
+    assert "local-runtime" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_ten_thousand_jobs_wait_without_trouble(runtime: LocalRuntime, worker: HandWorker) -> None:
+    calls = [runtime.submit("f", b"1", timeout=3600) for _ in range(10_000)]
+    for call in calls[:50]:
+        assert worker.take()["jobId"] == call.job_id
+        worker.post_result(call.job_id, b"1")
+    assert calls[49].wait(LONG).body == b"1"
