@@ -11,7 +11,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
 demo: $(READY) ## play the whole story on the local runtime: worker, handlers, results, an error, a drain
-	@$(PYTHON) scripts/demo.py
+	@$(PYTHON) -m scripts.demo
 
 test: $(READY) ## all tests, with branch coverage; ARGS="-k word" for some
 	@scripts/test $(ARGS)

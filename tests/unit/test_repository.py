@@ -15,6 +15,7 @@ import click
 import pytest
 
 import cm_exec
+from cm_exec.cli.program import program
 from cm_exec.config.load import load_config
 from cm_exec.protocol import environment
 from cm_exec.protocol.failure import Reason
@@ -96,14 +97,22 @@ def test_the_readme_says_what_an_exit_code_means(error: type[Exception]) -> None
     assert f"\n| {getattr(error, 'exit_code', None)} | " in README
 
 
-def options(command: click.Command) -> Iterator[str]:
-    """The long options of a command and of those under it."""
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            yield from (name for name in parameter.opts if name.startswith("--"))
-    if isinstance(command, click.Group):
-        for subcommand in command.commands.values():
-            yield from options(subcommand)
+def options() -> set[str]:
+    """The long options of the program and of all its commands."""
+    context = click.Context(program)
+    commands = [program, *(program.get_command(context, name) for name in program.list_commands(context))]
+    parameters = chain(*(command.get_params(context) for command in commands if command))
+    return {name for parameter in parameters for name in parameter.opts if name.startswith("--")}
+
+
+@pytest.mark.parametrize("option", sorted(options()))
+def test_the_readme_names_every_option(option: str) -> None:
+    assert re.search(rf"[` ]{option}[` ]", README)
+
+
+@pytest.mark.parametrize("name", program.list_commands(click.Context(program)))
+def test_the_readme_names_every_command(name: str) -> None:
+    assert f"`cm-exec {name}" in README
 
 
 def sessions() -> Iterator[tuple[str, str]]:

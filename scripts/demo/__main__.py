@@ -1,0 +1,60 @@
+"""A runtime, a worker, handlers in several languages, failures, a drain.
+
+Says what it does as it does it, and ends with status 1 when anything is not as told.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from cm_exec.dev import LocalRuntime
+from scripts.demo import scenes
+from scripts.demo.functions import LANGUAGES, SLOTS, lay_out
+from scripts.demo.narration import Narration
+from scripts.demo.worker import DEADLINE, WorkerLog, worker_process
+
+
+def play(folder: Path, tell: Narration) -> None:
+    """The scenes in their order."""
+    tell.scene("The functions")
+    present = [example for example in LANGUAGES if not example.missing]
+    for example in LANGUAGES:
+        if example.missing:
+            tell.say(f"left out: {example.folder} (not on this machine: {', '.join(example.missing)})")
+    lay_out(folder, present)
+    tell.say("cm.toml, made of the examples' own and some that misbehave:")
+    tell.quote((folder / "cm.toml").read_text())
+
+    with LocalRuntime(folder / "runtime", max_concurrent_tasks=SLOTS) as runtime:
+        tell.scene("The runtime and the worker")
+        environment = runtime.environment()
+        tell.say(f"A local runtime: {environment['GET_JOB_URI']}, with its own CA and token")
+        tell.say(f"A worker, as a container would start it: cm-exec run, MAX_CONCURRENT_TASKS={SLOTS}")
+        log = WorkerLog(tell=tell)
+        with worker_process(folder, environment, log) as worker:
+            runtime.wait_for_poll(DEADLINE)
+            stage = scenes.Stage(folder=folder, runtime=runtime, worker=worker, log=log, tell=tell)
+            scenes.languages(stage, present)
+            scenes.verbatim(stage)
+            scenes.at_once(stage)
+            scenes.failures(stage)
+            scenes.drain(stage)
+
+
+def main() -> int:
+    """Play, and say how it went."""
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    tell = Narration(colour=colour, width=max(120, shutil.get_terminal_size((160, 0)).columns))
+    with tempfile.TemporaryDirectory(prefix="cm-exec-demo-") as folder:
+        play(Path(folder), tell)
+    if tell.failures:
+        tell.scene(f"Not as told: {'; '.join(tell.failures)}")
+        return 1
+    tell.scene("All as told.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""The scenes, in the order in which they are played."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cm_exec.dev import LocalRuntime
+from scripts.demo.functions import EXAMPLES, SLOTS, Example
+from scripts.demo.narration import Narration, shown
+from scripts.demo.worker import DEADLINE, WorkerLog
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """All that a scene needs. `folder` holds cm.toml and the handlers."""
+
+    folder: Path
+    runtime: LocalRuntime
+    worker: subprocess.Popen[str]
+    log: WorkerLog
+    tell: Narration
+
+    def call(self, function: str, query: bytes) -> bytes:
+        """Call the function as Foundry would, and show the query and the result."""
+        self.tell.say(f"{function}  <- {shown(query)}")
+        begun = time.monotonic()
+        call = self.runtime.submit(function, query)
+        body = call.wait(DEADLINE).body
+        milliseconds = (time.monotonic() - begun) * 1000
+        self.log.wait_for_end_of(call.job_id)
+        self.tell.say(f"{' ' * len(function)}  -> {shown(body)}   {milliseconds:.0f} ms")
+        return body
+
+
+def languages(stage: Stage, examples: Sequence[Example]) -> None:
+    """Each example's query gives its result."""
+    stage.tell.scene("One query for each language")
+    for example in examples:
+        folder = EXAMPLES / example.folder
+        name, _ = example.table
+        body = stage.call(name, (folder / "query.json").read_bytes())
+        expected = json.loads((folder / "result.json").read_bytes())
+        stage.tell.check(f"{example.folder}: the result is that of result.json", is_result(body, expected))
+
+
+def is_result(body: bytes, expected: Any) -> bool:
+    """Whether the result is the expected JSON or, for the image, has the expected size."""
+    if body.startswith(b"\x89PNG"):
+        size = (int.from_bytes(body[16:20]), int.from_bytes(body[20:24]))
+        return size == (expected["width"], expected["height"])
+    try:
+        return bool(json.loads(body) == expected)
+    except ValueError:
+        return False
+
+
+def verbatim(stage: Stage) -> None:
+    """No number or string is re-written on the way."""
+    stage.tell.scene("Byte for byte")
+    query = rb'{"b":1.10,"a":123456789012345678901234567890,"e":1E400,"u":"\u00e9\/","d":1,"d":2,"z":[ ]}'
+    stage.tell.check("what a JSON parser would change comes back as it was", stage.call("verbatim", query) == query)
+
+
+def at_once(stage: Stage) -> None:
+    """MAX_CONCURRENT_TASKS jobs run side by side."""
+    stage.tell.scene(f"{SLOTS} jobs at once")
+    stage.tell.say(f"Each waits until it sees all {SLOTS}; one after another they would wait for ever.")
+    calls = [stage.runtime.submit("meet", str(number).encode()) for number in range(SLOTS)]
+    answers = [call.wait(DEADLINE).body for call in calls]
+    for call in calls:
+        stage.log.wait_for_end_of(call.job_id)
+    stage.tell.check("each caller got its own answer", answers == [str(n).encode() for n in range(SLOTS)])
+
+
+def failures(stage: Stage) -> None:
+    """What goes wrong is told to the caller; no job stays without an answer."""
+    stage.tell.scene("Bad days: whatever happens, the caller gets an answer")
+    for function, reason in (
+        ("fail", "exit"),
+        ("crash", "signal"),
+        ("hang", "timeout"),
+        ("flood", "output_limit"),
+        ("no_such_function", "unknown_function"),
+    ):
+        body = stage.call(function, b'{"customer": 4711}')
+        if function == "fail":
+            stage.tell.say("in full:")
+            stage.tell.quote(json.dumps(json.loads(body), indent=2))
+        stage.tell.check(f"{function}: an error result, reason {reason}", error_reason(body) == reason)
+
+
+def error_reason(body: bytes) -> object:
+    """The reason in an error result, None where it is something else."""
+    try:
+        result = json.loads(body)
+    except ValueError:
+        return None
+    return result.get("reason") if isinstance(result, dict) else None
+
+
+def drain(stage: Stage) -> None:
+    """SIGTERM while a job runs: the job is answered, then the worker ends."""
+    stage.tell.scene("The replica is shut down while a job runs")
+    call = stage.runtime.submit("slow", b'"finish me"')
+    begun = wait_for_file(stage.folder / "slow-has-begun")
+    stage.tell.check("the slow job has begun", begun)
+    stage.tell.say("SIGTERM")
+    stage.worker.send_signal(signal.SIGTERM)
+    stage.tell.check("the job was answered all the same", call.wait(DEADLINE).body == b'"finish me"')
+    stage.tell.say("The poll that was open is waited for: a job may come with it.")
+    stage.tell.check("the worker ended with status 0", stage.worker.wait(DEADLINE) == 0)
+    stage.tell.check(
+        "the runtime saw each job answered once, and no breach of the protocol", not stage.runtime.breaches
+    )
+
+
+def wait_for_file(path: Path) -> bool:
+    """Whether the file is there before the deadline."""
+    until = time.monotonic() + DEADLINE
+    while not path.exists():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True

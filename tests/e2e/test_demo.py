@@ -1,0 +1,42 @@
+"""`make demo` tells the truth."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+def play(folder: Path) -> "subprocess.CompletedProcess[str]":
+    """What the Makefile runs, without colour."""
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.demo"],
+        cwd=folder,
+        env={**os.environ, "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+def test_the_demo_is_as_told() -> None:
+    played = play(ROOT)
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert played.stdout.endswith("\nAll as told.\n")
+    assert "NOT SO" not in played.stdout
+    assert "\033" not in played.stdout
+    assert not played.stderr
+
+
+def test_the_demo_fails_when_something_is_not_as_told(tmp_path: Path) -> None:
+    for name in ("scripts", "examples"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "examples" / "python" / "result.json").write_text('{"median": 1}')
+    played = play(tmp_path)
+    assert played.returncode == 1, played.stdout + played.stderr
+    assert "NOT SO  python: the result is that of result.json" in played.stdout
