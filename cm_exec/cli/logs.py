@@ -15,6 +15,7 @@ MOST_PENDING: Final = 8 * 1024 * 1024
 """Bytes of messages that wait for a slow reader; what comes on top is dropped and counted."""
 
 _BATCH: Final = 64 * 1024
+_GATHER: Final = 0.01  # seconds: at a thousand jobs a second a hundred wake-ups are enough
 _RECORD_COST: Final = 200  # what a record weighs in the queue besides its message
 
 
@@ -132,6 +133,8 @@ class LogWriter(logging.Handler):
             with self._wake:
                 while not self._records and not self._closing:
                     self._wake.wait()
+                if not self._closing and self._pending < _BATCH:
+                    self._wake.wait(_GATHER)
                 if not self._records:
                     return
                 batch, dropped = self._take_batch()

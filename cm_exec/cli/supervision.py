@@ -10,9 +10,14 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
+from typing import Final
 
-from cm_exec.handlers.exit_watch import announce_exits
+from cm_exec.handlers.exit_watch import announce_exits, has_pidfds
 from cm_exec.handlers.orphans import become_subreaper, reap_adopted
+
+
+_REAP_EVERY: Final = 1.0
+"""Seconds; what a job leaves is reaped when it ends, so this is for orphans of jobs that run long."""
 
 
 class EndAtOnce(Exception):  # noqa: N818 - an order, not an error
@@ -34,7 +39,9 @@ def supervise(work: Callable[[], None], on_signal: Callable[[signal.Signals, int
     def note(number: int, _frame: FrameType | None) -> None:
         received.append(signal.Signals(number))
 
-    handled = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+    handled = [signal.SIGTERM, signal.SIGINT]
+    if not has_pidfds():  # with pidfds nobody needs SIGCHLD, and it would wake this thread for each job
+        handled.append(signal.SIGCHLD)
     before = {number: signal.signal(number, note) for number in handled}
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     thread = _Work(work, done=lambda: os.write(write, b"\0"))
@@ -74,14 +81,14 @@ def _attend(
 ) -> None:
     requests = 0
     while not work.ended:
-        select.select([read], [], [])
+        select.select([read], [], [], _REAP_EVERY)
+        reap_adopted()
         with suppress(BlockingIOError):
             os.read(read, 4096)
         while received:
             which = received.pop(0)
             if which is signal.SIGCHLD:
                 announce_exits()
-                reap_adopted()
             else:
                 requests += 1
                 on_signal(which, requests)

@@ -84,6 +84,15 @@ def announce_exits() -> None:
             watch.wake()
 
 
+def has_pidfds() -> bool:
+    """Whether the ends of processes can be seen without SIGCHLD."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
 def watch_exit(pid: int) -> ExitWatch:
     """The best watch there is for a child of this process."""
     try:

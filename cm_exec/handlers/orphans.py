@@ -27,7 +27,7 @@ def become_subreaper() -> bool:
 
 
 def reap_adopted() -> None:
-    """Take the exit status of every adopted process that has ended. Called by the first thread on SIGCHLD."""
+    """Take the exit status of every adopted process that has ended. Called by the first thread, now and then."""
     options = os.WNOHANG | (_WNOTHREAD if sys.platform.startswith("linux") else 0)
     if options == os.WNOHANG:
         return  # elsewhere nothing is adopted, and a wait for any child would take the jobs' exit statuses
@@ -60,8 +60,11 @@ class Family:
             orphan.close()
 
     def orphans(self) -> list["Orphan"]:
-        """The processes of this family that outlived their parent; empty, quickly, in the usual case."""
-        return [orphan for pid in _adopted_pids() if (orphan := self._open(pid)) is not None]
+        """The processes of this family that outlived their parent; empty, quickly, in the usual case.
+
+        Adopted processes that have ended are reaped on the way, whosever they were.
+        """
+        return [orphan for pid in _adopted() if (orphan := self._open(pid)) is not None]
 
     def _open(self, pid: int) -> "Orphan | None":
         orphan = Orphan(pid)
@@ -110,6 +113,13 @@ class Orphan:
             self.pidfd = None
 
 
+def _reaped(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
+
+
 def _environ(pid: int) -> list[bytes]:
     return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
 
@@ -117,7 +127,7 @@ def _environ(pid: int) -> list[bytes]:
 _children_fd: int | None = None
 
 
-def _adopted_pids() -> list[int]:
+def _adopted() -> list[int]:
     global _children_fd  # noqa: PLW0603 - one descriptor for the life of the program: this is read for each job
     try:
         if _children_fd is None:
@@ -126,11 +136,14 @@ def _adopted_pids() -> list[int]:
         listed = os.pread(_children_fd, 65536, 0)
     except OSError:
         return _children_by_scan()
-    return [int(pid) for pid in listed.split()]
+    return [pid for pid in map(int, listed.split()) if not _reaped(pid)]
 
 
 def _children_by_scan() -> list[int]:
-    """All children of the launcher, where the kernel keeps no list of them (CONFIG_PROC_CHILDREN)."""
+    """All children of the launcher, where the kernel keeps no list of them (CONFIG_PROC_CHILDREN).
+
+    The jobs' own processes are among them, so none is reaped here.
+    """
     own = os.getpid()
     with suppress(OSError):
         return [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _parent(p) == own]

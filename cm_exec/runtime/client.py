@@ -8,8 +8,8 @@ import msgspec
 
 from cm_exec.protocol.status import Verdict, result_verdict
 from cm_exec.runtime.backoff import Backoff
-from cm_exec.runtime.connection import Answer
 from cm_exec.runtime.errors import ExchangeError
+from cm_exec.runtime.http import Answer
 from cm_exec.runtime.link import FIRST_DELAY, LONGEST_DELAY, Access, Link, Stopped
 from cm_exec.runtime.location import Endpoint, Location
 from cm_exec.runtime.poller import Poller

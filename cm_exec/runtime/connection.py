@@ -1,22 +1,20 @@
 """One kept-alive HTTPS connection with the runtime, used by one thread.
 
-urllib3's connections are used below its pool: a pool takes as long as the request itself, and the worker needs
-neither its redirects nor its retries. Every exception of the libraries below ends here as an ExchangeError.
+urllib3 opens it: addresses, timeouts, TLS, the certificate's check. Every exception of the libraries below ends here
+as an ExchangeError.
 """
 
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from http.client import BadStatusLine, HTTPException, RemoteDisconnected
 from typing import Final, Protocol
 
 from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError
-from urllib3.response import BaseHTTPResponse
 
 from cm_exec.runtime.errors import ExchangeError
+from cm_exec.runtime.http import Answer, AnswerReader, BrokenOffError, NoAnswerError, NotHttpError, request_head
 from cm_exec.runtime.location import Endpoint
 from cm_exec.runtime.tls import explain
 
@@ -24,16 +22,7 @@ CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 30.0
 """Seconds without a byte after which a request is given up; a poll is held for 5 s by the runtime."""
 
-_BLOCK: Final = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer of the runtime."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
+_ONE_WRITE: Final = 8 * 1024
 
 
 class _Ipv4FirstConnection(HTTPSConnection):
@@ -80,19 +69,22 @@ class Connection:
         self, endpoint: Endpoint, tls: ssl.SSLContext, server_name: str | None, *, read_timeout: float = READ_TIMEOUT
     ) -> None:
         self._name = server_name or endpoint.host
-        self._origin = f"https://{endpoint.host}:{endpoint.port}"
-        self._aborted = False
+        self._origin = endpoint.origin
+        self._host = endpoint.origin.removeprefix("https://")
         self._read_timeout = read_timeout
-        self._http = _Ipv4FirstConnection(
+        self._aborted = False
+        self._sock: socket.socket | None = None
+        self._reader: AnswerReader | None = None
+        self._urllib3 = _Ipv4FirstConnection(
             endpoint.host, endpoint.port, timeout=read_timeout, ssl_context=tls, server_hostname=self._name
         )
 
     def request(self, method: str, path: str, headers: Mapping[str, str], body: Body | None = None) -> Answer:
         """Send one request and read its whole answer, whatever its status. Raises ExchangeError."""
-        kept_alive = self._http.is_connected
+        kept_alive = self._sock is not None
         try:
             return self._attempt(method, path, headers, body)
-        except _NoAnswerError:
+        except _ClosedError:
             if not kept_alive:
                 raise
         # a kept-alive connection that was closed in the meantime says nothing of the runtime
@@ -101,73 +93,84 @@ class Connection:
     def abort(self) -> None:
         """Let a request that another thread waits for fail now, and all further ones."""
         self._aborted = True
-        sock = self._http.sock
+        sock = self._sock
         if sock is not None:
             with suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
-        self._http.close()
+        self._sock = self._reader = None
+        self._urllib3.close()
 
     def _attempt(self, method: str, path: str, headers: Mapping[str, str], body: Body | None) -> Answer:
         try:
-            self._connect()
-            return self._read(self._send(method, path, headers, body))
+            sock, reader = self._connected()
+            answer = self._exchange(sock, reader, self._head(method, path, headers, body), body)
         except BaseException:
-            self._http.close()
+            self.close()
             raise
+        if not answer.reusable:
+            self.close()
+        return answer
 
-    def _connect(self) -> None:
+    def _connected(self) -> tuple[socket.socket, AnswerReader]:
         if self._aborted:
             raise ExchangeError("the request was given up")
-        if self._http.is_connected:
-            return
-        self._http.close()
+        if self._sock is None or self._reader is None:
+            self._connect()
+            sock = self._sock = self._urllib3.sock
+            sock.settimeout(self._read_timeout)
+            self._reader = AnswerReader(sock.recv, sock.recv_into)
+        return self._sock, self._reader
+
+    def _connect(self) -> None:
         try:
-            self._http.connect()
+            self._urllib3.connect()
         except ssl.SSLError as error:
             raise ExchangeError(f"{self._origin}: {explain(error, self._name)}", untrusted=True) from error
         except (ConnectionRefusedError, socket.gaierror) as error:
             raise ExchangeError(f"{self._origin}: {_reason(error)}", never_connected=True) from error
-        except (OSError, HTTPError) as error:
+        except (OSError, HTTPError, ValueError) as error:
             raise ExchangeError(f"{self._origin}: cannot connect: {_reason(error)}") from error
 
-    def _send(self, method: str, path: str, headers: Mapping[str, str], body: Body | None) -> BaseHTTPResponse:
-        sent: bytes | Iterator[bytes] | None = body if isinstance(body, bytes | None) else body.chunks()
-        if not isinstance(body, bytes | None):
-            headers = {**headers, "Content-Length": str(body.size)}
+    def _head(self, method: str, path: str, headers: Mapping[str, str], body: Body | None) -> bytes:
+        length = {} if body is None else {"Content-Length": str(len(body) if isinstance(body, bytes) else body.size)}
+        return request_head(method, path, {"Host": self._host, **headers, **length})
+
+    def _exchange(self, sock: socket.socket, reader: AnswerReader, head: bytes, body: Body | None) -> Answer:
         try:
             with suppress(BrokenPipeError, ConnectionResetError):  # a refusal may have come before all was sent
-                self._http.request(method, path, sent, headers, preload_content=False, decode_content=False)
-            return self._http.getresponse()
+                _send(sock, head, body)
+            return reader.read()
+        except BrokenOffError as error:
+            raise ExchangeError(f"{self._origin}: {error}", partial=error.partial) from error
+        except (NoAnswerError, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError) as error:
+            raise _ClosedError(f"{self._origin}: the connection was closed without an answer") from error
         except TimeoutError as error:
             raise ExchangeError(f"{self._origin}: no answer within {self._read_timeout:g} s") from error
-        except (RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
-            raise _NoAnswerError(f"{self._origin}: the connection was closed without an answer") from error
-        except (OSError, HTTPException, HTTPError, ValueError) as error:
+        except NotHttpError as error:
+            raise ExchangeError(f"{self._origin}: what came back is not HTTP") from error
+        except OSError as error:
             raise ExchangeError(f"{self._origin}: {_reason(error)}") from error
 
-    def _read(self, response: BaseHTTPResponse) -> Answer:
-        blocks: list[bytes] = []
-        try:
-            blocks.extend(response.stream(_BLOCK))
-        except (OSError, HTTPException, HTTPError) as error:
-            message = f"{self._origin}: the answer broke off: {_reason(error)}"
-            raise ExchangeError(message, partial=b"".join(blocks)) from error
-        return Answer(response.status, b"".join(blocks), response.headers)
 
-
-class _NoAnswerError(ExchangeError):
+class _ClosedError(ExchangeError):
     """The connection was closed before the first byte of an answer."""
+
+
+def _send(sock: socket.socket, head: bytes, body: Body | None) -> None:
+    """One write for what fits into one TLS record: each write is a record, a system call and a wake-up."""
+    if body is None or (isinstance(body, bytes) and len(body) <= _ONE_WRITE):
+        sock.sendall(head + (body or b""))
+        return
+    sock.sendall(head)
+    for chunk in (body,) if isinstance(body, bytes) else body.chunks():
+        sock.sendall(chunk)
 
 
 def _reason(error: BaseException) -> str:
     """The error in words, without the addresses of objects that urllib3 puts into its own."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    if isinstance(error, BadStatusLine):
-        return "what came back is not HTTP"
-    return f"{type(error).__name__}: {error}"
+    return "timed out" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"

@@ -5,8 +5,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from cm_exec.runtime.connection import READ_TIMEOUT, Answer, Body, Connection
+from cm_exec.runtime.connection import READ_TIMEOUT, Body, Connection
 from cm_exec.runtime.errors import ExchangeError, NoRuntimeError, NotReadyError
+from cm_exec.runtime.http import Answer
 from cm_exec.runtime.location import Endpoint, Location, read_location
 from cm_exec.runtime.tls import tls_context
 
