@@ -30,7 +30,7 @@ def expectation(expected: Any) -> Expectation:
     """Read a type of `tables`. Raises KeyError for a type without words, which is a mistake in `tables`."""
     alternatives = [_plain(arm) for arm in _arms(expected)]
     extra = _extra(expected)
-    choices = next((get_args(arm) for arm in alternatives if get_origin(arm) is Literal), ())
+    choices = next(filter(None, map(_choices, alternatives)), ())
     return Expectation(
         words=_either(choices) if choices else extra["expected"],
         private=extra.get("private", False),
@@ -57,6 +57,12 @@ def converted(value: object, expected: Any) -> Any:
 def _pair(mapping: Any) -> tuple[Any, Any]:
     key, value = get_args(mapping)
     return key, value
+
+
+def _choices(alternative: Any) -> tuple[str, ...]:
+    """The strings that are taken, where only certain ones are."""
+    values = get_args(alternative) if get_origin(alternative) is Literal else ()
+    return tuple(value for value in values if isinstance(value, str))
 
 
 def _plain(expected: Any) -> Any:

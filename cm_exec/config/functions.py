@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
+from cm_exec.config.combinations import impossible
 from cm_exec.config.problem import Findings, found, quoted
 from cm_exec.config.tables import FunctionEntry, FunctionName, FunctionTable
 from cm_exec.config.types import Function
@@ -32,7 +33,10 @@ def _read_function(name: str, entry: object, defaults: Mapping[str, Any], findin
     if "command" not in own:
         return None
     env = {**defaults.get("env", {}), **own.get("env", {})}
-    return FunctionTable(**{**defaults, **own, "env": env})
+    whole = FunctionTable(**{**defaults, **own, "env": env})
+    for key, message in impossible(whole, own):
+        findings.add(("functions", name, key), message)
+    return whole
 
 
 def _own_values(name: str, entry: object, findings: Findings) -> dict[str, Any]:
@@ -62,6 +66,14 @@ def resolved(name: str, table: FunctionTable, folder: Path) -> Function:
         inherit_env=None if table.inherit_env is UNSET else table.inherit_env,
         max_concurrency=None if table.max_concurrency is UNSET else table.max_concurrency,
         credentials=table.credentials,
+        mode=table.mode,
+        stream=table.stream,
+        result_fd=table.result_fd,
+        framing=table.framing,
+        envelope=table.envelope,
+        processes=None if table.processes is UNSET else table.processes,
+        max_jobs=None if table.max_jobs is UNSET else table.max_jobs,
+        idle_timeout=None if table.idle_timeout is UNSET else table.idle_timeout or None,
     )
 
 

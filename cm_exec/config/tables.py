@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from cm_exec.config.types import LogFormat, LogLevel, Output
+from cm_exec.config.types import Framing, LogFormat, LogLevel, Mode, Output, ResultFd
 
 MAX_SECONDS: Final = 604_800
 """A week. A replica lives 22 hours at most, and epoll takes no wait above 24 days."""
@@ -113,6 +113,68 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Flag,
         Meta(title="Credentials", description="true: the caller's tokens in the job reach the handler."),
     ] = False
+    mode: Annotated[
+        Mode,
+        Meta(
+            title="Mode",
+            description="spawn: a process a job; prespawn: the next process is started ahead and waits on stdin; "
+            "persistent: a process serves one job after another.",
+        ),
+    ] = "spawn"
+    stream: Annotated[
+        Flag,
+        Meta(title="Streaming", description="true: the result is posted as it comes, in chunks."),
+    ] = False
+    result_fd: Annotated[
+        ResultFd,
+        _expect("1 or 3"),
+        Meta(
+            title="Result descriptor",
+            description="3: the result is what is written to descriptor 3, and stdout is a log as stderr is.",
+        ),
+    ] = 1
+    framing: Annotated[
+        Framing,
+        Meta(
+            title="Framing",
+            description="How a persistent process gets queries and gives results: lines of JSON, or frames with the "
+            "Content-Length header of the Language Server Protocol.",
+        ),
+    ] = "lines"
+    envelope: Annotated[
+        Flag,
+        Meta(
+            title="Envelope",
+            description="true: a persistent process gets {jobId, queryType, userId, query} and may name the jobId in "
+            "its result.",
+        ),
+    ] = False
+    processes: (
+        Annotated[
+            Slots,
+            Meta(title="Processes", description="Processes of a function at most; as many as slots unless said."),
+        ]
+        | UnsetType
+    ) = UNSET
+    max_jobs: (
+        Annotated[
+            Annotated[int, Meta(ge=1)],
+            _expect("an integer, 1 or more"),
+            Meta(title="Jobs a process", description="A persistent process is replaced after this many jobs."),
+        ]
+        | UnsetType
+    ) = UNSET
+    idle_timeout: (
+        Annotated[
+            Seconds,
+            _expect(f"a number of seconds from 0 to {MAX_SECONDS} (0 is no limit)"),
+            Meta(
+                title="Idle timeout",
+                description="A process that has waited for a job this long, in seconds, is ended; 0 is no limit.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class FunctionTable(FunctionOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -173,14 +235,6 @@ _NO_VALUE: Final = UNSET
 
 LATER: Final[Mapping[type[Struct], Mapping[str, object]]] = {
     FunctionOptions: {
-        "mode": "spawn",
-        "stream": False,
-        "result_fd": 1,
-        "framing": _NO_VALUE,
-        "envelope": _NO_VALUE,
-        "processes": _NO_VALUE,
-        "max_jobs": _NO_VALUE,
-        "idle_timeout": _NO_VALUE,
         "description": _NO_VALUE,
         "inputs": _NO_VALUE,
         "returns": _NO_VALUE,

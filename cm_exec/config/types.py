@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 Output = Literal["bytes", "json", "text"]
+Mode = Literal["spawn", "prespawn", "persistent"]
+Framing = Literal["lines", "content-length"]
+ResultFd = Literal[1, 3]
 LogFormat = Literal["text", "sls"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -16,7 +19,8 @@ class Function:
 
     `command` is a string for `/bin/sh -c`, or an argument list that is executed as it stands. `timeout` is in
     seconds, None for none; `max_output` in bytes; `cwd` absolute; `inherit_env` None for all of the launcher's
-    variables; `max_concurrency` None for all slots.
+    variables; `max_concurrency` None for all slots; `processes` None for as many as there are slots; `max_jobs` None
+    for any number of jobs a process; `idle_timeout` in seconds, None for none.
     """
 
     name: str
@@ -29,6 +33,14 @@ class Function:
     inherit_env: tuple[str, ...] | None
     max_concurrency: int | None
     credentials: bool
+    mode: Mode = "spawn"
+    stream: bool = False
+    result_fd: ResultFd = 1
+    framing: Framing = "lines"
+    envelope: bool = False
+    processes: int | None = None
+    max_jobs: int | None = None
+    idle_timeout: float | None = None
 
     @property
     def argv(self) -> tuple[str, ...]:
