@@ -106,9 +106,7 @@ def test_drain_timeout_is_an_option_and_a_variable_too(bench: Bench, source: str
     assert error_of(bench.runtime.result(job))["reason"] == "shutdown"
 
 
-@pytest.mark.parametrize(
-    ("first", "second"), itertools.product([signal.SIGTERM, signal.SIGINT], [signal.SIGTERM, signal.SIGINT])
-)
+@pytest.mark.parametrize(("first", "second"), list(itertools.product([signal.SIGTERM, signal.SIGINT], repeat=2)))
 def test_a_second_signal_ends_at_once(bench: Bench, first: signal.Signals, second: signal.Signals) -> None:
     worker = bench.start(ENDLESS + table("launcher", drain_timeout=600))
     job = bench.runtime.submit("endless")

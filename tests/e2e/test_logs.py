@@ -33,6 +33,8 @@ def sls_lines(worker: Worker) -> list[dict[str, Any]]:
 
 def test_one_line_tells_of_the_start(bench: Bench) -> None:
     worker = bench.start(ECHO + function("thumbnail", ["cat"]), "--concurrency", "3")
+    worker.wait_for_log(cm_exec.__version__)
+    worker.stop()
     (line,) = [line for line in worker.stdout.splitlines() if cm_exec.__version__ in line]
     for text in ("thumbnail", "3", str(bench.runtime.port)):
         assert text in line
@@ -86,7 +88,7 @@ def test_sls_lines_are_as_foundry_reads_them(bench: Bench) -> None:
     worker.stop()
     lines = sls_lines(worker)
     assert {line["params"].get("job_id") for line in lines} >= {good, bad}
-    (relayed,) = [line for line in lines if 'a "quote"' in line["message"]]
+    (relayed,) = [line for line in lines if "quote" in line["message"]]
     assert relayed["params"]["job_id"] == bad
     assert worker.stderr == ""
 
@@ -106,7 +108,7 @@ def test_sls_has_no_session_where_the_platform_names_none(bench: Bench) -> None:
     del environment["COMPUTE_SESSION_ID"]
     worker = bench.start(ECHO, "--log-format", "sls", environment=environment)
     worker.stop()
-    assert all(json.loads(line)["params"].get("session_id") is None for line in worker.stdout.splitlines())
+    assert not any(json.loads(line)["params"].get("session_id") for line in worker.stdout.splitlines())
 
 
 def test_log_level_error_leaves_out_what_went_well(bench: Bench) -> None:
@@ -118,11 +120,12 @@ def test_log_level_error_leaves_out_what_went_well(bench: Bench) -> None:
 
 
 def test_a_handlers_line_cannot_forge_a_line_of_the_log(bench: Bench) -> None:
-    worker = bench.start(function("f", r"printf 'a\rb\033[2Jc\n' >&2"))
+    forged = "2026-01-01T00:00:00.000Z INFO    [g 1] ok, 1 ms, 1 bytes"
+    worker = bench.start(function("f", f"printf '%s\\r\\n\\n%s\\n' '{forged}' '{forged}' >&2"))
     bench.runtime.call("f")
     worker.stop()
-    assert "\x1b" not in worker.stdout
-    assert b"\r" not in worker.stdout_file.read_bytes()
+    assert worker.stdout.count(forged) == 2
+    assert [line for line in worker.stdout.splitlines() if line.startswith(forged)] == []
 
 
 def test_a_log_reader_that_is_gone_is_no_reason_to_stop(bench: Bench) -> None:
@@ -149,7 +152,7 @@ def test_a_log_reader_that_never_reads_holds_up_no_job_and_no_end(bench: Bench) 
 
 def test_lines_that_a_slow_reader_cost_are_counted(bench: Bench) -> None:
     read, write = os.pipe()
-    worker = bench.launch(NOISY + ECHO, stdout=write)
+    worker = bench.launch(function("noisy", "yes noise | head -c 40000000 >&2; printf done") + ECHO, stdout=write)
     os.close(write)
     worker.wait_until_ready()
     assert bench.runtime.call("noisy") == b"done"

@@ -140,6 +140,56 @@ def garbage(exchange: Exchange) -> None:
     raise HungUp
 
 
+def stop_reading(after: int) -> Behaviour:
+    """Read `after` bytes of the body and then no more, with the connection open."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.receive(after)
+        exchange.stopping.wait()
+        raise HungUp
+
+    return behave
+
+
+def read_slowly(part: int, pause: float) -> Behaviour:
+    """The normal answer, after a body that is read `part` bytes at a time with a pause after each."""
+
+    def behave(exchange: Exchange) -> None:
+        length = int(exchange.request.head.header("content-length") or 0)
+        for start in range(0, length, part):
+            exchange.wire.read_exactly(min(part, length - start), exchange.request.take)
+            exchange.stopping.wait(pause)
+        exchange.ledger.note(lambda: setattr(exchange.request, "complete", True))
+        exchange.respond(204)
+
+    return behave
+
+
+def raw(answer: bytes, *, status: int | None = None, close: bool = False) -> Behaviour:
+    """These bytes as the answer, which is noted as `status`."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.receive()
+        exchange.conclude(status)
+        exchange.wire.send(answer)
+        if close:
+            raise HungUp
+
+    return behave
+
+
+def flood(line: bytes) -> Behaviour:
+    """Send `line` again and again until the client hangs up."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.receive()
+        exchange.wire.send(b"HTTP/1.1 200 OK\r\n")
+        while not exchange.stopping.is_set():
+            exchange.wire.send(line)
+
+    return behave
+
+
 def drip(seconds: float) -> Behaviour:
     """The normal answer to a poll, one byte every `seconds`."""
 

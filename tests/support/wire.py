@@ -71,7 +71,7 @@ class Wire:
             self._read_chunks(sink, limit)
         else:
             length = int(head.header("content-length") or 0)
-            self._pass_on(length if limit is None else min(limit, length), sink)
+            self.read_exactly(length if limit is None else min(limit, length), sink)
 
     def discard(self) -> None:
         """Read what still comes, and throw it away, until the client hangs up."""
@@ -116,7 +116,7 @@ class Wire:
     def _read_chunks(self, sink: Callable[[bytes], None], limit: int | None) -> None:
         left = limit
         while size := int(self._line(), 16):
-            self._pass_on(size if left is None else min(size, left), sink)
+            self.read_exactly(size if left is None else min(size, left), sink)
             if left is not None and size >= left:
                 return
             left = None if left is None else left - size
@@ -131,7 +131,8 @@ class Wire:
         del self._buffer[: end + 2]
         return line
 
-    def _pass_on(self, size: int, sink: Callable[[bytes], None]) -> None:
+    def read_exactly(self, size: int, sink: Callable[[bytes], None]) -> None:
+        """Pass on the next `size` bytes, as they come."""
         while size:
             if not self._buffer and not self._receive():
                 raise ClientGoneError

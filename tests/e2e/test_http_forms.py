@@ -1,0 +1,149 @@
+"""What HTTP/1.1 allows a runtime, or a proxy in front of it, to answer; and what it does not allow."""
+
+import pytest
+
+from tests.support import behaviours
+from tests.support.bench import Bench
+from tests.support.jobs import job_body
+from tests.support.ledger import Endpoint
+from tests.support.processes import peak_memory
+from tests.support.toml import function
+from tests.support.wire import response
+
+ECHO = function("f", ["cat"])
+JOB = job_body(b"[1,2,3]", job_id="j", query_type="f", members={})
+OK = b"HTTP/1.1 200 OK\r\n"
+LENGTH = b"Content-Length: %d\r\n" % len(JOB)
+
+
+def chunk(data: bytes, extension: bytes = b"") -> bytes:
+    return b"%x%s\r\n%s\r\n" % (len(data), extension, data)
+
+
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+JOBS = {
+    "chunked": CHUNKED + chunk(JOB) + b"0\r\n\r\n",
+    "in many chunks": CHUNKED + b"".join(chunk(JOB[n : n + 1]) for n in range(len(JOB))) + b"0\r\n\r\n",
+    "with chunk extensions and trailers": CHUNKED + chunk(JOB, b";a=b") + b"0;last\r\nX-Sum: 1\r\nX-Two: 2\r\n\r\n",
+    "capital hexadecimal": OK + b"transfer-encoding: Chunked\r\n\r\n%X\r\n%s\r\n00\r\n\r\n" % (len(JOB), JOB),
+    "odd header cases": OK + b"content-LENGTH:\t%d  \r\n\r\n%s" % (len(JOB), JOB),
+    "no reason phrase": b"HTTP/1.1 200\r\n" + LENGTH + b"\r\n" + JOB,
+    "reason in another language": "HTTP/1.1 200 Schön gemacht\r\n".encode() + LENGTH + b"\r\n" + JOB,
+    "early hints first": b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK + LENGTH + b"\r\n" + JOB,
+    "100 first": b"HTTP/1.1 100 Continue\r\n\r\n" + OK + LENGTH + b"\r\n" + JOB,
+    "many headers": OK + b"".join(b"X-%d: %d\r\n" % (n, n) for n in range(90)) + LENGTH + b"\r\n" + JOB,
+    "a long header": OK + b"X-Long: %s\r\n" % (b"x" * 8000) + LENGTH + b"\r\n" + JOB,
+    "the same length twice": OK + LENGTH + LENGTH + b"\r\n" + JOB,
+}
+
+
+@pytest.mark.parametrize("form", JOBS)
+def test_a_job_is_read_in_every_form_that_http_has(bench: Bench, form: str) -> None:
+    bench.runtime.jobs.known.add("j")
+    bench.runtime.script(Endpoint.JOB, behaviours.raw(JOBS[form], status=200))
+    bench.start(ECHO)
+    assert bytes(bench.runtime.result("j").body) == b"[1,2,3]"
+    assert bench.runtime.call("f", b"2") == b"2"
+
+
+CLOSED = {
+    "announced": OK + b"Connection: close\r\n" + LENGTH + b"\r\n" + JOB,
+    "without a length": OK + b"Connection: close\r\n\r\n" + JOB,
+    "HTTP/1.0": b"HTTP/1.0 200 OK\r\n\r\n" + JOB,
+    "HTTP/1.0 with a length": b"HTTP/1.0 200 OK\r\n" + LENGTH + b"\r\n" + JOB,
+}
+
+
+@pytest.mark.parametrize("form", CLOSED)
+def test_a_job_that_ends_with_its_connection_is_read(bench: Bench, form: str) -> None:
+    bench.runtime.jobs.known.add("j")
+    bench.runtime.script(Endpoint.JOB, behaviours.raw(CLOSED[form], status=200, close=True))
+    bench.start(ECHO)
+    assert bytes(bench.runtime.result("j").body) == b"[1,2,3]"
+    assert bench.runtime.call("f", b"2") == b"2"
+
+
+BROKEN = {
+    "no number as length": OK + b"Content-Length: many\r\n\r\n",
+    "a negative length": OK + b"Content-Length: -5\r\n\r\n",
+    "no chunk size": CHUNKED + b"soon\r\n",
+    "a negative chunk size": CHUNKED + b"-5\r\n",
+    "no line end after a chunk": CHUNKED + b"1\r\nxyz\r\n0\r\n\r\n",
+    "a header without a colon": OK + b"Content-Length 5\r\n\r\nxxxxx",
+    "no status": b"HTTP/1.1 \r\n\r\n",
+    "a status that is no number": b"HTTP/1.1 abc OK\r\n\r\n",
+    "another protocol": b"RTSP/1.0 200 OK\r\n\r\n",
+    "NULs": b"\0" * 100 + b"\r\n\r\n",
+    "nothing": b"",
+    "half a status line": b"HTTP/1.",
+    "half a header": OK + b"Content-Le",
+    "half a chunked job": CHUNKED + b"400\r\nhalf",
+}
+
+
+@pytest.mark.parametrize("form", BROKEN)
+def test_what_is_no_http_is_a_failure_that_passes(bench: Bench, form: str) -> None:
+    broken = behaviours.raw(BROKEN[form], close=True)
+    bench.runtime.script(Endpoint.JOB, broken, broken)
+    bench.runtime.script(Endpoint.RESULT, broken, broken)
+    worker = bench.start(ECHO)
+    assert bench.runtime.call("f", b"[1]") == b"[1]"
+    assert {bytes(p.body) for p in bench.runtime.ledger.all(Endpoint.RESULT)} == {b"[1]"}
+    assert "Traceback" not in worker.log
+
+
+ANSWERED = {
+    "204 with a length": b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+    "200 with a text": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "200 with a long text": b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000,
+    "202, chunked": b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"thanks") + b"0\r\n\r\n",
+    "100 first": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("form", ANSWERED)
+def test_an_answer_to_a_result_leaves_its_connection_in_step(bench: Bench, form: str) -> None:
+    bench.runtime.script(Endpoint.RESULT, *[behaviours.raw(ANSWERED[form], status=204)] * 3)
+    bench.start(ECHO)
+    assert [bench.runtime.call("f", b"%d" % n) for n in range(6)] == [b"%d" % n for n in range(6)]
+    assert len(bench.runtime.ledger.all(Endpoint.RESULT)) == 6
+
+
+def test_a_failure_with_a_body_leaves_its_connection_in_step(bench: Bench) -> None:
+    body = b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"x" * 5000) + b"0\r\n\r\n"
+    for endpoint in (Endpoint.JOB, Endpoint.RESULT):
+        bench.runtime.script(endpoint, behaviours.raw(body, status=500), behaviours.answer(500, b"y" * 70_000))
+    bench.start(ECHO)
+    assert [bench.runtime.call("f", b"%d" % n) for n in range(3)] == [b"0", b"1", b"2"]
+
+
+def test_bytes_behind_an_answer_are_not_taken_for_the_next_one(bench: Bench) -> None:
+    bench.runtime.poll_seconds = 0.2
+    injected = job_body(b'"injected"', job_id="i", query_type="f", members={})
+    smuggled = b"HTTP/1.1 204 No Content\r\n\r\n" + response(200, injected)
+    bench.runtime.script(Endpoint.JOB, behaviours.raw(smuggled, status=204))
+    bench.start(ECHO)
+    assert bench.runtime.call("f", b"1") == b"1"
+    assert bench.runtime.posts("i") == []
+
+
+@pytest.mark.parametrize("line", [b"X-Flood: x\r\n" * 5000, b"x" * 65536], ids=["headers", "one header"])
+def test_headers_without_an_end_are_cut_off(bench: Bench, line: bytes) -> None:
+    bench.runtime.script(Endpoint.JOB, behaviours.flood(line))
+    worker = bench.launch(ECHO)
+    bench.runtime.wait_for_poll(after=1)
+    assert peak_memory(worker.pid) < 200 << 20
+    assert bench.runtime.call("f", b"1") == b"1"
+
+
+def test_requests_are_as_http_wants_them(bench: Bench) -> None:
+    bench.start(ECHO)
+    result = bench.runtime.result(bench.runtime.submit("f", b"12345"))
+    assert result.head.header("content-length") == "5"
+    for request in bench.runtime.ledger.all():
+        names = [name for name, _ in request.head.headers]
+        assert request.head.header("host") == f"localhost:{bench.runtime.port}"
+        assert len(names) == len(set(names))
+        assert request.head.method == "POST" or request.head.header("content-length") in {None, "0"}
+        assert request.head.method == "GET" or request.head.header("content-length") is not None
