@@ -37,6 +37,12 @@ def _messages(record: logging.LogRecord) -> list[str]:
     return [message]
 
 
+_VISIBLE: Final = {
+    code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if chr(code) not in "\t\n"
+}
+"""Control characters as escapes: a carriage return or an ANSI sequence could hide what a line belongs to."""
+
+
 def _time(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -59,7 +65,7 @@ class TextFormat:
             start += "| "
         colour = self._COLOURS.get(record.levelno, "") if self._colour else ""
         end = "\033[0m\n" if colour else "\n"
-        return "".join(f"{colour}{start}{message}{end}" for message in _messages(record))
+        return "".join(f"{colour}{start}{m.translate(_VISIBLE)}{end}" for m in _messages(record))
 
 
 class SlsFormat:

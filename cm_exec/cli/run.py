@@ -85,7 +85,10 @@ class Launch:
             self._ended.set()
         if worker.error is not None:
             raise worker.error
-        log.info("all jobs are answered; exit")
+        if worker.lost:
+            log.error("exit; %d jobs are not answered: the restart notification will free them", worker.lost)
+        else:
+            log.info("exit; all jobs are answered")
 
     def signalled(self, which: signal.Signals, how_often: int) -> None:
         """Drain at the first signal; end every process at the second, and exit when that is told, or in a second."""

@@ -15,7 +15,6 @@ from typing import Final
 from cm_exec.handlers.exit_watch import announce_exits, has_pidfds
 from cm_exec.handlers.orphans import become_subreaper, reap_adopted
 
-
 _REAP_EVERY: Final = 1.0
 """Seconds; what a job leaves is reaped when it ends, so this is for orphans of jobs that run long."""
 

@@ -21,6 +21,7 @@ StderrSink = Callable[[bytes], None]
 
 _PIPE_SIZE: Final = 64 * 1024
 _LARGE: Final = 1024 * 1024
+_TAIL_KEPT: Final = STDERR_TAIL + 16 * 1024  # so that a token is redacted whole before the tail is cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +75,7 @@ class Exchange:
             while not self._over:
                 for key, _ in self._selector.select(self._seconds_left()):
                     key.data()
-                if time.monotonic() >= self._deadline:
-                    self._deadline_passed()
+                self._keep_deadline()
         self._drain(self._child.stdout, self._take_stdout)
         self._drain(self._child.stderr, self._take_stderr)
         return Ending(status=self._status, cause=self._cause, detail=self._detail, stderr=self._stderr_tail)
@@ -140,7 +140,7 @@ class Exchange:
 
     def _take_stderr(self, chunk: bytes) -> None:
         if chunk:
-            self._stderr_tail = (self._stderr_tail + chunk)[-STDERR_TAIL - 1 :]  # one more tells that there was more
+            self._stderr_tail = (self._stderr_tail + chunk)[-_TAIL_KEPT:]
             self._stderr_sink(chunk)
 
     def _drain(self, fd: int, take: Callable[[bytes], None]) -> None:
@@ -154,7 +154,9 @@ class Exchange:
         self._selector.unregister(self._stop)
         self._end(Reason.SHUTDOWN)
 
-    def _deadline_passed(self) -> None:
+    def _keep_deadline(self) -> None:
+        if self._over or time.monotonic() < self._deadline:
+            return
         if self._cause is None:
             self._end(Reason.TIMEOUT)
         elif not self._killed:

@@ -63,7 +63,11 @@ def _checked(function: Function, spool: Spool, ending: Ending) -> Outcome:
     except UnicodeDecodeError as error:
         return _invalid(function, f"UTF-8 text: byte {error.start}", ending)
     spool.clear()
-    spool.write(msgspec.json.encode(text))
+    try:
+        spool.write(msgspec.json.encode(text))
+    except OSError as error:
+        message = f"the output of {function.name!r} cannot be kept: {error.strerror}"
+        return Failure(reason=Reason.OUTPUT_LIMIT, message=message, exit_code=0, stderr=ending.stderr)
     return Result(spool)
 
 

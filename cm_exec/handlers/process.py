@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from cm_exec.handlers.exit_watch import watch_exit
+from cm_exec.handlers.exit_watch import ExitWatch, watch_exit
 from cm_exec.handlers.oom import OomPreference
 from cm_exec.handlers.orphans import Family
 
@@ -45,21 +45,37 @@ class Child:
         first_input: bytes = b"",
     ) -> None:
         """Start the command. Raises NotStartedError."""
-        child_stdin, self.stdin = os.pipe()
-        self.stdout, child_stdout = os.pipe()
-        self.stderr, child_stderr = os.pipe()
+        self.stdin = self.stdout = self.stderr = -1
+        theirs: list[int] = []
         try:
+            self._open_pipes(theirs)
             self.unsent = memoryview(first_input)[self._send_first(first_input) :]
-            self._process = _start(argv, env, cwd, (child_stdin, child_stdout, child_stderr))
-        except BaseException:
+            self._process = _start(argv, env, cwd, theirs)
+        except OSError as error:
             self._close_pipes()
-            raise
+            raise _not_started(argv[0], cwd, error) from error
         finally:
-            for fd in (child_stdin, child_stdout, child_stderr):
-                os.close(fd)
+            _close_all(theirs)
         self.pid = self._process.pid
         self.family = Family(self.pid, marker)
-        self.exit_watch = watch_exit(self.pid)
+        self.exit_watch = self._watched(argv[0], cwd)
+
+    def _open_pipes(self, theirs: list[int]) -> None:
+        stdin, self.stdin = os.pipe()
+        theirs.append(stdin)
+        self.stdout, stdout = os.pipe()
+        theirs.append(stdout)
+        self.stderr, stderr = os.pipe()
+        theirs.append(stderr)
+
+    def _watched(self, command: str, cwd: Path) -> ExitWatch:
+        try:
+            return watch_exit(self.pid)
+        except OSError as error:  # no descriptor is left: a process that nobody can watch must not run
+            self.kill()
+            self._process.wait()
+            self._close_pipes()
+            raise _not_started(command, cwd, error) from error
 
     def _send_first(self, first_input: bytes) -> int:
         if len(first_input) > _PIPE_BUF:
@@ -97,21 +113,20 @@ class Child:
 
     def _close_pipes(self) -> None:
         self.close_stdin()
-        os.close(self.stdout)
-        os.close(self.stderr)
+        _close_all([fd for fd in (self.stdout, self.stderr) if fd >= 0])
 
 
-def _start(
-    argv: Sequence[str], env: Mapping[bytes, bytes], cwd: Path, stdio: tuple[int, int, int]
-) -> subprocess.Popen[bytes]:
+def _close_all(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def _start(argv: Sequence[str], env: Mapping[bytes, bytes], cwd: Path, stdio: Sequence[int]) -> subprocess.Popen[bytes]:
     stdin, stdout, stderr = stdio
-    try:
-        with _oom_preference.raised():
-            return subprocess.Popen(
-                argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd, start_new_session=True
-            )
-    except OSError as error:
-        raise _not_started(argv[0], cwd, error) from error
+    with _oom_preference.raised():
+        return subprocess.Popen(
+            argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd, start_new_session=True
+        )
 
 
 def _not_started(command: str, cwd: Path, error: OSError) -> NotStartedError:

@@ -29,7 +29,7 @@ class Spool:
         if self._file is None:
             self._memory.append(chunk)
         else:
-            self._file.write(chunk)
+            _write_all(self._file, chunk)
 
     def chunks(self) -> Iterator[bytes]:
         """The result from its start, in blocks that are never all in memory at once."""
@@ -59,8 +59,15 @@ class Spool:
 
         self._file = TemporaryFile(buffering=0, dir=directory)  # noqa: SIM115 - closed by close()
         for chunk in self._memory:
-            self._file.write(chunk)
+            _write_all(self._file, chunk)
         self._memory.clear()
+
+
+def _write_all(file: IO[bytes], chunk: bytes) -> None:
+    """A disk that is nearly full takes a part and says so; only the next write raises."""
+    view = memoryview(chunk)
+    while view:
+        view = view[file.write(view) :]
 
 
 def spool_directory() -> str | None:

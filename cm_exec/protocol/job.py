@@ -126,7 +126,9 @@ def _text(raw: msgspec.Raw) -> str | None:
         return None
 
 
-_scan_value: Final[Callable[[str, int], tuple[Any, int]]] = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]
+_scan_value: Final[Callable[[str, int], tuple[Any, int]]] = make_scanner(
+    json.JSONDecoder(parse_int=str, parse_float=str)
+)  # type: ignore[arg-type]
 _space: Final = re.compile(r"[ \t\n\r]*")
 
 

@@ -24,7 +24,7 @@ def _is_json_all_the_same(text: bytes) -> bool:
         raise ValueError(constant)
 
     try:
-        json.loads(text, parse_constant=refuse)
+        json.loads(text.decode(), parse_constant=refuse, parse_int=str, parse_float=str)
     except (ValueError, RecursionError):
         return False
     return True

@@ -33,6 +33,7 @@ class RuntimeClient:
         self.location = location
         self._access = Access(environ, location)
         self._server_name = server_name
+        self._start_link = Link(self._access, self._server_name, read_timeout=START_TIMEOUT)
 
     def announce(self, schemas: bytes, stopped: Stopped) -> None:
         """Publish the functions and tell of the restart, before the first poll; neither is worth failing for.
@@ -40,7 +41,7 @@ class RuntimeClient:
         The restart notification makes the runtime drop the jobs that this container held before: without it they
         block the replica for up to 22 hours. It must not be sent later, or it drops live jobs.
         """
-        link = Link(self._access, self._server_name, read_timeout=START_TIMEOUT)
+        link = self._start_link
         if self.location.schema is not None:
             answer = _once_connected(link, self.location.schema, schemas, stopped, "publishing the functions")
             if answer is not None:
@@ -50,6 +51,10 @@ class RuntimeClient:
             if answer is not None:
                 _tell_dropped(answer)
         link.close()
+
+    def abandon_start(self) -> None:
+        """Let `announce`, where it still waits for an answer, end now."""
+        self._start_link.abort()
 
     def poller(self, stopped: Stopped) -> tuple[Poller, Link]:
         """The poll loop's way, and the link to abort when an open poll is not waited for any longer."""
@@ -100,7 +105,7 @@ def _attempt(link: Link, endpoint: Endpoint, body: bytes) -> tuple[Answer | None
 def _tell_dropped(answer: Answer) -> None:
     try:
         dropped = msgspec.json.decode(answer.body, type=list[str]) if answer.body else []
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return
     if dropped:
         log.warning("the runtime has dropped %d jobs of this container's previous run", len(dropped))

@@ -93,7 +93,7 @@ class Connection:
     def abort(self) -> None:
         """Let a request that another thread waits for fail now, and all further ones."""
         self._aborted = True
-        sock = self._sock
+        sock = self._urllib3.sock  # also while it is being opened
         if sock is not None:
             with suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
@@ -119,6 +119,8 @@ class Connection:
             raise ExchangeError("the request was given up")
         if self._sock is None or self._reader is None:
             self._connect()
+            if self._aborted:  # meanwhile
+                raise ExchangeError("the request was given up")
             sock = self._sock = self._urllib3.sock
             sock.settimeout(self._read_timeout)
             self._reader = AnswerReader(sock.recv, sock.recv_into)

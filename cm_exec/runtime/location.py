@@ -1,6 +1,8 @@
 """Where the runtime is, from the environment: the modern variables or the original connection file."""
 
+import logging
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,10 +15,12 @@ import msgspec
 from cm_exec.protocol import environment as names
 from cm_exec.runtime.errors import NoRuntimeError, NotReadyError
 
+log: Final = logging.getLogger(__name__)
+
 WAIT_FOR_FILES: Final = 60.0
 """Seconds to wait for the files that the platform writes when the container already runs."""
 
-_CERTIFICATE_END: Final = "-----END CERTIFICATE-----"
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,17 @@ def wait_for_location(environ: Mapping[str, str], stopped: Callable[[float], boo
     Raises NoRuntimeError when the environment names no runtime, or a file is still missing after WAIT_FOR_FILES.
     """
     deadline = time.monotonic() + WAIT_FOR_FILES
+    told = ""
     while True:
         try:
             return read_location(environ)
         except NotReadyError as error:
-            if time.monotonic() > deadline:
-                raise NoRuntimeError(f"{error}; waited {WAIT_FOR_FILES:g} s for it") from None
+            why = str(error)
+        if time.monotonic() > deadline:
+            raise NoRuntimeError(f"{why}; waited {WAIT_FOR_FILES:g} s for it")
+        if why != told:
+            log.info("waiting for the runtime's connection: %s", why)
+            told = why
         if stopped(0.1):
             return None
 
@@ -145,9 +154,10 @@ def _ca(environ: Mapping[str, str]) -> str:
 
 def _certificates(name: str, path: str) -> str:
     pem = _read(name, path)
-    if _CERTIFICATE_END not in pem:
-        raise NotReadyError(f"{name}: {path} holds no whole PEM certificate")
-    return pem
+    whole = _CERTIFICATE.findall(pem)  # without the comments, which need not be ASCII
+    if not whole or len(whole) != pem.count("-----BEGIN CERTIFICATE-----"):
+        raise NotReadyError(f"{name}: {path} holds no whole PEM certificate, or half of one")
+    return "\n".join(whole)
 
 
 class _ConnectionFile(msgspec.Struct, rename="camel"):

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Final
 
 from cm_exec.protocol.status import Verdict, poll_verdict
@@ -16,6 +17,9 @@ REFUSED_FOR_GOOD: Final = 600.0
 
 _TOO_QUICK: Final = 0.02
 """Seconds: a runtime that says "no job" sooner does not hold polls, and is asked less often."""
+
+
+_SLOWEST: Final = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Poller:
         self._stopped = stopped
         self._trouble = Trouble("polling for jobs")
         self._after_failure = Backoff(FIRST_DELAY, LONGEST_DELAY)
-        self._after_nothing = Backoff(_TOO_QUICK, FIRST_DELAY)
+        self._after_nothing = Backoff(_TOO_QUICK, _SLOWEST)
         self._refused_since: float | None = None
 
     def poll(self) -> Polled:
@@ -54,6 +58,7 @@ class Poller:
         try:
             answer = self._link.request("GET", self._endpoint)
         except ExchangeError as error:
+            self._refused_since = None
             self._failed(str(error))
             return Polled(torn=error.partial)
         verdict = poll_verdict(answer.status)
@@ -63,6 +68,9 @@ class Poller:
         self._refused_since = None
         if verdict is not Verdict.ACCEPTED:
             self._failed(f"the runtime answers {answer.status}")
+            return _NOTHING
+        if not answer.body and answer.status != HTTPStatus.NO_CONTENT:
+            self._failed(f"the runtime answers {answer.status} with nothing in it")
             return _NOTHING
         return self._accepted(answer.body, time.monotonic() - started)
 

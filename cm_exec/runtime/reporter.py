@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 from urllib.parse import quote
@@ -31,6 +32,14 @@ class Delivery(Enum):
     """The worker ends."""
 
 
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of a result, and the last answer to it in words."""
+
+    delivery: Delivery
+    why: str
+
+
 class Reporter:
     """One slot's way to post results."""
 
@@ -39,7 +48,7 @@ class Reporter:
         self._endpoint = endpoint
         self._stopped = stopped
 
-    def deliver(self, job_id: str, body: Body) -> Delivery:
+    def deliver(self, job_id: str, body: Body) -> Delivered:
         """Post until it is decided what becomes of this result."""
         backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
         refused_since: float | None = None
@@ -69,14 +78,14 @@ class Reporter:
             return Verdict.RETRY, str(error)
         return result_verdict(answer.status), f"the runtime answers {answer.status}"
 
-    def _decided(self, job_id: str, delivery: Delivery, why: str) -> Delivery:
+    def _decided(self, job_id: str, delivery: Delivery, why: str) -> Delivered:
         if delivery is Delivery.GONE:
             log.warning("job %s: %s to its result and does not wait for it; dropped", job_id, why)
         elif delivery is Delivery.REFUSED:
             log.error("job %s: %s and will not take its result", job_id, why)
         elif delivery is Delivery.GIVEN_UP:
             log.error("job %s: its result could not be posted before the end: %s", job_id, why)
-        return delivery
+        return Delivered(delivery, why)
 
     def abort(self) -> None:
         """Let a post that hangs fail now."""

@@ -11,8 +11,7 @@ from cm_exec.handlers.handler import Handler, Outcome, Result
 from cm_exec.handlers.spool import MEMORY_LIMIT
 from cm_exec.protocol.failure import Failure, Reason, error_body
 from cm_exec.protocol.job import Job
-from cm_exec.runtime.connection import Body
-from cm_exec.runtime.reporter import Delivery, Reporter
+from cm_exec.runtime.reporter import Delivered, Delivery, Reporter
 from cm_exec.worker.job_queue import Item
 from cm_exec.worker.relay import StderrRelay
 
@@ -29,6 +28,8 @@ class Slot:
         self._handlers = handlers
         self._reporter = reporter
         self._stopping = stopping
+        self.lost = 0
+        """Results that could not be posted before the end."""
 
     def answer(self, job_id: str, item: Item) -> None:
         """Run the job and post its result or its error."""
@@ -38,9 +39,10 @@ class Slot:
         try:
             with self._outcome(item, tags) as outcome:
                 seconds = time.monotonic() - started
-                final, size, delivery = self._deliver_finally(job_id, item, outcome)
+                final, size, result = self._deliver_finally(job_id, item, outcome)
                 delivered = True
-                _log_answer(tags, final, seconds, size, delivery)
+                self.lost += result.delivery is Delivery.GIVEN_UP
+                _log_answer(tags, final, seconds, size, result.delivery)
         except Exception:
             log.exception("a bug in cm-exec", extra={"tags": tags})
             if not delivered:
@@ -60,21 +62,22 @@ class Slot:
                 relay.close()
                 yield outcome
 
-    def _deliver_finally(self, job_id: str, item: Item, outcome: Outcome) -> tuple[Outcome, int, Delivery]:
+    def _deliver_finally(self, job_id: str, item: Item, outcome: Outcome) -> tuple[Outcome, int, Delivered]:
         """Deliver the outcome, or where the runtime will not have the result, an error that says so."""
-        size, delivery = self._deliver(job_id, item, outcome)
-        if delivery is not Delivery.REFUSED or isinstance(outcome, Failure):
-            return outcome, size, delivery
-        rejection = _rejected(size)
+        size, result = self._deliver(job_id, item, outcome)
+        if result.delivery is not Delivery.REFUSED or isinstance(outcome, Failure):
+            return outcome, size, result
+        message = f"the runtime refused the result of {size} bytes: {result.why}"
+        rejection = Failure(reason=Reason.RESULT_REJECTED, message=message)
         return rejection, *self._deliver(job_id, item, rejection)
 
-    def _deliver(self, job_id: str, item: Item, outcome: Outcome) -> tuple[int, Delivery]:
+    def _deliver(self, job_id: str, item: Item, outcome: Outcome) -> tuple[int, Delivered]:
         """What became of the outcome, with its size in bytes."""
         if isinstance(outcome, Failure):
             error = error_body(outcome, job_id=job_id, query_type=item.query_type)
             return len(error), self._reporter.deliver(job_id, error)
         spool = outcome.spool
-        body: Body = spool.getvalue() if spool.size <= MEMORY_LIMIT else spool
+        body = spool.getvalue() if spool.size <= MEMORY_LIMIT else spool
         return spool.size, self._reporter.deliver(job_id, body)
 
 
@@ -85,11 +88,6 @@ def _unknown(name: str, known: Mapping[str, Handler]) -> Failure:
     near = nearest(name, known)
     hint = f"; did you mean {near!r}?" if near else f"; it has {', '.join(map(repr, known))}"
     return Failure(reason=Reason.UNKNOWN_FUNCTION, message=f"this module has no function {name!r}{hint}")
-
-
-def _rejected(size: int) -> Failure:
-    message = f"the runtime refused the result of {size} bytes; it may be too large"
-    return Failure(reason=Reason.RESULT_REJECTED, message=message)
 
 
 def _log_answer(tags: Mapping[str, str], outcome: Outcome, seconds: float, size: int, delivery: Delivery) -> None:

@@ -19,8 +19,8 @@ log: Final = logging.getLogger(__name__)
 OPEN_POLL: Final = 5.5
 """Seconds that the open poll is waited for in a drain: the runtime holds it for 5 and may still hand out a job."""
 
-LAST_POSTS: Final = 4.0
-"""Seconds that ended jobs have to post their error results before the worker gives up."""
+LAST_POSTS: Final = 3.0
+"""Seconds after drain_timeout in which jobs are ended and their errors posted; Kubernetes kills after 30 in all."""
 
 
 class Worker:
@@ -42,7 +42,6 @@ class Worker:
         drain_timeout: float,
     ) -> None:
         self._runtime = runtime
-        self._handlers = handlers
         self._surroundings = surroundings
         self._schemas = schemas
         self._drain_timeout = drain_timeout
@@ -52,20 +51,21 @@ class Worker:
         self._giving_up = threading.Event()
         self._poller, self._poll_link = runtime.poller(self._draining.wait)
         self._reporters = [runtime.reporter(self._giving_up.wait) for _ in range(concurrency)]
+        self._slots = [Slot(handlers, r, stopping=lambda: surroundings.stop.is_set) for r in self._reporters]
         self.error: Exception | None = None
         """Why the worker ended, where it was not told to."""
 
     def drain(self, *, wait_for_poll: bool = True) -> None:
         """Poll no more, finish the jobs in hand, then end. Returns at once."""
         self._draining.set()
+        self._runtime.abandon_start()
         if not wait_for_poll:
             self._poll_link.abort()
 
     def run(self) -> None:
         """Work until a drain is over."""
         threads = [threading.Thread(target=self._poll_for_ever, name="poll", daemon=True)]
-        for number, reporter in enumerate(self._reporters, 1):
-            slot = Slot(self._handlers, reporter, stopping=lambda: self._surroundings.stop.is_set)
+        for number, slot in enumerate(self._slots, 1):
             threads.append(threading.Thread(target=self._serve, args=(slot,), name=f"slot-{number}", daemon=True))
         for thread in threads:
             thread.start()
@@ -73,9 +73,14 @@ class Worker:
         log.info("draining; jobs in hand: %d", self._queue.in_hand)
         self._finish(threads)
 
+    @property
+    def lost(self) -> int:
+        """Jobs whose result could not be posted before the end."""
+        return sum(slot.lost for slot in self._slots) + self._queue.in_hand
+
     def _finish(self, threads: list[threading.Thread]) -> None:
         steps = [(OPEN_POLL, self._abandon_poll), (self._drain_timeout, self._end_jobs)]
-        steps.append((max(OPEN_POLL, self._drain_timeout) + LAST_POSTS, self._give_up))
+        steps.append((max(OPEN_POLL + 1, self._drain_timeout + LAST_POSTS), self._give_up))
         start = time.monotonic()
         for after, step in sorted(steps, key=lambda step: step[0]):
             if _all_end(threads, start + after):
