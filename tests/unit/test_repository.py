@@ -17,6 +17,8 @@ import pytest
 import cm_exec
 from cm_exec.cli.program import program
 from cm_exec.config.load import load_config
+from cm_exec.config.problem import ConfigError
+from cm_exec.config.tables import FunctionTable, LauncherTable
 from cm_exec.protocol import environment
 from cm_exec.protocol.failure import Reason
 from tests.support.examples import EXAMPLES, FOLDERS, TOOLS
@@ -113,6 +115,21 @@ def test_the_readme_names_every_option(option: str) -> None:
 @pytest.mark.parametrize("name", program.list_commands(click.Context(program)))
 def test_the_readme_names_every_command(name: str) -> None:
     assert f"`cm-exec {name}" in README
+
+
+@pytest.mark.parametrize("key", [*FunctionTable.__struct_fields__, *LauncherTable.__struct_fields__])
+def test_the_readme_names_every_key_of_cm_toml(key: str) -> None:
+    assert f"`{key}`" in README
+
+
+def test_the_readme_shows_the_errors_of_a_wrong_cm_toml_as_they_are(tmp_path: Path) -> None:
+    wrong = '[launcher]\nconcurrency = 0\n[functions.thumbnail]\ntimeout = "30s"\ncomand = "x"\ncommand = "x"\n'
+    (tmp_path / "cm.toml").write_text(wrong)
+    with pytest.raises(ConfigError) as refused:
+        load_config(tmp_path / "cm.toml")
+    lines = str(refused.value).replace(f"{tmp_path}/", "").splitlines()
+    assert lines
+    assert all(f"\n{line}\n" in README for line in lines)
 
 
 def sessions() -> Iterator[tuple[str, str]]:
