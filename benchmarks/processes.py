@@ -1,9 +1,11 @@
 """What a tree of processes uses, from /proc."""
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 PROC = Path("/proc")
 
@@ -32,6 +34,25 @@ def usage(root: int) -> Usage:
         proportional=sum(_kib(pid, "Pss", gone=0) for pid in members),
         processes=len(members),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class MachineClock:
+    """How long all cores have been busy, in seconds; `now` is `time.monotonic`'s."""
+
+    busy: float
+    now: float
+
+    @classmethod
+    def read(cls) -> Self:
+        """Busy is all but idle and waiting for disks; time that the host took away (steal) counts too."""
+        fields = [int(field) for field in (PROC / "stat").read_text().splitlines()[0].split()[1:9]]
+        return cls((sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK"), time.monotonic())
+
+    def elsewhere(self, until: Self, own: float) -> float:
+        """The share of all cores that went to others than us, who used `own` seconds of them."""
+        cores = os.cpu_count() or 1
+        return max(0.0, until.busy - self.busy - own) / (cores * max(until.now - self.now, 1e-6))
 
 
 def _tree(root: int) -> Iterator[int]:

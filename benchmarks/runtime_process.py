@@ -8,7 +8,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -74,21 +74,29 @@ class RuntimeProcess:
         """Answer the lane's polls and serve it no more."""
         self._tell({"do": "close", "lane": lane})
 
-    def first_poll(self, lane: str, within: float) -> float:
+    def first_poll(self, lane: str, within: float, alive: Callable[[], bool]) -> float:
         """Wait for the lane's first poll; when it came, in seconds of `time.monotonic`."""
-        message = self._hear("first_poll", within)
+        message = self._hear("first_poll", within, alive)
         if message["first_poll"] != lane:
             raise BenchmarkError(f"lane {message['first_poll']} polled, not {lane}")
         return float(message["at"]) / 1e9
 
     def load(
-        self, lane: str, payload: Payload, *, in_hand: int, warmup: int, min_jobs: int, seconds: float
+        self,
+        lane: str,
+        payload: Payload,
+        alive: Callable[[], bool],
+        *,
+        in_hand: int,
+        warmup: int,
+        min_jobs: int,
+        seconds: float,
     ) -> Loaded:
-        """Put a load on the lane and wait until all of its jobs are answered."""
+        """Put a load on the lane and wait until all of its jobs are answered, as long as the worker is `alive`."""
         load = {"in_hand": in_hand, "warmup": warmup, "min_jobs": min_jobs, "seconds": seconds}
         shape = {"size": payload.size, "kind": payload.kind}
         self._tell({"do": "load", "lane": lane, "payload": shape, "load": load})
-        measured = self._hear("measured", seconds + STALL)["measured"]
+        measured = self._hear("measured", seconds + STALL, alive)["measured"]
         return Loaded(
             latencies=tuple(sorted(ns / 1e9 for ns in measured["latencies"])),
             elapsed=(measured["ended"] - measured["started"]) / 1e9,
@@ -109,25 +117,27 @@ class RuntimeProcess:
         stdin.write(json.dumps(order).encode() + b"\n")
         stdin.flush()
 
-    def _hear(self, kind: str, within: float) -> dict[str, Any]:
+    def _hear(self, kind: str, within: float, alive: Callable[[], bool] = lambda: True) -> dict[str, Any]:
         """The next message of this kind; a message of another kind, such as a late first poll, is passed over."""
         deadline = time.monotonic() + within
         while True:
             line, newline, rest = self._unread.partition(b"\n")
-            if newline:
-                self._unread = rest
-                message: dict[str, Any] = json.loads(line)
-                if kind in message:
-                    return message
+            if not newline:
+                self._read(kind, deadline, alive)
                 continue
-            self._read(kind, deadline)
+            self._unread = rest
+            message: dict[str, Any] = json.loads(line)
+            if kind in message:
+                return message
 
-    def _read(self, kind: str, deadline: float) -> None:
+    def _read(self, kind: str, deadline: float, alive: Callable[[], bool]) -> None:
         stdout = self._process.stdout
         assert stdout is not None
-        ready, _, _ = select.select([stdout], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            raise BenchmarkError(f"no {kind.replace('_', ' ')} in time")
+        while not select.select([stdout], [], [], 0.25)[0]:
+            if not alive():
+                raise BenchmarkError("the worker ended")
+            if time.monotonic() >= deadline:
+                raise BenchmarkError("the worker asked for no job" if kind == "first_poll" else "a job is not answered")
         data = os.read(stdout.fileno(), 1 << 20)
         if not data:
             raise BenchmarkError("the benchmark's runtime ended")

@@ -14,6 +14,12 @@ from benchmarks.processes import Usage, usage
 GRACE = 10.0
 """How long a worker may take to end after SIGTERM, in seconds."""
 
+CONTAINER = {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108
+"""What a worker finds in its environment besides the runtime's variables, as in the official Python images.
+
+The same for all: a `cat` takes a quarter of its time to load a locale.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
@@ -25,6 +31,9 @@ class WorkerProcess:
 
     def usage(self) -> Usage:
         return usage(self.process.pid)
+
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
 
     def log_tail(self) -> str:
         """The end of its log, to show when it fails."""
@@ -41,7 +50,7 @@ def worker(command: Sequence[str], environment: Mapping[str, str], log: Path) ->
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, **environment},
+            env={**CONTAINER, **environment},
             start_new_session=True,
         )
     try:

@@ -154,7 +154,9 @@ class Lane:
             job_id = f"{self.name}-{self._serial}"
             body = job_body(job_id, load.payload.query(self._serial))
             self._in_hand[job_id] = _InHand(self._clock(), self._serial)
-            poller.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body), body)
+            poller.send(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body), body
+            )
 
     def _is_over(self, load: Load) -> bool:
         if self._warming:

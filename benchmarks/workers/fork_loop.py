@@ -1,7 +1,8 @@
 """A floor: what a process a job costs when nothing else is done.
 
 `fork_loop.py IN_HAND SECONDS SIZE COMMAND...` runs COMMAND again and again in IN_HAND threads, each time with SIZE
-bytes on stdin, which must come back on stdout; prints `{"latencies": [ns, ...], "started": ns, "ended": ns}`.
+bytes on stdin, which must come back on stdout; prints `{"latencies": [ns, ...], "started": ns, "ended": ns,
+"cpu": seconds}`.
 """
 
 import json
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from _posixsubprocess import fork_exec
+from typing import Any
 
 PIPE = 4096
 """A query of this many bytes fits into any pipe, so that nothing needs to be fed in turns."""
@@ -19,6 +21,7 @@ WARM_UP = 5
 """Runs of each thread that do not count."""
 
 
+FORK_EXEC: Any = fork_exec  # typeshed does not know its None
 ENVIRONMENT = [b"%b=%b" % pair for pair in os.environb.items()]
 
 
@@ -49,7 +52,7 @@ def start(command: list[bytes], stdin: int, stdout: int) -> int:
     error_read, error_write = os.pipe()
     files = (stdin, -1, -1, stdout, -1, -1, error_read, error_write)
     rest = (True, False, -1, None, None, None, -1, None, True)
-    process: int = fork_exec(command, command[:1], True, (error_write,), None, ENVIRONMENT, *files, *rest)
+    process: int = FORK_EXEC(command, command[:1], True, (error_write,), None, ENVIRONMENT, *files, *rest)
     os.close(error_write)
     if os.read(error_read, 100):
         os._exit(1)
@@ -105,7 +108,9 @@ def main() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    print(json.dumps({"latencies": latencies, "started": started, "ended": time.monotonic_ns()}))
+    ended, used = time.monotonic_ns(), os.times()
+    cpu = used.user + used.system + used.children_user + used.children_system
+    print(json.dumps({"latencies": latencies, "started": started, "ended": ended, "cpu": cpu}))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,14 @@
 
 import sys
 
-from compute_modules import ConcurrencyType, add_functions, start_compute_module
+from compute_modules import (  # type: ignore[import-not-found]  # it is in .venv-bench
+    ConcurrencyType,
+    add_functions,
+    start_compute_module,
+)
 
 
-def echo(context, event):
+def echo(context, event):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001 - as most people write it
     return event
 
 

@@ -1,0 +1,99 @@
+"""The official SDKs, each in a folder of its own beside the project's, which git does not see."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+_HERE: Final = ROOT / "benchmarks"
+_PYTHON_FOLDER: Final = ROOT / ".venv-bench"
+_NODE_FOLDER: Final = ROOT / ".bench-node"
+
+
+class InstallError(Exception):
+    """An SDK cannot be had here; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """`python` runs the official Python SDK and numpy; `node_path` holds the TypeScript SDK.
+
+    What could not be installed is None, and `missing` says why, by name.
+    """
+
+    python: Path | None
+    node_path: Path | None
+    missing: dict[str, str]
+
+
+def install(tell: Callable[[str], None]) -> Installed:
+    """Install what is not there yet."""
+    missing: dict[str, str] = {}
+
+    def attempt(name: str, step: Callable[[Callable[[str], None]], Path]) -> Path | None:
+        try:
+            return step(tell)
+        except InstallError as error:
+            missing[name] = str(error)
+            return None
+
+    return Installed(
+        python=attempt("python", _install_python),
+        node_path=attempt("node", _install_node),
+        missing=missing,
+    )
+
+
+def _install_python(tell: Callable[[str], None]) -> Path:
+    python = _PYTHON_FOLDER / "bin" / "python"
+    wanted = _HERE / "requirements.txt"
+    if _is_up_to_date(_PYTHON_FOLDER, wanted):
+        return python
+    tell(f"installing the official Python SDK into {_PYTHON_FOLDER.name}")
+    _run([sys.executable, "-m", "venv", "--clear", str(_PYTHON_FOLDER)], "no virtual environment")
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _run([*pip, "--requirement", str(wanted)], "pip cannot install the official Python SDK")
+    _mark(_PYTHON_FOLDER, wanted)
+    return python
+
+
+def _install_node(tell: Callable[[str], None]) -> Path:
+    modules = _NODE_FOLDER / "node_modules"
+    wanted = _HERE / "package.json"
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        raise InstallError("node and npm are not installed")
+    if _is_up_to_date(_NODE_FOLDER, wanted):
+        return modules
+    tell(f"installing the official TypeScript SDK into {_NODE_FOLDER.name}")
+    _NODE_FOLDER.mkdir(exist_ok=True)
+    (_NODE_FOLDER / ".gitignore").write_text("*\n")
+    shutil.copy(wanted, _NODE_FOLDER / "package.json")
+    npm = ["npm", "install", "--prefix", str(_NODE_FOLDER), "--no-audit", "--no-fund", "--silent"]
+    _run(npm, "npm cannot install the official TypeScript SDK")
+    _mark(_NODE_FOLDER, wanted)
+    return modules
+
+
+def _is_up_to_date(folder: Path, wanted: Path) -> bool:
+    stamp = folder / ".installed"
+    return stamp.is_file() and stamp.read_text() == _stamp(folder, wanted)
+
+
+def _mark(folder: Path, wanted: Path) -> None:
+    (folder / ".installed").write_text(_stamp(folder, wanted))
+
+
+def _stamp(folder: Path, wanted: Path) -> str:
+    """A virtual environment does not survive a move, and belongs to one Python."""
+    return f"{folder}\n{sys.version}\n{wanted.read_text()}"
+
+
+def _run(command: list[str], failure: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise InstallError(f"{failure}: {' '.join(last) or 'no reason given'}")

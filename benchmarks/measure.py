@@ -1,0 +1,201 @@
+"""The run: each case, round by round, each row in turn."""
+
+import contextlib
+import json
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.case import Case
+from benchmarks.payload import Payload
+from benchmarks.processes import MachineClock
+from benchmarks.rows import FORK_FLOOR, Row, fork_floor_command
+from benchmarks.runtime_process import BenchmarkError, Loaded, RuntimeProcess
+from benchmarks.sample import Sample
+from benchmarks.statistics import percentile
+from benchmarks.worker_process import CONTAINER, WorkerProcess, worker
+
+START: Final = 60.0
+"""Seconds that a worker may take to its first poll."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A row that broke; it is not measured again."""
+
+    row: str
+    case: Case
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idle:
+    """What a worker uses that has nothing to do: a share of a core, and its PSS in bytes."""
+
+    row: str
+    cpu: float
+    memory: int
+
+
+class Bench:
+    """Measures rows against one runtime; `tell` is told of each result as it comes."""
+
+    def __init__(self, runtime: RuntimeProcess, folder: Path, tell: Callable[[str], None]) -> None:
+        self._runtime = runtime
+        self._folder = folder
+        self._tell = tell
+        self._lanes = 0
+        self.samples: list[Sample] = []
+        self.failures: list[Failed] = []
+
+    def run(self, case: Case, rows: Sequence[Row]) -> None:
+        """Measure a case: in each round all rows, each time beginning with another one."""
+        self._tell(case.title)
+        payload = Payload(case.size, case.kind)
+        for number in range(case.rounds):
+            shift = number % len(rows)
+            for row in [*rows[shift:], *rows[:shift]]:
+                if not any(failed.row == row.key and failed.case == case for failed in self.failures):
+                    self._one(case, payload, row, number)
+
+    def _one(self, case: Case, payload: Payload, row: Row, number: int) -> None:
+        try:
+            if row.key == FORK_FLOOR:
+                sample = self._fork_floor(case, row, number)
+            else:
+                sample = self._worker(case, payload, row, number)
+        except BenchmarkError as error:
+            self.failures.append(Failed(row.key, case, str(error)))
+            self._tell(f"  {row.name:26} failed: {error}")
+            return
+        self.samples.append(sample)
+        wrong = f", {sample.wrong} WRONG" if sample.wrong else ""
+        self._tell(f"  {row.name:26} {sample.jobs_per_second:9.1f} jobs/s, p50 {sample.p50 * 1000:9.3f} ms{wrong}")
+
+    def _worker(self, case: Case, payload: Payload, row: Row, number: int) -> Sample:
+        lane = self._new_lane()
+        environment = self._runtime.environment(lane, case.concurrency) | dict(row.environment)
+        with worker(row.command, environment, self._folder / "worker.log") as running:
+            try:
+                polled = self._runtime.first_poll(lane, START, running.is_alive) - running.started
+                before, own_before = MachineClock.read(), running.usage().cpu
+                loaded = self._load(lane, payload, running, case)
+                after, used = MachineClock.read(), running.usage()
+            except BenchmarkError as error:
+                raise BenchmarkError(f"{error}; its log ends: {running.log_tail()}") from error
+            finally:
+                self._runtime.close(lane)
+        worker_cpu = used.cpu - own_before
+        return _sample(
+            case,
+            row,
+            number,
+            loaded,
+            first_poll=polled,
+            worker_cpu=worker_cpu / (case.warmup + len(loaded.latencies)),
+            memory=used.proportional,
+            elsewhere=before.elsewhere(after, worker_cpu + loaded.runtime_cpu),
+        )
+
+    def _load(self, lane: str, payload: Payload, running: WorkerProcess, case: Case) -> Loaded:
+        return self._runtime.load(
+            lane,
+            payload,
+            running.is_alive,
+            in_hand=case.concurrency,
+            warmup=case.warmup,
+            min_jobs=case.min_jobs,
+            seconds=case.seconds,
+        )
+
+    def _fork_floor(self, case: Case, row: Row, number: int) -> Sample:
+        seconds = case.seconds or 1.0
+        command = fork_floor_command(row, concurrency=case.concurrency, seconds=seconds, size=case.size)
+        before = MachineClock.read()
+        done = subprocess.run(command, capture_output=True, env=CONTAINER, check=False)
+        if done.returncode:
+            raise BenchmarkError(done.stderr.decode(errors="replace") or "the command did not echo its query")
+        measured = json.loads(done.stdout)
+        loaded = Loaded(
+            latencies=tuple(sorted(ns / 1e9 for ns in measured["latencies"])),
+            elapsed=(measured["ended"] - measured["started"]) / 1e9,
+            wrong=0,
+            runtime_cpu=0.0,
+        )
+        return _sample(case, row, number, loaded, elsewhere=before.elsewhere(MachineClock.read(), measured["cpu"]))
+
+    def ceiling(self, row: Row, size: int, clients: int = 3) -> Loaded:
+        """What the runtime itself can do: as many bare clients as keep it busy, with 8 jobs in hand each."""
+        lane = self._new_lane()
+        environment = self._runtime.environment(lane, 8)
+        with contextlib.ExitStack() as clients_running:
+            clients_running.callback(self._runtime.close, lane)
+            logs = (self._folder / f"client-{n}.log" for n in range(clients))
+            running = [clients_running.enter_context(worker(row.command, environment, log)) for log in logs]
+
+            def all_alive() -> bool:
+                return all(client.is_alive() for client in running)
+
+            self._runtime.first_poll(lane, START, all_alive)
+            return self._runtime.load(
+                lane, Payload(size), all_alive, in_hand=8 * clients, warmup=500, min_jobs=500, seconds=2.0
+            )
+
+    def idle(self, rows: Sequence[Row], concurrency: int, seconds: float) -> list[Idle]:
+        """What workers use that wait for jobs, one after another, after a hundred jobs each."""
+        return [self._idle(row, concurrency, seconds) for row in rows if row.key != FORK_FLOOR]
+
+    def _idle(self, row: Row, concurrency: int, seconds: float) -> Idle:
+        lane = self._new_lane()
+        environment = self._runtime.environment(lane, concurrency) | dict(row.environment)
+        with worker(row.command, environment, self._folder / "worker.log") as running:
+            self._runtime.first_poll(lane, START, running.is_alive)
+            self._runtime.load(
+                lane, Payload(64), running.is_alive, in_hand=concurrency, warmup=0, min_jobs=100, seconds=0
+            )
+            time.sleep(1.0)
+            before, began = running.usage(), time.monotonic()
+            time.sleep(seconds)
+            after = running.usage()
+            share = (after.cpu - before.cpu) / (time.monotonic() - began)
+            self._runtime.close(lane)
+        self._tell(f"  {row.name:26} idle: {share:.2%} of a core, {after.proportional / 2**20:.1f} MiB")
+        return Idle(row=row.key, cpu=share, memory=after.proportional)
+
+    def _new_lane(self) -> str:
+        self._lanes += 1
+        lane = f"lane-{self._lanes}"
+        self._runtime.open(lane)
+        return lane
+
+
+def _sample(
+    case: Case,
+    row: Row,
+    number: int,
+    loaded: Loaded,
+    *,
+    elsewhere: float,
+    first_poll: float | None = None,
+    worker_cpu: float | None = None,
+    memory: int | None = None,
+) -> Sample:
+    return Sample(
+        row=row.key,
+        case=case,
+        round=number,
+        jobs=len(loaded.latencies),
+        wrong=loaded.wrong,
+        jobs_per_second=loaded.jobs_per_second,
+        p50=percentile(loaded.latencies, 0.5),
+        p90=percentile(loaded.latencies, 0.9),
+        p99=percentile(loaded.latencies, 0.99),
+        elsewhere=elsewhere,
+        first_poll=first_poll,
+        worker_cpu=worker_cpu,
+        memory=memory,
+        runtime_busy=None if row.key == FORK_FLOOR else loaded.runtime_cpu / loaded.elapsed,
+    )

@@ -1,0 +1,169 @@
+"""The results of a run as tables and sentences."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from benchmarks.case import Case, size_text
+from benchmarks.measure import Idle
+from benchmarks.rows import FORK_FLOOR, NAMES, PERSISTENT, PRESPAWN, SDK_PROCESSES, SPAWN, TLS_FLOOR
+from benchmarks.runtime_process import Loaded
+from benchmarks.sample import Entry, Samples
+from benchmarks.statistics import Spread
+from benchmarks.table import Table
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All that a run has found. `ceilings` is what the runtime itself can do, by the query's size."""
+
+    samples: Samples
+    idle: Sequence[Idle]
+    ceilings: dict[int, Loaded]
+
+    def tables(self) -> list[Table]:
+        """A table a case, then start and idle, then the runtime's ceiling."""
+        tables = [self._case(case) for case in self.samples.cases()]
+        tables.append(self._start())
+        if self.idle:
+            tables.append(self._idle())
+        if self.ceilings:
+            tables.append(self._ceiling())
+        return tables
+
+    def sentences(self) -> list[str]:
+        """What the tables come to."""
+        return [*self._ratios(), *self._against_floors(), *self._prespawn(), *self._disturbance()]
+
+    def _case(self, case: Case) -> Table:
+        heads = (
+            "",
+            "jobs/s",
+            "low to high",
+            "p50 ms",
+            "p90 ms",
+            "p99 ms",
+            "CPU ms/job",
+            "MiB",
+            "runtime busy",
+            "times SDK",
+        )
+        return Table.of(case.title, heads, [_case_cells(entry) for entry in self.samples.entries(case)])
+
+    def _start(self) -> Table:
+        rows = []
+        for name in _rows_with(self.samples, lambda entry: entry.first_poll is not None):
+            polls = [
+                sample.first_poll * 1000
+                for case in self.samples.cases()
+                for sample in self.samples.of(case, name)
+                if sample.first_poll is not None and case.task == "echo"
+            ]
+            if polls:
+                spread = Spread.of(polls)
+                rows.append((NAMES[name], f"{spread.median:.0f}", f"{spread.low:.0f} to {spread.high:.0f}"))
+        return Table.of("start to first poll", ("", "ms", "low to high"), rows)
+
+    def _idle(self) -> Table:
+        rows = [(NAMES[idle.row], f"{idle.cpu:.2%}", f"{idle.memory / MIB:.1f}") for idle in self.idle]
+        return Table.of("idle, concurrency 4", ("", "of a core", "MiB (PSS)"), rows)
+
+    def _ceiling(self) -> Table:
+        rows = []
+        for size, loaded in self.ceilings.items():
+            busy = loaded.runtime_cpu / loaded.elapsed
+            rate = loaded.jobs_per_second
+            rows.append(
+                (size_text(size), _number(rate), f"{busy:.0%}", f"{1000 * busy / rate:.3f}", _number(rate / busy))
+            )
+        heads = ("", "jobs/s reached", "of a core", "ms CPU/job", "jobs/s at a full core")
+        return Table.of("the benchmark's runtime, with several bare clients", heads, rows)
+
+    def _ratios(self) -> list[str]:
+        lines = []
+        for mode in (SPAWN, PRESPAWN, PERSISTENT):
+            for (task, size, kind), cases in _by_shape(self.samples.cases()).items():
+                parts = []
+                for case in cases:
+                    ratio = self.samples.ratio(case, mode, SDK_PROCESSES)
+                    if ratio is not None:
+                        parts.append(f"{_times(ratio)} at concurrency {case.concurrency}")
+                if parts:
+                    shape = f"{task}, {size_text(size)}{' of records' if kind == 'records' else ''}"
+                    lines.append(f"{NAMES[mode]} does {', '.join(parts)} the Python SDK's jobs per second ({shape}).")
+        return lines
+
+    def _against_floors(self) -> list[str]:
+        lines = []
+        for case in (case for case in self.samples.cases() if case.task == "echo" and case.size == 64):
+            entries = {entry.row: entry for entry in self.samples.entries(case)}
+            if {SPAWN, FORK_FLOOR, TLS_FLOOR} <= entries.keys():
+                floor = entries[FORK_FLOOR].p50.median + entries[TLS_FLOOR].p50.median
+                ratio = entries[SPAWN].p50.median / floor
+                lines.append(
+                    f"spawn's p50 is {ratio:.2f} times both floors' together at concurrency {case.concurrency}."
+                )
+            share = self.samples.ratio(case, PERSISTENT, TLS_FLOOR)
+            if share is not None:
+                lines.append(
+                    f"persistent does {share.median:.2f} of the bare TLS loop's jobs per second "
+                    f"at concurrency {case.concurrency}."
+                )
+        return lines
+
+    def _prespawn(self) -> list[str]:
+        lines = []
+        for case in (case for case in self.samples.cases() if case.task == "numpy"):
+            entries = {entry.row: entry for entry in self.samples.entries(case)}
+            if {SPAWN, PRESPAWN} <= entries.keys():
+                ratio = entries[PRESPAWN].p50.median / entries[SPAWN].p50.median
+                lines.append(f"with numpy, prespawn's p50 is {ratio:.2f} of spawn's at concurrency {case.concurrency}.")
+        return lines
+
+    def _disturbance(self) -> list[str]:
+        if not self.samples.all:
+            return []
+        elsewhere = Spread.of([sample.elsewhere for sample in self.samples.all])
+        line = f"other processes took {elsewhere.median:.0%} of the machine (at most {elsewhere.high:.0%})"
+        return [f"{line}: the numbers are not to be trusted." if elsewhere.median > 0.1 else f"{line}."]
+
+
+def _case_cells(entry: Entry) -> tuple[str, ...]:
+    rate = entry.jobs_per_second
+    wrong = f" ({entry.wrong} WRONG)" if entry.wrong else ""
+    return (
+        NAMES[entry.row] + wrong,
+        _number(rate.median),
+        f"{_number(rate.low)} to {_number(rate.high)}",
+        *(_milliseconds(spread.median) for spread in (entry.p50, entry.p90, entry.p99)),
+        _milliseconds(entry.worker_cpu.median) if entry.worker_cpu else "",
+        f"{entry.memory.median / MIB:.0f}" if entry.memory else "",
+        f"{entry.runtime_busy.median:.0%}" if entry.runtime_busy else "",
+        _times(entry.times_sdk, unit="") if entry.times_sdk else "",
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _milliseconds(seconds: float) -> str:
+    value = seconds * 1000
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _times(ratio: Spread, unit: str = " times") -> str:
+    return f"{ratio.median:.2f}{unit}"
+
+
+def _rows_with(samples: Samples, wanted: Callable[[Entry], bool]) -> list[str]:
+    found = [entry.row for case in samples.cases() for entry in samples.entries(case) if wanted(entry)]
+    return list(dict.fromkeys(found))
+
+
+def _by_shape(cases: Sequence[Case]) -> dict[tuple[str, int, str], list[Case]]:
+    shapes: dict[tuple[str, int, str], list[Case]] = {}
+    for case in cases:
+        shapes.setdefault((case.task, case.size, case.kind), []).append(case)
+    return shapes
