@@ -40,6 +40,13 @@ def test_a_missing_folder_is_told_as_not_started(bench: Bench) -> None:
     assert error["reason"] == "not_started"
 
 
+def test_a_handler_is_asked_to_end_before_it_is_made_to(bench: Bench) -> None:
+    worker = bench.start(function("f", "trap 'touch cleaned; exit 0' TERM; sleep 300 & wait", timeout=1))
+    assert error_of(bench.runtime.result(bench.runtime.submit("f")))["reason"] == "timeout"
+    assert bench.folder.joinpath("cleaned").exists()
+    worker.wait_until_alone()
+
+
 def test_timeout_0_means_none(bench: Bench) -> None:
     bench.start(function("f", "sleep 1; printf done", timeout=0))
     assert bench.runtime.call("f") == b"done"

@@ -122,6 +122,13 @@ def test_help_is_given(bench: Bench, command: str) -> None:
     assert done.stdout.startswith(b"Usage:")
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_given_for_the_shells(bench: Bench, shell: str) -> None:
+    done = bench.cm_exec(environment={"_CM_EXEC_COMPLETE": f"{shell}_source"})
+    assert done.returncode == 0
+    assert b"_CM_EXEC_COMPLETE" in done.stdout
+
+
 def test_the_package_runs_as_a_module_too(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "cm_exec", "--version"], cwd=tmp_path, capture_output=True, check=True)
     assert cm_exec.__version__.encode() in done.stdout

@@ -1,9 +1,13 @@
 import json
+import signal
+import subprocess
 
 import pytest
 
 from tests.support.bench import Bench
+from tests.support.processes import wait_until
 from tests.support.toml import function
+from tests.support.worker import CM_EXEC
 
 ECHO = function("echo", ["cat"])
 
@@ -94,6 +98,23 @@ def test_an_unknown_function_names_the_nearest_one(bench: Bench) -> None:
 def test_nothing_of_a_handler_outlives_the_call(bench: Bench) -> None:
     bench.write(function("f", "setsid sleep 300 >/dev/null 2>&1 & printf done"))
     assert bench.cm_exec("invoke", "f", "null").stdout == b"done"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_call_ends_its_handler(bench: Bench, number: signal.Signals) -> None:
+    bench.write(function("f", "touch started; exec sleep 300"))
+    with subprocess.Popen(
+        [CM_EXEC, "invoke", "f", "null"],
+        cwd=bench.folder,
+        env=bench.environment({}),
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        wait_until(bench.folder.joinpath("started").exists, what="the handler's start")
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert b"Traceback" not in stderr
 
 
 def test_a_handler_has_the_same_environment_as_in_the_worker(bench: Bench) -> None:

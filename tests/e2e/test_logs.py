@@ -62,6 +62,18 @@ def test_text_for_a_file_has_no_colour(bench: Bench) -> None:
     assert "\x1b" not in worker.log
 
 
+def test_text_for_a_terminal_marks_failures_with_colour(bench: Bench) -> None:
+    ours, terminal = os.openpty()
+    worker = bench.launch(function("fails", "exit 7"), stdout=terminal)
+    worker.wait_until_ready()
+    bench.runtime.call("fails")
+    worker.stop()
+    os.close(terminal)
+    shown = os.read(ours, 1 << 16)
+    os.close(ours)
+    assert re.search(rb"\x1b\[[0-9;]*m[^\n]*fails", shown)
+
+
 def test_stderr_is_relayed_while_the_job_runs_and_says_whose_it_is(bench: Bench) -> None:
     worker = bench.start(function("f", "echo first line >&2; while [ ! -e go ]; do sleep 0.05; done"))
     job = bench.runtime.submit("f")
