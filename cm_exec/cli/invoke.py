@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -14,9 +15,9 @@ from cm_exec.cli.supervision import EndAtOnce, supervise
 from cm_exec.config import load_config
 from cm_exec.config.suggestion import nearest
 from cm_exec.handlers.environment import launcher_environment
-from cm_exec.handlers.handler import Handler, Result, Surroundings
+from cm_exec.handlers.handler import Handler, Outcome, Result, Stream, Surroundings
 from cm_exec.handlers.modes import create_handlers
-from cm_exec.handlers.spool import spool_directory
+from cm_exec.handlers.spool import CutOffError, spool_directory
 from cm_exec.handlers.stop import StopNow
 from cm_exec.protocol.failure import Failure, Reason, error_body
 from cm_exec.protocol.job import Job
@@ -53,7 +54,7 @@ def command(function: str, query: str | None, query_file: Path | None, config_pa
         click.echo(f"cm-exec: note: the query is not JSON, as the runtime's queries are: {problem}", err=True)
     start_log(_STDERR, "text", "warning")
     surroundings = Surroundings(environment=launcher_environment(), spool_directory=spool_directory(), stop=StopNow())
-    handler = create_handlers([config.functions[function]], surroundings)[function]
+    handler = create_handlers([config.functions[function]], surroundings, slots=1)[function]
     invocation = Invocation(handler, Job(job_id=_job_id(), query_type=function, query=text), surroundings)
     supervise(invocation.work, invocation.signalled)
     sys.exit(invocation.exit_code)
@@ -71,10 +72,21 @@ class Invocation:
 
     def work(self) -> None:
         """Run the job and write to stdout what would be posted."""
-        with self._handler.run(self._job, _pass_on) as outcome:
-            if isinstance(outcome, Result):
-                _write(outcome.spool.chunks())
-                return
+        self._handler.open()
+        try:
+            with self._handler.run(self._job, _pass_on) as outcome:
+                self._write(outcome)
+        finally:
+            self._handler.close()
+
+    def _write(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Stream):
+            with suppress(CutOffError):
+                _write(outcome.spool.live_chunks())
+            outcome = outcome.ended()
+        elif isinstance(outcome, Result):
+            _write(outcome.spool.chunks())
+        if isinstance(outcome, Failure):
             _write([error_body(outcome, job_id=self._job.job_id, query_type=self._job.query_type)])
             click.echo(f"\ncm-exec: {outcome.message} ({outcome.reason})", err=True)
             self.exit_code = 128 + self._signal if self._signal else _exit_code(outcome)

@@ -9,6 +9,7 @@ import click
 
 from cm_exec import __version__
 from cm_exec.cli.failure import exit_code_of
+from cm_exec.handlers.descriptors import reserve_result_fd
 
 _COMMANDS: Final = {
     "run": "Work for the runtime: the container's entry point, and what happens with no command.",
@@ -62,6 +63,7 @@ def program() -> None:
 
 def main(*arguments: Any) -> None:
     """Run the program and exit with its code."""
+    reserve_result_fd()
     try:
         program.main(list(arguments) or None, prog_name="cm-exec")
     except Exception as error:  # noqa: BLE001 - whatever it is ends here, as text and an exit code

@@ -19,7 +19,7 @@ from cm_exec.cli.supervision import EndAtOnce, supervise
 from cm_exec.config import Config, LauncherOverrides
 from cm_exec.handlers.environment import launcher_environment
 from cm_exec.handlers.handler import Surroundings
-from cm_exec.handlers.modes import create_handlers
+from cm_exec.handlers.modes import create_handlers, shares
 from cm_exec.handlers.spool import spool_directory
 from cm_exec.handlers.stop import StopNow
 from cm_exec.protocol.environment import COMPUTE_SESSION_ID, MAX_CONCURRENT_TASKS
@@ -109,12 +109,13 @@ class Launch:
     def _create_worker(self, location: Location) -> Worker:
         config, launcher = self._config, self._config.launcher
         concurrency = launcher.concurrency or _concurrency_of_platform(self._environ)
+        handlers = create_handlers(config.functions.values(), self._surroundings, concurrency)
         worker = Worker(
             runtime=RuntimeClient(self._environ, location, launcher.tls_server_name),
-            handlers=create_handlers(config.functions.values(), self._surroundings),
+            handlers=handlers,
             surroundings=self._surroundings,
-            shares={f.name: f.max_concurrency for f in config.functions.values() if f.max_concurrency is not None},
-            schemas=schemas_body(config.functions),
+            shares=shares(config.functions.values()),
+            schemas=schemas_body(f.schema for f in config.functions.values()),
             concurrency=concurrency,
             drain_timeout=launcher.drain_timeout,
         )

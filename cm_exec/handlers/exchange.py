@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cm_exec.handlers.leftovers import GIVE_UP, GRACE
-from cm_exec.handlers.process import Child, grow_pipe
+from cm_exec.handlers.process import Child, Event, grow_pipe
 from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.stop import StopNow
 from cm_exec.protocol.failure import STDERR_TAIL, Reason
@@ -47,7 +47,7 @@ class Ending:
 
 
 class Exchange:
-    """Feeds a child its query, keeps its stdout, hands its stderr on, and sees to its limits, in one loop.
+    """Feeds a child its query, keeps its result, hands its stderr on, and sees to its limits, in one loop.
 
     It is over when the child has exited *and* what it wrote has been read. Other processes that hold its pipes
     open do not matter: what counts is what was in the pipe when it exited.
@@ -59,6 +59,7 @@ class Exchange:
         self._limits = limits
         self._stderr_sink = stderr
         self._stop = stop
+        self._selector = child.selector
         self._stderr_tail = b""
         self._status: int | None = None
         self._cause: Reason | None = None
@@ -67,30 +68,36 @@ class Exchange:
         self._killed = False
         self._over = False
         self._deadline = time.monotonic() + limits.timeout if limits.timeout else float("inf")
+        self._reactions = {
+            Event.EXIT: self._exited,
+            Event.RESULT: self._result_ready,
+            Event.STDERR: self._stderr_ready,
+            Event.STDIN: self._stdin_ready,
+            Event.STOP: self._stopped,
+        }
 
     def run(self) -> Ending:
         """See the job through to its end."""
-        with selectors.PollSelector() as self._selector:
-            self._watch_all()
-            while not self._over:
-                for key, _ in self._selector.select(self._seconds_left()):
-                    key.data()
-                self._keep_deadline()
-        self._drain(self._child.stdout, self._take_stdout)
+        self._begin()
+        while not self._over:
+            for key, _ in self._selector.select(self._seconds_left()):
+                self._reactions[key.data]()
+            self._keep_deadline()
+        self._drain(self._child.result, self._take_result)
         self._drain(self._child.stderr, self._take_stderr)
         return Ending(status=self._status, cause=self._cause, detail=self._detail, stderr=self._stderr_tail)
 
-    def _watch_all(self) -> None:
-        register, read = self._selector.register, selectors.EVENT_READ
-        register(self._child.exit_watch, read, self._exited)
-        register(self._child.stdout, read, self._stdout_ready)
-        register(self._child.stderr, read, self._stderr_ready)
-        register(self._stop, read, self._stopped)
+    def _begin(self) -> None:
+        if self._stop.fileno() not in self._selector.get_map():
+            self._selector.register(self._stop, selectors.EVENT_READ, Event.STOP)
         if self._child.unsent:
             grow_pipe(self._child.stdin)
-            register(self._child.stdin, selectors.EVENT_WRITE, self._stdin_ready)
+            self._selector.register(self._child.stdin, selectors.EVENT_WRITE, Event.STDIN)
         else:
-            self._child.close_stdin()
+            self._input_sent()
+
+    def _input_sent(self) -> None:
+        self._child.close_stdin()
 
     def _seconds_left(self) -> float | None:
         return None if self._deadline == float("inf") else max(0.0, self._deadline - time.monotonic())
@@ -110,16 +117,17 @@ class Exchange:
         self._child.unsent = self._child.unsent[sent:]
         if not self._child.unsent:
             self._selector.unregister(self._child.stdin)
-            self._child.close_stdin()
+            self._input_sent()
 
-    def _stdout_ready(self) -> None:
-        chunk = os.read(self._child.stdout, self._read_size)
+    def _result_ready(self) -> None:
+        chunk = os.read(self._child.result, self._read_size)
         if not chunk:
-            self._selector.unregister(self._child.stdout)
-        elif len(chunk) == self._read_size == _PIPE_SIZE:
+            self._selector.unregister(self._child.result)
+            return
+        if len(chunk) == self._read_size == _PIPE_SIZE:
             self._read_size = _LARGE
-            grow_pipe(self._child.stdout)
-        self._take_stdout(chunk)
+            grow_pipe(self._child.result)
+        self._take_result(chunk)
 
     def _stderr_ready(self) -> None:
         chunk = os.read(self._child.stderr, _PIPE_SIZE)
@@ -127,7 +135,7 @@ class Exchange:
             self._selector.unregister(self._child.stderr)
         self._take_stderr(chunk)
 
-    def _take_stdout(self, chunk: bytes) -> None:
+    def _take_result(self, chunk: bytes) -> None:
         if self._cause is not None:
             return  # there will be no result
         if self._spool.size + len(chunk) > self._limits.max_output:
@@ -145,7 +153,7 @@ class Exchange:
 
     def _drain(self, fd: int, take: Callable[[bytes], None]) -> None:
         """Read what the pipe holds now and no more: a background process may go on writing for ever."""
-        left = _bytes_in(fd)
+        left = bytes_in(fd)
         while left > 0 and (chunk := os.read(fd, min(left, _LARGE))):
             left -= len(chunk)
             take(chunk)
@@ -173,7 +181,8 @@ class Exchange:
             self._deadline = time.monotonic() + GRACE
 
 
-def _bytes_in(fd: int) -> int:
+def bytes_in(fd: int) -> int:
+    """How much a pipe holds, asked at either end."""
     try:
         return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"), "little")
     except OSError as error:

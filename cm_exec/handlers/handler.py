@@ -1,13 +1,13 @@
 """The one interface of all modes: what the worker and `cm-exec invoke` know of a handler."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from cm_exec.handlers.exchange import StderrSink
 from cm_exec.handlers.orphans import Family
-from cm_exec.handlers.spool import Spool
+from cm_exec.handlers.spool import LiveSpool, Spool
 from cm_exec.handlers.stop import StopNow
 from cm_exec.protocol.failure import Failure
 from cm_exec.protocol.job import Job
@@ -20,7 +20,18 @@ class Result:
     spool: Spool
 
 
-Outcome = Result | Failure
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A result that is still being produced, and has begun.
+
+    `ended` waits for its end and says how it ended: well, and then `spool` holds the whole, or as a failure.
+    """
+
+    spool: LiveSpool
+    ended: Callable[[], Result | Failure]
+
+
+Outcome = Result | Failure | Stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +56,14 @@ class Surroundings:
 
 class Handler(Protocol):
     """Runs the jobs of one function; used by several threads at once."""
+
+    def open(self) -> None:
+        """Start what is to be ready before the first job."""
+        ...
+
+    def close(self) -> None:
+        """End what waits for a job, after the last."""
+        ...
 
     def run(self, job: Job, stderr: StderrSink) -> AbstractContextManager[Outcome]:
         """Run one job.

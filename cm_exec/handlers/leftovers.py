@@ -40,8 +40,11 @@ class Leftovers:
 
     def finish(self) -> None:
         """Return when nothing is left, or what is left cannot be ended."""
-        if not self._asked:
-            return
+        if self._asked:
+            self._finish()
+        self._family.dissolve()
+
+    def _finish(self) -> None:
         while orphans := self._family.orphans():
             grace_left = self._kill_at - time.monotonic()
             if grace_left > 0:

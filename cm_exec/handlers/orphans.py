@@ -40,12 +40,19 @@ class Family:
     """How one handler's processes are known: by its session, or by a variable of its environment.
 
     `leader` is the process id of the handler, which leads a session of its own. `marker` is `NAME=value`, a
-    variable that only its processes have; it finds those that left the session.
+    variable that only its processes have; it finds those that left the session. The family stands in `register`
+    as long as one of them may be alive.
     """
 
-    def __init__(self, leader: int, marker: bytes) -> None:
+    def __init__(self, leader: int, marker: bytes, register: "set[Family]") -> None:
         self.leader = leader
         self._marker = marker
+        self._register = register
+        register.add(self)
+
+    def dissolve(self) -> None:
+        """None is alive any more."""
+        self._register.discard(self)
 
     def signal_group(self, number: int) -> None:
         """Send a signal to the handler's process group, if there is anyone left in it."""

@@ -2,13 +2,16 @@
 
 import errno
 import os
+import selectors
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
+from cm_exec.handlers.descriptors import STDOUT, descriptor_at
 from cm_exec.handlers.exit_watch import ExitWatch, watch_exit
 from cm_exec.handlers.oom import OomPreference
 from cm_exec.handlers.orphans import Family
@@ -28,11 +31,23 @@ class NotStartedError(Exception):
         self.exit_code = exit_code
 
 
+class Event(Enum):
+    """What can happen to a child."""
+
+    EXIT = auto()
+    RESULT = auto()
+    STDERR = auto()
+    STDIN = auto()
+    STOP = auto()
+
+
 class Child:
     """A running command.
 
-    `stdin`, `stdout` and `stderr` are the launcher's ends of its pipes; `unsent` is what of the first input the
-    pipe could not take at once. `marker` is a `NAME=value` of `env` that no other job's processes have.
+    `selector` waits for its Events. `stdin`, `result` and `stderr` are the launcher's ends of its pipes; `unsent` is
+    what of the input the pipe could not take at once. The result is what the command writes to its descriptor
+    `result_fd`; if that is not stdout, stdout goes where stderr goes. `marker` is a `NAME=value` of `env` that no
+    other job's processes have, `register` where its family stands.
     """
 
     def __init__(
@@ -42,29 +57,36 @@ class Child:
         env: Mapping[bytes, bytes],
         cwd: Path,
         marker: bytes,
+        register: set[Family],
+        result_fd: int = 1,
         first_input: bytes = b"",
     ) -> None:
         """Start the command. Raises NotStartedError."""
-        self.stdin = self.stdout = self.stderr = -1
+        self.stdin = self.result = self.stderr = -1
         theirs: list[int] = []
         try:
             self._open_pipes(theirs)
-            self.unsent = memoryview(first_input)[self._send_first(first_input) :]
-            self._process = _start(argv, env, cwd, theirs)
+            self.send(first_input)
+            self._process = _start(argv, env, cwd, theirs, result_fd)
         except OSError as error:
             self._close_pipes()
             raise _not_started(argv[0], cwd, error) from error
         finally:
             _close_all(theirs)
         self.pid = self._process.pid
-        self.family = Family(self.pid, marker)
+        self._stat: int | None = None
+        self.family = Family(self.pid, marker, register)
         self.exit_watch = self._watched(argv[0], cwd)
+        self.selector = selectors.PollSelector()
+        self.selector.register(self.exit_watch, selectors.EVENT_READ, Event.EXIT)
+        self.selector.register(self.result, selectors.EVENT_READ, Event.RESULT)
+        self.selector.register(self.stderr, selectors.EVENT_READ, Event.STDERR)
 
     def _open_pipes(self, theirs: list[int]) -> None:
         stdin, self.stdin = os.pipe()
         theirs.append(stdin)
-        self.stdout, stdout = os.pipe()
-        theirs.append(stdout)
+        self.result, result = os.pipe()
+        theirs.append(result)
         self.stderr, stderr = os.pipe()
         theirs.append(stderr)
 
@@ -77,18 +99,34 @@ class Child:
             self._close_pipes()
             raise _not_started(command, cwd, error) from error
 
-    def _send_first(self, first_input: bytes) -> int:
-        if len(first_input) > _PIPE_BUF:
+    def send(self, query: bytes) -> None:
+        """Put as much of the query into the pipe as it takes at once; the rest is `unsent`."""
+        if len(query) > _PIPE_BUF:
             os.set_blocking(self.stdin, False)
-        return os.write(self.stdin, first_input) if first_input else 0
+        sent = 0
+        with suppress(BlockingIOError, BrokenPipeError):  # one that has ended is told of by its exit
+            sent = os.write(self.stdin, query) if query else 0
+        self.unsent = memoryview(query)[sent:]
 
     def exit_status(self) -> int | None:
         """The exit status as subprocess gives it (negative: ended by that signal), None while it runs."""
         if self._process.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # its thread has ended, and the first thread has inherited and reaped it
+                pid, status = self.pid, 0
             if pid:
                 self._process.returncode = os.waitstatus_to_exitcode(status)
         return self._process.returncode
+
+    def is_asleep(self) -> bool:
+        """Whether the process waits for something; True where that cannot be seen."""
+        try:
+            if self._stat is None:
+                self._stat = os.open(f"/proc/{self.pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+            return b") R" not in os.pread(self._stat, 64, 0)
+        except OSError:
+            return True
 
     def terminate(self) -> None:
         """Ask the whole group to end; one that is stopped is let run, so that it can."""
@@ -108,12 +146,15 @@ class Child:
     def close(self) -> None:
         """Give all descriptors back; the process itself must have ended or been given up."""
         self._process.returncode = self._process.returncode or 0  # a process that was given up is nobody's to warn of
+        self.selector.close()
         self.exit_watch.close()
+        if self._stat is not None:
+            os.close(self._stat)
         self._close_pipes()
 
     def _close_pipes(self) -> None:
         self.close_stdin()
-        _close_all([fd for fd in (self.stdout, self.stderr) if fd >= 0])
+        _close_all([fd for fd in (self.result, self.stderr) if fd >= 0])
 
 
 def _close_all(fds: list[int]) -> None:
@@ -121,11 +162,22 @@ def _close_all(fds: list[int]) -> None:
         os.close(fd)
 
 
-def _start(argv: Sequence[str], env: Mapping[bytes, bytes], cwd: Path, stdio: Sequence[int]) -> subprocess.Popen[bytes]:
-    stdin, stdout, stderr = stdio
-    with _oom_preference.raised():
+def _start(
+    argv: Sequence[str], env: Mapping[bytes, bytes], cwd: Path, pipes: Sequence[int], result_fd: int
+) -> subprocess.Popen[bytes]:
+    stdin, result, stderr = pipes
+    to_stdout = result_fd == STDOUT
+    placed: AbstractContextManager[list[int]] = nullcontext([]) if to_stdout else descriptor_at(result_fd, result)
+    with _oom_preference.raised(), placed as passed:
         return subprocess.Popen(
-            argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd, start_new_session=True
+            argv,
+            stdin=stdin,
+            stdout=result if to_stdout else stderr,
+            stderr=stderr,
+            pass_fds=passed,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
         )
 
 

@@ -126,9 +126,8 @@ def _text(raw: msgspec.Raw) -> str | None:
         return None
 
 
-_scan_value: Final[Callable[[str, int], tuple[Any, int]]] = make_scanner(
-    json.JSONDecoder(parse_int=str, parse_float=str)
-)  # type: ignore[arg-type]
+_decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str)  # digits are not limited then
+_scan_value: Final[Callable[[str, int], tuple[Any, int]]] = make_scanner(_decoder)  # type: ignore[arg-type]
 _space: Final = re.compile(r"[ \t\n\r]*")
 
 

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from urllib3.connection import HTTPSConnection
@@ -59,7 +60,17 @@ class Rereadable(Protocol):
         ...
 
 
-Body = bytes | Rereadable
+@dataclass(frozen=True, slots=True)
+class Chunked:
+    """A body that is sent as it is produced, and can be sent once only.
+
+    Whatever `chunks` raises comes out of the request, and the body is cut off without its end.
+    """
+
+    chunks: Iterator[bytes]
+
+
+Body = bytes | Rereadable | Chunked
 
 
 class Connection:
@@ -81,11 +92,13 @@ class Connection:
 
     def request(self, method: str, path: str, headers: Mapping[str, str], body: Body | None = None) -> Answer:
         """Send one request and read its whole answer, whatever its status. Raises ExchangeError."""
+        if isinstance(body, Chunked) and not self._urllib3.is_connected:
+            self.close()
         kept_alive = self._sock is not None
         try:
             return self._attempt(method, path, headers, body)
         except _ClosedError:
-            if not kept_alive:
+            if not kept_alive or isinstance(body, Chunked):
                 raise
         # a kept-alive connection that was closed in the meantime says nothing of the runtime
         return self._attempt(method, path, headers, body)
@@ -137,8 +150,7 @@ class Connection:
             raise ExchangeError(f"{self._origin}: cannot connect: {_reason(error)}") from error
 
     def _head(self, method: str, path: str, headers: Mapping[str, str], body: Body | None) -> bytes:
-        length = {} if body is None else {"Content-Length": str(len(body) if isinstance(body, bytes) else body.size)}
-        return request_head(method, path, {"Host": self._host, **headers, **length})
+        return request_head(method, path, {"Host": self._host, **headers, **_framing(body)})
 
     def _exchange(self, sock: socket.socket, reader: AnswerReader, head: bytes, body: Body | None) -> Answer:
         try:
@@ -161,14 +173,29 @@ class _ClosedError(ExchangeError):
     """The connection was closed before the first byte of an answer."""
 
 
+def _framing(body: Body | None) -> dict[str, str]:
+    if body is None:
+        return {}
+    if isinstance(body, Chunked):
+        return {"Transfer-Encoding": "chunked"}
+    return {"Content-Length": str(len(body) if isinstance(body, bytes) else body.size)}
+
+
 def _send(sock: socket.socket, head: bytes, body: Body | None) -> None:
     """One write for what fits into one TLS record: each write is a record, a system call and a wake-up."""
     if body is None or (isinstance(body, bytes) and len(body) <= _ONE_WRITE):
         sock.sendall(head + (body or b""))
         return
     sock.sendall(head)
-    for chunk in (body,) if isinstance(body, bytes) else body.chunks():
-        sock.sendall(chunk)
+    if isinstance(body, bytes):
+        sock.sendall(body)
+    elif isinstance(body, Chunked):
+        for chunk in body.chunks:
+            sock.sendall(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        sock.sendall(b"0\r\n\r\n")
+    else:
+        for chunk in body.chunks():
+            sock.sendall(chunk)
 
 
 def _reason(error: BaseException) -> str:

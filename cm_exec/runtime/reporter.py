@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -9,7 +10,7 @@ from urllib.parse import quote
 
 from cm_exec.protocol.status import Verdict, result_verdict
 from cm_exec.runtime.backoff import Backoff
-from cm_exec.runtime.connection import Body
+from cm_exec.runtime.connection import Body, Chunked
 from cm_exec.runtime.errors import ExchangeError
 from cm_exec.runtime.link import FIRST_DELAY, LONGEST_DELAY, Link, Stopped
 from cm_exec.runtime.location import Endpoint
@@ -67,6 +68,20 @@ class Reporter:
                 return self._decided(job_id, Delivery.GIVEN_UP, why)
             if verdict is Verdict.REAUTHENTICATE:
                 self._link.renew()
+
+    def stream(self, job_id: str, chunks: Iterator[bytes]) -> Delivered | None:
+        """Post a result as it is produced; None where that came to nothing and the whole must be posted again.
+
+        What `chunks` raises comes through, and the post is cut off without its end: the only sign of failure that
+        the protocol has.
+        """
+        verdict, why = self._post(job_id, Chunked(chunks))
+        if verdict in _DECIDED:
+            return self._decided(job_id, _DECIDED[verdict], why)
+        log.warning("the result of job %s was not streamed: %s; it is posted whole at its end", job_id, why)
+        if verdict is Verdict.REAUTHENTICATE:
+            self._link.renew()
+        return None
 
     def _post(self, job_id: str, body: Body) -> tuple[Verdict, str]:
         path = "/" + quote(job_id, safe="")

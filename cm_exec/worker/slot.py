@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from cm_exec.config.suggestion import nearest
-from cm_exec.handlers.handler import Handler, Outcome, Result
-from cm_exec.handlers.spool import MEMORY_LIMIT
+from cm_exec.handlers.handler import Handler, Outcome, Result, Stream
+from cm_exec.handlers.spool import MEMORY_LIMIT, CutOffError
 from cm_exec.protocol.failure import Failure, Reason, error_body
 from cm_exec.protocol.job import Job
 from cm_exec.runtime.reporter import Delivered, Delivery, Reporter
@@ -59,24 +59,42 @@ class Slot:
         else:
             relay = StderrRelay(tags, item.redact)
             with self._handlers[item.query_type].run(item, relay.write) as outcome:
-                relay.close()
+                if not isinstance(outcome, Stream):
+                    relay.close()
                 yield outcome
+                relay.close()
 
-    def _deliver_finally(self, job_id: str, item: Item, outcome: Outcome) -> tuple[Outcome, int, Delivered]:
+    def _deliver_finally(self, job_id: str, item: Item, outcome: Outcome) -> tuple[Result | Failure, int, Delivered]:
         """Deliver the outcome, or where the runtime will not have the result, an error that says so."""
-        size, result = self._deliver(job_id, item, outcome)
+        if isinstance(outcome, Stream):
+            outcome, streamed = self._stream(job_id, outcome)
+        else:
+            streamed = None
+        size, result = self._deliver(job_id, item, outcome, streamed)
         if result.delivery is not Delivery.REFUSED or isinstance(outcome, Failure):
             return outcome, size, result
         message = f"the runtime refused the result of {size} bytes: {result.why}"
         rejection = Failure(reason=Reason.RESULT_REJECTED, message=message)
         return rejection, *self._deliver(job_id, item, rejection)
 
-    def _deliver(self, job_id: str, item: Item, outcome: Outcome) -> tuple[int, Delivered]:
+    def _stream(self, job_id: str, stream: Stream) -> tuple[Result | Failure, Delivered | None]:
+        """Post the result as it comes; how the job ended, and what became of the post if that is decided."""
+        try:
+            streamed = self._reporter.stream(job_id, stream.spool.live_chunks())
+        except CutOffError:
+            streamed = None
+        return stream.ended(), streamed
+
+    def _deliver(
+        self, job_id: str, item: Item, outcome: Result | Failure, streamed: Delivered | None = None
+    ) -> tuple[int, Delivered]:
         """What became of the outcome, with its size in bytes."""
         if isinstance(outcome, Failure):
             error = error_body(outcome, job_id=job_id, query_type=item.query_type)
             return len(error), self._reporter.deliver(job_id, error)
         spool = outcome.spool
+        if streamed is not None:
+            return spool.size, streamed
         body = spool.getvalue() if spool.size <= MEMORY_LIMIT else spool
         return spool.size, self._reporter.deliver(job_id, body)
 
@@ -90,7 +108,9 @@ def _unknown(name: str, known: Mapping[str, Handler]) -> Failure:
     return Failure(reason=Reason.UNKNOWN_FUNCTION, message=f"this module has no function {name!r}{hint}")
 
 
-def _log_answer(tags: Mapping[str, str], outcome: Outcome, seconds: float, size: int, delivery: Delivery) -> None:
+def _log_answer(
+    tags: Mapping[str, str], outcome: Result | Failure, seconds: float, size: int, delivery: Delivery
+) -> None:
     what = f"failed: {outcome.reason}: {outcome.message}" if isinstance(outcome, Failure) else "ok"
     lost = "" if delivery is Delivery.ACCEPTED else f", result {delivery.name.lower()}"
     level = logging.INFO if isinstance(outcome, Result) and not lost else logging.WARNING

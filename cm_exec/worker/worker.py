@@ -42,6 +42,7 @@ class Worker:
         drain_timeout: float,
     ) -> None:
         self._runtime = runtime
+        self._handlers = handlers
         self._surroundings = surroundings
         self._schemas = schemas
         self._drain_timeout = drain_timeout
@@ -67,11 +68,15 @@ class Worker:
         threads = [threading.Thread(target=self._poll_for_ever, name="poll", daemon=True)]
         for number, slot in enumerate(self._slots, 1):
             threads.append(threading.Thread(target=self._serve, args=(slot,), name=f"slot-{number}", daemon=True))
+        for handler in self._handlers.values():
+            handler.open()
         for thread in threads:
             thread.start()
         self._draining.wait()
         log.info("draining; jobs in hand: %d", self._queue.in_hand)
         self._finish(threads)
+        for handler in self._handlers.values():
+            handler.close()
 
     @property
     def lost(self) -> int:
