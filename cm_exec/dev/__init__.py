@@ -3,9 +3,11 @@
 from cm_exec.dev.breach import Breach, BreachKind
 from cm_exec.dev.call import Call, NoResultError, Result
 from cm_exec.dev.fault import Endpoint, Fault, FaultKind
-from cm_exec.dev.ledger import Job
+from cm_exec.dev.fault_text import FaultSyntaxError, format_fault, parse_fault
+from cm_exec.dev.job import Job
 from cm_exec.dev.lifecycle import State
 from cm_exec.dev.runtime import LocalRuntime
+from cm_exec.dev.worker_process import ProcessState
 
 __all__ = [
     "Breach",
@@ -14,9 +16,13 @@ __all__ = [
     "Endpoint",
     "Fault",
     "FaultKind",
+    "FaultSyntaxError",
     "Job",
     "LocalRuntime",
     "NoResultError",
+    "ProcessState",
     "Result",
     "State",
+    "format_fault",
+    "parse_fault",
 ]

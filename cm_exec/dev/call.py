@@ -1,10 +1,11 @@
 """A call of a function, as the program that made it sees it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from cm_exec.dev.ledger import Job
+from cm_exec.dev.job import Job
+from cm_exec.dev.outcome import ReportedFailure
 from cm_exec.dev.spool import Spool
 
 
@@ -14,12 +15,15 @@ class NoResultError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What the worker posted. `streamed` says that it came chunked; `error` that it is a known form of error result."""
+    """What the worker posted.
+
+    `streamed` says that it came chunked; `failure` what it tells of where it is an error result.
+    """
 
     body: bytes = field(repr=False)
     content_type: str | None
     streamed: bool
-    error: bool
+    failure: ReportedFailure | None
 
 
 class Call:
@@ -28,6 +32,7 @@ class Call:
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         self._ended: Future[tuple[Job, Spool | None]] = Future()
+        self._on_begin: Callable[[Spool], None] = lambda _: None
 
     def __repr__(self) -> str:
         return f"Call({self.job_id!r})"
@@ -49,8 +54,20 @@ class Call:
             body=body.content(),
             content_type=job.answer.content_type,
             streamed=job.answer.streamed,
-            error=job.answer.error,
+            failure=job.answer.failure,
         )
+
+    def on_begin(self, callback: Callable[[Spool], None]) -> None:
+        """Call this on the runtime's thread when a result begins to come chunked."""
+        self._on_begin = callback
+
+    def on_end(self, callback: Callable[[Job, Spool | None], None]) -> None:
+        """Call this on the runtime's thread when the job has ended; at once if it has."""
+        self._ended.add_done_callback(lambda ended: callback(*ended.result()))
+
+    def begin(self, body: Spool) -> None:
+        """Called by the runtime."""
+        self._on_begin(body)
 
     def end(self, job: Job, body: Spool | None) -> None:
         """Called by the runtime, once."""

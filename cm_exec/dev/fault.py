@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Self
 
 
 class Endpoint(StrEnum):
@@ -48,6 +49,10 @@ class Fault:
     body: bytes = b""
     processed: bool = False
     after_bytes: int | None = None
+
+    def often(self, *, probability: float = 1.0, remaining: int | None = None) -> Self:
+        """The same, so often."""
+        return replace(self, probability=probability, remaining=remaining)
 
 
 @dataclass(slots=True)

@@ -7,7 +7,10 @@ import msgspec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What a caller asks for. `query` is JSON text, handed on byte for byte; `timeout` in seconds, None for none."""
+    """What a caller asks for. `query` is JSON text, handed on byte for byte; `timeout` in seconds, None for none.
+
+    `replay_of` is the id of the job whose query is sent again.
+    """
 
     function: str
     query: bytes = field(repr=False)
@@ -15,6 +18,7 @@ class Submission:
     auth_header: str | None = field(default=None, repr=False)
     temporary_credentials_auth_token: str | None = field(default=None, repr=False)
     timeout: float | None = None
+    replay_of: str | None = None
 
 
 def job_body(job_id: str, submission: Submission) -> tuple[bytes, bytes, bytes]:

@@ -1,90 +1,19 @@
 """The runtime's books: which jobs wait, which are out, what became of the others. Values in, values out; no I/O."""
 
 import heapq
-from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Final
 
 from cm_exec.dev.breach import Breach, BreachKind
+from cm_exec.dev.job import Answer, Change, Forgotten, Job, Reception, Rules
 from cm_exec.dev.job_body import Submission
 from cm_exec.dev.lifecycle import Event, State, after
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a worker posted for a job, without its bytes. `size` in bytes; `error` where it is an error result."""
-
-    size: int
-    content_type: str | None
-    streamed: bool
-    error: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A job as it stands. Times are in seconds since the epoch.
-
-    `in_hand` says that a worker has it and owes a result, which may be so after the caller gave up; `attempts` is
-    how often it was handed out; `reason` says why it failed or was lost.
-    """
-
-    job_id: str
-    submission: Submission
-    state: State
-    created: float
-    started: float | None = None
-    ended: float | None = None
-    answer: Answer | None = None
-    in_hand: bool = False
-    attempts: int = 0
-    reason: str | None = None
-
-    @property
-    def function(self) -> str:
-        """The function that was called."""
-        return self.submission.function
-
-    @property
-    def query(self) -> bytes:
-        """The query's JSON text."""
-        return self.submission.query
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forgotten:
-    """A job fell out of the history."""
-
-    job_id: str
-
-
-Change = Job | Breach | Forgotten
-
-
-class Reception(Enum):
-    """What the ledger makes of a posted result."""
-
-    ACCEPTED = auto()
-    REPEATED = auto()
-    """The job had its answer; the first one stays."""
-    LATE = auto()
-    """The caller had given up; the result is kept for the history."""
-    DROPPED = auto()
-    """A restart had thrown the job away."""
-    UNKNOWN = auto()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """`slots` is the most jobs a worker may have at once, None for no limit; `history` how many ended jobs are kept.
-
-    `answer_grace` is how long, in seconds, a job may be out after its caller gave up before it is called unanswered.
-    """
-
-    slots: int | None = 1
-    history: int = 1000
-    answer_grace: float = 5.0
+RESULT_TYPE: Final = "application/octet-stream"
+"""The content type of a result, whatever it is."""
 
 
 class _Timer(Enum):
@@ -112,6 +41,10 @@ class Ledger:
     _queue: OrderedDict[str, None] = field(default_factory=OrderedDict)
     _in_hand: OrderedDict[str, None] = field(default_factory=OrderedDict)
     _ended: deque[str] = field(default_factory=deque)
+    _ended_bytes: int = 0
+    _answering: set[str] = field(default_factory=set)
+    _counts: Counter[State] = field(default_factory=Counter)
+    _number: int = 0
     _timers: list[tuple[float, int, _Timer, str]] = field(default_factory=list)
     _sequence: int = 0
     _breach_count: int = 0
@@ -121,15 +54,24 @@ class Ledger:
         """All that are known, the oldest first."""
         return self._jobs
 
+    def newest_first(self) -> Iterator[Job]:
+        """All jobs that are known, the newest first."""
+        return reversed(self._jobs.values())
+
     @property
-    def queued(self) -> int:
-        """How many wait."""
-        return len(self._queue)
+    def counts(self) -> Mapping[State, int]:
+        """How many jobs wait and run now, and how many ended in each way since the start."""
+        return {**dict.fromkeys(State, 0), **self._counts}
 
     @property
     def in_hand(self) -> tuple[str, ...]:
         """The jobs that a worker has and owes a result, in the order they were handed out."""
         return tuple(self._in_hand)
+
+    @property
+    def latest_number(self) -> int:
+        """The number of the latest job, 0 before the first."""
+        return self._number
 
     @property
     def breach_count(self) -> int:
@@ -138,7 +80,8 @@ class Ledger:
 
     def submit(self, job_id: str, submission: Submission, now: float) -> Job:
         """Put a new job at the end of the queue."""
-        job = Job(job_id=job_id, submission=submission, state=State.QUEUED, created=now)
+        job = Job(job_id=job_id, number=self._next_number(), submission=submission, state=State.QUEUED, created=now)
+        self._counts[State.QUEUED] += 1
         self._queue[job_id] = None
         if submission.timeout is not None:
             self._set_timer(now + submission.timeout, _Timer.GIVE_UP, job_id)
@@ -160,9 +103,18 @@ class Ledger:
     def adopt(self, job_id: str, now: float) -> Job:
         """Note a job as handed out that was not queued here."""
         self._in_hand[job_id] = None
-        submission = Submission(function="", query=b"")
+        self._counts[State.RUNNING] += 1
         return self._store(
-            Job(job_id=job_id, submission=submission, state=State.RUNNING, created=now, started=now, in_hand=True)
+            Job(
+                job_id=job_id,
+                number=self._next_number(),
+                submission=Submission(function="", query=b""),
+                state=State.RUNNING,
+                created=now,
+                started=now,
+                in_hand=True,
+                attempts=1,
+            )
         )
 
     def put_back(self, job_id: str) -> None:
@@ -176,8 +128,17 @@ class Ledger:
         elif job.in_hand:
             self._store(replace(job, in_hand=False))
 
+    def answer_began(self, job_id: str) -> None:
+        """A result comes: the caller's time-out waits for it as long as it does."""
+        self._answering.add(job_id)
+
+    def answer_broke(self, job_id: str) -> None:
+        """It will not be there whole."""
+        self._answering.discard(job_id)
+
     def answer(self, job_id: str, answer: Answer, now: float) -> Reception:
         """Take a result."""
+        self._answering.discard(job_id)
         job = self._jobs.get(job_id)
         if job is None:
             self.report(BreachKind.UNKNOWN_JOB, "a result for a job that was never handed out", now, job_id=job_id)
@@ -186,9 +147,18 @@ class Ledger:
             return self._answer_to_final(job, answer, now)
         self._queue.pop(job_id, None)
         self._in_hand.pop(job_id, None)
-        event = Event.ANSWERED_WITH_ERROR if answer.error else Event.ANSWERED
-        self._move(job, event, ended=now, answer=answer, in_hand=False, reason="error result" if answer.error else None)
+        event = Event.ANSWERED_WITH_ERROR if answer.failure else Event.ANSWERED
+        reason = "an error result" if answer.failure else None
+        job = self._move(job, event, ended=now, answer=answer, in_hand=False, reason=reason)
+        self._report_content(job, answer, now)
         return Reception.ACCEPTED
+
+    def _report_content(self, job: Job, answer: Answer, now: float) -> None:
+        if answer.content_type != RESULT_TYPE:
+            message = f"the result came as {answer.content_type or 'no content type'}; it must be {RESULT_TYPE}"
+            self.report(BreachKind.CONTENT_TYPE, message, now, job=job)
+        if answer.mismatch is not None:
+            self.report(BreachKind.OUTPUT_TYPE, answer.mismatch, now, job=job)
 
     def _answer_to_final(self, job: Job, answer: Answer, now: float) -> Reception:
         if job.state is State.LOST:
@@ -238,9 +208,16 @@ class Ledger:
             if job is None:
                 continue
             if timer is _Timer.GIVE_UP:
-                self.give_up(job_id, now, f"no result within the caller's {job.submission.timeout:g} s")
+                self._caller_timed_out(job, now)
             elif job_id in self._in_hand:
                 self.report(BreachKind.UNANSWERED, "taken, and not answered: it holds a slot", now, job=job)
+
+    def _caller_timed_out(self, job: Job, now: float) -> None:
+        timeout = job.submission.timeout or 0.0
+        if job.job_id in self._answering:
+            self._set_timer(now + timeout, _Timer.GIVE_UP, job.job_id)
+        else:
+            self.give_up(job.job_id, now, f"no result within the caller's {timeout:g} s")
 
     def close(self, now: float) -> None:
         """The runtime ends: what is out now was never answered."""
@@ -275,9 +252,12 @@ class Ledger:
         state = after(job.state, event)
         if state is None:  # pragma: no cover - the callers have looked at the state
             raise AssertionError(f"{event} of a job that is {job.state}")
+        self._counts[job.state] -= 1
+        self._counts[state] += 1
         moved = self._store(replace(job, state=state, **changes))  # type: ignore[arg-type]
         if state.final:
             self._ended.append(job.job_id)
+            self._ended_bytes += len(job.query)
             self._forget_old()
         return moved
 
@@ -287,13 +267,21 @@ class Ledger:
         return job
 
     def _forget_old(self) -> None:
-        while len(self._ended) - len(self._in_hand) > self.rules.history:
+        excess = len(self._ended) - self.rules.history
+        kept: list[str] = []
+        while len(self._ended) > 1 and (excess > 0 or self._ended_bytes > self.rules.history_bytes):
+            excess -= 1
             job_id = self._ended.popleft()
             if job_id in self._in_hand:
-                self._ended.append(job_id)
+                kept.append(job_id)
             else:
-                del self._jobs[job_id]
+                self._ended_bytes -= len(self._jobs.pop(job_id).query)
                 self.tell(Forgotten(job_id=job_id))
+        self._ended.extendleft(reversed(kept))
+
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number
 
     def _set_timer(self, at: float, timer: _Timer, job_id: str) -> None:
         self._sequence += 1

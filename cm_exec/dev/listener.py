@@ -13,6 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _KEEP_ALIVE: Final = 600
 """Seconds that an idle connection stays open: workers keep theirs, and must not meet it just closing."""
+_TO_NOTICE: Final = 5.0
+"""Seconds in which what serves a connection ends after the connection has."""
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
@@ -60,12 +62,9 @@ def connection_of(scope: Scope) -> Connection:
 
 
 class Listener:
-    """Serves `app` on a loopback port. `port` is known at once; nothing is accepted before `open`."""
+    """A loopback port. `port` is known at once; nothing is accepted before `open`."""
 
-    def __init__(
-        self, app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
-    ) -> None:
-        self._app = app
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self._host = host
         self._tls = tls
         self._socket = _bind(host, port)
@@ -77,11 +76,11 @@ class Listener:
         """Whether connections are accepted."""
         return self._server is not None
 
-    async def open(self) -> None:
-        """Accept connections."""
+    async def open(self, application: ASGIApp) -> None:
+        """Accept connections, for this application."""
         if self._server is not None:
             return
-        server = Server(self._config())
+        server = Server(self._config(application))
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
         await server.startup(sockets=[self._socket])
@@ -102,10 +101,10 @@ class Listener:
         """Give the port back. Only after `close`."""
         self._socket.close()
 
-    def _config(self) -> Config:
+    def _config(self, application: ASGIApp) -> Config:
         tls = self._tls
         return Config(
-            self._app,
+            application,
             http=Connection,
             ws="none",
             loop="asyncio",
@@ -130,6 +129,8 @@ async def _end_connections(server: Server, grace: float) -> None:
     # TLS connections would wait half a minute for the other side's farewell.
     for connection in list(state.connections):
         connection.transport.abort()
+    if state.tasks:
+        await asyncio.wait(set(state.tasks), timeout=_TO_NOTICE)
     for task in list(state.tasks):
         task.cancel()
     while state.tasks or state.connections:  # noqa: ASYNC110 - uvicorn has no event for it

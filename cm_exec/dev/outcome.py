@@ -1,34 +1,67 @@
 """Whether a result tells of a failure: the protocol has no channel for it, so the known forms are recognised."""
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-_LARGEST: Final = 1024 * 1024
+T = TypeVar("T")
+
+LARGEST: Final = 1024 * 1024
+"""A larger body, in bytes, is not looked at."""
+
 _OURS: Final = frozenset({"error", "reason", "jobId", "queryType", "exitCode", "signal", "stderr"})
-_JAVA: Final = b"JobId: "
 
 
-def is_error_result(body: bytes, job_id: str) -> bool:
-    """Whether the body is an error as cm-exec or one of the official SDKs writes it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedFailure:
+    """What an error result says. All but `message` come from cm-exec only; the TypeScript SDK gives a reason too."""
+
+    message: str
+    reason: str | None = None
+    exit_code: int | None = None
+    signal: str | None = None
+
+
+def reported_failure(body: bytes, job_id: str) -> ReportedFailure | None:
+    """The failure that the body tells of as cm-exec or an official SDK does, None where it is a result.
 
     Python: `{"exception"}` or `{"error"}`; TypeScript: `{"error"}` or `{"error", "reason"}`; Java: a text that
     starts with the job's id; cm-exec: `{"error", "reason", "jobId", "queryType", ...}`.
     """
-    if len(body) > _LARGEST:
-        return False
-    if body.startswith(_JAVA):
-        return body.startswith(_JAVA + job_id.encode())
-    if b'"error"' not in body[:4096] and not body.startswith(b'{"exception"'):
-        return False
+    if len(body) > LARGEST:
+        return None
+    if body.startswith(b"JobId: "):
+        return _of_java(body, job_id)
+    if b'"error"' not in body[:256] and b'"exception"' not in body[:256]:
+        return None
     try:
-        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        members = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
-    return _is_error(members)
+        return None
+    return _of_members(members) if isinstance(members, dict) else None
 
 
-def _is_error(members: dict[str, msgspec.Raw]) -> bool:
-    if members.keys() == {"exception"}:
-        return bytes(members["exception"]).startswith(b'"')
-    return "error" in members and members.keys() <= _OURS and bytes(members["error"]).startswith(b'"')
+def _of_java(body: bytes, job_id: str) -> ReportedFailure | None:
+    if not body.startswith(b"JobId: " + job_id.encode()):
+        return None
+    lines = body.decode(errors="replace").splitlines()
+    return ReportedFailure(message=lines[1].strip() if len(lines) > 1 else lines[0])
+
+
+def _of_members(members: dict[str, Any]) -> ReportedFailure | None:
+    if members.keys() == {"exception"} and isinstance(members["exception"], str):
+        first_line = members["exception"].partition(": Traceback")[0].partition("\n")[0]
+        return ReportedFailure(message=first_line)
+    if not members.keys() <= _OURS or not isinstance(members.get("error"), str):
+        return None
+    return ReportedFailure(
+        message=members["error"],
+        reason=_one(members.get("reason"), str),
+        exit_code=_one(members.get("exitCode"), int),
+        signal=_one(members.get("signal"), str),
+    )
+
+
+def _one(value: object, kind: type[T]) -> T | None:
+    return value if isinstance(value, kind) else None

@@ -14,8 +14,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from cm_exec.dev.breach import BreachKind
 from cm_exec.dev.fault import Endpoint, Fault, FaultKind, FaultPlan
+from cm_exec.dev.job import Job, Reception
 from cm_exec.dev.job_body import job_body
-from cm_exec.dev.ledger import Job, Reception
 from cm_exec.dev.listener import Connection, connection_of
 from cm_exec.dev.request_body import RequestBody
 from cm_exec.dev.spool import Spool
@@ -46,7 +46,7 @@ class Books(Protocol):
     def poll_ended(self) -> None:
         """A worker has its answer, or is gone."""
 
-    def result_began(self, job_id: str, *, content_type: str | None, streamed: bool) -> Spool:
+    def result_began(self, job_id: str, *, streamed: bool) -> Spool:
         """A result comes; where its bytes go."""
 
     def result_ended(self, job_id: str, body: Spool, *, content_type: str | None, streamed: bool) -> Reception:
@@ -121,7 +121,7 @@ class ProtocolApi:
             return
         for fault in self.faults.take(endpoint):
             if fault.kind is FaultKind.LATENCY:
-                await asyncio.sleep(fault.seconds)
+                await asyncio.wait([connection_of(scope).lost], timeout=fault.seconds)
             else:
                 await self._go_wrong(fault, endpoint, scope, receive, send)
                 return
@@ -214,7 +214,7 @@ class ProtocolApi:
             await self._refuse_too_large(job_id, int(declared), request, send)
             return
         content_type, streamed = _content_type(scope), declared is None
-        body = self.books.result_began(job_id, content_type=content_type, streamed=streamed)
+        body = self.books.result_began(job_id, streamed=streamed)
         while piece := await request.read():
             if self._too_large(body.size + len(piece)):
                 self.books.result_cut(job_id, body, BreachKind.TOO_LARGE)

@@ -3,7 +3,7 @@
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,15 +11,19 @@ from typing import Final, Self, TypeVar
 
 from cm_exec.dev import certificate
 from cm_exec.dev.breach import Breach
+from cm_exec.dev.broker import Broker, Restart
 from cm_exec.dev.call import Call
-from cm_exec.dev.fault import Endpoint, Fault
+from cm_exec.dev.caller_api import CONSOLE
+from cm_exec.dev.caller_desk import CallerDesk
+from cm_exec.dev.fault import Endpoint, Fault, FaultPlan
+from cm_exec.dev.host import Host
+from cm_exec.dev.job import Job, Rules
 from cm_exec.dev.job_body import Submission
-from cm_exec.dev.ledger import Job
 from cm_exec.dev.listener import Listener
 from cm_exec.dev.loop_thread import LoopThread
-from cm_exec.dev.office import Office, Restart
 from cm_exec.dev.protocol_api import ProtocolApi
-from cm_exec.dev.worker_environment import Style, WorkerEnvironment
+from cm_exec.dev.worker_environment import Style, WorkerEnvironment, create_folder
+from cm_exec.dev.worker_process import ProcessState, WorkerProcess
 
 T = TypeVar("T")
 
@@ -46,7 +50,11 @@ class LocalRuntime:
     `directory` takes the CA, the token and the connection file, and large results for as long as they are known.
     `max_concurrent_tasks` is the strict limit of jobs that are out at once (with `strict=False` it is only told,
     and not kept). `poll_wait` is the long poll's length in seconds; `max_result` the largest result in bytes, None
-    for any. With `listen=False` connections are refused until `resume`.
+    for any; `history` how many ended jobs are known; `patience` how long, in seconds, no poll may be open before
+    that is a breach. With `listen=False` connections are refused until `resume`.
+
+    `caller_port` opens the port for callers and the console (0: any free one); `call_timeout` is how long its
+    callers wait who say nothing of it, in seconds, None for ever.
     """
 
     def __init__(
@@ -58,30 +66,45 @@ class LocalRuntime:
         poll_wait: float = 5.0,
         max_result: int | None = None,
         history: int = 1000,
+        patience: float = 10.0,
         port: int = 0,
         listen: bool = True,
         faults: Sequence[Fault] = (),
+        caller_port: int | None = None,
+        call_timeout: float | None = 60.0,
+        console: Path = CONSOLE,
     ) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+        folder = create_folder(directory)
         certificates = certificate.issue()
         self._ca = certificates.ca
         self._token = secrets.token_urlsafe(32)
-        self._office = Office(
-            directory=directory, slots=max_concurrent_tasks if strict else None, history=history, clock=_clock()
+        self._broker = Broker(
+            directory=folder.parent,
+            rules=Rules(slots=max_concurrent_tasks if strict else None, history=history),
+            clock=_clock(),
+            patience=patience,
         )
         self._requests: list[Request] = []
         self._api = ProtocolApi(
-            books=self._office,
+            books=self._broker,
             tokens={self._token.encode()},
             poll_wait=poll_wait,
             max_result=max_result,
+            faults=FaultPlan(list(faults)),
             on_request=self._note_request,
         )
-        self._api.faults.faults.extend(faults)
-        self._office.on_room = self._api.offer
-        self._listener = Listener(self._api, port=port, tls=certificates.server)
-        self._environment = WorkerEnvironment(directory=directory, port=self._listener.port, slots=max_concurrent_tasks)
+        self._broker.on_room = self._api.offer
+        self._listener = Listener(port=port, tls=certificates.server)
+        self._environment = WorkerEnvironment(directory=folder, port=self._listener.port, slots=max_concurrent_tasks)
         self._environment.write(token=self._token, ca=self._ca)
+        self._host = Host(
+            broker=self._broker,
+            api=self._api,
+            environment=self._environment,
+            strict=strict,
+            call_timeout=call_timeout,
+        )
+        self._desk = None if caller_port is None else CallerDesk(self._host, port=caller_port, console=console)
         self._listen_at_start = listen
         self._thread: LoopThread | None = None
 
@@ -90,9 +113,12 @@ class LocalRuntime:
     def start(self) -> None:
         """Serve, from a thread."""
         self._thread = LoopThread("local-runtime")
-        self._office.loop = self._thread.loop
+        self._broker.loop = self._thread.loop
+        self._host.started = self._broker.clock()
         if self._listen_at_start:
             self.resume()
+        if self._desk is not None:
+            self._thread.run(self._desk.listener.open(self._desk.application))
 
     def stop(self) -> None:
         """Answer the open polls, end every connection, end the thread. What is out counts as unanswered."""
@@ -100,9 +126,12 @@ class LocalRuntime:
         if thread is None:
             return
         self.pause(grace=1.0)
-        thread.call(self._office.close)
-        thread.stop()
+        thread.call(self._broker.close)
         self._listener.release()
+        if self._desk is not None:
+            thread.run(self._desk.listener.close(grace=1.0))
+            self._desk.listener.release()
+        thread.stop()
         self._thread = None
 
     def __enter__(self) -> Self:
@@ -118,8 +147,10 @@ class LocalRuntime:
         """Be down: connections are ended (after `grace` seconds at most) and refused. Jobs stay as they are."""
 
         async def close() -> None:
+            self._host.paused = True
             self._api.stop()
             await self._listener.close(grace=grace)
+            self._broker.polls.forget()
 
         self._running().run(close())
 
@@ -128,7 +159,8 @@ class LocalRuntime:
 
         async def open_() -> None:
             self._api.start()
-            await self._listener.open()
+            await self._listener.open(self._api)
+            self._host.paused = False
 
         self._running().run(open_())
 
@@ -170,6 +202,64 @@ class LocalRuntime:
         """Write token, CA and connection file (again)."""
         self._environment.write(token=self._token, ca=self._ca)
 
+    # The callers' port
+
+    @property
+    def url(self) -> str:
+        """Where callers find the functions: `POST url/functions/NAME`."""
+        return self._open_desk().url
+
+    @property
+    def console_url(self) -> str:
+        """The console's address, with the token that lets a browser in."""
+        return self._open_desk().console_url
+
+    @property
+    def caller_token(self) -> str:
+        """The token for the callers' port."""
+        return self._open_desk().token
+
+    def _open_desk(self) -> CallerDesk:
+        if self._desk is None:
+            raise RuntimeError("the runtime has no port for callers")
+        return self._desk
+
+    # What the program that runs the worker tells
+
+    def record_log(self, job_id: str | None, line: str, stream: str = "stderr") -> None:
+        """Keep a line that a handler wrote, or the worker (with no job). From any thread; returns at once."""
+        self._running().call_later(lambda: self._broker.write_log(job_id, line, stream))
+
+    def declare_functions(self, descriptions: Mapping[str, str | None]) -> None:
+        """Tell of the functions of the worker's configuration: name to description."""
+        self._running().call(lambda: self._broker.declare_functions(descriptions))
+
+    def report_process(
+        self,
+        state: ProcessState,
+        *,
+        pid: int | None = None,
+        command: str | None = None,
+        exit_code: int | None = None,
+    ) -> None:
+        """Tell where the worker's process stands."""
+
+        def report() -> None:
+            process = WorkerProcess(
+                state=state, since=self._broker.clock(), pid=pid, command=command, exit_code=exit_code
+            )
+            self._broker.report_process(process)
+
+        self._running().call(report)
+
+    def report_configuration(self, error: str | None) -> None:
+        """Tell what is wrong with the worker's configuration; None: nothing any more."""
+        self._running().call(lambda: self._broker.report_configuration(error))
+
+    def worker_gone(self, reason: str = "the worker ended") -> list[str]:
+        """The worker's process is known to have ended: what it held is lost, and its silence no breach."""
+        return self._running().call(lambda: self._broker.worker_gone(reason))
+
     # Calls
 
     def submit(
@@ -193,7 +283,7 @@ class LocalRuntime:
             temporary_credentials_auth_token=temporary_credentials_auth_token,
         )
         call = Call(job_id or str(uuid.uuid4()))
-        self._running().call(lambda: self._office.submit(call, submission))
+        self._running().call(lambda: self._broker.submit(call, submission))
         return call
 
     def answer_next_poll_with(self, body: bytes, *, expect: str | None = None) -> Call:
@@ -205,7 +295,7 @@ class LocalRuntime:
 
         def script() -> None:
             if expect is not None:
-                self._office.expect(call)
+                self._broker.expect(call)
             self._api.scripted.append(body)
             self._api.offer()
 
@@ -227,22 +317,22 @@ class LocalRuntime:
     @property
     def jobs(self) -> list[Job]:
         """The jobs that are known, the oldest first."""
-        return self._look(lambda: list(self._office.ledger.jobs.values()))
+        return self._look(lambda: list(self._broker.ledger.jobs.values()))
 
     @property
     def breaches(self) -> list[Breach]:
         """What the worker did against the contract, the oldest first."""
-        return self._look(lambda: list(self._office.ledger.breaches))
+        return self._look(lambda: list(self._broker.ledger.breaches))
 
     @property
     def restarts(self) -> list[Restart]:
         """The restart notifications, the oldest first."""
-        return self._look(lambda: list(self._office.restarts))
+        return self._look(lambda: list(self._broker.restarts))
 
     @property
     def schemas(self) -> list[bytes]:
         """The bodies of POST schemas, the oldest first."""
-        return self._look(lambda: list(self._office.schema_posts))
+        return self._look(lambda: list(self._broker.schema_posts))
 
     @property
     def requests(self) -> list[Request]:
@@ -267,7 +357,7 @@ class LocalRuntime:
             time.sleep(0.005)
 
     def _note_request(self, endpoint: Endpoint, status: int) -> None:
-        self._requests.append(Request(at=self._office.clock(), endpoint=endpoint, status=status))
+        self._requests.append(Request(at=self._broker.clock(), endpoint=endpoint, status=status))
         if len(self._requests) > _REQUESTS_KEPT * 2:
             del self._requests[:_REQUESTS_KEPT]
 
