@@ -9,11 +9,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cm_exec.dev import LocalRuntime
+from cm_exec.dev import LocalRuntime, NoResultError
 from scripts.demo import scenes
 from scripts.demo.functions import LANGUAGES, SLOTS, lay_out
 from scripts.demo.narration import Narration
-from scripts.demo.worker import DEADLINE, WorkerLog, worker_process
+from scripts.demo.worker import DEADLINE, WorkerGoneError, WorkerLog, worker_process
 
 
 def play(folder: Path, tell: Narration) -> None:
@@ -48,7 +48,10 @@ def main() -> int:
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     tell = Narration(colour=colour, width=max(120, shutil.get_terminal_size((160, 0)).columns))
     with tempfile.TemporaryDirectory(prefix="cm-exec-demo-") as folder:
-        play(Path(folder), tell)
+        try:
+            play(Path(folder), tell)
+        except (WorkerGoneError, TimeoutError, NoResultError) as error:
+            tell.check(f"the story is told to its end ({error})", False)
     if tell.failures:
         tell.scene(f"Not as told: {'; '.join(tell.failures)}")
         return 1

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cm_exec.dev import LocalRuntime
+from cm_exec.dev import Call, LocalRuntime
 from scripts.demo.functions import EXAMPLES, SLOTS, Example
 from scripts.demo.narration import Narration, shown
-from scripts.demo.worker import DEADLINE, WorkerLog
+from scripts.demo.worker import DEADLINE, WorkerGoneError, WorkerLog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +30,27 @@ class Stage:
         self.tell.say(f"{function}  <- {shown(query)}")
         begun = time.monotonic()
         call = self.runtime.submit(function, query)
-        body = call.wait(DEADLINE).body
+        body = self.answer(call)
         milliseconds = (time.monotonic() - begun) * 1000
         self.log.wait_for_end_of(call.job_id)
         self.tell.say(f"{' ' * len(function)}  -> {shown(body)}   {milliseconds:.0f} ms")
         return body
+
+    def answer(self, call: Call) -> bytes:
+        """The result, as soon as it is there.
+
+        Raises WorkerGoneError where there is nobody left to give one, TimeoutError after DEADLINE seconds.
+        """
+        until = time.monotonic() + DEADLINE
+        while True:
+            try:
+                return call.wait(0.2).body
+            except TimeoutError:
+                status = self.worker.poll()
+                if status is not None:
+                    raise WorkerGoneError(f"the worker ended with status {status}") from None
+                if time.monotonic() > until:
+                    raise
 
 
 def languages(stage: Stage, examples: Sequence[Example]) -> None:
@@ -71,7 +87,7 @@ def at_once(stage: Stage) -> None:
     stage.tell.scene(f"{SLOTS} jobs at once")
     stage.tell.say(f"Each waits until it sees all {SLOTS}; one after another they would wait for ever.")
     calls = [stage.runtime.submit("meet", str(number).encode()) for number in range(SLOTS)]
-    answers = [call.wait(DEADLINE).body for call in calls]
+    answers = [stage.answer(call) for call in calls]
     for call in calls:
         stage.log.wait_for_end_of(call.job_id)
     stage.tell.check("each caller got its own answer", answers == [str(n).encode() for n in range(SLOTS)])
@@ -111,7 +127,7 @@ def drain(stage: Stage) -> None:
     stage.tell.check("the slow job has begun", begun)
     stage.tell.say("SIGTERM")
     stage.worker.send_signal(signal.SIGTERM)
-    stage.tell.check("the job was answered all the same", call.wait(DEADLINE).body == b'"finish me"')
+    stage.tell.check("the job was answered all the same", stage.answer(call) == b'"finish me"')
     stage.tell.say("The poll that was open is waited for: a job may come with it.")
     stage.tell.check("the worker ended with status 0", stage.worker.wait(DEADLINE) == 0)
     stage.tell.check(

@@ -16,6 +16,10 @@ DEADLINE: Final = 60.0
 """The longest wait for anything, in seconds; far more than is needed."""
 
 
+class WorkerGoneError(Exception):
+    """The worker ended when it should not have."""
+
+
 @dataclass(kw_only=True)
 class WorkerLog:
     """What the worker logs, shown as it comes."""
