@@ -1,14 +1,16 @@
 """The `[functions]` table, with `[defaults]` under each function's own options."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from msgspec import UNSET
 
-from cm_exec.config.combinations import impossible
+from cm_exec.config.combinations import impossible, without_types
 from cm_exec.config.problem import Findings, found, quoted
+from cm_exec.config.signature import Signature, TypeReader
 from cm_exec.config.tables import FunctionEntry, FunctionName, FunctionTable
 from cm_exec.config.types import Function
 from cm_exec.config.unknown import dotted_name
@@ -17,26 +19,39 @@ from cm_exec.config.validate import mismatch, read_table, read_value
 _UNITS: Final = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
 
 
-def read_functions(table: object, defaults: Mapping[str, Any], findings: Findings) -> dict[str, FunctionTable]:
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A function as the file has it, with `[defaults]` under it and its types read."""
+
+    table: FunctionTable
+    signature: Signature
+
+
+def read_functions(
+    table: object, defaults: Mapping[str, Any], types: TypeReader, findings: Findings
+) -> dict[str, Declared]:
     """The right functions by name. `defaults` are the right values of `[defaults]`."""
     if not isinstance(table, dict):
         findings.add(("functions",), f"expected a table of functions, found {found(table)}")
         return {}
     if not table:
         findings.add(("functions",), "expected at least one function, found none")
-    functions = {name: _read_function(name, entry, defaults, findings) for name, entry in table.items()}
+    functions = {name: _read_function(name, entry, defaults, types, findings) for name, entry in table.items()}
     return {name: function for name, function in functions.items() if function is not None}
 
 
-def _read_function(name: str, entry: object, defaults: Mapping[str, Any], findings: Findings) -> FunctionTable | None:
+def _read_function(
+    name: str, entry: object, defaults: Mapping[str, Any], types: TypeReader, findings: Findings
+) -> Declared | None:
     own = _own_values(name, entry, findings)
+    signature = types.signature(own, ("functions", name))
     if "command" not in own:
         return None
     env = {**defaults.get("env", {}), **own.get("env", {})}
     whole = FunctionTable(**{**defaults, **own, "env": env})
-    for key, message in impossible(whole, own):
+    for key, message in (*impossible(whole, own), *without_types(own, entry)):
         findings.add(("functions", name, key), message)
-    return whole
+    return Declared(whole, signature)
 
 
 def _own_values(name: str, entry: object, findings: Findings) -> dict[str, Any]:
@@ -53,8 +68,9 @@ def _own_values(name: str, entry: object, findings: Findings) -> dict[str, Any]:
     return {}
 
 
-def resolved(name: str, table: FunctionTable, folder: Path) -> Function:
+def resolved(name: str, declared: Declared, folder: Path) -> Function:
     """The function as the program uses it: the folder absolute, sizes in bytes, None for no limit."""
+    table, signature = declared.table, declared.signature
     return Function(
         name=name,
         command=table.command,
@@ -74,6 +90,11 @@ def resolved(name: str, table: FunctionTable, folder: Path) -> Function:
         processes=None if table.processes is UNSET else table.processes,
         max_jobs=None if table.max_jobs is UNSET else table.max_jobs,
         idle_timeout=None if table.idle_timeout is UNSET else table.idle_timeout or None,
+        description=None if table.description is UNSET else table.description,
+        inputs=signature.inputs,
+        returns=signature.returns,
+        check_queries=table.check_queries,
+        check_results=table.check_results,
     )
 
 

@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from cm_exec.config.functions import read_functions, resolved
 from cm_exec.config.problem import ConfigError, Findings, Problem
+from cm_exec.config.signature import read_types
 from cm_exec.config.tables import File, FunctionOptions, LauncherTable
 from cm_exec.config.types import Config, Launcher
 from cm_exec.config.unknown import refuse_key
@@ -39,12 +40,15 @@ def parse_config(text: str, *, path: Path, shown_as: Path | None = None) -> Conf
     _refuse_keys(document, findings)
     defaults = read_table(document.get("defaults", {}), FunctionOptions, ("defaults",), findings)
     launcher = read_table(document.get("launcher", {}), LauncherTable, ("launcher",), findings)
-    functions = read_functions(document["functions"], defaults, findings) if "functions" in document else {}
+    types = read_types(document.get("types", {}), findings)
+    functions = read_functions(document["functions"], defaults, types, findings) if "functions" in document else {}
     if findings.problems:
         raise ConfigError(shown_as, findings.problems)
     return Config(
         path=path,
-        functions=MappingProxyType({name: resolved(name, table, path.parent) for name, table in functions.items()}),
+        functions=MappingProxyType(
+            {name: resolved(name, declared, path.parent) for name, declared in functions.items()}
+        ),
         launcher=_launcher(LauncherTable(**launcher)),
     )
 

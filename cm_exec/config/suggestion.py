@@ -1,30 +1,21 @@
 """The nearest right name or value for a wrong one."""
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import tomli
 
 from cm_exec.config.expectation import Expectation, converted
 from cm_exec.config.problem import found, quoted
+from cm_exec.protocol.nearest import nearest
+
+__all__ = ["nearest", "right_value"]
 
 _LONGEST: Final = 80
 _SIZE: Final = re.compile(r"\s*(\d+)\s*([kmg])(?:i?b)?\s*", re.IGNORECASE)
 _SECONDS: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|seconds?|m|min|minutes?|h|hours?)\s*", re.IGNORECASE)
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The name that was most likely meant, None where none is near."""
-    by_spelling = {_spelling(known): known for known in names}
-    matches = difflib.get_close_matches(_spelling(name[:_LONGEST]), by_spelling, n=1)
-    return by_spelling[matches[0]] if matches else None
-
-
-def _spelling(name: str) -> str:
-    return name.lower().replace("_", "").replace("-", "")
 
 
 def right_value(value: object, expected: Any, expectation: Expectation) -> str | None:

@@ -5,7 +5,7 @@ The checks of `validate`, the defaults and the JSON Schema of cm.toml all come f
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -58,6 +58,9 @@ ServerName = Annotated[
     str, _expect('a host name or IP address, such as "localhost"', pattern=r"^[A-Za-z0-9_.:-]+" + _END)
 ]
 Flag = Annotated[bool, _expect("true or false")]
+Text = Annotated[str, _expect("a text in quotes: not empty, no NUL", pattern=rf"^{_NO_NUL}\s*\S")]
+MemberName = Annotated[str, _expect("a name: not empty, no control characters", pattern=r"^[^\x00-\x1f\x7f]+" + _END)]
+TYPE_WORDS: Final = 'a type, such as "string" or "list<integer>", or a table of a struct\'s fields'
 
 
 class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -176,11 +179,119 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         | UnsetType
     ) = UNSET
 
+    check_queries: Annotated[
+        Flag,
+        Meta(
+            title="Check queries",
+            description="true: a query that does not fit `inputs` is answered with an error, and no handler sees it.",
+        ),
+    ] = False
+    check_results: Annotated[
+        Flag,
+        Meta(
+            title="Check results",
+            description="true: a result that does not fit `returns` is replaced by an error.",
+        ),
+    ] = False
+
+
+class ReturnsTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The long form of `returns`."""
+
+    type: Annotated[
+        Any,
+        _expect(TYPE_WORDS),
+        Meta(
+            title="Type",
+            description="What the result is.",
+            extra_json_schema={"anyOf": [{"const": "void"}, {"$ref": "#/$defs/Type"}]},
+        ),
+    ]
+    description: Annotated[Text, Meta(title="Description", description="Told to those who call it.")] | UnsetType = (
+        UNSET
+    )
+
+
+class FieldTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The long form of a struct's field."""
+
+    type: Annotated[
+        Any,
+        _expect(TYPE_WORDS),
+        Meta(title="Type", description="What its values are.", extra_json_schema={"$ref": "#/$defs/Type"}),
+    ]
+    description: Annotated[Text, Meta(title="Description", description="Told to those who call it.")] | UnsetType = (
+        UNSET
+    )
+    required: (
+        Annotated[
+            Flag,
+            Meta(
+                title="Required",
+                description="false: it may be left out. true unless said, but false for an optional<...>.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class InputTable(FieldTable, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The long form of an input."""
+
+    min: Annotated[
+        Any,
+        _expect("the lowest value"),
+        Meta(
+            title="Lowest value",
+            description="Numbers, dates and timestamps have a range; it is published and checked.",
+            extra_json_schema={"type": ["number", "string"]},
+        ),
+    ] = UNSET
+    max: Annotated[
+        Any,
+        _expect("the highest value"),
+        Meta(
+            title="Highest value",
+            description="Numbers, dates and timestamps have a range; it is published and checked.",
+            extra_json_schema={"type": ["number", "string"]},
+        ),
+    ] = UNSET
+
 
 class FunctionTable(FunctionOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A `[functions.NAME]` table."""
 
     command: Command
+    description: (
+        Annotated[
+            Text,
+            Meta(
+                title="Description", description="Published as that of the result, where `returns` has none of its own."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    inputs: (
+        Annotated[
+            Mapping[MemberName, Any],
+            _expect('a table of types, such as { url = "string", width = "optional<integer>" }'),
+            Meta(
+                title="Inputs",
+                description="The members of a query and their types; published, and with check_queries checked.",
+                extra_json_schema={"additionalProperties": {"$ref": "#/$defs/Input"}},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    returns: Annotated[
+        Any,
+        _expect(TYPE_WORDS),
+        Meta(
+            title="Returns",
+            description="The type of the result, or void; published, and with check_results checked.",
+            extra_json_schema={"$ref": "#/$defs/Returns"},
+        ),
+    ] = UNSET
 
 
 FunctionEntry = Annotated[
@@ -229,20 +340,21 @@ class File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ]
     defaults: Annotated[FunctionOptions, Meta(description="Options for all functions.")] = FunctionOptions()
     launcher: Annotated[LauncherTable, Meta(description="The worker itself.")] = LauncherTable()
+    types: Annotated[
+        Mapping[str, Any],
+        _expect("a table of types"),
+        Meta(
+            title="Types",
+            description="Types of one's own by name, for inputs, returns and each other.",
+            extra_json_schema={"additionalProperties": {"$ref": "#/$defs/Type"}},
+        ),
+    ] = field(default_factory=dict)
 
 
 _NO_VALUE: Final = UNSET
 
 LATER: Final[Mapping[type[Struct], Mapping[str, object]]] = {
-    FunctionOptions: {
-        "description": _NO_VALUE,
-        "inputs": _NO_VALUE,
-        "returns": _NO_VALUE,
-        "check_queries": _NO_VALUE,
-        "check_results": _NO_VALUE,
-    },
     File: {
-        "types": _NO_VALUE,
         "tests": _NO_VALUE,
     },
 }

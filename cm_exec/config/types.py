@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cm_exec.protocol.function_schema import FunctionSchema, Input, Returns
+
 Output = Literal["bytes", "json", "text"]
 Mode = Literal["spawn", "prespawn", "persistent"]
 Framing = Literal["lines", "content-length"]
@@ -41,6 +43,16 @@ class Function:
     processes: int | None = None
     max_jobs: int | None = None
     idle_timeout: float | None = None
+    description: str | None = None
+    inputs: tuple[Input, ...] | None = None
+    returns: Returns | None = None
+    check_queries: bool = False
+    check_results: bool = False
+
+    @property
+    def schema(self) -> FunctionSchema:
+        """The function as it is published."""
+        return FunctionSchema(name=self.name, description=self.description, inputs=self.inputs, returns=self.returns)
 
     @property
     def argv(self) -> tuple[str, ...]:

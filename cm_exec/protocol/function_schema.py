@@ -1,23 +1,101 @@
 """The function schemas that are published at start, so that Foundry lists the module's functions."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from cm_exec.protocol.types.check import Check, checker, members_checker, outside
+from cm_exec.protocol.types.data_type import STRING, DataType, Field
+from cm_exec.protocol.types.ranges import Range
+from cm_exec.protocol.types.wire import type_json
 
-def schemas_body(function_names: Iterable[str]) -> bytes:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One member of a function's query. One that is not required may be left out or null."""
+
+    name: str
+    type: DataType
+    required: bool
+    description: str | None = None
+    range: Range | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returns:
+    """What a function's result is. `type` is None for `void`: nothing."""
+
+    type: DataType | None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSchema:
+    """A function as it is published. `inputs` or `returns` is None where they are not declared."""
+
+    name: str
+    description: str | None = None
+    inputs: tuple[Input, ...] | None = None
+    returns: Returns | None = None
+
+
+def schemas_body(schemas: Iterable[FunctionSchema]) -> bytes:
     """The JSON array for POST schemas.
 
-    A function without declared types is published as the official Python SDK does it: no inputs, a string out.
+    What is not declared is published as the official Python SDK does it: no inputs, a string out. The protocol has
+    no place for a function's description, so that it stands as its output's where that has none.
     """
-    return msgspec.json.encode([_untyped(name) for name in function_names])
+    return msgspec.json.encode([_schema_json(schema) for schema in schemas])
 
 
-def _untyped(name: str) -> dict[str, Any]:
+def _schema_json(schema: FunctionSchema) -> dict[str, Any]:
     return {
-        "functionName": name,
-        "inputs": [],
-        "output": {"type": "single", "single": {"dataType": {"type": "string", "string": {}}}},
+        "functionName": schema.name,
+        "inputs": [_input_json(each) for each in schema.inputs or ()],
+        "output": _output_json(schema.returns or Returns(type=STRING), schema.description),
         "ontologyProvenance": None,
     }
+
+
+def _input_json(each: Input) -> dict[str, Any]:
+    description = {} if each.description is None else {"description": each.description}
+    return {
+        "name": each.name,
+        **description,
+        "required": each.required,
+        "constraints": [] if each.range is None else [each.range.json()],
+        "dataType": type_json(each.type),
+    }
+
+
+def _output_json(returns: Returns, of_function: str | None) -> dict[str, Any]:
+    if returns.type is None:
+        return {"type": "void", "void": {}}
+    description = returns.description or of_function
+    told = {} if description is None else {"description": description}
+    return {"type": "single", "single": {**told, "dataType": type_json(returns.type)}}
+
+
+def query_checker(inputs: Iterable[Input]) -> Check:
+    """The check for a query: an object of the inputs and nothing else."""
+    return members_checker([(_as_field(each), _input_checker(each)) for each in inputs])
+
+
+def _as_field(each: Input) -> Field:
+    return Field(name=each.name, type=each.type, required=each.required)
+
+
+def _input_checker(each: Input) -> Check:
+    of_type = checker(each.type)
+    return of_type if each.range is None else _ranged(of_type, each.range)
+
+
+def _ranged(of_type: Check, range_: Range) -> Check:
+    def check(value: Any) -> None:
+        of_type(value)
+        if value is not None and not range_.holds(value):
+            outside(range_.words())
+
+    return check

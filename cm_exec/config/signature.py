@@ -1,0 +1,184 @@
+"""What a function takes and gives: `inputs` and `returns` of a function, and the named types of `[types]`."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from msgspec import UNSET, Struct
+
+from cm_exec.config.problem import Findings, KeyPath, found
+from cm_exec.config.tables import TYPE_WORDS, FieldTable, InputTable, MemberName, ReturnsTable
+from cm_exec.config.validate import read_table, read_value
+from cm_exec.protocol.function_schema import Input, Returns
+from cm_exec.protocol.nearest import nearest
+from cm_exec.protocol.types.data_type import (
+    MAX_DEPTH,
+    UNKNOWN,
+    DataType,
+    Field,
+    StructType,
+    excess,
+    required_unless_said,
+)
+from cm_exec.protocol.types.parse import TypeTextError, UnusableNameError, parse_type
+from cm_exec.protocol.types.ranges import Bound, Range, RangeKind, bound_words, range_kind, read_bound
+from cm_exec.protocol.types.text import BUILTIN_NAMES, is_name
+
+_DEEPEST: Final = MAX_DEPTH + 4
+"""How many keys lead to the innermost type: functions, a name, inputs, a name, and then the types."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """A function's declared types; None where it declares none."""
+
+    inputs: tuple[Input, ...] | None
+    returns: Returns | None
+
+
+def read_types(table: object, findings: Findings) -> "TypeReader":
+    """Read `[types]`."""
+    if not isinstance(table, dict):
+        findings.add(("types",), f"expected a table of types, found {found(table)}")
+        table = {}
+    reader = TypeReader(table, findings)
+    reader.read_all()
+    return reader
+
+
+class TypeReader:
+    """Reads types where they stand in the file, with those of `[types]` by name.
+
+    What is wrong is in the findings, and is taken for `unknown`, so that it is found once.
+    """
+
+    def __init__(self, tables: Mapping[str, object], findings: Findings) -> None:
+        self._tables = tables
+        self._findings = findings
+        self._known: dict[str, DataType] = {}
+        self._being_read: list[str] = []
+
+    def read_all(self) -> None:
+        """Read every named type, also those that no function uses."""
+        for name in self._tables:
+            if not is_name(name):
+                message = "expected a name of letters, digits and underscores that no type of the language has"
+                self._findings.add(("types", name), f"{message}, found {found(name)}")
+            if name not in self._known:
+                self._named(name)
+
+    def signature(self, own: Mapping[str, Any], at: KeyPath) -> Signature:
+        """The types of a function with these right values of its own."""
+        inputs, returns = own.get("inputs", UNSET), own.get("returns", UNSET)
+        return Signature(
+            inputs=None if inputs is UNSET else tuple(self._inputs(inputs, (*at, "inputs"))),
+            returns=None if returns is UNSET else self._returns(returns, (*at, "returns")),
+        )
+
+    def _inputs(self, table: Mapping[str, object], at: KeyPath) -> Iterator[Input]:
+        for name, entry in table.items():
+            type_, more = self._entry(entry, InputTable, (*at, name))
+            yield Input(
+                name=name,
+                type=type_,
+                required=more.get("required", required_unless_said(type_)),
+                description=more.get("description"),
+                range=self._range(type_, more, (*at, name)),
+            )
+
+    def _returns(self, entry: object, at: KeyPath) -> Returns:
+        if isinstance(entry, dict) and entry.get("type") == "void":
+            return Returns(
+                type=None, description=read_table(entry, ReturnsTable, at, self._findings).get("description")
+            )
+        if entry == "void":
+            return Returns(type=None)
+        type_, more = self._entry(entry, ReturnsTable, at)
+        return Returns(type=type_, description=more.get("description"))
+
+    def _entry(self, entry: object, shape: type[Struct], at: KeyPath) -> tuple[DataType, Mapping[str, Any]]:
+        """A type, with what the long form says besides: a table with the key `type` is the long form."""
+        known = len(self._findings.problems)
+        if not isinstance(entry, dict) or "type" not in entry:
+            type_ = self._type(entry, at)
+            if len(self._findings.problems) > known and _lacks_type(entry, shape):
+                del self._findings.problems[known:]
+                self._findings.add((*at, "type"), f"expected {TYPE_WORDS}, found nothing")
+            return type_, {}
+        more = read_table(entry, shape, at, self._findings)
+        return self._type(entry["type"], (*at, "type")), more
+
+    def _type(self, value: object, at: KeyPath) -> DataType:
+        if isinstance(value, str):
+            type_ = self._parsed(value, at)
+        elif isinstance(value, dict):
+            type_ = self._struct(value, at)
+        else:
+            self._findings.add(at, f"expected {TYPE_WORDS}, found {found(value)}")
+            return UNKNOWN
+        if (message := excess(type_)) is not None:
+            self._findings.add(at, message)
+            return UNKNOWN
+        return type_
+
+    def _parsed(self, text: str, at: KeyPath) -> DataType:
+        try:
+            return parse_type(text, self._named)
+        except TypeTextError as error:
+            near = nearest(error.unknown, [*self._tables, *BUILTIN_NAMES]) if error.unknown else None
+            self._findings.add(at, f"{error}; did you mean {near}?" if near else str(error))
+        return UNKNOWN
+
+    def _struct(self, table: Mapping[str, object], at: KeyPath) -> DataType:
+        if len(at) > _DEEPEST:
+            self._findings.add(at[:_DEEPEST], f"types are nested more than {MAX_DEPTH} deep")
+            return UNKNOWN
+        if not table:
+            self._findings.add(at, "expected the fields of a struct, found an empty table")
+            return UNKNOWN
+        return StructType(tuple(self._field(name, entry, (*at, name)) for name, entry in table.items()))
+
+    def _field(self, name: str, entry: object, at: KeyPath) -> Field:
+        read_value(name, MemberName, at, self._findings)
+        type_, more = self._entry(entry, FieldTable, at)
+        required = more.get("required", required_unless_said(type_))
+        return Field(name=name, type=type_, required=required, description=more.get("description"))
+
+    def _named(self, name: str) -> DataType | None:
+        if name in self._being_read:
+            chain = " > ".join([*self._being_read[self._being_read.index(name) :], name])
+            raise UnusableNameError(f"a type cannot contain itself, the platform has none that do: {chain}")
+        if name not in self._known and name in self._tables:
+            if len(self._being_read) > MAX_DEPTH:
+                raise UnusableNameError(f"types are nested more than {MAX_DEPTH} deep")
+            self._being_read.append(name)
+            self._known[name] = self._type(self._tables[name], ("types", name))
+            self._being_read.pop()
+        return self._known.get(name)
+
+    def _range(self, type_: DataType, more: Mapping[str, Any], at: KeyPath) -> Range | None:
+        ends = {end: more[end] for end in ("min", "max") if end in more}
+        kind = range_kind(type_)
+        if kind is None or not ends:
+            for end in ends if type_ is not UNKNOWN else ():
+                kinds = "integer, long, float, double, decimal, date and timestamp"
+                self._findings.add((*at, end), f"only the types {kinds} have a range")
+            return None
+        low, high = (self._bound(kind, ends, end, at) for end in ("min", "max"))
+        range_ = Range(kind=kind, min=low, max=high)
+        if range_.is_empty:
+            self._findings.add((*at, "max"), "expected no less than min")
+        return range_
+
+    def _bound(self, kind: RangeKind, ends: Mapping[str, Any], end: str, at: KeyPath) -> Bound | None:
+        if end not in ends:
+            return None
+        bound = read_bound(kind, ends[end])
+        if bound is None:
+            self._findings.add((*at, end), f"expected {bound_words(kind)}, found {found(ends[end])}")
+        return bound
+
+
+def _lacks_type(entry: object, shape: type[Struct]) -> bool:
+    """Whether a table, which is no struct either, is most likely the long form without its type."""
+    return isinstance(entry, dict) and entry.keys() <= {*shape.__struct_encode_fields__} and entry != {}

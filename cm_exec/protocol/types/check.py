@@ -1,0 +1,239 @@
+"""Whether a JSON value is of a type, and where it is not.
+
+Complaints never show a value, only of what kind it is: queries and results must not get into logs.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from cm_exec.protocol.json_text import json_problem
+from cm_exec.protocol.nearest import nearest
+from cm_exec.protocol.types.data_type import (
+    DataType,
+    DecimalType,
+    Field,
+    ListType,
+    MapType,
+    OptionalType,
+    SetType,
+    SimpleType,
+    StructType,
+)
+from cm_exec.protocol.types.scalars import SCALARS, Scalar, decimal_scalar
+
+Check = Callable[[Any], None]
+"""Looks at a decoded JSON value. Raises Misfit."""
+
+_LONGEST_NAME: Final = 40
+
+
+class Misfit(Exception):  # noqa: N818 - it is no error of ours, and named for what it is
+    """A value is not of its type. `path` leads to it from the inside outwards: names, indexes, and map entries."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path: list[str] = []
+
+    def __str__(self) -> str:
+        return f"${''.join(reversed(self.path))}: {self.message}"
+
+
+class NotJsonError(Exception):
+    """Bytes that are no JSON text. Its own text says why."""
+
+
+def decode(text: bytes) -> Any:
+    """The JSON value in `text`; of numbers beyond a double there is only that they are infinite.
+
+    Raises NotJsonError.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return json.loads(text.decode(), parse_constant=_refuse, parse_int=_integer)
+    except (ValueError, RecursionError):
+        raise NotJsonError(json_problem(text) or "it is nested too deep") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) < 400 else float(digits)  # noqa: PLR2004 - a double ends at 309
+
+
+def checker(type_: DataType) -> Check:
+    """The check for values of a type."""
+    match type_:
+        case SimpleType(name):
+            return _scalar(SCALARS[name])
+        case DecimalType():
+            return _scalar(decimal_scalar(type_))
+        case ListType(element) | SetType(element):
+            return _array(checker(element))
+        case MapType(key, value):
+            return _map(_scalar_of(key), checker(value))
+        case OptionalType(wrapped):
+            return _optional(checker(wrapped))
+        case StructType(fields):
+            return members_checker([(field, checker(field.type)) for field in fields])
+
+
+def words(type_: DataType) -> str:
+    """What a value of the type looks like."""
+    match type_:
+        case ListType() | SetType():
+            return "an array"
+        case MapType() | StructType():
+            return "an object"
+        case OptionalType(wrapped):
+            return words(wrapped)
+        case SimpleType() | DecimalType():
+            return _scalar_of(type_).words
+
+
+def found(value: Any) -> str:  # noqa: PLR0911 - one return a kind of value
+    """What kind of value it is, and how long, without the value."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int():
+            return "an integer"
+        case float() if abs(value) == float("inf"):
+            return "a number beyond 64 bits"
+        case float():
+            return "a number with a fraction or an exponent"
+        case str():
+            return f"a string of {_count(len(value), 'character')}" if value else "an empty string"
+        case list():
+            return f"an array of {_count(len(value), 'item')}" if value else "an empty array"
+        case _:
+            return f"an object of {_count(len(value), 'member')}" if value else "an empty object"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _scalar_of(type_: DataType) -> Scalar:
+    return SCALARS[type_.name] if isinstance(type_, SimpleType) else decimal_scalar(_decimal(type_))
+
+
+def _decimal(type_: DataType) -> DecimalType:
+    assert isinstance(type_, DecimalType)  # noqa: S101 - may_be_key has seen to it
+    return type_
+
+
+def _wrong(expected: str, value: Any) -> NoReturn:
+    beyond = type(value) is int and ("integer" in expected or "milliseconds" in expected)
+    raise Misfit(f"expected {expected}, found {found(value)}{' beyond that' if beyond else ''}")
+
+
+def outside(range_words: str) -> NoReturn:
+    """A value is of the right type and not in its range. Raises Misfit."""
+    raise Misfit(f"expected a value {range_words}, found one outside")
+
+
+def _scalar(scalar: Scalar) -> Check:
+    fits, expected = scalar.fits, scalar.words
+
+    def check(value: Any) -> None:
+        if not fits(value):
+            _wrong(expected, value)
+
+    return check
+
+
+def _array(element: Check) -> Check:
+    def check(value: Any) -> None:
+        if type(value) is not list:
+            _wrong("an array", value)
+        index = 0
+        try:
+            for index, item in enumerate(value):  # noqa: B007 - the index is for the complaint
+                element(item)
+        except Misfit as misfit:
+            misfit.path.append(f"[{index}]")
+            raise
+
+    return check
+
+
+def _map(key: Scalar, entry: Check) -> Check:
+    """Where an entry is wrong the path has its number, from 1: the names in a map are data."""
+
+    def check(value: Any) -> None:
+        if type(value) is not dict:
+            _wrong("an object", value)
+        number = 0
+        try:
+            for number, (name, item) in enumerate(value.items(), 1):  # noqa: B007
+                _check_key(name, key)
+                entry(item)
+        except Misfit as misfit:
+            misfit.path.append(f"[entry {number}]")
+            raise
+
+    return check
+
+
+def _check_key(name: str, key: Scalar) -> None:
+    if not key.fits_key(name):
+        raise Misfit(f"expected a name that is {key.words}, found another")
+
+
+def _optional(wrapped: Check) -> Check:
+    def check(value: Any) -> None:
+        if value is not None:
+            wrapped(value)
+
+    return check
+
+
+def members_checker(members: list[tuple[Field, Check]]) -> Check:
+    """The check for an object that has these members and no others."""
+    known = {field.name: (field, check) for field, check in members}
+    required = {field.name for field, _ in members if field.required}
+
+    def check(value: Any) -> None:
+        if type(value) is not dict:
+            _wrong("an object", value)
+        name = ""
+        try:
+            for name, item in value.items():
+                _check_member(name, item, known)
+            for name in required - value.keys():
+                _missing(known[name][0])
+        except Misfit as misfit:
+            misfit.path.append(_step(name))
+            raise
+
+    return check
+
+
+def _check_member(name: str, value: Any, known: Mapping[str, tuple[Field, Check]]) -> None:
+    if name not in known:
+        near = nearest(name, known)
+        names = ", ".join(known) or "none"
+        raise Misfit(f"unknown; did you mean {near}?" if near else f"unknown; the members here are {names}")
+    field, check = known[name]
+    if value is not None or field.required:
+        check(value)
+
+
+def _missing(field: Field) -> NoReturn:
+    raise Misfit(f"expected {words(field.type)}, found nothing")
+
+
+def _step(name: str) -> str:
+    shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+    return f".{shown}" if shown.isidentifier() else f"[{json.dumps(shown, ensure_ascii=False)}]"
