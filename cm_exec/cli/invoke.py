@@ -14,6 +14,8 @@ from cm_exec.cli.options import config_option
 from cm_exec.cli.supervision import EndAtOnce, supervise
 from cm_exec.config import load_config
 from cm_exec.config.suggestion import nearest
+from cm_exec.config.types import Function
+from cm_exec.handlers.contract import query_problem, result_problem
 from cm_exec.handlers.environment import launcher_environment
 from cm_exec.handlers.handler import Handler, Outcome, Result, Stream, Surroundings
 from cm_exec.handlers.modes import create_handlers
@@ -50,12 +52,12 @@ def command(function: str, query: str | None, query_file: Path | None, config_pa
     if function not in config.functions:
         raise click.BadParameter(_unknown(function, config.functions), param_hint="FUNCTION")
     text = _read_query(query, query_file)
-    if (problem := json_problem(text)) is not None:
-        click.echo(f"cm-exec: note: the query is not JSON, as the runtime's queries are: {problem}", err=True)
+    _check_query(config.functions[function], text)
     start_log(_STDERR, "text", "warning")
     surroundings = Surroundings(environment=launcher_environment(), spool_directory=spool_directory(), stop=StopNow())
     handler = create_handlers([config.functions[function]], surroundings, slots=1)[function]
-    invocation = Invocation(handler, Job(job_id=_job_id(), query_type=function, query=text), surroundings)
+    job = Job(job_id=_job_id(), query_type=function, query=text)
+    invocation = Invocation(config.functions[function], handler, job, surroundings)
     supervise(invocation.work, invocation.signalled)
     sys.exit(invocation.exit_code)
 
@@ -63,7 +65,8 @@ def command(function: str, query: str | None, query_file: Path | None, config_pa
 class Invocation:
     """One job, run without a runtime."""
 
-    def __init__(self, handler: Handler, job: Job, surroundings: Surroundings) -> None:
+    def __init__(self, function: Function, handler: Handler, job: Job, surroundings: Surroundings) -> None:
+        self._function = function
         self._handler = handler
         self._job = job
         self._surroundings = surroundings
@@ -86,6 +89,7 @@ class Invocation:
             outcome = outcome.ended()
         elif isinstance(outcome, Result):
             _write(outcome.spool.chunks())
+            _check_result(self._function, outcome)
         if isinstance(outcome, Failure):
             _write([error_body(outcome, job_id=self._job.job_id, query_type=self._job.query_type)])
             click.echo(f"\ncm-exec: {outcome.message} ({outcome.reason})", err=True)
@@ -100,6 +104,21 @@ class Invocation:
         self._surroundings.kill_all()
         self.exit_code = 128 + which
         raise EndAtOnce
+
+
+def _check_query(function: Function, query: bytes) -> None:
+    """Tell of a query that is not as it should be; where it is a failure, it is told as one."""
+    if (problem := json_problem(query)) is not None:
+        click.echo(f"cm-exec: note: the query is not JSON, as the runtime's queries are: {problem}", err=True)
+    elif not function.check_queries and (problem := query_problem(function, query)) is not None:
+        click.echo(f"cm-exec: note: the query does not fit inputs: {problem}", err=True)
+
+
+def _check_result(function: Function, result: Result) -> None:
+    if function.returns is None or function.check_results:
+        return
+    if (problem := result_problem(function, result.spool.getvalue())) is not None:
+        click.echo(f"\ncm-exec: note: the result is not what returns says: {problem}", err=True)
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from cm_exec.config.types import Function
+from cm_exec.handlers.checked import CheckedHandler
 from cm_exec.handlers.handler import Handler, Surroundings
 from cm_exec.handlers.persistent import PersistentHandler
 from cm_exec.handlers.prespawn import PrespawnHandler
@@ -15,6 +16,12 @@ def create_handlers(functions: Iterable[Function], surroundings: Surroundings, s
 
 
 def _create(function: Function, surroundings: Surroundings, slots: int) -> Handler:
+    handler = _create_by_mode(function, surroundings, slots)
+    checked = function.check_queries or function.check_results
+    return CheckedHandler(function, handler) if checked else handler
+
+
+def _create_by_mode(function: Function, surroundings: Surroundings, slots: int) -> Handler:
     match function.mode:
         case "spawn":
             return SpawnHandler(function, surroundings)
