@@ -1,0 +1,167 @@
+"""HTTP/1.1 as far as the runtime needs it (RFC 9112): a request's head as bytes, an answer from bytes. No I/O.
+
+http.client and urllib3 take 0.3 ms a request, mostly for headers; a job has two requests and its process takes 0.9 ms.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+LONGEST_HEAD: Final = 64 * 1024
+_CHUNK: Final = 64 * 1024
+
+
+class NotHttpError(Exception):
+    """What came back is not an HTTP answer."""
+
+
+class NoAnswerError(Exception):
+    """The connection ended before the first byte of an answer."""
+
+
+class BrokenOffError(Exception):
+    """The connection ended within an answer; `partial` is what came of its body."""
+
+    def __init__(self, partial: bytes) -> None:
+        super().__init__("the connection ended within the answer")
+        self.partial = partial
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer. Header names are in lower case; `reusable` tells whether the connection stays open."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    reusable: bool = True
+
+
+def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+    """The request line and the headers. Raises ValueError for a value that would break out of its line."""
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    head = "\r\n".join(lines)
+    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1:
+        raise ValueError("a header value has a line break")
+    return (head + "\r\n\r\n").encode("latin-1")
+
+
+class AnswerReader:
+    """Reads answers from `receive`, which returns at most that many bytes, and none at the end of the stream.
+
+    `receive_into` fills a buffer as far as it can, which spares a copy of a large body.
+    """
+
+    def __init__(self, receive: Callable[[int], bytes], receive_into: Callable[[memoryview], int]) -> None:
+        self._receive = receive
+        self._receive_into = receive_into
+        self._rest = b""
+
+    def read(self) -> Answer:
+        """The next answer, interim ones passed over. Raises NoAnswerError, BrokenOffError, NotHttpError."""
+        while True:
+            version, status, headers = self._read_head()
+            if status >= 200 or status == 101:  # noqa: PLR2004 - 1xx: more is to come
+                break
+        connection = headers.get("connection", "").lower()
+        reusable = "close" not in connection and (version == b"HTTP/1.1" or "keep-alive" in connection)
+        if status in {204, 304}:
+            return Answer(status, b"", headers, reusable)
+        if "chunked" in headers.get("transfer-encoding", "").lower():
+            return Answer(status, self._read_chunked(), headers, reusable)
+        if "content-length" in headers:
+            return Answer(status, self._read_exactly(_length(headers["content-length"])), headers, reusable)
+        return Answer(status, self._read_to_end(), headers, reusable=False)
+
+    def _read_head(self) -> tuple[bytes, int, dict[str, str]]:
+        data = self._rest
+        while (end := data.find(b"\r\n\r\n")) < 0:
+            if len(data) > LONGEST_HEAD or (data and not b"HTTP/".startswith(data[:5])):
+                raise NotHttpError
+            more = self._receive(_CHUNK)
+            if not more:
+                raise BrokenOffError(b"") if data else NoAnswerError
+            data += more
+        self._rest = data[end + 4 :]
+        return _parse_head(data[:end])
+
+    def _read_exactly(self, size: int) -> bytes:
+        if len(self._rest) >= size:
+            body, self._rest = self._rest[:size], self._rest[size:]
+            return body
+        buffer = bytearray(size)
+        at = len(self._rest)
+        buffer[:at] = self._rest
+        self._rest = b""
+        view = memoryview(buffer)
+        while at < size:
+            try:
+                received = self._receive_into(view[at:])
+            except OSError as error:
+                raise BrokenOffError(bytes(view[:at])) from error
+            if not received:
+                raise BrokenOffError(bytes(view[:at]))
+            at += received
+        return bytes(buffer)
+
+    def _read_chunked(self) -> bytes:
+        blocks: list[bytes] = []
+        try:
+            while size := _chunk_size(self._read_line()):
+                blocks.append(self._read_exactly(size))
+                if self._read_line():
+                    raise NotHttpError
+            while self._read_line():
+                pass  # trailers
+        except BrokenOffError as error:
+            raise BrokenOffError(b"".join([*blocks, error.partial])) from error
+        return b"".join(blocks)
+
+    def _read_line(self) -> bytes:
+        while (end := self._rest.find(b"\r\n")) < 0:
+            if len(self._rest) > LONGEST_HEAD:
+                raise NotHttpError
+            try:
+                more = self._receive(_CHUNK)
+            except OSError as error:
+                raise BrokenOffError(b"") from error
+            if not more:
+                raise BrokenOffError(b"")
+            self._rest += more
+        line, self._rest = self._rest[:end], self._rest[end + 2 :]
+        return line
+
+    def _read_to_end(self) -> bytes:
+        blocks = [self._rest]
+        self._rest = b""
+        while more := self._receive(_CHUNK):
+            blocks.append(more)
+        return b"".join(blocks)
+
+
+def _parse_head(head: bytes) -> tuple[bytes, int, dict[str, str]]:
+    first, *lines = head.split(b"\r\n")
+    version, _, status_and_reason = first.partition(b" ")
+    status = status_and_reason[:3]
+    if version not in {b"HTTP/1.1", b"HTTP/1.0"} or not status.isdigit():
+        raise NotHttpError
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if not colon:
+            raise NotHttpError
+        headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
+    return version, int(status), headers
+
+
+def _length(text: str) -> int:
+    if not text.isdecimal():
+        raise NotHttpError
+    return int(text)
+
+
+def _chunk_size(line: bytes) -> int:
+    try:
+        return int(line.partition(b";")[0], 16)
+    except ValueError:
+        raise NotHttpError from None
