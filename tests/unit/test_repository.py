@@ -152,6 +152,15 @@ def test_a_command_of_the_readme_prints_what_is_shown(command: str, output: str,
     assert done.returncode == 0, done.stderr
 
 
+def test_the_persistent_handler_of_the_readme_works(tmp_path: Path) -> None:
+    (config,) = (block for block in blocks("toml") if 'mode = "persistent"' in block)
+    (tmp_path / "cm.toml").write_text(config)
+    (tmp_path / "double.py").write_text(blocks("python")[0])
+    command = [Path(sys.executable).with_name("cm-exec"), "invoke", "double", "21"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert done.stdout == b"42", done.stderr
+
+
 def test_every_make_target_that_is_documented_exists() -> None:
     documents = README + (ROOT / "CONTRIBUTING.md").read_text()
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
