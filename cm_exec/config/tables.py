@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from cm_exec.config.types import Framing, LogFormat, LogLevel, Mode, Output, ResultFd
+from cm_exec.protocol.environment import CONNECTION_VARIABLES, JOB_VARIABLES
+from cm_exec.protocol.types.text import BUILTIN_NAMES
 
 MAX_SECONDS: Final = 604_800
 """A week. A replica lives 22 hours at most, and epoll takes no wait above 24 days."""
@@ -48,9 +50,12 @@ Size = Annotated[
     | Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,17} ?(B|KiB|MiB|GiB)" + _END, examples=["64MiB", "1GiB"])],
     _expect('an integer of bytes, 1 or more, or a string such as "64MiB" (B, KiB, MiB or GiB)'),
 ]
-VariableName = Annotated[str, _expect("a variable's name: not empty, no = and no NUL", pattern=r"^[^=\x00]+" + _END)]
+_FREE: Final = Meta(extra_json_schema={"not": {"enum": sorted({*CONNECTION_VARIABLES, *JOB_VARIABLES})}})
+VariableName = Annotated[
+    str, _expect("a variable's name: not empty, no = and no NUL", pattern=r"^[^=\x00]+" + _END), _FREE
+]
 InheritedName = Annotated[
-    str, _expect("a variable's whole name: not empty, no =, no wildcard", pattern=r"^[^=*?\s\x00]+" + _END)
+    str, _expect("a variable's whole name: not empty, no =, no wildcard", pattern=r"^[^=*?\s\x00]+" + _END), _FREE
 ]
 VariableValue = Annotated[str, _expect("a string in quotes, without NUL", pattern=rf"^{_NO_NUL}", private=True)]
 Folder = Annotated[str, _expect("a folder's path: not empty, no NUL", pattern=rf"^{_NO_NUL}[\s\S]")]
@@ -346,7 +351,10 @@ class File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(
             title="Types",
             description="Types of one's own by name, for inputs, returns and each other.",
-            extra_json_schema={"additionalProperties": {"$ref": "#/$defs/Type"}},
+            extra_json_schema={
+                "propertyNames": {"pattern": r"^[^\W\d]\w*$", "not": {"enum": [*BUILTIN_NAMES, "void"]}},
+                "additionalProperties": {"$ref": "#/$defs/Type"},
+            },
         ),
     ] = field(default_factory=dict)
 
