@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.case import Case, full, quick
+from benchmarks.case import LARGE, Case, full, quick
 from benchmarks.installs import ROOT, install
 from benchmarks.machine import Machine
 from benchmarks.measure import Bench
@@ -59,7 +59,9 @@ def _run(cases: list[Case], only: tuple[str, ...], folder: Path, idle_seconds: f
         echoes = [row for row in rows.of("echo") if row.key != FORK_FLOOR and (not only or row.key in only)]
         idle = bench.idle(echoes, 4, idle_seconds) if idle_seconds else []
         bare = next(row for row in rows.of("echo") if row.key == TLS_FLOOR)
-        ceilings = {size: bench.ceiling(bare, size) for size in sorted({case.size for case in cases})}
+        ceilings = {
+            size: bench.ceiling(bare, size) for size in sorted({case.size for case in cases if case.size < LARGE})
+        }
     return Report(samples=Samples(bench.samples), idle=idle, ceilings=ceilings), bool(bench.failures)
 
 

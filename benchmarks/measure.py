@@ -85,7 +85,7 @@ class Bench:
                 loaded = self._load(lane, payload, running, case)
                 after, used = MachineClock.read(), running.usage()
             except BenchmarkError as error:
-                raise BenchmarkError(f"{error}; its log ends: {running.log_tail()}") from error
+                raise BenchmarkError(f"{error}; its log ends: {running.log_tail() or '(empty)'}") from error
             finally:
                 self._runtime.close(lane)
         worker_cpu = used.cpu - own_before
@@ -141,7 +141,7 @@ class Bench:
 
             self._runtime.first_poll(lane, START, all_alive)
             return self._runtime.load(
-                lane, Payload(size), all_alive, in_hand=8 * clients, warmup=500, min_jobs=500, seconds=2.0
+                lane, Payload(size), all_alive, in_hand=8 * clients, warmup=20 * clients, min_jobs=50, seconds=2.0
             )
 
     def idle(self, rows: Sequence[Row], concurrency: int, seconds: float) -> list[Idle]:

@@ -28,10 +28,10 @@ class Payload:
         object.__setattr__(self, "_spaced", _around_serial(json.dumps(value)))
         object.__setattr__(self, "_compact", _around_serial(json.dumps(value, separators=(",", ":"))))
 
-    def query(self, serial: int) -> bytes:
-        """The JSON text of the query with this number, spaced as Python's json.dumps does it."""
+    def query(self, serial: int) -> tuple[bytes, bytes, bytes]:
+        """The JSON text of the query with this number, spaced as Python's json.dumps does it, in three parts."""
         before, after = self._spaced
-        return b"%b%09d%b" % (before, serial, after)
+        return before, b"%09d" % serial, after
 
     def is_echo(self, serial: int, result: bytes | bytearray) -> bool:
         """Whether a result is the query: its very bytes, or without spaces as JSON.stringify writes it."""

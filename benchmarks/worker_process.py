@@ -36,8 +36,9 @@ class WorkerProcess:
         return self.process.poll() is None
 
     def log_tail(self) -> str:
-        """The end of its log, to show when it fails."""
-        return self.log.read_bytes()[-4000:].decode(errors="replace")
+        """The last line of its log, to show when it fails."""
+        lines = self.log.read_bytes()[-4000:].decode(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "")
 
 
 @contextlib.contextmanager

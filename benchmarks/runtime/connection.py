@@ -10,6 +10,9 @@ from typing import Final
 RECORD: Final = 16384
 """The most that one TLS record holds, in bytes."""
 
+WORTH_COPYING: Final = 256 * 1024
+"""Up to this many bytes, to join the parts of an answer costs less than a record for each."""
+
 
 class PeerGoneError(Exception):
     """The client closed the connection or broke HTTP."""
@@ -38,8 +41,8 @@ class Connection:
         self._watch_room = watch_room
         self._room_watched = False
         self._received = bytearray()
+        self._body: _Body | None = None
         self._unsent: deque[memoryview] = deque()
-        self._expected_length = 0
 
     def handshake(self) -> bool:
         """Go on with the handshake; True once it is done."""
@@ -54,16 +57,18 @@ class Connection:
 
     def receive(self) -> list[Request]:
         """Read what is there and return the requests that are complete."""
-        self._read()
         requests = []
-        while (request := self._next_request()) is not None:
-            requests.append(request)
+        while (size := self._read()) > 0:
+            while (request := self._next_request()) is not None:
+                requests.append(request)
+            if size < RECORD and self._body is None:
+                break  # a short record is likely to be the last; if not, the socket stays readable
         return requests
 
     def send(self, *parts: bytes) -> None:
         """Queue an answer and send as much of it as the socket takes. A broken connection shows when it is read."""
-        small = sum(map(len, parts)) <= RECORD
-        self._unsent.extend(map(memoryview, [b"".join(parts)] if small else parts))
+        copied = sum(map(len, parts)) <= WORTH_COPYING
+        self._unsent.extend(map(memoryview, [b"".join(parts)] if copied else parts))
         self.flush()
 
     def flush(self) -> None:
@@ -91,50 +96,63 @@ class Connection:
         else:
             self._unsent[0] = view[sent:]
 
-    def _read(self) -> None:
-        """Read record by record: a short one is the last that is likely to be there."""
-        size = RECORD
-        while size == RECORD:
-            try:
+    def _read(self) -> int:
+        """Read one record and return its size, 0 when there is none; of a large body, to where it will be used."""
+        try:
+            if self._body is not None:
+                size = self.socket.recv_into(self._body.room)
+                self._body.room = self._body.room[size:]
+            else:
                 data = self.socket.recv(RECORD)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return
-            except OSError as error:
-                raise PeerGoneError from error
-            if not data:
-                raise PeerGoneError
-            size = len(data)
-            self._received += data
+                size = len(data)
+                self._received += data
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return 0
+        except OSError as error:
+            raise PeerGoneError from error
+        if not size:
+            raise PeerGoneError
+        return size
 
     def _next_request(self) -> Request | None:
+        if self._body is not None:
+            if self._body.room:
+                return None
+            body, self._body = self._body, None
+            return self._request(body.head, body.content)
         received = self._received
-        if len(received) < self._expected_length:
-            return None
         end = received.find(b"\r\n\r\n")
         if end < 0:
             return None
         head = bytes(received[:end])
-        lowered = head.lower()
-        if b"\r\ntransfer-encoding: chunked" in lowered:
+        if b"\r\ntransfer-encoding: chunked" in head.lower():
             framed = _chunked_body(received, end + 4)
             if framed is None:
                 return None
-            body, after = framed
+            content, after = framed
         else:
-            after = end + 4 + _content_length(lowered)
-            if len(received) < after:
-                self._expected_length = after  # no look at the head before the body is there
-                return None
-            body = received[end + 4 : after]
+            after = end + 4 + _content_length(head.lower())
+            content = received[end + 4 : after]
         self._received = received[after:]
-        self._expected_length = 0
-        return self._request(head, lowered, body)
+        if after > len(received):
+            self._body = _Body(head, content, after - end - 4)
+            return None
+        return self._request(head, content)
 
-    def _request(self, head: bytes, lowered: bytes, body: bytearray) -> Request:
+    def _request(self, head: bytes, body: bytearray) -> Request:
         method, _, rest = head.partition(b" ")
         path = rest.partition(b" ")[0].decode("latin-1")
-        authorized = self._token_header in lowered + b"\r\n"
+        authorized = self._token_header in head.lower() + b"\r\n"
         return Request(method, path, body, authorized)
+
+
+class _Body:
+    """A body of known length that is not all there yet; `room` is what is still to be filled."""
+
+    def __init__(self, head: bytes, begun: bytearray, length: int) -> None:
+        self.head = head
+        self.content = begun + bytes(length - len(begun))
+        self.room = memoryview(self.content)[len(begun) :]
 
 
 def _content_length(lowered_head: bytes) -> int:

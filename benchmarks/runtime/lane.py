@@ -100,6 +100,7 @@ class Lane:
         self._waiting.append((poller, now + int(LONG_POLL * 1e9)))
         if self._load is not None:
             self._hand_out()
+            self._finish_if_done()
 
     def result(self, job_id: str, body: bytes | bytearray, poster: Poller) -> None:
         """Take a result, note its time, and hand out the next job."""
@@ -154,9 +155,7 @@ class Lane:
             job_id = f"{self.name}-{self._serial}"
             body = job_body(job_id, load.payload.query(self._serial))
             self._in_hand[job_id] = _InHand(self._clock(), self._serial)
-            poller.send(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body), body
-            )
+            poller.send(_JOB_HEAD % sum(map(len, body)), *body)
 
     def _is_over(self, load: Load) -> bool:
         if self._warming:
@@ -170,9 +169,15 @@ class Lane:
             self._finished(self._measured)
 
 
-def job_body(job_id: str, query: bytes) -> bytes:
-    """The answer of GET job, in the protocol's envelope."""
-    return (
-        b'{"type": "computeModuleJobV1", "computeModuleJobV1": {"jobId": "%b", "queryType": "echo", "query": %b, '
-        b'"userId": "00000000-0000-0000-0000-000000000000", "temporaryCredentialsAuthToken": "", "authHeader": ""}}'
-    ) % (job_id.encode(), query)
+_JOB_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+_BEFORE_QUERY: Final = (
+    b'{"type": "computeModuleJobV1", "computeModuleJobV1": {"jobId": "%b", "queryType": "echo", "query": '
+)
+_AFTER_QUERY: Final = (
+    b', "userId": "00000000-0000-0000-0000-000000000000", "temporaryCredentialsAuthToken": "", "authHeader": ""}}'
+)
+
+
+def job_body(job_id: str, query: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The answer of GET job, in the protocol's envelope, in parts: a large query is not copied."""
+    return (_BEFORE_QUERY % job_id.encode(), *query, _AFTER_QUERY)

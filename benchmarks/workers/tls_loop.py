@@ -38,28 +38,31 @@ def connect() -> ssl.SSLSocket:
 def receive(connection: ssl.SSLSocket) -> bytearray:
     """One whole answer."""
     answer = bytearray()
-    expected = 0
-    while True:
+    while (end := answer.find(b"\r\n\r\n")) < 0:
         data = connection.recv(65536)
         if not data:
             raise SystemExit("the runtime closed the connection")
         answer += data
-        if not expected and (end := answer.find(b"\r\n\r\n")) > 0:
-            length = answer.find(b"Content-Length: ", 0, end)
-            size = int(answer[length + 16 : answer.index(b"\r", length)]) if length > 0 else 0
-            expected = end + 4 + size
-        if expected and len(answer) >= expected:
-            return answer
+    length = answer.find(b"Content-Length: ", 0, end)
+    size = int(answer[length + 16 : answer.index(b"\r", length)]) if length > 0 else 0
+    missing = end + 4 + size - len(answer)
+    if missing:
+        room = memoryview(bytearray(missing))
+        filled = 0
+        while filled < missing:
+            filled += connection.recv_into(room[filled:])
+        answer += room
+    return answer
 
 
 def send_result(connection: ssl.SSLSocket, job: bytearray) -> None:
     job_id_at = job.index(b'"jobId": "') + 10
     query_at = job.index(b'"query": ', job_id_at) + 9
-    query = job[query_at : job.rindex(b', "userId"')]
+    query = memoryview(job)[query_at : job.rindex(b', "userId"')]
     job_id = bytes(job[job_id_at : job.index(b'"', job_id_at)])
     head = POST % (job_id, len(query))
     if len(query) < 8192:
-        connection.sendall(head + query)
+        connection.sendall(head + bytes(query))
     else:
         connection.sendall(head)
         connection.sendall(query)
