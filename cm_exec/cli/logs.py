@@ -7,6 +7,7 @@ import select
 import threading
 from collections import deque
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, Protocol
 
 from cm_exec.config import LogFormat
@@ -16,6 +17,7 @@ MOST_PENDING: Final = 8 * 1024 * 1024
 
 _BATCH: Final = 64 * 1024
 _GATHER: Final = 0.01  # seconds: at a thousand jobs a second a hundred wake-ups are enough
+_TAB: Final = 9
 _RECORD_COST: Final = 200  # what a record weighs in the queue besides its message
 
 
@@ -37,14 +39,21 @@ def _messages(record: logging.LogRecord) -> list[str]:
     return [message]
 
 
-_VISIBLE: Final = {
-    code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if chr(code) not in "\t\n"
-}
+_VISIBLE: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code != _TAB}
 """Control characters as escapes: a carriage return or an ANSI sequence could hide what a line belongs to."""
 
 
 def _time(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(timestamp: int) -> str:
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _visible(text: str) -> str:
+    return text if text.isprintable() else text.translate(_VISIBLE)
 
 
 class TextFormat:
@@ -60,12 +69,12 @@ class TextFormat:
         start = f"{_time(record)} {record.levelname:<7} "
         tags = getattr(record, "tags", None)
         if tags:
-            start += f"[{tags['function']} {tags['job_id']}] "
+            start += f"[{_visible(' '.join(tags.values()))}] "
         if isinstance(record.msg, bytes):
             start += "| "
         colour = self._COLOURS.get(record.levelno, "") if self._colour else ""
         end = "\033[0m\n" if colour else "\n"
-        return "".join(f"{colour}{start}{m.translate(_VISIBLE)}{end}" for m in _messages(record))
+        return "".join(f"{colour}{start}{_visible(m)}{end}" for m in _messages(record))
 
 
 class SlsFormat:
@@ -193,4 +202,5 @@ def start_log(fd: int, log_format: LogFormat, level: str, session_id: str = "") 
     logger.propagate = False
     logger.setLevel(level.upper())
     logging.raiseExceptions = False
+    logging._srcfile = None  # type: ignore[attr-defined]  # noqa: SLF001 - logging's own advice: no look at the stack
     return writer

@@ -141,5 +141,6 @@ def _concurrency_of_platform(environ: Mapping[str, str]) -> int:
 
 def _end(exit_code: int) -> NoReturn:
     """Exit without waiting for threads: they may hang in a read or a write that nobody waits for any more."""
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     os._exit(exit_code)

@@ -4,6 +4,7 @@ urllib3 opens it: addresses, timeouts, TLS, the certificate's check. Every excep
 as an ExchangeError.
 """
 
+import select
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -86,15 +87,16 @@ class Connection:
         self._aborted = False
         self._sock: socket.socket | None = None
         self._reader: AnswerReader | None = None
+        self._readable = select.poll()
         self._urllib3 = _Ipv4FirstConnection(
             endpoint.host, endpoint.port, timeout=read_timeout, ssl_context=tls, server_hostname=self._name
         )
 
     def request(self, method: str, path: str, headers: Mapping[str, str], body: Body | None = None) -> Answer:
         """Send one request and read its whole answer, whatever its status. Raises ExchangeError."""
-        if isinstance(body, Chunked) and not self._urllib3.is_connected:
+        kept_alive = self._is_reusable()
+        if not kept_alive:
             self.close()
-        kept_alive = self._sock is not None
         try:
             return self._attempt(method, path, headers, body)
         except _ClosedError:
@@ -115,6 +117,12 @@ class Connection:
         """Close the connection; the next request opens another."""
         self._sock = self._reader = None
         self._urllib3.close()
+
+    def _is_reusable(self) -> bool:
+        """Whether the connection is open and nothing has come on it that nobody asked for."""
+        if self._sock is None or self._reader is None:
+            return False
+        return self._reader.is_empty and not self._readable.poll(0)
 
     def _attempt(self, method: str, path: str, headers: Mapping[str, str], body: Body | None) -> Answer:
         try:
@@ -137,6 +145,8 @@ class Connection:
             sock = self._sock = self._urllib3.sock
             sock.settimeout(self._read_timeout)
             self._reader = AnswerReader(sock.recv, sock.recv_into)
+            self._readable = select.poll()
+            self._readable.register(sock, select.POLLIN)
         return self._sock, self._reader
 
     def _connect(self) -> None:

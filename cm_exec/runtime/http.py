@@ -57,6 +57,11 @@ class AnswerReader:
         self._receive_into = receive_into
         self._rest = b""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing stands behind the last answer: it would be taken for the answer to the next request."""
+        return not self._rest
+
     def read(self) -> Answer:
         """The next answer, interim ones passed over. Raises NoAnswerError, BrokenOffError, NotHttpError."""
         while True:
@@ -150,7 +155,10 @@ def _parse_head(head: bytes) -> tuple[bytes, int, dict[str, str]]:
         name, colon, value = line.partition(b":")
         if not colon:
             raise NotHttpError
-        headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
+        key, text = name.decode("latin-1").lower(), value.strip().decode("latin-1")
+        if key == "content-length" and headers.get(key, text) != text:
+            raise NotHttpError  # RFC 9112, section 6.3: not to be repaired
+        headers[key] = text
     return version, int(status), headers
 
 

@@ -35,7 +35,7 @@ class Slot:
         """Run the job and post its result or its error."""
         delivered = False
         started = time.monotonic()
-        tags = {"job_id": job_id, "function": item.query_type}
+        tags = {"function": item.query_type, "job_id": job_id}
         try:
             with self._outcome(item, tags) as outcome:
                 seconds = time.monotonic() - started
