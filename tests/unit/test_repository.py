@@ -156,7 +156,7 @@ def test_the_persistent_handler_of_the_readme_works(tmp_path: Path) -> None:
     (config,) = (block for block in blocks("toml") if 'mode = "persistent"' in block)
     (tmp_path / "cm.toml").write_text(config)
     (tmp_path / "double.py").write_text(blocks("python")[0])
-    command = [Path(sys.executable).with_name("cm-exec"), "invoke", "double", "21"]
+    command = [str(Path(sys.executable).with_name("cm-exec")), "invoke", "double", "21"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
     assert done.stdout == b"42", done.stderr
 
