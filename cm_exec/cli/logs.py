@@ -202,5 +202,5 @@ def start_log(fd: int, log_format: LogFormat, level: str, session_id: str = "") 
     logger.propagate = False
     logger.setLevel(level.upper())
     logging.raiseExceptions = False
-    logging._srcfile = None  # type: ignore[attr-defined]  # noqa: SLF001 - logging's own advice: no look at the stack
+    logging._srcfile = None  # noqa: SLF001 - logging's own advice: no look at the stack
     return writer

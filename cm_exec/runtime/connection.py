@@ -122,7 +122,8 @@ class Connection:
         """Whether the connection is open and nothing has come on it that nobody asked for."""
         if self._sock is None or self._reader is None:
             return False
-        return self._reader.is_empty and not self._readable.poll(0)
+        undelivered = isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()
+        return self._reader.is_empty and not undelivered and not self._readable.poll(0)
 
     def _attempt(self, method: str, path: str, headers: Mapping[str, str], body: Body | None) -> Answer:
         try:
