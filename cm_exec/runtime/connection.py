@@ -25,6 +25,7 @@ READ_TIMEOUT: Final = 30.0
 """Seconds without a byte after which a request is given up; a poll is held for 5 s by the runtime."""
 
 _ONE_WRITE: Final = 8 * 1024
+_CLOSED: Final = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 class _Ipv4FirstConnection(HTTPSConnection):
@@ -165,12 +166,12 @@ class Connection:
 
     def _exchange(self, sock: socket.socket, reader: AnswerReader, head: bytes, body: Body | None) -> Answer:
         try:
-            with suppress(BrokenPipeError, ConnectionResetError):  # a refusal may have come before all was sent
+            with suppress(*_CLOSED):  # a refusal may have come before all was sent
                 _send(sock, head, body)
             return reader.read()
         except BrokenOffError as error:
             raise ExchangeError(f"{self._origin}: {error}", partial=error.partial) from error
-        except (NoAnswerError, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError) as error:
+        except (NoAnswerError, *_CLOSED) as error:
             raise _ClosedError(f"{self._origin}: the connection was closed without an answer") from error
         except TimeoutError as error:
             raise ExchangeError(f"{self._origin}: no answer within {self._read_timeout:g} s") from error
