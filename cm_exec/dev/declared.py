@@ -61,14 +61,20 @@ def _values(body: bytes, *, streamed: bool) -> Iterator[Any]:
         try:
             yield msgspec.json.decode(body)
         except msgspec.MsgspecError:
-            yield json.loads(body)  # numbers beyond a double, halves of surrogate pairs
+            # Numbers beyond a double, halves of surrogate pairs.
+            yield json.loads(body, parse_constant=_refuse)
         return
     text = body.decode().strip()
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_constant=_refuse)
     while text:
         value, end = decoder.raw_decode(text)
         yield value
         text = text[end:].lstrip()
+
+
+def _refuse(constant: str) -> None:
+    """Python's reader takes NaN and Infinity, which JSON does not have."""
+    raise ValueError(constant)
 
 
 def _mismatch(value: Any, data_type: Mapping[str, Any], where: str) -> str | None:

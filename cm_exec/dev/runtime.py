@@ -51,7 +51,7 @@ class LocalRuntime:
     `max_concurrent_tasks` is the strict limit of jobs that are out at once (with `strict=False` it is only told,
     and not kept). `poll_wait` is the long poll's length in seconds; `max_result` the largest result in bytes, None
     for any; `history` how many ended jobs are known; `patience` how long, in seconds, no poll may be open before
-    that is a breach. With `listen=False` connections are refused until `resume`.
+    that is a breach; `answer_grace` how long a job may be out after its caller gave up before that is one. With `listen=False` connections are refused until `resume`.
 
     `caller_port` opens the port for callers and the console (0: any free one); `call_timeout` is how long its
     callers wait who say nothing of it, in seconds, None for ever.
@@ -67,6 +67,7 @@ class LocalRuntime:
         max_result: int | None = None,
         history: int = 1000,
         patience: float = 10.0,
+        answer_grace: float = 5.0,
         port: int = 0,
         listen: bool = True,
         faults: Sequence[Fault] = (),
@@ -80,7 +81,7 @@ class LocalRuntime:
         self._token = secrets.token_urlsafe(32)
         self._broker = Broker(
             directory=folder.parent,
-            rules=Rules(slots=max_concurrent_tasks if strict else None, history=history),
+            rules=Rules(slots=max_concurrent_tasks if strict else None, history=history, answer_grace=answer_grace),
             clock=_clock(),
             patience=patience,
         )
@@ -307,6 +308,10 @@ class LocalRuntime:
     def inject(self, *faults: Fault) -> None:
         """Add rules of what goes wrong from now on."""
         self._running().call(lambda: self._api.faults.faults.extend(faults))
+
+    def set_faults(self, *texts: str) -> None:
+        """Put these in place of all rules, as a person writes them (see `parse_fault`). Raises FaultSyntaxError."""
+        self._running().call(lambda: self._host.set_faults(list(texts)))
 
     def clear_faults(self) -> None:
         """Let everything go right."""

@@ -1,0 +1,131 @@
+"""The official Python SDK works against the local runtime, and where it breaks the contract, the runtime says so."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cm_exec.dev import BreachKind, LocalRuntime, NoResultError, State
+from tests.support.official_sdks import kill, python_command, worker
+
+LONG = 60.0
+NUMBERS = b'{"x": 2, "y": 5}'
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[LocalRuntime]:
+    with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=4, answer_grace=0.1) as running:
+        yield running
+
+
+@pytest.fixture
+def sdk(runtime: LocalRuntime, tmp_path: Path) -> Iterator[LocalRuntime]:
+    with worker(python_command(), runtime, tmp_path):
+        runtime.wait_for_poll(LONG)
+        yield runtime
+
+
+def test_it_starts_as_the_protocol_wants(sdk: LocalRuntime) -> None:
+    assert [request.endpoint.value for request in sdk.requests][:2] == ["schemas", "restart"]
+    assert [restart.dropped for restart in sdk.restarts] == [()]
+
+
+def test_echo(sdk: LocalRuntime) -> None:
+    result = sdk.submit("echo", b'{"a": [1, 2.5, "\\u00e9"]}').wait(LONG)
+    assert json.loads(result.body) == {"a": [1, 2.5, "é"]}
+    assert (result.content_type, result.streamed, result.failure) == ("application/octet-stream", False, None)
+    assert sdk.breaches == []
+
+
+def test_the_context_is_told(sdk: LocalRuntime) -> None:
+    call = sdk.submit("whoami", b"{}", user_id="u", auth_header="Bearer a", temporary_credentials_auth_token="t")
+    assert json.loads(call.wait(LONG).body) == {
+        "jobId": call.job_id,
+        "userId": "u",
+        "authHeader": "Bearer a",
+        "tempCredsAuthToken": "t",
+    }
+
+
+def test_a_typed_function_and_its_schema(sdk: LocalRuntime) -> None:
+    assert sdk.submit("add", NUMBERS).wait(LONG).body == b"7"
+    schemas = {schema["functionName"]: schema for schema in json.loads(sdk.schemas[-1])}
+    assert [given["name"] for given in schemas["add"]["inputs"]] == ["x", "y"]
+    assert schemas["add"]["output"] == {"type": "single", "single": {"dataType": {"type": "integer", "integer": {}}}}
+    assert sdk.breaches == []
+
+
+def test_a_result_of_another_type_than_declared_is_a_breach(sdk: LocalRuntime) -> None:
+    assert sdk.submit("not_an_integer", NUMBERS).wait(LONG).body == b'"five"'
+    assert sdk.submit("not_a_number", NUMBERS).wait(LONG).body == b"NaN"
+    assert [(breach.kind, breach.function) for breach in sdk.breaches] == [
+        (BreachKind.OUTPUT_TYPE, "not_an_integer"),
+        (BreachKind.OUTPUT_TYPE, "not_a_number"),
+    ]
+
+
+def test_an_exception_is_a_failed_job(sdk: LocalRuntime) -> None:
+    call = sdk.submit("fail", b"{}")
+    result = call.wait(LONG)
+    assert result.failure is not None
+    assert result.failure.message == "no such luck"
+    assert call.wait_ended(0).state is State.FAILED
+    assert sdk.breaches == []
+
+
+def test_an_unknown_function_is_a_failed_job(sdk: LocalRuntime) -> None:
+    result = sdk.submit("unheard_of", b"{}").wait(LONG)
+    assert result.failure is not None
+    assert result.failure.message == "Unknown query type"
+
+
+def test_a_stream_comes_chunked_and_without_delimiters(sdk: LocalRuntime) -> None:
+    result = sdk.submit("count", NUMBERS).wait(LONG)
+    assert (result.body, result.streamed) == (b"234", True)
+    assert sdk.breaches == []
+
+
+def test_a_stream_that_breaks_off_is_a_breach_and_its_data_are_lost(sdk: LocalRuntime) -> None:
+    result = sdk.submit("break_off", NUMBERS).wait(LONG)
+    assert (result.body, result.failure) == (b"", None)  # the SDK posts what is left of a spent generator
+    assert [breach.kind for breach in sdk.breaches] == [BreachKind.TRUNCATED]
+
+
+def test_four_jobs_at_once(sdk: LocalRuntime, tmp_path: Path) -> None:
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    query = json.dumps({"folder": str(meeting), "jobs": 4}).encode()
+    calls = [sdk.submit("meet", query) for _ in range(4)]
+    assert [call.wait(LONG).body for call in calls] == [b"4"] * 4
+
+
+def test_a_job_whose_process_is_killed_is_never_answered(sdk: LocalRuntime) -> None:
+    call = sdk.submit("die", b"{}", timeout=0.5)
+    with pytest.raises(NoResultError):
+        call.wait(LONG)
+    _wait_for_breach(sdk)
+    assert [(breach.kind, breach.job_id) for breach in sdk.breaches] == [(BreachKind.UNANSWERED, call.job_id)]
+    assert [job.in_hand for job in sdk.jobs] == [True]
+
+
+def test_a_restart_drops_what_was_in_hand(runtime: LocalRuntime, tmp_path: Path) -> None:
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    query = json.dumps({"folder": str(meeting), "jobs": 2}).encode()
+    with worker(python_command(), runtime, tmp_path) as first:
+        call = runtime.submit("meet", query)
+        while not list(meeting.iterdir()):
+            time.sleep(0.01)
+        kill(first)
+    with worker(python_command(), runtime, tmp_path):
+        assert runtime.submit("echo", b"1").wait(LONG).body == b"1"
+    assert call.wait_ended(0).state is State.LOST
+    assert [restart.dropped for restart in runtime.restarts] == [(), (call.job_id,)]
+
+
+def _wait_for_breach(runtime: LocalRuntime) -> None:
+    deadline = time.monotonic() + LONG
+    while not runtime.breaches and time.monotonic() < deadline:
+        time.sleep(0.02)

@@ -1,0 +1,115 @@
+"""The official TypeScript SDK works against the local runtime; where it breaks the contract, the runtime says so."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cm_exec.dev import BreachKind, Endpoint, LocalRuntime, NoResultError, State
+from tests.support.official_sdks import kill, typescript_command, worker
+
+LONG = 60.0
+NUMBERS = b'{"x": 2, "y": 5}'
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[LocalRuntime]:
+    with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=4, poll_wait=1, answer_grace=0.1) as running:
+        yield running
+
+
+@pytest.fixture
+def sdk(runtime: LocalRuntime, tmp_path: Path) -> Iterator[LocalRuntime]:
+    with worker(typescript_command(), runtime, tmp_path):
+        _wait(lambda: bool(runtime.schemas))
+        yield runtime
+
+
+def test_it_starts_without_a_restart_notification(sdk: LocalRuntime) -> None:
+    assert sdk.count(Endpoint.POLL) >= 1
+    assert sdk.restarts == []
+
+
+def test_echo(sdk: LocalRuntime) -> None:
+    result = sdk.submit("echo", b'{"a": [1, 2.5, "\\u00e9"]}').wait(LONG)
+    assert json.loads(result.body) == {"a": [1, 2.5, "é"]}
+    assert (result.streamed, result.failure) == (False, None)
+
+
+def test_a_typed_function_and_its_schema(sdk: LocalRuntime) -> None:
+    assert sdk.submit("add", NUMBERS).wait(LONG).body == b"7"
+    schemas = {schema["functionName"]: schema for schema in json.loads(sdk.schemas[-1])}
+    assert [given["name"] for given in schemas["add"]["inputs"]] == ["x", "y"]
+    assert sdk.breaches == []
+
+
+def test_a_result_of_another_type_than_declared_is_a_breach(sdk: LocalRuntime) -> None:
+    assert sdk.submit("notAnInteger", NUMBERS).wait(LONG).body == b'"five"'
+    assert [breach.kind for breach in sdk.breaches] == [BreachKind.OUTPUT_TYPE]
+
+
+def test_a_result_without_a_value_is_an_empty_body(sdk: LocalRuntime) -> None:
+    assert sdk.submit("nothing", b"{}").wait(LONG).body == b""
+
+
+def test_a_rejected_listener_is_a_failed_job(sdk: LocalRuntime) -> None:
+    call = sdk.submit("fail", b"{}")
+    result = call.wait(LONG)
+    assert result.failure is not None
+    assert (result.failure.message, result.failure.reason) == ("Error", "no such luck")
+    assert call.wait_ended(0).state is State.FAILED
+
+
+def test_a_stream_comes_chunked(sdk: LocalRuntime) -> None:
+    result = sdk.submit("count", NUMBERS).wait(LONG)
+    assert (result.body, result.streamed) == (b"234", True)
+
+
+def test_four_jobs_at_once(sdk: LocalRuntime) -> None:
+    calls = [sdk.submit("meet", b'{"jobs": 4}') for _ in range(4)]
+    assert [call.wait(LONG).body for call in calls] == [b"4"] * 4
+
+
+@pytest.mark.parametrize("function", ["unheardOf", "failAtOnce"])
+def test_without_a_listener_or_when_it_throws_at_once_the_job_is_never_answered(
+    sdk: LocalRuntime, function: str
+) -> None:
+    call = sdk.submit(function, b"{}", timeout=0.5)
+    with pytest.raises(NoResultError):
+        call.wait(LONG)
+    _wait(lambda: bool(sdk.breaches))
+    assert [(breach.kind, breach.job_id) for breach in sdk.breaches] == [(BreachKind.UNANSWERED, call.job_id)]
+
+
+def test_one_bad_answer_of_the_runtime_overwrites_a_good_result(sdk: LocalRuntime) -> None:
+    sdk.submit("echo", b"1").wait(LONG)
+    sdk.set_faults("result.500*1")
+    result = sdk.submit("echo", b"2").wait(LONG)
+    assert result.failure is not None
+    assert result.failure.message == "AxiosError"
+
+
+def test_after_a_crash_the_slot_stays_taken_for_no_restart_is_told(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=1, poll_wait=0.2) as runtime:
+        with worker(typescript_command(), runtime, tmp_path) as first:
+            held = runtime.submit("hang", b"{}")
+            _wait(lambda: runtime.jobs[0].in_hand)
+            kill(first)
+        polls = runtime.count(Endpoint.POLL)
+        with worker(typescript_command(), runtime, tmp_path):
+            waiting = runtime.submit("echo", b"1")
+            _wait(lambda: runtime.count(Endpoint.POLL) >= polls + 5)
+            assert not waiting.done
+            assert runtime.worker_gone("the worker was killed") == [held.job_id]
+            assert waiting.wait(LONG).body == b"1"
+    assert held.wait_ended(0).state is State.LOST
+    assert [(breach.kind, breach.job_id) for breach in runtime.breaches] == [(BreachKind.UNANSWERED, held.job_id)]
+
+
+def _wait(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LONG
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
