@@ -2,8 +2,9 @@
 
 import errno
 import fcntl
+import math
 import os
-import selectors
+import select
 import termios
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cm_exec.handlers.leftovers import GIVE_UP, GRACE
-from cm_exec.handlers.process import Child, Event, grow_pipe
+from cm_exec.handlers.process import Child, grow_pipe
 from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.stop import StopNow
 from cm_exec.protocol.failure import STDERR_TAIL, Reason
@@ -59,7 +60,7 @@ class Exchange:
         self._limits = limits
         self._stderr_sink = stderr
         self._stop = stop
-        self._selector = child.selector
+        self._events = child.events
         self._stderr_tail = b""
         self._status: int | None = None
         self._cause: Reason | None = None
@@ -67,40 +68,41 @@ class Exchange:
         self._read_size = _PIPE_SIZE
         self._killed = False
         self._over = False
-        self._deadline = time.monotonic() + limits.timeout if limits.timeout else float("inf")
+        self._deadline = time.monotonic() + limits.timeout if limits.timeout else math.inf
         self._reactions = {
-            Event.EXIT: self._exited,
-            Event.RESULT: self._result_ready,
-            Event.STDERR: self._stderr_ready,
-            Event.STDIN: self._stdin_ready,
-            Event.STOP: self._stopped,
+            child.exit_watch.fileno(): self._exited,
+            child.result: self._result_ready,
+            child.stderr: self._stderr_ready,
+            child.stdin: self._stdin_ready,
+            stop.fileno(): self._stopped,
         }
 
     def run(self) -> Ending:
         """See the job through to its end."""
         self._begin()
         while not self._over:
-            for key, _ in self._selector.select(self._seconds_left()):
-                self._reactions[key.data]()
+            for fd, _ in self._events.poll(self._milliseconds_left()):
+                self._reactions[fd]()
             self._keep_deadline()
         self._drain(self._child.result, self._take_result)
         self._drain(self._child.stderr, self._take_stderr)
         return Ending(status=self._status, cause=self._cause, detail=self._detail, stderr=self._stderr_tail)
 
     def _begin(self) -> None:
-        if self._stop.fileno() not in self._selector.get_map():
-            self._selector.register(self._stop, selectors.EVENT_READ, Event.STOP)
+        self._events.register(self._stop.fileno(), select.POLLIN)
         if self._child.unsent:
             grow_pipe(self._child.stdin)
-            self._selector.register(self._child.stdin, selectors.EVENT_WRITE, Event.STDIN)
+            self._events.register(self._child.stdin, select.POLLOUT)
         else:
             self._input_sent()
 
     def _input_sent(self) -> None:
         self._child.close_stdin()
 
-    def _seconds_left(self) -> float | None:
-        return None if self._deadline == float("inf") else max(0.0, self._deadline - time.monotonic())
+    def _milliseconds_left(self) -> int | None:
+        if self._deadline == math.inf:
+            return None
+        return max(0, math.ceil((self._deadline - time.monotonic()) * 1000))
 
     def _exited(self) -> None:
         self._child.exit_watch.acknowledge()
@@ -116,13 +118,13 @@ class Exchange:
             sent = len(self._child.unsent)
         self._child.unsent = self._child.unsent[sent:]
         if not self._child.unsent:
-            self._selector.unregister(self._child.stdin)
+            self._events.unregister(self._child.stdin)
             self._input_sent()
 
     def _result_ready(self) -> None:
         chunk = os.read(self._child.result, self._read_size)
         if not chunk:
-            self._selector.unregister(self._child.result)
+            self._events.unregister(self._child.result)
             return
         if len(chunk) == self._read_size == _PIPE_SIZE:
             self._read_size = _LARGE
@@ -132,7 +134,7 @@ class Exchange:
     def _stderr_ready(self) -> None:
         chunk = os.read(self._child.stderr, _PIPE_SIZE)
         if not chunk:
-            self._selector.unregister(self._child.stderr)
+            self._events.unregister(self._child.stderr)
         self._take_stderr(chunk)
 
     def _take_result(self, chunk: bytes) -> None:
@@ -159,7 +161,7 @@ class Exchange:
             take(chunk)
 
     def _stopped(self) -> None:
-        self._selector.unregister(self._stop)
+        self._events.unregister(self._stop.fileno())
         self._end(Reason.SHUTDOWN)
 
     def _keep_deadline(self) -> None:

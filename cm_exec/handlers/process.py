@@ -2,12 +2,11 @@
 
 import errno
 import os
-import selectors
+import select
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
@@ -31,23 +30,13 @@ class NotStartedError(Exception):
         self.exit_code = exit_code
 
 
-class Event(Enum):
-    """What can happen to a child."""
-
-    EXIT = auto()
-    RESULT = auto()
-    STDERR = auto()
-    STDIN = auto()
-    STOP = auto()
-
-
 class Child:
     """A running command.
 
-    `selector` waits for its Events. `stdin`, `result` and `stderr` are the launcher's ends of its pipes; `unsent` is
-    what of the input the pipe could not take at once. The result is what the command writes to its descriptor
-    `result_fd`; if that is not stdout, stdout goes where stderr goes. `marker` is a `NAME=value` of `env` that no
-    other job's processes have, `register` where its family stands.
+    `events` waits for its end and its output. `stdin`, `result` and `stderr` are the launcher's ends of its pipes;
+    `unsent` is what of the input the pipe could not take at once. The result is what the command writes to its
+    descriptor `result_fd`; if that is not stdout, stdout goes where stderr goes. `marker` is a `NAME=value` of `env`
+    that no other job's processes have, `register` where its family stands.
     """
 
     def __init__(
@@ -77,10 +66,9 @@ class Child:
         self._stat: int | None = None
         self.family = Family(self.pid, marker, register)
         self.exit_watch = self._watched(argv[0], cwd)
-        self.selector = selectors.PollSelector()
-        self.selector.register(self.exit_watch, selectors.EVENT_READ, Event.EXIT)
-        self.selector.register(self.result, selectors.EVENT_READ, Event.RESULT)
-        self.selector.register(self.stderr, selectors.EVENT_READ, Event.STDERR)
+        self.events = select.poll()
+        for fd in (self.exit_watch.fileno(), self.result, self.stderr):
+            self.events.register(fd, select.POLLIN)
 
     def _open_pipes(self, theirs: list[int]) -> None:
         stdin, self.stdin = os.pipe()
@@ -146,7 +134,6 @@ class Child:
     def close(self) -> None:
         """Give all descriptors back; the process itself must have ended or been given up."""
         self._process.returncode = self._process.returncode or 0  # a process that was given up is nobody's to warn of
-        self.selector.close()
         self.exit_watch.close()
         if self._stat is not None:
             os.close(self._stat)
