@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cm_exec.protocol.types.check import Misfit, NotJsonError, checker, decode
 from cm_exec.protocol.types.data_type import DataType
 from cm_exec.protocol.types.parse import parse_type
-from tests.support.types import data_types, values
+from tests.support.data_types import data_types, values
 
 
 def complaint(type_: str, text: str) -> str | None:

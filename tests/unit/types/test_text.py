@@ -21,7 +21,7 @@ from cm_exec.protocol.types.data_type import (
 )
 from cm_exec.protocol.types.parse import TypeTextError, UnusableNameError, parse_type
 from cm_exec.protocol.types.text import BUILTIN_NAMES, is_name, type_text
-from tests.support.types import data_types
+from tests.support.data_types import data_types
 
 INTEGER = SimpleType("integer")
 POINT = StructType(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from cm_exec.protocol.types.data_type import SIMPLE_NAMES, DataType
 from cm_exec.protocol.types.parse import parse_type
 from cm_exec.protocol.types.wire import TypeJsonError, type_from_json, type_json
-from tests.support.types import data_types
+from tests.support.data_types import data_types
 
 STRING = {"type": "string", "string": {}}
 INTEGER = {"type": "integer", "integer": {}}
