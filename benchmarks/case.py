@@ -19,7 +19,8 @@ class Case:
     """One load, put on each row in turn, `rounds` times.
 
     A measurement goes on for `seconds` and at least `min_jobs` answers, after `warmup` jobs that do not count;
-    `size` is the query's, in bytes.
+    `size` is the query's, in bytes. With a `pause`, in seconds, the next job comes only so long after an answer: what
+    a mode prepares between two jobs shows there, and in no row of jobs without a break.
     """
 
     task: Task
@@ -30,12 +31,14 @@ class Case:
     warmup: int
     min_jobs: int
     rounds: int
+    pause: float = 0.0
 
     @property
     def title(self) -> str:
         shape = "" if self.kind == "text" else " of small records"
         handler = "echo" if self.task == "echo" else "a Python handler that imports numpy"
-        return f"{handler}, {size_text(self.size)}{shape}, concurrency {self.concurrency}"
+        pace = f", {self.pause:g} s between jobs" if self.pause else ""
+        return f"{handler}, {size_text(self.size)}{shape}, concurrency {self.concurrency}{pace}"
 
 
 def size_text(size: int) -> str:
@@ -57,7 +60,8 @@ def full() -> list[Case]:
     numpy = [
         Case(task="numpy", size=64, concurrency=c, seconds=2.0, warmup=5 * c, min_jobs=10, rounds=5) for c in (1, 4)
     ]
-    return [*small, *medium, *big, *numpy, *_large(rounds=3)]
+    paced = Case(task="numpy", size=64, concurrency=1, seconds=0.0, warmup=2, min_jobs=12, rounds=3, pause=0.4)
+    return [*small, *medium, *big, *numpy, paced, *_large(rounds=3)]
 
 
 def quick() -> list[Case]:

@@ -109,6 +109,7 @@ class Bench:
             warmup=case.warmup,
             min_jobs=case.min_jobs,
             seconds=case.seconds,
+            pause=case.pause,
         )
 
     def _fork_floor(self, case: Case, row: Row, number: int) -> Sample:

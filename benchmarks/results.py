@@ -53,7 +53,7 @@ def picture(report: Report, machine: Machine) -> str:
     for case in report.samples.cases():
         if case.task == "echo" and case.size == 64:
             panels.append(_rates(report, case))
-        elif case.task == "numpy" and case.concurrency == 1:
+        elif case.pause:
             panels.append(_latencies(report, case))
     return svg(
         "cm-exec beside the official SDKs",

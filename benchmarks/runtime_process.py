@@ -91,9 +91,10 @@ class RuntimeProcess:
         warmup: int,
         min_jobs: int,
         seconds: float,
+        pause: float = 0.0,
     ) -> Loaded:
         """Put a load on the lane and wait until all of its jobs are answered, as long as the worker is `alive`."""
-        load = {"in_hand": in_hand, "warmup": warmup, "min_jobs": min_jobs, "seconds": seconds}
+        load = {"in_hand": in_hand, "warmup": warmup, "min_jobs": min_jobs, "seconds": seconds, "pause": pause}
         shape = {"size": payload.size, "kind": payload.kind}
         self._tell({"do": "load", "lane": lane, "payload": shape, "load": load})
         measured = self._hear("measured", seconds + STALL, alive)["measured"]

@@ -26,7 +26,8 @@ class Poller(Protocol):
 class Load:
     """What to put on a lane: jobs until `seconds` are over and `min_jobs` are answered, after `warmup` jobs.
 
-    At most `in_hand` jobs are unanswered at a time, as the platform does it with `MAX_CONCURRENT_TASKS`.
+    At most `in_hand` jobs are unanswered at a time, as the platform does it with `MAX_CONCURRENT_TASKS`. After each
+    answer no job is handed out for `pause` seconds.
     """
 
     payload: Payload
@@ -34,6 +35,7 @@ class Load:
     warmup: int
     min_jobs: int
     seconds: float
+    pause: float = 0.0
 
 
 @dataclass(slots=True)
@@ -80,6 +82,7 @@ class Lane:
         self._load: Load | None = None
         self._warming = 0
         self._deadline = 0
+        self._rests_until = 0
         self._measured = Measured()
 
     def start(self, load: Load) -> None:
@@ -110,13 +113,16 @@ class Lane:
             poster.send(NOT_FOUND)
             return
         poster.send(NO_CONTENT)
+        self._rests_until = now + int(self._load.pause * 1e9)
         self._note(job, now, right=self._load.payload.is_echo(job.serial, body))
         self._hand_out()
         self._finish_if_done()
 
-    def expire(self) -> None:
-        """Answer the polls that have waited long enough."""
+    def tick(self) -> None:
+        """Go on after a pause, and answer the polls that have waited long enough."""
         now = self._clock()
+        if self._load is not None:
+            self._hand_out()
         while self._waiting and self._waiting[0][1] <= now:
             self._waiting.popleft()[0].send(NO_CONTENT)
 
@@ -149,6 +155,8 @@ class Lane:
     def _hand_out(self) -> None:
         load = self._load
         assert load is not None
+        if self._clock() < self._rests_until:
+            return
         while self._waiting and len(self._in_hand) < load.in_hand and not self._is_over(load):
             poller, _ = self._waiting.popleft()
             self._serial += 1

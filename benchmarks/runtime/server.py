@@ -22,8 +22,8 @@ from benchmarks.runtime.lane import NO_CONTENT, NOT_FOUND, Lane, Load, Measured
 
 UNAUTHORIZED: Final = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
 NOTHING_DROPPED: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]"
-TICK: Final = 0.25
-"""How often held polls are looked at, in seconds."""
+TICK: Final = 0.05
+"""How often held polls and pauses are looked at, in seconds."""
 
 
 class Server:
@@ -54,7 +54,7 @@ class Server:
                     self._ready(descriptor, event)
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK
-                self._expire()
+                self._tick()
 
     def _ready(self, descriptor: int, event: int) -> None:
         if descriptor == self._listener.fileno():
@@ -117,9 +117,9 @@ class Server:
         self._epoll.unregister(descriptor)
         connection.close()
 
-    def _expire(self) -> None:
+    def _tick(self) -> None:
         for lane in self._lanes.values():
-            lane.expire()
+            lane.tick()
 
     def _read_orders(self) -> bool:
         """Carry out the orders on stdin, a JSON object a line; False at its end."""
