@@ -1,0 +1,211 @@
+"""`cm-exec schema`, and queries and results that are not as declared."""
+
+import json
+
+import pytest
+
+from cm_exec.config.json_schema import cm_toml_schema_text
+from tests.support.answers import error_of
+from tests.support.bench import Bench
+from tests.support.ledger import Endpoint
+from tests.support.toml import function
+from tests.support.tools import needs
+
+TYPED = """
+[types.Point]
+x = "double"
+y = { type = "double", description = "upwards" }
+
+[functions.measure]
+command = "cat"
+description = "The length of a line"
+inputs.points = { type = "list<Point>", description = "in order" }
+inputs.digits = { type = "optional<integer>", min = 0, max = 15 }
+inputs.price = { type = "decimal(10, 2)", max = "99.90" }
+returns = "double"
+
+[functions]
+plain = "cat"
+"""
+
+
+def test_what_is_printed_is_what_is_posted_byte_for_byte(bench: Bench) -> None:
+    worker = bench.start(TYPED)
+    (request,) = bench.runtime.ledger.all(Endpoint.SCHEMA)
+    posted = bytes(request.body)
+    printed = bench.cm_exec("schema")
+    assert printed.returncode == 0
+    assert printed.stdout == posted
+    assert b'"max":99.90' in posted
+    assert [schema["functionName"] for schema in json.loads(posted)] == ["measure", "plain"]
+    assert worker.stop() == 0
+
+
+def test_pretty_is_the_same_for_people(bench: Bench) -> None:
+    bench.write(TYPED)
+    pretty = bench.cm_exec("schema", "--pretty")
+    assert json.loads(pretty.stdout) == json.loads(bench.cm_exec("schema").stdout)
+    assert b'\n  {\n    "functionName": "measure",\n' in pretty.stdout
+    assert b'"max": 99.90' in pretty.stdout
+    assert pretty.stdout.endswith(b"]\n")
+
+
+def test_config_alone_prints_the_json_schema_of_cm_toml(bench: Bench) -> None:
+    for option in ("--config", "-c"):
+        printed = bench.cm_exec("schema", option)
+        assert printed.returncode == 0
+        assert printed.stdout.decode() == cm_toml_schema_text()
+
+
+def test_config_with_a_path_names_the_file(bench: Bench) -> None:
+    bench.folder.joinpath("other.toml").write_text(function("elsewhere", "cat"))
+    for arguments in (["--config", "other.toml"], ["--config=other.toml"], ["-c", "other.toml"]):
+        (schema,) = json.loads(bench.cm_exec("schema", *arguments).stdout)
+        assert schema["functionName"] == "elsewhere"
+    (schema,) = json.loads(bench.cm_exec("schema", environment={"CM_EXEC_CONFIG": "other.toml"}).stdout)
+    assert schema["functionName"] == "elsewhere"
+
+
+def test_a_wrong_type_is_exit_3_and_points_at_the_character(bench: Bench) -> None:
+    bench.write(function("f", "cat", returns="list<strng>"))
+    for command in ("schema", "check", "run"):
+        done = bench.cm_exec(command, environment=bench.replica.modern())
+        assert done.returncode == 3
+        message = (
+            b'cm.toml: functions.f.returns: character 6 of "list<strng>": no type is called strng; did you mean string?'
+        )
+        assert message in done.stderr
+        assert b"Traceback" not in done.stderr
+
+
+CHECKED = """
+[functions.f]
+command = "tee -a seen"
+check_queries = true
+inputs = { name = "string", age = { type = "optional<integer>", min = 0, max = 150 } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        (
+            '{"name": "s3cret", "age": "s3cret"}',
+            "$.age: expected an integer of 32 bits, found a string of 6 characters",
+        ),
+        ('{"name": "s3cret", "age": 151}', "$.age: expected a value from 0 to 150, found one outside"),
+        ('{"age": 3}', "$.name: expected a string, found nothing"),
+        ('{"nam": "s3cret"}', "$.nam: unknown; did you mean name?"),
+        ('"s3cret"', "$: expected an object, found a string of 6 characters"),
+    ],
+)
+def test_a_query_that_does_not_fit_reaches_no_handler_and_no_log(bench: Bench, query: str, problem: str) -> None:
+    worker = bench.start(CHECKED)
+    error = error_of(bench.runtime.result(bench.runtime.submit("f", query.encode())), function="f")
+    assert error["reason"] == "invalid_query"
+    assert error["error"] == f"the query does not fit the inputs of 'f': {problem}"
+    assert not error.keys() & {"exitCode", "signal", "stderr"}
+    assert worker.stop() == 0
+    assert not bench.folder.joinpath("seen").exists()
+    assert problem in worker.log
+    assert "s3cret" not in worker.log
+
+
+@pytest.mark.parametrize(
+    "query", [b'{"name":"\\ud83d", "age"  : 150}', b'{"age":null,"name":""}', b'{ "name" : "x", "name":"y" }']
+)
+def test_a_query_that_fits_reaches_the_handler_byte_for_byte(bench: Bench, query: bytes) -> None:
+    bench.start(CHECKED)
+    assert bench.runtime.call("f", query) == query
+    assert bench.folder.joinpath("seen").read_bytes() == query
+
+
+@pytest.mark.parametrize(
+    ("returns", "right", "wrong", "problem"),
+    [
+        (
+            "list<integer>",
+            b"[ 1,2 ]",
+            b'[1, "s3cret"]',
+            "$[1]: expected an integer of 32 bits, found a string of 6 characters",
+        ),
+        ("void", b"null", b'"s3cret"', "expected nothing or null, found a result"),
+        (
+            "struct<a: date>",
+            b'{"a":"2024-02-29"}\n',
+            b'{"a": "s3cret"}',
+            '$.a: expected a date such as "1969-07-20", found a string of 6 characters',
+        ),
+    ],
+)
+def test_a_result_that_does_not_fit_is_replaced_by_an_error(
+    bench: Bench, returns: str, right: bytes, wrong: bytes, problem: str
+) -> None:
+    worker = bench.start(function("f", "cat", returns=returns, check_results=True))
+    error = error_of(bench.runtime.result(bench.runtime.submit("f", wrong)))
+    assert error["reason"] == "invalid_output"
+    assert error["error"] == f"the result of 'f' is not what it returns: {problem}"
+    assert bench.runtime.call("f", right.strip()) == right.strip()
+    assert worker.stop() == 0
+    assert "s3cret" not in worker.log
+
+
+def test_a_result_that_is_no_json_is_no_result(bench: Bench) -> None:
+    bench.start(function("f", "printf nope", returns="string", check_results=True))
+    error = error_of(bench.runtime.result(bench.runtime.submit("f")))
+    assert error["reason"] == "invalid_output"
+    assert "expected JSON" in error["error"]
+
+
+def test_text_output_is_checked_as_it_is_posted(bench: Bench) -> None:
+    bench.start(function("f", "printf nope", returns="string", check_results=True, output="text"))
+    assert bench.runtime.call("f") == b'"nope"'
+
+
+@pytest.mark.parametrize("mode", ["prespawn", "persistent"])
+@needs("jq")
+def test_the_checks_hold_in_every_mode(bench: Bench, mode: str) -> None:
+    command = ["jq", "--unbuffered", "-c", ".n"]
+    bench.start(
+        function(
+            "f",
+            command,
+            mode=mode,
+            inputs={"n": "unknown"},
+            returns="integer",
+            check_queries=True,
+            check_results=True,
+        )
+    )
+    reasons = {
+        query: error_of(bench.runtime.result(bench.runtime.submit("f", query)))["reason"]
+        for query in (b"[]", b'{"n": "x"}')
+    }
+    assert reasons == {b"[]": "invalid_query", b'{"n": "x"}': "invalid_output"}
+    assert bench.runtime.call("f", b'{"n": 3}').strip() == b"3"
+
+
+def test_invoke_tells_of_what_does_not_fit_and_runs_all_the_same(bench: Bench) -> None:
+    bench.write(function("f", "cat", inputs={"n": "integer"}, returns="integer"))
+    done = bench.cm_exec("invoke", "f", '{"n": "three"}')
+    assert done.returncode == 0
+    assert done.stdout == b'{"n": "three"}'
+    assert b"note: the query does not fit inputs: $.n: expected an integer of 32 bits, found a string" in done.stderr
+    assert (
+        b"note: the result is not what returns says: $: expected an integer of 32 bits, found an object" in done.stderr
+    )
+
+
+def test_invoke_says_nothing_of_what_fits(bench: Bench) -> None:
+    bench.write(function("f", "cat", inputs={"n": "integer"}, returns={"n": "integer"}))
+    done = bench.cm_exec("invoke", "f", '{"n": 3}')
+    assert (done.returncode, done.stdout, done.stderr) == (0, b'{"n": 3}', b"")
+
+
+def test_invoke_refuses_what_run_would_refuse(bench: Bench) -> None:
+    bench.write(CHECKED)
+    done = bench.cm_exec("invoke", "f", "{}")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["reason"] == "invalid_query"
+    assert done.stderr.count(b"$.name: expected a string, found nothing") == 1
+    assert not bench.folder.joinpath("seen").exists()

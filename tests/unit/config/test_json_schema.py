@@ -1,0 +1,161 @@
+"""The JSON Schema of cm.toml says what the program says."""
+
+import datetime as dt
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import tomli
+
+from cm_exec.config import ConfigError, parse_config
+from cm_exec.config.json_schema import cm_toml_schema, cm_toml_schema_text
+from tests.support.tools import needs
+from tests.unit.config import test_mistakes, test_signature
+from tests.unit.types.test_python_sdk import CM_TOML
+
+ROOT = Path(__file__).resolve().parents[3]
+SCHEMA = cm_toml_schema()
+VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
+
+BEYOND = re.compile(
+    r"character \d+ of|nested|"  # what a type's text says
+    r"cannot be with|needs (inputs|returns)|"  # what goes together
+    r"have a range$|no less than min|inputs\.a\.(min|max): expected|"  # what a range means
+    r"found (nan|inf|1\.0|a date or time)|"  # what JSON has no word for, or no other word
+    r"expected a program, found a blank string"
+)
+"""Mistakes that no JSON Schema can tell."""
+
+
+def document(text: str) -> Any:
+    return as_json(tomli.loads(text))
+
+
+def as_json(value: Any) -> Any:
+    """TOML as editors hand it to a schema: dates and times are strings."""
+    match value:
+        case dict():
+            return {key: as_json(inner) for key, inner in value.items()}
+        case list():
+            return [as_json(inner) for inner in value]
+        case dt.date() | dt.time():
+            return value.isoformat()
+    return value
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+
+
+def test_the_shipped_file_is_up_to_date() -> None:
+    shipped = ROOT / "cm_exec" / "config" / "cm-toml.schema.json"
+    assert shipped.read_text() == cm_toml_schema_text(), (
+        "run: cm-exec schema --config >cm_exec/config/cm-toml.schema.json"
+    )
+
+
+def test_every_key_has_a_title_and_a_description() -> None:
+    shapes = [SCHEMA, *SCHEMA["$defs"].values()]
+    keys = [key for shape in shapes for key in shape.get("properties", {}).values()]
+    assert len(keys) > 40
+    for key in keys:
+        assert key["description"].endswith(".")
+    for shape in shapes[1:]:
+        for key in shape.get("properties", {}).values():
+            assert key["title"]
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "*cm.toml"], cwd=ROOT, capture_output=True, check=True, text=True
+    ).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+@needs("git")
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout: there is no list of tracked files")
+def test_every_cm_toml_of_the_repository_is_right() -> None:
+    files = tracked_files()
+    assert len(files) >= 5
+    for path in files:
+        VALIDATOR.validate(document(path.read_text()))
+
+
+def readme_blocks() -> list[str]:
+    return re.findall(r"^```toml\n(.*?)^```$", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def parameters(test: Any) -> Iterator[Any]:
+    """The first value of each parameter set of a test."""
+    for mark in test.pytestmark:
+        for values in mark.args[1]:
+            yield values[0] if isinstance(values, tuple) else values
+
+
+def right_texts() -> Iterator[str]:
+    yield CM_TOML
+    yield from readme_blocks()
+    for inputs, types in test_signature.test_a_struct_is_written_where_it_is_used_or_by_name.pytestmark[0].args[1]:  # type: ignore[attr-defined]
+        yield f'[functions.f]\ncommand = "cat"\n{inputs}\n{types}'
+    for text in parameters(test_signature.test_returns_is_a_type_a_struct_or_void):
+        yield f'[functions.f]\ncommand = "cat"\n{text}'
+    for _, type_, low, _ in test_signature.test_a_range_is_in_the_terms_of_its_type.pytestmark[0].args[1]:  # type: ignore[attr-defined]
+        yield f'[functions.f]\ncommand = "cat"\ninputs.n = {{ type = "{type_}", min = {low} }}'
+
+
+@pytest.mark.parametrize("text", list(right_texts()))
+def test_what_the_program_takes_the_schema_takes(text: str) -> None:
+    assert parse_config(text, path=Path("/srv/cm.toml")).functions
+    VALIDATOR.validate(document(text))
+
+
+def wrong_texts() -> list[str]:
+    """Every wrong file of the tests beside this one, but for integers so long that Python does not write them out."""
+    return [text for text in all_wrong_texts() if len(text) < 1000]
+
+
+def all_wrong_texts() -> Iterator[str]:
+    command = '[functions.f]\ncommand = "cat"\n'
+    for option in (
+        *parameters(test_mistakes.test_a_wrong_value_is_named_with_what_belongs_there),
+        *parameters(test_mistakes.test_a_wrong_value_of_a_mode_s_key_is_named),
+        *parameters(test_signature.test_a_mistake_is_named_with_its_key_and_its_character),
+    ):
+        yield f"{command}{option}"
+    for value in parameters(test_mistakes.test_a_command_that_cannot_be_run_is_refused):
+        yield f"[functions.f]\ncommand = {value}"
+    for option in parameters(test_mistakes.test_a_wrong_launcher_option_is_named):
+        yield f'functions.f = "cat"\n[launcher]\n{option}'
+    yield from parameters(test_mistakes.test_a_file_without_usable_functions_is_refused)
+    for key in parameters(test_mistakes.test_the_nearest_right_key_is_named):
+        yield f"{command}{key} = 1"
+    for types in parameters(test_signature.test_a_mistake_in_a_named_type_is_named_once):
+        yield f"{types}\n{command}"
+    for name in parameters(test_mistakes.test_what_belongs_to_the_connection_reaches_no_handler):
+        yield f'{command}inherit_env = ["{name}"]'
+        yield f'{command}env.{name} = "x"'
+
+
+@pytest.mark.parametrize("text", wrong_texts())
+def test_what_the_program_refuses_the_schema_refuses_where_it_can(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, path=Path("/srv/cm.toml"))
+    beyond = all(BEYOND.search(str(problem)) for problem in caught.value.problems)
+    assert beyond or not VALIDATOR.is_valid(document(text))
+
+
+def test_most_of_the_wrong_files_are_refused_by_the_schema() -> None:
+    texts = wrong_texts()
+    refused = [text for text in texts if not VALIDATOR.is_valid(document(text))]
+    assert len(texts) > 150
+    assert len(refused) > 0.8 * len(texts)
+
+
+def test_the_schema_is_json_of_a_stable_order() -> None:
+    assert json.loads(cm_toml_schema_text()) == SCHEMA
+    assert cm_toml_schema_text() == cm_toml_schema_text()
