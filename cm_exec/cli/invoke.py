@@ -39,7 +39,17 @@ _FAILED = 1
     help="Take the query from this file.",
 )
 @config_option
-def command(function: str, query: str | None, query_file: Path | None, config_path: Path) -> None:
+@click.option("--dev", is_flag=True, help="Send the query to the `cm-exec dev` that runs.")
+@click.option(
+    "--dev-url",
+    metavar="URL",
+    envvar="CM_EXEC_DEV_URL",
+    show_envvar=True,
+    help="With --dev: the one at this address, such as http://127.0.0.1:8950.",
+)
+def command(  # noqa: PLR0917 - click's way
+    function: str, query: str | None, query_file: Path | None, config_path: Path, dev: bool, dev_url: str | None
+) -> None:
     """Run one QUERY through FUNCTION, as `run` would, with no runtime.
 
     The query is the argument, or --query-file, or else stdin; it is handed on byte for byte. stdout is exactly what
@@ -48,6 +58,10 @@ def command(function: str, query: str | None, query_file: Path | None, config_pa
     The exit status is the command's: 124 if it ran into its timeout, 126 or 127 if it could not be started, 128+n if
     signal n ended it, and 1 if its output is not as cm.toml says.
     """
+    if dev:
+        from cm_exec.cli.dev.call import call_dev  # noqa: PLC0415 - an HTTP client is not needed otherwise
+
+        sys.exit(call_dev(function, _read_query(query, query_file), url=dev_url, config_path=config_path))
     config = load_config(config_path)
     if function not in config.functions:
         raise click.BadParameter(_unknown(function, config.functions), param_hint="FUNCTION")

@@ -15,6 +15,7 @@ _COMMANDS: Final = {
     "run": "Work for the runtime: the container's entry point, and what happens with no command.",
     "invoke": "Run one query through a function, with no runtime.",
     "check": "Check cm.toml and the programs that it names.",
+    "dev": "Run the functions on a local runtime, with a web console.",
     "schema": "Print what is published of the functions; with --config alone, the JSON Schema of cm.toml.",
 }
 
