@@ -199,7 +199,9 @@ def test_a_command_leads_a_session_of_its_own(run_command: RunCommand) -> None:
 
 
 def test_a_command_inherits_three_descriptors_and_no_more(run_command: RunCommand) -> None:
-    script = "for f in /proc/self/fd/*; do if [ -e $f ]; then echo ${f##*/}; fi; done"  # the shell's own look is not there
+    script = (
+        "for f in /proc/self/fd/*; do if [ -e $f ]; then echo ${f##*/}; fi; done"  # the shell's own look is not there
+    )
     assert run_command(script).result == b"0\n1\n2\n"
 
 
