@@ -33,6 +33,7 @@ RESULTS_KEPT: Final = 1024 * 1024 * 1024
 """Bytes of results that the history keeps, most of them on the disk."""
 
 _FUNCTIONS_COUNTED: Final = 1000
+_UNAUTHORIZED_PAUSE: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,7 @@ class Broker:
         self.ended_by_function: dict[str, Counter[State]] = {}
         self._breaches_of: Counter[str] = Counter()
         self._alarm: TimerHandle | None = None
+        self._last_unauthorized = float("-inf")
         self._closed = False
 
     # The callers' side
@@ -240,8 +242,12 @@ class Broker:
         return dropped
 
     def unauthorized(self, endpoint: Endpoint) -> None:
-        """A request without the right token."""
-        self.ledger.report(BreachKind.UNAUTHORIZED, f"a {endpoint} request without the right token", self.clock())
+        """A request without the right token. A worker that repeats it at once and for ever is told of now and then."""
+        now = self.clock()
+        if now - self._last_unauthorized < _UNAUTHORIZED_PAUSE:
+            return
+        self._last_unauthorized = now
+        self.ledger.report(BreachKind.UNAUTHORIZED, f"a {endpoint} request without the right token", now)
 
     def _report(self, kind: BreachKind, message: str, job_id: str) -> None:
         job = self.ledger.jobs.get(job_id)

@@ -119,8 +119,10 @@ class Ledger:
 
     def put_back(self, job_id: str) -> None:
         """The poll that got the job was gone: it is the next one again."""
-        job = self._jobs[job_id]
+        job = self._jobs.get(job_id)
         self._in_hand.pop(job_id, None)
+        if job is None:
+            return  # a restart dropped it meanwhile, and it is forgotten
         if job.state is State.RUNNING:
             self._queue[job_id] = None
             self._queue.move_to_end(job_id, last=False)

@@ -50,8 +50,10 @@ class LocalRuntime:
     `directory` takes the CA, the token and the connection file, and large results for as long as they are known.
     `max_concurrent_tasks` is the strict limit of jobs that are out at once (with `strict=False` it is only told,
     and not kept). `poll_wait` is the long poll's length in seconds; `max_result` the largest result in bytes, None
-    for any; `history` how many ended jobs are known; `patience` how long, in seconds, no poll may be open before
-    that is a breach; `answer_grace` how long a job may be out after its caller gave up before that is one. With `listen=False` connections are refused until `resume`.
+    for any; `history` how many ended jobs are known. With `listen=False` connections are refused until `resume`.
+
+    `patience` is how long, in seconds, no poll may be open before that is a breach; `answer_grace` how long a job
+    may be out after its caller gave up before that is one.
 
     `caller_port` opens the port for callers and the console (0: any free one); `call_timeout` is how long its
     callers wait who say nothing of it, in seconds, None for ever.

@@ -1,0 +1,56 @@
+"""A runtime with its port for callers, and a worker whose answers a test writes down."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cm_exec.dev import LocalRuntime
+from tests.support.caller import Caller
+from tests.support.local_runtime import HandWorker
+
+Handler = Callable[[HandWorker, dict[str, Any]], None]
+
+
+def answer(worker: HandWorker, job: dict[str, Any]) -> None:
+    """What the worker does by the function's name."""
+    function, job_id = job["queryType"], job["jobId"]
+    if function == "echo":
+        worker.post_result(job_id, json.dumps(job["query"]).encode())
+    elif function == "fail":
+        worker.post_result(job_id, b'{"error": "it ended with exit status 3", "reason": "exit", "exitCode": 3}')
+    elif function == "octets":
+        worker.post_result(job_id, bytes(range(256)) * job["query"])
+    elif function == "count":
+        worker.post_result(job_id, (f"{n}\n".encode() for n in range(job["query"])))
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[LocalRuntime]:
+    """A runtime whose worker echoes, fails, counts, and leaves every other function unanswered."""
+    with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=3, poll_wait=0.2, caller_port=0) as runtime:
+        stop = threading.Event()
+        worker = threading.Thread(target=_work, args=(runtime, stop))
+        worker.start()
+        try:
+            yield runtime
+        finally:
+            stop.set()
+            worker.join(30)
+
+
+def _work(runtime: LocalRuntime, stop: threading.Event) -> None:
+    with HandWorker(runtime) as worker:
+        while not stop.is_set():
+            reply = worker.poll()
+            if reply.status == 200:
+                answer(worker, json.loads(reply.body)["computeModuleJobV1"])
+
+
+@pytest.fixture
+def caller(serving: LocalRuntime) -> Caller:
+    """Somebody at a shell, without a token."""
+    return Caller(serving)

@@ -1,0 +1,129 @@
+"""What is kept of results, logs and news is bounded."""
+
+import gc
+from pathlib import Path
+
+from cm_exec.dev.breach import Breach, BreachKind
+from cm_exec.dev.feed import JOBS_AT_ONCE, Feed, Subscriber
+from cm_exec.dev.job import Forgotten, Job
+from cm_exec.dev.job_body import Submission
+from cm_exec.dev.job_log import LINES_A_JOB, LONGEST_LINE, JobLog, LogLine, shortened
+from cm_exec.dev.lifecycle import State
+from cm_exec.dev.shelf import Shelf
+from cm_exec.dev.spool import Spool
+
+
+def spool(folder: Path, content: bytes, *, in_memory: int = 100) -> Spool:
+    filled = Spool(folder, in_memory=in_memory)
+    filled.append(content)
+    filled.finish()
+    return filled
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_small_body_stays_in_memory(tmp_path: Path) -> None:
+    small = spool(tmp_path, b"abc")
+    assert (small.content(), small.read(1, 1), small.read(3)) == (b"abc", b"b", b"")
+
+
+def test_a_large_body_goes_to_a_file_that_has_no_name_and_is_closed_with_it(tmp_path: Path) -> None:
+    before = _open_files()
+    large = spool(tmp_path, b"x" * 50)
+    large.append(b"y" * 100)
+    assert large.content() == b"x" * 50 + b"y" * 100
+    assert large.read(49, 2) == b"xy"
+    assert list(tmp_path.iterdir()) == []
+    assert _open_files() == before + 1
+    del large
+    gc.collect()
+    assert _open_files() == before
+
+
+def test_the_oldest_results_go_when_there_are_too_many_bytes(tmp_path: Path) -> None:
+    shelf = Shelf(budget=100)
+    for job_id in "abc":
+        shelf.put(job_id, spool(tmp_path, b"x" * 40))
+    assert [shelf.get(job_id) is not None for job_id in "abc"] == [False, True, True]
+    shelf.put("huge", spool(tmp_path, b"x" * 1000))
+    assert [shelf.get(job_id) is not None for job_id in ("b", "c", "huge")] == [False, False, True]
+    shelf.drop("huge")
+    shelf.put("d", spool(tmp_path, b"x" * 60))
+    shelf.put("e", spool(tmp_path, b"x" * 40))
+    assert [shelf.get(job_id) is not None for job_id in "de"] == [True, True]
+
+
+def log_line(number: int, job_id: str | None = "a") -> LogLine:
+    return LogLine(job_id=job_id, at=number, line=str(number), stream="stderr")
+
+
+def test_the_last_lines_of_a_job_are_kept_and_the_others_counted() -> None:
+    log = JobLog()
+    for number in range(LINES_A_JOB + 3):
+        log.add(log_line(number))
+    lines = log.of("a")
+    assert (lines.kept[0].line, len(lines.kept), lines.dropped, lines.total) == ("3", LINES_A_JOB, 3, LINES_A_JOB + 3)
+    log.forget("a")
+    assert (len(log.of("a").kept), log.of("a").dropped) == (0, 0)
+
+
+def test_a_line_is_shortened() -> None:
+    assert shortened("short\r\n") == "short"
+    assert shortened("x" * (LONGEST_LINE + 1)) == "x" * LONGEST_LINE + f"… ({LONGEST_LINE + 1} characters)"
+
+
+def job(number: int, state: State = State.QUEUED) -> Job:
+    return Job(
+        job_id=str(number), number=number, submission=Submission(function="f", query=b"1"), state=state, created=0
+    )
+
+
+def test_a_slow_reader_gets_the_latest_state_of_each_job() -> None:
+    subscriber = Subscriber()
+    for state in (State.QUEUED, State.RUNNING, State.DONE):
+        subscriber.tell(job(1, state))
+    news = subscriber.take()
+    assert [changed.state for changed in news.jobs] == [State.DONE]
+    assert subscriber.take().jobs == ()
+
+
+def test_of_many_changed_jobs_the_newest_are_told_and_the_others_counted() -> None:
+    subscriber = Subscriber()
+    for number in range(10_000):
+        subscriber.tell(job(number))
+    news = subscriber.take()
+    assert [changed.number for changed in news.jobs] == list(range(10_000 - JOBS_AT_ONCE, 10_000))
+    assert news.jobs_omitted == 10_000 - JOBS_AT_ONCE
+
+
+def test_a_forgotten_job_is_not_told_of_as_changed() -> None:
+    subscriber = Subscriber()
+    subscriber.tell(job(1))
+    subscriber.tell(Forgotten(job_id="1"))
+    news = subscriber.take()
+    assert (news.jobs, news.forgotten) == ((), ("1",))
+
+
+def test_logs_and_breaches_are_told_and_what_was_too_much_counted() -> None:
+    subscriber = Subscriber()
+    for number in range(600):
+        subscriber.tell(log_line(number))
+    breach = Breach(number=1, at=0, kind=BreachKind.LATE, message="late")
+    subscriber.tell(breach)
+    news = subscriber.take()
+    assert (len(news.logs), news.logs_dropped, news.breaches) == (500, 100, (breach,))
+
+
+def test_all_who_watch_are_told() -> None:
+    feed = Feed()
+    watching = [Subscriber(), Subscriber()]
+    feed.subscribers.update(watching)
+    feed.tell(job(1))
+    feed.tell_functions()
+    feed.close()
+    assert all(subscriber.closed for subscriber in watching)
+    assert [(len(news.jobs), news.functions) for news in (subscriber.take() for subscriber in watching)] == [
+        (1, True)
+    ] * 2

@@ -1,0 +1,108 @@
+"""The callers' port over real sockets: what keeps web pages out, and lets the console in."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from cm_exec.dev import LocalRuntime
+from tests.support.caller import Caller
+
+BROWSER = {"User-Agent": "Mozilla/5.0", "Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture
+def browser(serving: LocalRuntime) -> Caller:
+    return Caller(serving, BROWSER)
+
+
+def test_the_console_s_address_signs_a_browser_in(serving: LocalRuntime, browser: Caller) -> None:
+    assert browser.get("/state").status == 401
+    address = urlsplit(serving.console_url)
+    reply = browser.get(f"/?{address.query}")
+    assert (reply.status, reply.headers["location"]) == (303, "/")
+    cookie = reply.headers["set-cookie"]
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    assert browser.get("/state", Cookie=cookie.partition(";")[0]).status == 200
+
+
+def test_a_wrong_token_signs_nobody_in(browser: Caller) -> None:
+    reply = browser.get("/?token=guess")
+    assert reply.status == 401
+    assert "set-cookie" not in reply.headers
+
+
+def test_a_program_may_use_the_token(serving: LocalRuntime, browser: Caller) -> None:
+    assert browser.get("/state", Authorization=f"Bearer {serving.caller_token}").status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:1"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_a_foreign_page_runs_nothing(serving: LocalRuntime, caller: Caller, headers: dict[str, str]) -> None:
+    sent = {name.replace("-", "_"): value for name, value in headers.items()}
+    cookie = f"cm-exec-{urlsplit(serving.url).port}={serving.caller_token}"
+    for reply in (
+        caller.post("/functions/echo", b"1", **sent),
+        caller.post("/functions/echo", b"1", Cookie=cookie, **sent),
+        caller.get("/events", Cookie=cookie, **sent),
+    ):
+        assert (reply.status, reply.json["error"]) == (
+            403,
+            "the request comes from a foreign page or under a foreign name",
+        )
+        assert "access-control-allow-origin" not in reply.headers
+    assert serving.jobs == []
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs", "/nothing"])
+def test_every_answer_is_locked_down(caller: Caller, path: str) -> None:
+    headers = caller.get(path).headers
+    assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+
+
+def test_a_result_is_never_a_page(caller: Caller) -> None:
+    reply = caller.post("/functions/echo", b'"<script>alert(1)</script>"')
+    assert reply.headers["content-type"] == "application/octet-stream"
+    assert reply.headers["content-disposition"].startswith("attachment")
+
+
+def test_a_file_s_name_cannot_break_out_of_its_header(serving: LocalRuntime, caller: Caller) -> None:
+    job_id = serving.submit('a"\r\nX-Evil: 1;é', b"1").job_id
+    headers = caller.get(f"/jobs/{job_id}/query").headers
+    assert "x-evil" not in headers
+    assert headers["content-disposition"] == (
+        "attachment; filename*=UTF-8''a%22%0D%0AX-Evil%3A%201%3B%C3%A9-1-query.json"
+    )
+
+
+def test_the_console_s_files_are_served(tmp_path: Path) -> None:
+    console = tmp_path / "console"
+    console.mkdir()
+    (console / "index.html").write_text("<!doctype html><title>console</title>")
+    (console / "app.js").write_text("export {};")
+    (tmp_path / "secret").write_text("secret")
+    with LocalRuntime(tmp_path / "runtime", caller_port=0, console=console) as runtime:
+        browser = Caller(runtime, BROWSER)
+        assert browser.get("/").body.startswith(b"<!doctype html>")
+        script = browser.get("/app.js")
+        assert (script.status, script.headers["content-type"].partition(";")[0]) == (200, "text/javascript")
+        assert browser.get("/../secret").status == 404
+        assert browser.get("/%2e%2e/secret").status == 404
+        assert browser.get("/state").status == 401
+
+
+def test_without_a_console_the_front_page_is_not_there(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path / "runtime", caller_port=0, console=tmp_path) as runtime:
+        assert Caller(runtime).get("/").status == 404

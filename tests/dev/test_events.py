@@ -1,0 +1,67 @@
+"""Server-sent events: what the console learns, and when."""
+
+from pathlib import Path
+from typing import Any
+
+from cm_exec.dev import LocalRuntime, ProcessState
+from tests.support.caller import Caller, events
+
+
+def test_a_job_s_life_is_told(caller: Caller) -> None:
+    with events(caller) as told:
+        kind, hello = next(told)
+        assert (kind, hello["run"]) == ("hello", caller.get("/state").json["run"])
+        job_id = caller.post("/functions/echo", b"1").headers["x-job-id"]
+        seen: list[str] = []
+        while "done" not in seen:
+            _, update = next(told)
+            seen += [job["state"] for job in update.get("jobs", []) if job["id"] == job_id]
+        assert seen[-1] == "done"
+
+
+def collect(told: Any, name: str) -> Any:
+    """The first update with this member; of it that member."""
+    return next(update[name] for kind, update in told if kind == "update" and name in update)
+
+
+def test_logs_breaches_functions_and_the_worker_are_told(serving: LocalRuntime, caller: Caller) -> None:
+    with events(caller) as told:
+        next(told)
+        assert collect(told, "worker")["process"] is None
+        serving.record_log(None, "a line")
+        assert [line["line"] for line in collect(told, "logs")] == ["a line"]
+        serving.declare_functions({"f": None})
+        assert [function["name"] for function in collect(told, "functions")] == ["f"]
+        serving.report_process(ProcessState.RUNNING, pid=7)
+        assert collect(told, "worker")["process"]["pid"] == 7
+        serving.set_faults("latency=0.001")
+        caller.request("PUT", "/faults", b'{"faults": ["latency=0.002"]}')
+        assert collect(told, "faults") == ["latency=0.002"]
+        serving.rotate_token()
+        assert {breach["kind"] for breach in collect(told, "breaches")} == {"unauthorized"}
+
+
+def test_jobs_that_are_forgotten_are_told(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path, history=1, caller_port=0) as runtime, events(Caller(runtime)) as told:
+        next(told)
+        first, _ = [runtime.submit("f", b"1", timeout=0.01) for _ in range(2)]
+        assert first.job_id in collect(told, "forgotten")
+
+
+def test_many_changes_are_few_events(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path, caller_port=0) as runtime, events(Caller(runtime)) as told:
+        next(told)
+        for _ in range(5000):
+            runtime.submit("f", b"1")
+        updates: list[dict[str, Any]] = []
+        while not updates or updates[-1].get("queue", {}).get("queued") != 5000:
+            updates.append(next(told)[1])
+        assert len(updates) < 100
+        assert max(len(update.get("jobs", [])) for update in updates) <= 200
+
+
+def test_the_end_of_the_runtime_ends_the_events(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path, caller_port=0) as runtime, events(Caller(runtime)) as told:
+        next(told)
+        runtime.stop()
+        assert [kind for kind, _ in told if kind != "update"] == []

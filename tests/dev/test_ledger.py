@@ -1,0 +1,317 @@
+"""The runtime's books, without a runtime: what is handed out, what becomes of it, what is a breach."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from cm_exec.dev.breach import Breach, BreachKind
+from cm_exec.dev.job import Answer, Change, Forgotten, Job, Reception, Rules
+from cm_exec.dev.job_body import Submission
+from cm_exec.dev.ledger import RESULT_TYPE, Ledger
+from cm_exec.dev.lifecycle import State
+from cm_exec.dev.nature import Kind, Nature
+from cm_exec.dev.outcome import ReportedFailure
+
+TEXT = Nature(Kind.TEXT, "text/plain", ".txt")
+GOOD = Answer(size=2, content_type=RESULT_TYPE, streamed=False, nature=TEXT)
+ERROR = Answer(
+    size=2, content_type=RESULT_TYPE, streamed=False, nature=TEXT, failure=ReportedFailure(message="no luck")
+)
+
+
+class Books:
+    """A ledger, and what it told."""
+
+    def __init__(self, *, slots: int | None = 1, history: int = 1000, history_bytes: int = 1_000_000) -> None:
+        self.told: list[Change] = []
+        rules = Rules(slots=slots, history=history, history_bytes=history_bytes, answer_grace=5)
+        self.ledger = Ledger(rules=rules, tell=self.told.append)
+
+    def submit(self, *job_ids: str, timeout: float | None = None, query: bytes = b"1", now: float = 0) -> None:
+        for job_id in job_ids:
+            self.ledger.submit(job_id, Submission(function="f", query=query, timeout=timeout), now)
+
+    def hand_out(self, now: float = 1) -> str | None:
+        job = self.ledger.hand_out(now)
+        return None if job is None else job.job_id
+
+    @property
+    def breaches(self) -> list[BreachKind]:
+        return [change.kind for change in self.told if isinstance(change, Breach)]
+
+    def state(self, job_id: str) -> State:
+        return self.ledger.jobs[job_id].state
+
+
+def test_first_come_first_served_within_the_slots() -> None:
+    books = Books(slots=2)
+    books.submit("a", "b", "c")
+    assert [books.hand_out(), books.hand_out(), books.hand_out()] == ["a", "b", None]
+    assert books.ledger.answer("a", GOOD, 2) is Reception.ACCEPTED
+    assert books.hand_out() == "c"
+
+
+def test_without_a_limit_all_go_out() -> None:
+    books = Books(slots=None)
+    books.submit("a", "b", "c")
+    assert [books.hand_out() for _ in range(4)] == ["a", "b", "c", None]
+
+
+def test_what_did_not_arrive_is_first_again() -> None:
+    books = Books()
+    books.submit("a", "b")
+    books.hand_out()
+    books.ledger.put_back("a")
+    assert (books.state("a"), books.ledger.in_hand) == (State.QUEUED, ())
+    assert books.hand_out() == "a"
+    assert books.ledger.jobs["a"].attempts == 2
+
+
+@pytest.mark.parametrize(("answer", "state"), [(GOOD, State.DONE), (ERROR, State.FAILED)])
+def test_an_answer_ends_a_job(answer: Answer, state: State) -> None:
+    books = Books()
+    books.submit("a")
+    books.hand_out()
+    books.ledger.answer("a", answer, 3)
+    job = books.ledger.jobs["a"]
+    assert (job.state, job.ended, job.answer, job.in_hand) == (state, 3, answer, False)
+    assert books.breaches == []
+
+
+def test_a_worker_that_got_the_job_after_all_may_answer_what_was_put_back() -> None:
+    books = Books()
+    books.submit("a")
+    books.hand_out()
+    books.ledger.put_back("a")
+    assert books.ledger.answer("a", GOOD, 2) is Reception.ACCEPTED
+    assert books.hand_out() is None
+
+
+def test_an_unknown_job_is_a_breach() -> None:
+    books = Books()
+    assert books.ledger.answer("x", GOOD, 1) is Reception.UNKNOWN
+    assert books.breaches == [BreachKind.UNKNOWN_JOB]
+
+
+def test_the_first_answer_stays() -> None:
+    books = Books()
+    books.submit("a")
+    books.hand_out()
+    books.ledger.answer("a", GOOD, 1)
+    assert books.ledger.answer("a", ERROR, 2) is Reception.REPEATED
+    assert (books.state("a"), books.ledger.jobs["a"].answer) == (State.DONE, GOOD)
+    assert books.breaches == [BreachKind.ANSWERED_TWICE]
+
+
+def test_a_caller_gives_up_and_the_slot_stays_taken_until_the_late_answer() -> None:
+    books = Books()
+    books.submit("a", timeout=10)
+    books.submit("b")
+    books.hand_out(now=1)
+    books.ledger.tick(9.9)
+    assert books.state("a") is State.RUNNING
+    books.ledger.tick(10)
+    assert (books.state("a"), books.hand_out(11)) == (State.FAILED, None)
+    assert books.ledger.answer("a", GOOD, 12) is Reception.LATE
+    assert (books.state("a"), books.ledger.jobs["a"].answer, books.hand_out(13)) == (State.FAILED, GOOD, "b")
+    assert books.breaches == [BreachKind.LATE]
+
+
+def test_a_job_that_is_still_out_some_seconds_after_its_caller_gave_up_is_unanswered() -> None:
+    books = Books()
+    books.submit("a", timeout=10)
+    books.hand_out()
+    books.ledger.tick(10)
+    assert books.ledger.next_deadline() == 15
+    books.ledger.tick(14.9)
+    assert books.breaches == []
+    books.ledger.tick(15)
+    assert books.breaches == [BreachKind.UNANSWERED]
+
+
+def test_a_caller_who_gives_up_in_the_queue_takes_the_job_out() -> None:
+    books = Books()
+    books.submit("a", timeout=1)
+    books.submit("b")
+    books.ledger.tick(1)
+    assert (books.state("a"), books.hand_out(2)) == (State.FAILED, "b")
+    books.ledger.tick(100)
+    assert books.breaches == []
+
+
+def test_a_result_that_is_coming_keeps_the_caller_waiting() -> None:
+    books = Books()
+    books.submit("a", timeout=10)
+    books.hand_out()
+    books.ledger.answer_began("a")
+    books.ledger.tick(10)
+    assert books.state("a") is State.RUNNING
+    books.ledger.answer_broke("a")
+    books.ledger.tick(20)
+    assert books.state("a") is State.FAILED
+
+
+def test_a_restart_drops_what_is_in_hand_and_only_that() -> None:
+    books = Books(slots=3)
+    books.submit("done", "timed-out", "running", "queued")
+    for _ in range(3):
+        books.hand_out()
+    books.ledger.answer("done", GOOD, 2)
+    books.ledger.give_up("timed-out", 2, "no patience")
+    assert books.ledger.drop_in_hand(3, "restart") == ["timed-out", "running"]
+    assert [books.state(j) for j in ("done", "timed-out", "running", "queued")] == [
+        State.DONE,
+        State.FAILED,
+        State.LOST,
+        State.QUEUED,
+    ]
+    assert books.ledger.answer("running", GOOD, 4) is Reception.DROPPED
+    assert books.breaches == [BreachKind.LATE]
+    assert books.hand_out(5) == "queued"
+
+
+def test_what_is_out_at_the_end_is_unanswered() -> None:
+    books = Books(slots=None)
+    books.submit("a", "b", "c")
+    books.hand_out()
+    books.hand_out()
+    books.ledger.answer("a", GOOD, 1)
+    books.ledger.close(2)
+    assert [(change.kind, change.job_id) for change in books.told if isinstance(change, Breach)] == [
+        (BreachKind.UNANSWERED, "b")
+    ]
+
+
+@pytest.mark.parametrize("content_type", [None, "application/json"])
+def test_another_content_type_is_a_breach(content_type: str | None) -> None:
+    books = Books()
+    books.submit("a")
+    books.hand_out()
+    books.ledger.answer("a", Answer(size=2, content_type=content_type, streamed=False, nature=TEXT), 2)
+    assert books.breaches == [BreachKind.CONTENT_TYPE]
+
+
+def test_another_type_than_declared_is_a_breach() -> None:
+    books = Books()
+    books.submit("a")
+    books.hand_out()
+    wrong = Answer(size=2, content_type=RESULT_TYPE, streamed=False, nature=TEXT, mismatch="the result is null")
+    books.ledger.answer("a", wrong, 2)
+    assert books.breaches == [BreachKind.OUTPUT_TYPE]
+
+
+def test_the_oldest_ended_jobs_are_forgotten() -> None:
+    books = Books(history=2)
+    for job_id in "abcd":
+        books.submit(job_id)
+        books.hand_out()
+        books.ledger.answer(job_id, GOOD, 1)
+    assert list(books.ledger.jobs) == ["c", "d"]
+    assert [change.job_id for change in books.told if isinstance(change, Forgotten)] == ["a", "b"]
+    assert books.ledger.counts[State.DONE] == 4
+
+
+def test_large_queries_are_forgotten_sooner() -> None:
+    books = Books(history_bytes=100)
+    for job_id in "abc":
+        books.submit(job_id, query=b"1" * 60)
+        books.hand_out()
+        books.ledger.answer(job_id, GOOD, 1)
+    assert list(books.ledger.jobs) == ["c"]
+
+
+def test_what_is_still_in_hand_is_not_forgotten() -> None:
+    books = Books(slots=None, history=1)
+    books.submit("held", timeout=1)
+    books.hand_out()
+    books.ledger.tick(1)
+    for job_id in "abc":
+        books.submit(job_id)
+        books.hand_out()
+        books.ledger.answer(job_id, GOOD, 2)
+    assert "held" in books.ledger.jobs
+    assert books.ledger.answer("held", GOOD, 3) is Reception.LATE
+
+
+def test_timers_of_ended_jobs_do_not_pile_up() -> None:
+    books = Books()
+    for number in range(10_000):
+        books.submit(str(number), timeout=300)
+        books.hand_out()
+        books.ledger.answer(str(number), GOOD, 1)
+    assert len(books.ledger._timers) < 3000
+
+
+def test_the_newest_first() -> None:
+    books = Books()
+    books.submit("a", "b", "c")
+    assert [job.job_id for job in books.ledger.newest_first()] == ["c", "b", "a"]
+    assert [job.number for job in books.ledger.newest_first()] == [3, 2, 1]
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Whatever happens in whatever order, the books are right."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.count = 0
+        self.taken: set[str] = set()
+        self.ended: dict[str, State] = {}
+        self.ledger = Ledger(rules=Rules(slots=3, history=5), tell=self.note)
+
+    def note(self, change: Change) -> None:
+        if isinstance(change, Job) and change.state.final:
+            assert self.ended.setdefault(change.job_id, change.state) is change.state, "a final state changed"
+
+    @rule(timeout=st.one_of(st.none(), st.floats(0.1, 20)))
+    def submit(self, timeout: float | None) -> None:
+        self.count += 1
+        self.ledger.submit(f"job-{self.count}", Submission(function="f", query=b"1", timeout=timeout), self.now)
+
+    @rule()
+    def hand_out(self) -> None:
+        job = self.ledger.hand_out(self.now)
+        if job is not None:
+            assert job.job_id not in self.taken, "handed out twice"
+            self.taken.add(job.job_id)
+
+    @precondition(lambda self: self.taken)
+    @rule(data=st.data(), answer=st.sampled_from([GOOD, ERROR]))
+    def answer(self, data: st.DataObject, answer: Answer) -> None:
+        job_id = data.draw(st.sampled_from(sorted(self.taken)))
+        self.ledger.answer(job_id, answer, self.now)
+        self.taken.discard(job_id)
+
+    @precondition(lambda self: self.taken)
+    @rule(data=st.data())
+    def put_back(self, data: st.DataObject) -> None:
+        job_id = data.draw(st.sampled_from(sorted(self.taken)))
+        self.ledger.put_back(job_id)
+        self.taken.discard(job_id)
+
+    @rule()
+    def restart(self) -> None:
+        assert set(self.ledger.drop_in_hand(self.now, "restart")) == self.taken
+        self.taken.clear()
+
+    @rule(seconds=st.floats(0.1, 30))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.ledger.tick(self.now)
+
+    @invariant()
+    def the_books_agree(self) -> None:
+        jobs = self.ledger.jobs.values()
+        counts = self.ledger.counts
+        assert set(self.ledger.in_hand) == self.taken == {job.job_id for job in jobs if job.in_hand}
+        assert len(self.taken) <= 3
+        assert counts[State.QUEUED] == sum(job.state is State.QUEUED for job in jobs)
+        assert counts[State.RUNNING] == sum(job.state is State.RUNNING for job in jobs)
+        assert sum(counts.values()) == self.count
+        assert sum(job.state.final and not job.in_hand for job in jobs) <= 5
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
