@@ -1,12 +1,11 @@
 """The `[functions]` table, with `[defaults]` under each function's own options."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from cm_exec.config.combinations import impossible, without_types
 from cm_exec.config.problem import Findings, found, quoted
@@ -19,8 +18,7 @@ from cm_exec.config.validate import mismatch, read_table, read_value
 _UNITS: Final = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
+class Declared(Struct, frozen=True):
     """A function as the file has it, with `[defaults]` under it and its types read."""
 
     table: FunctionTable

@@ -1,7 +1,6 @@
 """What a function takes and gives: `inputs` and `returns` of a function, and the named types of `[types]`."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from msgspec import UNSET, Struct
@@ -28,8 +27,7 @@ _DEEPEST: Final = MAX_DEPTH + 4
 """How many keys lead to the innermost type: functions, a name, inputs, a name, and then the types."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
+class Signature(Struct, frozen=True, kw_only=True):
     """A function's declared types; None where it declares none."""
 
     inputs: tuple[Input, ...] | None

@@ -1,10 +1,10 @@
 """The function schemas that are published at start, so that Foundry lists the module's functions."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from cm_exec.protocol.types.check import Check, checker, members_checker, outside
 from cm_exec.protocol.types.data_type import STRING, DataType, Field
@@ -12,8 +12,7 @@ from cm_exec.protocol.types.ranges import Range
 from cm_exec.protocol.types.wire import type_json
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
+class Input(Struct, frozen=True, kw_only=True):
     """One member of a function's query. One that is not required may be left out or null."""
 
     name: str
@@ -23,16 +22,14 @@ class Input:
     range: Range | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Returns:
+class Returns(Struct, frozen=True, kw_only=True):
     """What a function's result is. `type` is None for `void`: nothing."""
 
     type: DataType | None
     description: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionSchema:
+class FunctionSchema(Struct, frozen=True, kw_only=True):
     """A function as it is published. `inputs` or `returns` is None where they are not declared."""
 
     name: str

@@ -76,6 +76,8 @@ def checker(type_: DataType) -> Check:
             return _scalar(SCALARS[name])
         case DecimalType():
             return _scalar(decimal_scalar(type_))
+        case ListType(SimpleType() | DecimalType() as element) | SetType(SimpleType() | DecimalType() as element):
+            return _array_of_scalars(_scalar_of(element))
         case ListType(element) | SetType(element):
             return _array(checker(element))
         case MapType(key, value):
@@ -149,6 +151,17 @@ def _scalar(scalar: Scalar) -> Check:
     def check(value: Any) -> None:
         if not fits(value):
             _wrong(expected, value)
+
+    return check
+
+
+def _array_of_scalars(scalar: Scalar) -> Check:
+    """As `_array`, in half the time: these are the long ones."""
+    fits, one_by_one = scalar.fits, _array(_scalar(scalar))
+
+    def check(value: Any) -> None:
+        if type(value) is not list or not all(map(fits, value)):
+            one_by_one(value)
 
     return check
 

@@ -1,12 +1,14 @@
 """The platform's data types, as values.
 
 They are those of the Function Registry (`DataType` in lib-api.yml of the official Java SDK), with `binary`, `unknown`
-and `ontologyEdit` that the Python SDK and the documentation have besides.
+and `ontologyEdit` that the Python SDK and the documentation have besides. They are structs of msgspec, which are defined in
+a tenth of the time that dataclasses take at each start.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final, Literal, get_args
+
+from msgspec import Struct
 
 SimpleName = Literal[
     "boolean",
@@ -32,52 +34,45 @@ MAX_SIZE: Final = 10_000
 """How many types a type may hold when all its names are written out: 30 names can make a schema of gigabytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class SimpleType:
+class SimpleType(Struct, frozen=True):
     """A type with nothing inside. `unknown` is any JSON value."""
 
     name: SimpleName
 
 
-@dataclass(frozen=True, slots=True)
-class DecimalType:
+class DecimalType(Struct, frozen=True):
     """Decimal numbers: `precision` digits at most, `scale` of them after the point; None for any number of them."""
 
     precision: int | None = None
     scale: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ListType:
+class ListType(Struct, frozen=True):
     """A JSON array."""
 
     element: "DataType"
 
 
-@dataclass(frozen=True, slots=True)
-class SetType:
+class SetType(Struct, frozen=True):
     """A JSON array, too, but its order means nothing."""
 
     element: "DataType"
 
 
-@dataclass(frozen=True, slots=True)
-class MapType:
+class MapType(Struct, frozen=True):
     """A JSON object with any names; the key's type says how they read."""
 
     key: "DataType"
     value: "DataType"
 
 
-@dataclass(frozen=True, slots=True)
-class OptionalType:
+class OptionalType(Struct, frozen=True):
     """The wrapped type, or null."""
 
     wrapped: "DataType"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class Field(Struct, frozen=True, kw_only=True):
     """A member of a struct. One that is not required may be left out or null."""
 
     name: str
@@ -86,8 +81,7 @@ class Field:
     description: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StructType:
+class StructType(Struct, frozen=True):
     """A JSON object with certain members, which the protocol calls an anonymous custom type."""
 
     fields: tuple[Field, ...]

@@ -1,12 +1,12 @@
 """The range that an input's values must be in (`Constraint` in lib-api.yml of the official Java SDK)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import Struct
 
 from cm_exec.protocol.types.data_type import DataType, DecimalType, OptionalType, SimpleType
 from cm_exec.protocol.types.scalars import parse_date, parse_timestamp
@@ -18,8 +18,7 @@ _SAFE: Final = 2**53 - 1
 _BITS: Final = {"integer": 2**31 - 1, "long": _SAFE}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Range:
+class Range(Struct, frozen=True, kw_only=True):
     """From `min` to `max`, both included; None for no end on that side."""
 
     kind: RangeKind

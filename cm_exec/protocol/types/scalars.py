@@ -7,17 +7,17 @@ as strings by the platform's REST API), each known form is right.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
+
+from msgspec import Struct
 
 from cm_exec.protocol.types.data_type import DecimalType, SimpleName
 
 Fits = Callable[[Any], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Struct, frozen=True):
     """A simple type: what its values look like, in words, and whether a value does.
 
     `fits_key` is the same for a name in a JSON object, where numbers and booleans are words too.
