@@ -69,7 +69,7 @@ def _integer(digits: str) -> float:
     return int(digits) if len(digits) < 400 else float(digits)  # noqa: PLR2004 - a double ends at 309
 
 
-def checker(type_: DataType) -> Check:
+def checker(type_: DataType) -> Check:  # noqa: PLR0911 - one return a kind of type
     """The check for values of a type."""
     match type_:
         case SimpleType(name):

@@ -1,8 +1,8 @@
 """The platform's data types, as values.
 
 They are those of the Function Registry (`DataType` in lib-api.yml of the official Java SDK), with `binary`, `unknown`
-and `ontologyEdit` that the Python SDK and the documentation have besides. They are structs of msgspec, which are defined in
-a tenth of the time that dataclasses take at each start.
+and `ontologyEdit` that the Python SDK and the documentation have besides. They are structs of msgspec, since these are
+defined in a tenth of the time that dataclasses take at each start.
 """
 
 from collections.abc import Iterator
