@@ -1,9 +1,12 @@
+import signal
+import sys
+
 import pytest
 
 from tests.support.answers import error_of
-from tests.support.bad_handlers.catalogue import CATALOGUE, BadHandler
+from tests.support.bad_handlers.catalogue import CATALOGUE, SCRIPTS, BadHandler
 from tests.support.bench import Bench
-from tests.support.processes import children
+from tests.support.processes import children, wait_until
 from tests.support.toml import function
 
 GOOD = function("good", "cat")
@@ -21,6 +24,17 @@ def test_a_bad_handler_is_answered_once_and_leaves_no_process(bench: Bench, hand
     assert bench.runtime.call("good", b'"still here"') == b'"still here"'
     assert [p for p in children(worker.pid) if p.state == "Z"] == []
     assert len(bench.runtime.posts(result.job_id)) == 1
+
+
+def test_what_was_written_before_the_exit_is_read_however_late_the_launcher_looks(bench: Bench) -> None:
+    worker = bench.start(function("f", [sys.executable, "-S", str(SCRIPTS / "enlarges_its_pipe.py")]))
+    job = bench.runtime.submit("f")
+    wait_until(worker.descendants, what="the handler's start")
+    worker.signal(signal.SIGSTOP)
+    bench.folder.joinpath("go").touch()
+    worker.wait_until_alone()
+    worker.signal(signal.SIGCONT)
+    assert bytes(bench.runtime.result(job).body) == bytes(1 << 20)
 
 
 def test_a_failed_handler_does_not_hold_up_the_ones_beside_it(bench: Bench) -> None:

@@ -130,19 +130,21 @@ def test_a_rotated_token_is_read_again_for_the_poll(bench: Bench) -> None:
     bench.runtime.poll_seconds = 0.2
     bench.start(ECHO)
     bench.runtime.rotate_token("the-next-token")
+    polls = bench.runtime.ledger
+    polls.wait_for(lambda: any(r.status == 401 for r in polls.all(Endpoint.JOB)), what="a refused poll")
     bench.replica.write_token("the-next-token")
     assert bench.runtime.call("f", b"1") == b"1"
     assert bench.runtime.ledger.all()[-1].head.header("module-auth-token") == "the-next-token"
 
 
 def test_a_rotated_token_is_read_again_for_a_result(bench: Bench) -> None:
-    bench.start(BLOCKED)
-    job = bench.runtime.submit("f")
-    bench.runtime.wait_until_handed_out(job)
-    bench.runtime.rotate_token("the-next-token")
+    """Even where the polls are let in with the old one."""
+    bench.start(ECHO)
+    bench.runtime.always(Endpoint.RESULT, behaviours.demand_token("the-next-token"))
+    bench.runtime.tokens.add("the-next-token")
     bench.replica.write_token("the-next-token")
-    bench.folder.joinpath("go").touch()
-    assert bytes(bench.runtime.result(job).body) == b"done"
+    job = bench.runtime.submit("f", b"1")
+    assert bytes(bench.runtime.result(job).body) == b"1"
 
 
 def test_a_token_that_is_rotated_late_on_disk_loses_nothing(bench: Bench) -> None:
@@ -186,14 +188,38 @@ def test_a_runtime_that_refuses_connections_costs_no_cpu_and_loses_nothing(bench
     assert bytes(bench.runtime.result(later).body) == b"1"
 
 
-def test_a_job_that_is_lost_on_the_way_and_sent_again_ends_with_its_good_result(bench: Bench) -> None:
-    bench.runtime.script(Endpoint.JOB, behaviours.lose_job_on_the_way)
+@pytest.mark.parametrize("polls", [1, 6])
+def test_a_job_that_breaks_off_and_is_sent_again_is_answered_once(bench: Bench, polls: int) -> None:
+    """Sent again at once, or after the worker has polled for some seconds without it."""
+    bench.runtime.poll_seconds = 0.5
+    bench.runtime.script(Endpoint.JOB, behaviours.lose_job)
     bench.start(ECHO)
     job = bench.runtime.submit("f", b"[1]")
-    bench.runtime.ledger.wait_for(
-        lambda: any(bytes(p.body) == b"[1]" and p.accepted for p in bench.runtime.posts(job)), what="the good result"
-    )
-    assert bytes(bench.runtime.posts(job)[-1].body) == b"[1]"
+    bench.runtime.wait_for_poll(after=polls)
+    bench.runtime.submit("f", b"[1]", job_id=job)
+    assert bytes(bench.runtime.result(job).body) == b"[1]"
+    assert bench.runtime.call("f", b"[2]") == b"[2]"
+    assert len(bench.runtime.posts(job)) == 1
+
+
+def test_a_job_that_breaks_off_and_never_comes_again_is_answered_with_an_error(bench: Bench) -> None:
+    bench.runtime.poll_seconds = 0.5
+    bench.runtime.script(Endpoint.JOB, behaviours.lose_job)
+    bench.start(ECHO)
+    job = bench.runtime.submit("f", b'"%s"' % (b"x" * 1000))
+    assert error_of(bench.runtime.result(job, seconds=60))["reason"] == "malformed_job"
+
+
+def test_a_job_that_is_handed_out_twice_is_answered_once(bench: Bench) -> None:
+    bench.start(BLOCKED)
+    job = bench.runtime.submit("f")
+    bench.runtime.submit("f", job_id=job)
+    bench.runtime.ledger.wait_for(lambda: len(bench.runtime.jobs.handed_out) == 2, what="handing it out twice")
+    bench.runtime.ledger.wait_for(lambda: bench.runtime.ledger.open_polls() == 1, what="the next poll")
+    bench.folder.joinpath("go").touch()
+    assert bytes(bench.runtime.result(job).body) == b"done"
+    assert bench.runtime.call("f") == b"done"
+    assert len(bench.runtime.posts(job)) == 1
 
 
 def test_a_result_that_is_read_slowly_is_posted_once(bench: Bench) -> None:
@@ -214,9 +240,11 @@ def test_a_runtime_that_closes_every_connection_loses_nothing(bench: Bench) -> N
     for endpoint, announced in itertools.product((Endpoint.JOB, Endpoint.RESULT), (True, False)):
         bench.runtime.always(endpoint, behaviours.then_close(behaviours.normal, announced=announced))
     bench.runtime.poll_seconds = 0.2
-    bench.start(ECHO)
+    worker = bench.start(ECHO)
     assert [bench.runtime.call("f", b"%d" % n) for n in range(10)] == [b"%d" % n for n in range(10)]
     assert len(bench.runtime.ledger.all(Endpoint.RESULT)) == 10
+    worker.stop()
+    assert "WARNING" not in worker.log, "that a connection was closed between requests is no failure"
 
 
 def test_connections_are_kept_and_used_again(bench: Bench) -> None:

@@ -77,6 +77,17 @@ def test_credentials_reach_only_the_handlers_that_ask_for_them(bench: Bench) -> 
     assert TEMPORARY.encode() not in output
 
 
+@pytest.mark.parametrize("log_format", ["text", "sls"])
+def test_credentials_that_a_handler_prints_reach_neither_log_nor_error_result(bench: Bench, log_format: str) -> None:
+    prints = 'echo "I was given $CM_AUTH_HEADER and $CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN" >&2; exit 1'
+    worker = bench.start(function("f", prints, credentials=True), "--log-format", log_format)
+    body = bench.runtime.result(bench.runtime.submit("f", members=MEMBERS)).body.decode()
+    worker.wait_for_log("I was given")
+    worker.stop()
+    assert "I was given" in body
+    assert [secret for secret in SECRETS if secret in worker.log + body] == []
+
+
 def test_credentials_that_a_job_does_not_have_are_not_set(bench: Bench) -> None:
     bench.start(function("f", ENVIRON, credentials=True))
     seen = environment_of(bench.runtime.call("f"))

@@ -173,6 +173,17 @@ def test_no_request_leaves_over_an_untrusted_connection_and_the_log_says_why(
     worker.wait_until_ready()
 
 
+def test_a_ca_that_is_replaced_on_disk_is_read_again(bench: Bench) -> None:
+    """With the runtime's connections broken, as when it starts anew with a certificate of the next authority."""
+    bench.start(ECHO)
+    following = Authority()
+    bench.runtime.go_down()
+    bench.runtime.show_certificate(following.good())
+    bench.replica.ca_file.write_bytes(following.pem)
+    bench.runtime.come_back()
+    assert bench.runtime.call("f", b"[1]") == b"[1]"
+
+
 def test_a_listener_that_speaks_no_tls_gets_no_request(bench: Bench) -> None:
     bench.runtime.show_certificate(None)
     worker = bench.launch(ECHO)

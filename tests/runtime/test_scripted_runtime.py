@@ -143,11 +143,12 @@ def test_a_reset_within_the_request_leaves_it_incomplete(runtime: ScriptedRuntim
     assert (recorded.complete, recorded.size) == (False, 1000)
 
 
-def test_a_lost_job_is_handed_out_again(runtime: ScriptedRuntime, connect: Connect) -> None:
-    runtime.script(Endpoint.JOB, behaviours.lose_job_on_the_way)
+def test_a_lost_job_breaks_off_and_can_be_handed_out_again(runtime: ScriptedRuntime, connect: Connect) -> None:
+    runtime.script(Endpoint.JOB, behaviours.lose_job)
     runtime.submit("f", b'"query"', job_id="j")
     with pytest.raises((OSError, http.client.HTTPException)):
         ask(connect(), "GET", JOB)
+    runtime.submit("f", b'"query"', job_id="j")
     assert ask(connect(), "GET", JOB)[1].endswith(b'"query"}}')
 
 

@@ -56,6 +56,16 @@ def normal(exchange: Exchange) -> None:
         _NORMAL.get(exchange.request.endpoint, answer(404))(exchange)
 
 
+def demand_token(token: str) -> Behaviour:
+    """Take this token only, whatever the other endpoints take."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.receive()
+        exchange.respond(204 if exchange.request.head.header(TOKEN_HEADER) == token else 401)
+
+    return behave
+
+
 def answer(status: int, body: bytes = b"", headers: Iterable[tuple[str, str]] = ()) -> Behaviour:
     """Always this answer, whatever was asked."""
 
@@ -114,13 +124,12 @@ def accept_then_reset(exchange: Exchange) -> None:
     raise _reset(exchange)
 
 
-def lose_job_on_the_way(exchange: Exchange) -> None:
-    """The poll's answer breaks in its middle, and the job goes back to be handed out again."""
+def lose_job(exchange: Exchange) -> None:
+    """The poll's answer breaks in its middle, and the job is not handed out again."""
     offer = _next_offer(exchange)
     exchange.conclude(200)
     whole = response(200, offer.body)
-    exchange.wire.send(whole[: len(whole) - len(offer.body) // 2])
-    exchange.jobs.offer(offer, first=True)
+    exchange.wire.send(whole[: len(whole) - len(offer.body) // 4])
     raise _reset(exchange)
 
 
