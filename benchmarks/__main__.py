@@ -23,15 +23,28 @@ from benchmarks.sample import Samples
 @click.option("--quick", "is_quick", is_flag=True, help="Two cases, a minute; writes no RESULTS.md.")
 @click.option("--rounds", type=click.IntRange(min=1), help="Rounds of each case, in place of its own number.")
 @click.option("--row", "only", multiple=True, type=click.Choice(list(NAMES)), help="Only this row; repeatable.")
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="How long in all to wait for a calm machine, and to repeat what others disturbed.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write every measurement to this file.")
 @click.option("--results/--no-results", default=None, help="Write RESULTS.md and its picture; as a full run does.")
 def main(
-    *, is_quick: bool, rounds: int | None, only: tuple[str, ...], json_file: Path | None, results: bool | None
+    *,
+    is_quick: bool,
+    rounds: int | None,
+    only: tuple[str, ...],
+    patience: float,
+    json_file: Path | None,
+    results: bool | None,
 ) -> None:
     """Measure cm-exec, the official SDKs and two floors against one runtime, in one run on one machine."""
     cases = _cases(quick() if is_quick else full(), rounds)
     with tempfile.TemporaryDirectory(prefix="cm-exec-bench-") as folder:
-        report, failures = _run(cases, only, Path(folder), idle_seconds=0.0 if is_quick else 15.0)
+        report, failures = _run(cases, only, Path(folder), 0.0 if is_quick else 15.0, patience)
     for table in report.tables():
         click.echo(f"\n{table.text()}")
     click.echo("\n" + "\n".join(report.sentences()))
@@ -48,12 +61,14 @@ def _cases(cases: list[Case], rounds: int | None) -> list[Case]:
     return [replace(case, rounds=rounds) for case in cases] if rounds else cases
 
 
-def _run(cases: list[Case], only: tuple[str, ...], folder: Path, idle_seconds: float) -> tuple[Report, bool]:
+def _run(
+    cases: list[Case], only: tuple[str, ...], folder: Path, idle_seconds: float, patience: float
+) -> tuple[Report, bool]:
     rows = Rows(install(_tell), folder)
     for absent in rows.absent:
         _tell(f"without {NAMES[absent.key]}: {absent.why}")
     with runtime(folder) as served:
-        bench = Bench(served, folder, _tell)
+        bench = Bench(served, folder, _tell, patience)
         for case in cases:
             bench.run(case, [row for row in rows.of(case.task) if not only or row.key in only])
         echoes = [row for row in rows.of("echo") if row.key != FORK_FLOOR and (not only or row.key in only)]

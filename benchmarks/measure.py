@@ -21,6 +21,12 @@ from benchmarks.worker_process import CONTAINER, WorkerProcess, worker
 START: Final = 60.0
 """Seconds that a worker may take to its first poll."""
 
+DISTURBED: Final = 0.1
+"""Others may take this share of the machine before a measurement counts as disturbed."""
+
+GLANCE: Final = 0.5
+"""How long the machine is watched to see whether it is calm, in seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failed:
@@ -41,12 +47,19 @@ class Idle:
 
 
 class Bench:
-    """Measures rows against one runtime; `tell` is told of each result as it comes."""
+    """Measures rows against one runtime; `tell` is told of each result as it comes.
 
-    def __init__(self, runtime: RuntimeProcess, folder: Path, tell: Callable[[str], None]) -> None:
+    `patience` is how many seconds in all may be spent on waiting until others leave the machine alone, and on
+    repeating what they disturbed.
+    """
+
+    def __init__(
+        self, runtime: RuntimeProcess, folder: Path, tell: Callable[[str], None], patience: float = 0.0
+    ) -> None:
         self._runtime = runtime
         self._folder = folder
         self._tell = tell
+        self._patience = patience
         self._lanes = 0
         self.samples: list[Sample] = []
         self.failures: list[Failed] = []
@@ -63,10 +76,7 @@ class Bench:
 
     def _one(self, case: Case, payload: Payload, row: Row, number: int) -> None:
         try:
-            if row.key == FORK_FLOOR:
-                sample = self._fork_floor(case, row, number)
-            else:
-                sample = self._worker(case, payload, row, number)
+            sample = self._undisturbed(case, payload, row, number)
         except BenchmarkError as error:
             self.failures.append(Failed(row.key, case, str(error)))
             self._tell(f"  {row.name:26} failed: {error}")
@@ -74,6 +84,26 @@ class Bench:
         self.samples.append(sample)
         wrong = f", {sample.wrong} WRONG" if sample.wrong else ""
         self._tell(f"  {row.name:26} {sample.jobs_per_second:9.1f} jobs/s, p50 {sample.p50 * 1000:9.3f} ms{wrong}")
+
+    def _undisturbed(self, case: Case, payload: Payload, row: Row, number: int) -> Sample:
+        while True:
+            self._wait_for_calm()
+            began = time.monotonic()
+            if row.key == FORK_FLOOR:
+                sample = self._fork_floor(case, row, number)
+            else:
+                sample = self._worker(case, payload, row, number)
+            if sample.elsewhere <= DISTURBED or self._patience <= 0:
+                return sample
+            self._patience -= time.monotonic() - began
+
+    def _wait_for_calm(self) -> None:
+        while self._patience > 0:
+            before = MachineClock.read()
+            time.sleep(GLANCE)
+            if before.elsewhere(MachineClock.read(), 0.0) <= DISTURBED:
+                return
+            self._patience -= GLANCE
 
     def _worker(self, case: Case, payload: Payload, row: Row, number: int) -> Sample:
         lane = self._new_lane()

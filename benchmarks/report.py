@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.case import Case, size_text
-from benchmarks.measure import Idle
+from benchmarks.measure import DISTURBED, Idle
 from benchmarks.rows import FORK_FLOOR, NAMES, PERSISTENT, PRESPAWN, SDK_PROCESSES, SPAWN, TLS_FLOOR
 from benchmarks.runtime_process import Loaded
 from benchmarks.sample import Entry, Samples
@@ -126,7 +126,7 @@ class Report:
             return []
         elsewhere = Spread.of([sample.elsewhere for sample in self.samples.all])
         line = f"other processes took {elsewhere.median:.0%} of the machine (at most {elsewhere.high:.0%})"
-        return [f"{line}: the numbers are not to be trusted." if elsewhere.median > 0.1 else f"{line}."]
+        return [f"{line}: the numbers are not to be trusted." if elsewhere.median > DISTURBED else f"{line}."]
 
 
 def _case_cells(entry: Entry) -> tuple[str, ...]:
