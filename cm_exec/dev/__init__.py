@@ -1,13 +1,13 @@
 """The local runtime: what a compute module's worker talks to, on one's own machine."""
 
-from cm_exec.dev.breach import Breach, BreachKind
 from cm_exec.dev.call import Call, NoResultError, Result
-from cm_exec.dev.fault import Endpoint, Fault, FaultKind
-from cm_exec.dev.fault_text import FaultSyntaxError, format_fault, parse_fault
-from cm_exec.dev.job import Job
-from cm_exec.dev.lifecycle import State
+from cm_exec.dev.core.breach import Breach, BreachKind
+from cm_exec.dev.core.fault import Endpoint, Fault, FaultKind
+from cm_exec.dev.core.fault_text import FaultSyntaxError, format_fault, parse_fault
+from cm_exec.dev.core.job import Job
+from cm_exec.dev.core.lifecycle import State
+from cm_exec.dev.core.worker_process import ProcessState
 from cm_exec.dev.runtime import LocalRuntime
-from cm_exec.dev.worker_process import ProcessState
 
 __all__ = [
     "Breach",

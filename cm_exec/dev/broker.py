@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cm_exec.dev.breach import Breach, BreachKind
 from cm_exec.dev.call import Call
-from cm_exec.dev.declared import LARGEST as LARGEST_CHECKED
-from cm_exec.dev.fault import Endpoint
+from cm_exec.dev.core.breach import Breach, BreachKind
+from cm_exec.dev.core.declared import LARGEST as LARGEST_CHECKED
+from cm_exec.dev.core.fault import Endpoint
+from cm_exec.dev.core.functions import FunctionRegistry
+from cm_exec.dev.core.job import Answer, Change, Forgotten, Job, Reception, Rules
+from cm_exec.dev.core.job_body import Submission
+from cm_exec.dev.core.job_log import JobLog, LogLine, shortened
+from cm_exec.dev.core.ledger import Ledger
+from cm_exec.dev.core.lifecycle import State
+from cm_exec.dev.core.nature import LOOKED_AT, nature_of
+from cm_exec.dev.core.outcome import LARGEST as LARGEST_FAILURE
+from cm_exec.dev.core.outcome import reported_failure
+from cm_exec.dev.core.polls import PollWatch
+from cm_exec.dev.core.worker_process import WorkerProcess
 from cm_exec.dev.feed import Feed
-from cm_exec.dev.functions import FunctionRegistry
-from cm_exec.dev.job import Answer, Change, Forgotten, Job, Reception, Rules
-from cm_exec.dev.job_body import Submission
-from cm_exec.dev.job_log import JobLog, LogLine, shortened
-from cm_exec.dev.ledger import Ledger
-from cm_exec.dev.lifecycle import State
-from cm_exec.dev.nature import LOOKED_AT, nature_of
-from cm_exec.dev.outcome import LARGEST as LARGEST_FAILURE
-from cm_exec.dev.outcome import reported_failure
-from cm_exec.dev.polls import PollWatch
 from cm_exec.dev.shelf import Shelf
 from cm_exec.dev.spool import Spool
-from cm_exec.dev.worker_process import WorkerProcess
 
 RESULTS_KEPT: Final = 1024 * 1024 * 1024
 """Bytes of results that the history keeps, most of them on the disk."""

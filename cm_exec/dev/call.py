@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from cm_exec.dev.job import Job
-from cm_exec.dev.outcome import ReportedFailure
+from cm_exec.dev.core.job import Job
+from cm_exec.dev.core.outcome import ReportedFailure
 from cm_exec.dev.spool import Spool
 
 

@@ -5,9 +5,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from cm_exec.dev.breach import Breach
-from cm_exec.dev.job import Change, Forgotten, Job
-from cm_exec.dev.job_log import LogLine
+from cm_exec.dev.core.breach import Breach
+from cm_exec.dev.core.job import Change, Forgotten, Job
+from cm_exec.dev.core.job_log import LogLine
 
 JOBS_AT_ONCE: Final = 200
 _LOGS_AT_ONCE: Final = 500

@@ -3,43 +3,24 @@
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
-from cm_exec.dev import certificate
-from cm_exec.dev.breach import Breach
-from cm_exec.dev.broker import Broker, Restart
+from cm_exec.dev.broker import Restart
 from cm_exec.dev.call import Call
-from cm_exec.dev.caller_api import CONSOLE
-from cm_exec.dev.caller_desk import CallerDesk
-from cm_exec.dev.fault import Endpoint, Fault, FaultPlan
-from cm_exec.dev.host import Host
-from cm_exec.dev.job import Job, Rules
-from cm_exec.dev.job_body import Submission
-from cm_exec.dev.listener import Listener
-from cm_exec.dev.loop_thread import LoopThread
-from cm_exec.dev.protocol_api import ProtocolApi
-from cm_exec.dev.worker_environment import Style, WorkerEnvironment, create_folder
-from cm_exec.dev.worker_process import ProcessState, WorkerProcess
+from cm_exec.dev.core.breach import Breach
+from cm_exec.dev.core.fault import Endpoint, Fault
+from cm_exec.dev.core.job import Job
+from cm_exec.dev.core.job_body import Submission
+from cm_exec.dev.core.worker_process import ProcessState, WorkerProcess
+from cm_exec.dev.engine import Engine, Request
+from cm_exec.dev.ports.caller_desk import CallerDesk
+from cm_exec.dev.worker_environment import Style, WorkerEnvironment
 
 T = TypeVar("T")
 
-_REQUESTS_KEPT: Final = 10_000
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """A request of a worker. `at` in seconds since the epoch; `status` is 0 where a fault left it unanswered."""
-
-    at: float
-    endpoint: Endpoint
-    status: int
-
-
-class LocalRuntime:
+class LocalRuntime(Engine):
     """A runtime to run a worker against.
 
         with LocalRuntime(directory) as runtime:
@@ -58,114 +39,6 @@ class LocalRuntime:
     `caller_port` opens the port for callers and the console (0: any free one); `call_timeout` is how long its
     callers wait who say nothing of it, in seconds, None for ever.
     """
-
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        max_concurrent_tasks: int = 1,
-        strict: bool = True,
-        poll_wait: float = 5.0,
-        max_result: int | None = None,
-        history: int = 1000,
-        patience: float = 10.0,
-        answer_grace: float = 5.0,
-        port: int = 0,
-        listen: bool = True,
-        faults: Sequence[Fault] = (),
-        caller_port: int | None = None,
-        call_timeout: float | None = 60.0,
-        console: Path = CONSOLE,
-    ) -> None:
-        folder = create_folder(directory)
-        certificates = certificate.issue()
-        self._ca = certificates.ca
-        self._token = secrets.token_urlsafe(32)
-        self._broker = Broker(
-            directory=folder.parent,
-            rules=Rules(slots=max_concurrent_tasks if strict else None, history=history, answer_grace=answer_grace),
-            clock=_clock(),
-            patience=patience,
-        )
-        self._requests: list[Request] = []
-        self._api = ProtocolApi(
-            books=self._broker,
-            tokens={self._token.encode()},
-            poll_wait=poll_wait,
-            max_result=max_result,
-            faults=FaultPlan(list(faults)),
-            on_request=self._note_request,
-        )
-        self._broker.on_room = self._api.offer
-        self._listener = Listener(port=port, tls=certificates.server)
-        self._environment = WorkerEnvironment(directory=folder, port=self._listener.port, slots=max_concurrent_tasks)
-        self._environment.write(token=self._token, ca=self._ca)
-        self._host = Host(
-            broker=self._broker,
-            api=self._api,
-            environment=self._environment,
-            strict=strict,
-            call_timeout=call_timeout,
-        )
-        self._desk = None if caller_port is None else CallerDesk(self._host, port=caller_port, console=console)
-        self._listen_at_start = listen
-        self._thread: LoopThread | None = None
-
-    # Life
-
-    def start(self) -> None:
-        """Serve, from a thread."""
-        self._thread = LoopThread("local-runtime")
-        self._broker.loop = self._thread.loop
-        self._host.started = self._broker.clock()
-        if self._listen_at_start:
-            self.resume()
-        if self._desk is not None:
-            self._thread.run(self._desk.listener.open(self._desk.application))
-
-    def stop(self) -> None:
-        """Answer the open polls, end every connection, end the thread. What is out counts as unanswered."""
-        thread = self._thread
-        if thread is None:
-            return
-        self.pause(grace=1.0)
-        thread.call(self._broker.close)
-        self._listener.release()
-        if self._desk is not None:
-            thread.run(self._desk.listener.close(grace=1.0))
-            self._desk.listener.release()
-        thread.stop()
-        self._thread = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def pause(self, *, grace: float = 0.0) -> None:
-        """Be down: connections are ended (after `grace` seconds at most) and refused. Jobs stay as they are."""
-
-        async def close() -> None:
-            self._host.paused = True
-            self._api.stop()
-            await self._listener.close(grace=grace)
-            self._broker.polls.forget()
-
-        self._running().run(close())
-
-    def resume(self) -> None:
-        """Be up again, at the same port."""
-
-        async def open_() -> None:
-            self._api.start()
-            await self._listener.open(self._api)
-            self._host.paused = False
-
-        self._running().run(open_())
 
     # What a worker is told
 
@@ -210,19 +83,19 @@ class LocalRuntime:
     @property
     def url(self) -> str:
         """Where callers find the functions: `POST url/functions/NAME`."""
-        return self._open_desk().url
+        return self._caller_desk().url
 
     @property
     def console_url(self) -> str:
         """The console's address, with the token that lets a browser in."""
-        return self._open_desk().console_url
+        return self._caller_desk().console_url
 
     @property
     def caller_token(self) -> str:
         """The token for the callers' port."""
-        return self._open_desk().token
+        return self._caller_desk().token
 
-    def _open_desk(self) -> CallerDesk:
+    def _caller_desk(self) -> CallerDesk:
         if self._desk is None:
             raise RuntimeError("the runtime has no port for callers")
         return self._desk
@@ -300,7 +173,7 @@ class LocalRuntime:
             if expect is not None:
                 self._broker.expect(call)
             self._api.scripted.append(body)
-            self._api.offer()
+            self._api.polls.offer()
 
         self._running().call(script)
         return call
@@ -349,7 +222,7 @@ class LocalRuntime:
     @property
     def open_polls(self) -> int:
         """How many polls are waiting for a job."""
-        return self._look(lambda: self._api.open_polls)
+        return self._look(lambda: self._api.polls.count)
 
     def count(self, endpoint: Endpoint, status: int | None = None) -> int:
         """How many requests there were, of the last 10,000."""
@@ -363,21 +236,5 @@ class LocalRuntime:
                 raise TimeoutError(f"no worker polled within {timeout:g} s")
             time.sleep(0.005)
 
-    def _note_request(self, endpoint: Endpoint, status: int) -> None:
-        self._requests.append(Request(at=self._broker.clock(), endpoint=endpoint, status=status))
-        if len(self._requests) > _REQUESTS_KEPT * 2:
-            del self._requests[:_REQUESTS_KEPT]
-
     def _look(self, look: Callable[[], T]) -> T:
         return self._thread.call(look) if self._thread else look()
-
-    def _running(self) -> LoopThread:
-        if self._thread is None:
-            raise RuntimeError("the runtime is not running")
-        return self._thread
-
-
-def _clock() -> Callable[[], float]:
-    """Seconds since the epoch that never go back."""
-    offset = time.time() - time.monotonic()
-    return lambda: offset + time.monotonic()

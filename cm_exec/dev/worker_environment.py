@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from cm_exec.dev import protocol_api
+from cm_exec.dev.ports import paths
 from cm_exec.protocol import environment as names
 
 Style = Literal["modern", "connection-file"]
@@ -86,25 +86,25 @@ class WorkerEnvironment:
         root = f"https://{host}:{self.port}"
         return {
             **common,
-            names.GET_JOB_URI: root + protocol_api.JOB_PATH,
-            names.POST_RESULT_URI: root + protocol_api.RESULTS_PATH,
-            names.POST_SCHEMA_URI: root + protocol_api.SCHEMAS_PATH,
-            names.RESTART_NOTIFICATION_URI: root + protocol_api.RESTART_PATH,
+            names.GET_JOB_URI: root + paths.JOB_PATH,
+            names.POST_RESULT_URI: root + paths.RESULTS_PATH,
+            names.POST_SCHEMA_URI: root + paths.SCHEMAS_PATH,
+            names.RESTART_NOTIFICATION_URI: root + paths.RESTART_PATH,
             names.DEFAULT_CA_PATH: str(folder / _CA),
             names.MAX_CONCURRENT_TASKS: str(self.slots),
             "RUNTIME_HOST": host,
             "RUNTIME_PORT": str(self.port),
             "RUNTIME_API": f"{host}:{self.port}",
-            "GET_JOB_PATH": protocol_api.JOB_PATH,
-            "POST_RESULT_PATH": protocol_api.RESULTS_PATH,
+            "GET_JOB_PATH": paths.JOB_PATH,
+            "POST_RESULT_PATH": paths.RESULTS_PATH,
         }
 
     def _connection(self, token: str, folder: PurePath) -> dict[str, Any]:
         return {
             "host": "localhost",
             "port": self.port,
-            "getJobPath": protocol_api.JOB_PATH,
-            "postResultPath": protocol_api.RESULTS_PATH,
+            "getJobPath": paths.JOB_PATH,
+            "postResultPath": paths.RESULTS_PATH,
             "trustStorePath": str(folder / _CA),
             "moduleAuthToken": token,
         }

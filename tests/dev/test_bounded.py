@@ -3,12 +3,12 @@
 import gc
 from pathlib import Path
 
-from cm_exec.dev.breach import Breach, BreachKind
+from cm_exec.dev.core.breach import Breach, BreachKind
+from cm_exec.dev.core.job import Forgotten, Job
+from cm_exec.dev.core.job_body import Submission
+from cm_exec.dev.core.job_log import LINES_A_JOB, LONGEST_LINE, JobLog, LogLine, shortened
+from cm_exec.dev.core.lifecycle import State
 from cm_exec.dev.feed import JOBS_AT_ONCE, Feed, Subscriber
-from cm_exec.dev.job import Forgotten, Job
-from cm_exec.dev.job_body import Submission
-from cm_exec.dev.job_log import LINES_A_JOB, LONGEST_LINE, JobLog, LogLine, shortened
-from cm_exec.dev.lifecycle import State
 from cm_exec.dev.shelf import Shelf
 from cm_exec.dev.spool import Spool
 

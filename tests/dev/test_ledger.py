@@ -5,13 +5,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cm_exec.dev.breach import Breach, BreachKind
-from cm_exec.dev.job import Answer, Change, Forgotten, Job, Reception, Rules
-from cm_exec.dev.job_body import Submission
-from cm_exec.dev.ledger import RESULT_TYPE, Ledger
-from cm_exec.dev.lifecycle import State
-from cm_exec.dev.nature import Kind, Nature
-from cm_exec.dev.outcome import ReportedFailure
+from cm_exec.dev.core.breach import Breach, BreachKind
+from cm_exec.dev.core.job import Answer, Change, Forgotten, Job, Reception, Rules
+from cm_exec.dev.core.job_body import Submission
+from cm_exec.dev.core.ledger import RESULT_TYPE, Ledger
+from cm_exec.dev.core.lifecycle import State
+from cm_exec.dev.core.nature import Kind, Nature
+from cm_exec.dev.core.outcome import ReportedFailure
 
 TEXT = Nature(Kind.TEXT, "text/plain", ".txt")
 GOOD = Answer(size=2, content_type=RESULT_TYPE, streamed=False, nature=TEXT)

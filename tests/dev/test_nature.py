@@ -2,7 +2,7 @@
 
 import pytest
 
-from cm_exec.dev.nature import LOOKED_AT, Kind, nature_of
+from cm_exec.dev.core.nature import LOOKED_AT, Kind, nature_of
 
 
 @pytest.mark.parametrize(

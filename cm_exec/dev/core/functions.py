@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from cm_exec.dev.declared import is_untyped, mismatch
+from cm_exec.dev.core.declared import is_untyped, mismatch
 
 
 class Source(StrEnum):

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Final
 
-from cm_exec.dev.breach import Breach, BreachKind
-from cm_exec.dev.job import Answer, Change, Forgotten, Job, Reception, Rules
-from cm_exec.dev.job_body import Submission
-from cm_exec.dev.lifecycle import Event, State, after
+from cm_exec.dev.core.breach import Breach, BreachKind
+from cm_exec.dev.core.job import Answer, Change, Forgotten, Job, Reception, Rules
+from cm_exec.dev.core.job_body import Submission
+from cm_exec.dev.core.lifecycle import Event, State, after
 
 RESULT_TYPE: Final = "application/octet-stream"
 """The content type of a result, whatever it is."""

@@ -19,16 +19,16 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from cm_exec.dev import views
-from cm_exec.dev.answers import JsonAnswer, SpoolAnswer
 from cm_exec.dev.call import Call
-from cm_exec.dev.events import EventStream
-from cm_exec.dev.fault_text import FaultSyntaxError
-from cm_exec.dev.host import Host
-from cm_exec.dev.job import Job
-from cm_exec.dev.job_body import Submission
-from cm_exec.dev.lifecycle import State
-from cm_exec.dev.request_body import RequestBody
+from cm_exec.dev.core.fault_text import FaultSyntaxError
+from cm_exec.dev.core.job import Job
+from cm_exec.dev.core.job_body import Submission
+from cm_exec.dev.core.lifecycle import State
+from cm_exec.dev.ports import views
+from cm_exec.dev.ports.answers import JsonAnswer, SpoolAnswer
+from cm_exec.dev.ports.events import EventStream
+from cm_exec.dev.ports.host import Host
+from cm_exec.dev.ports.request_body import RequestBody
 from cm_exec.dev.spool import Spool
 
 LARGEST_QUERY: Final = 512 * 1024 * 1024

@@ -1,23 +1,24 @@
 """What the callers' port needs to know of the runtime it belongs to."""
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from cm_exec import __version__
 from cm_exec.dev.broker import Broker
-from cm_exec.dev.fault_text import format_fault, parse_fault
-from cm_exec.dev.protocol_api import ProtocolApi
-from cm_exec.dev.views import View
+from cm_exec.dev.core.fault_text import format_fault, parse_fault
+from cm_exec.dev.ports.protocol_api import ProtocolApi
+from cm_exec.dev.ports.views import View
 from cm_exec.dev.worker_environment import WorkerEnvironment
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Host:
     """One run of the runtime, by the name `run`. `call_timeout` in seconds, None for none."""
 
     broker: Broker
     api: ProtocolApi
     environment: WorkerEnvironment
+    _: KW_ONLY
     strict: bool
     call_timeout: float | None
     paused: bool = True

@@ -6,8 +6,8 @@ from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cm_exec.dev.answers import JsonAnswer
-from cm_exec.dev.guard import Guard, Verdict
+from cm_exec.dev.ports.answers import JsonAnswer
+from cm_exec.dev.ports.guard import Guard, Verdict
 
 _DIRECTIVES: Final = (
     "default-src 'none'",

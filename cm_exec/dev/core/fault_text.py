@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from cm_exec.dev.fault import Endpoint, Fault, FaultKind
+from cm_exec.dev.core.fault import Endpoint, Fault, FaultKind
 
 SYNTAX: Final = "[ENDPOINT.]KIND[=VALUE][@PROBABILITY|*COUNT]"
 

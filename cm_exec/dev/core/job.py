@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from cm_exec.dev.breach import Breach
-from cm_exec.dev.job_body import Submission
-from cm_exec.dev.lifecycle import State
-from cm_exec.dev.nature import Nature
-from cm_exec.dev.outcome import ReportedFailure
+from cm_exec.dev.core.breach import Breach
+from cm_exec.dev.core.job_body import Submission
+from cm_exec.dev.core.lifecycle import State
+from cm_exec.dev.core.nature import Nature
+from cm_exec.dev.core.outcome import ReportedFailure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

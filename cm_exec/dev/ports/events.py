@@ -7,12 +7,12 @@ from typing import Final
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from cm_exec.dev import views
-from cm_exec.dev.answers import NO_STORE
 from cm_exec.dev.broker import Broker
 from cm_exec.dev.feed import News, Subscriber
-from cm_exec.dev.listener import connection_of
-from cm_exec.dev.views import View
+from cm_exec.dev.ports import views
+from cm_exec.dev.ports.answers import NO_STORE
+from cm_exec.dev.ports.listener import connection_of
+from cm_exec.dev.ports.views import View
 
 _PAUSE: Final = 0.1
 _LOOK: Final = 1.0

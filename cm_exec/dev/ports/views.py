@@ -3,12 +3,12 @@
 from collections import Counter
 from typing import Any, Final
 
-from cm_exec.dev.breach import Breach
 from cm_exec.dev.broker import Broker
-from cm_exec.dev.functions import FunctionEntry
-from cm_exec.dev.job import Answer, Job
-from cm_exec.dev.job_log import Lines, LogLine
-from cm_exec.dev.lifecycle import State
+from cm_exec.dev.core.breach import Breach
+from cm_exec.dev.core.functions import FunctionEntry
+from cm_exec.dev.core.job import Answer, Job
+from cm_exec.dev.core.job_log import Lines, LogLine
+from cm_exec.dev.core.lifecycle import State
 
 View = dict[str, Any]
 

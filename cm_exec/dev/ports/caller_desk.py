@@ -3,11 +3,11 @@
 import secrets
 from pathlib import Path
 
-from cm_exec.dev.caller_api import CallerApi
-from cm_exec.dev.guard import Guard
-from cm_exec.dev.guarded import Guarded
-from cm_exec.dev.host import Host
-from cm_exec.dev.listener import Listener
+from cm_exec.dev.ports.caller_api import CallerApi
+from cm_exec.dev.ports.guard import Guard
+from cm_exec.dev.ports.guarded import Guarded
+from cm_exec.dev.ports.host import Host
+from cm_exec.dev.ports.listener import Listener
 
 
 class CallerDesk:

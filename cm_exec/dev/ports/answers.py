@@ -12,7 +12,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from cm_exec.dev.listener import connection_of
+from cm_exec.dev.ports.listener import connection_of
 from cm_exec.dev.spool import CHUNK, Spool
 
 Headers = list[tuple[bytes, bytes]]

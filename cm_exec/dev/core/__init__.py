@@ -1,0 +1,1 @@
+"""The runtime's books as values: nothing here reads, waits or sends."""

@@ -1,0 +1,30 @@
+"""The runtime's books do no I/O: it can be seen from what they import."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import cm_exec.dev.core
+
+CORE = Path(cm_exec.dev.core.__file__).parent
+PURE = {
+    *("collections", "dataclasses", "enum", "heapq", "json", "random", "re", "types", "typing", "msgspec"),
+    "cm_exec.dev.core",
+    "cm_exec.protocol",
+}
+
+
+def imported(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "."
+
+
+@pytest.mark.parametrize("path", sorted(CORE.glob("*.py")), ids=lambda path: path.stem)
+def test_only_pure_modules_are_imported(path: Path) -> None:
+    names = set(imported(path.read_text()))
+    assert {name for name in names if not any(name == pure or name.startswith(f"{pure}.") for pure in PURE)} == set()
