@@ -1,0 +1,80 @@
+"""What a handler's environment holds, and what it never holds."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cm_exec.handlers import environment as environment_module
+from cm_exec.handlers.environment import function_environment, job_environment, launcher_environment
+from cm_exec.protocol import environment as names
+from cm_exec.protocol.job import Job
+from tests.support.handling import function_of
+
+JOB = Job(
+    job_id="j-1",
+    query_type="double",
+    query=b"1",
+    user_id="u-1",
+    auth_header="Bearer a",
+    temporary_credentials_auth_token="t",
+)
+
+
+def test_all_of_the_launcher_s_variables_are_inherited_byte_for_byte(tmp_path: Path) -> None:
+    launcher = {b"PATH": b"/bin", b"\xff": b"\xfe=\xfd", b"EMPTY": b""}
+    assert function_environment(function_of(tmp_path, "true"), launcher) == launcher
+
+
+@pytest.mark.parametrize("name", sorted(names.CONNECTION_VARIABLES | names.JOB_VARIABLES))
+def test_the_connection_and_an_outer_job_are_never_inherited(tmp_path: Path, name: str) -> None:
+    launcher = {name.encode(): b"secret", b"PATH": b"/bin"}
+    for wanted in (None, (name, "PATH")):  # cm.toml may not even name them
+        function = replace(function_of(tmp_path, "true"), inherit_env=wanted)
+        assert function_environment(function, launcher) == {b"PATH": b"/bin"}
+
+
+def test_only_what_is_wanted_is_inherited(tmp_path: Path) -> None:
+    launcher = {b"A": b"1", b"B": b"2", b"AB": b"3"}
+    assert function_environment(function_of(tmp_path, "true", inherit_env=["A", "C"]), launcher) == {b"A": b"1"}
+    assert function_environment(function_of(tmp_path, "true", inherit_env=[]), launcher) == {}
+
+
+def test_the_function_s_own_variables_come_on_top(tmp_path: Path) -> None:
+    function = function_of(tmp_path, "true", env={"A": "own", "É": "é"}, inherit_env=["A"])
+    expected = {b"A": b"own", "É".encode(): "é".encode()}
+    assert function_environment(function, {b"A": b"1", b"B": b"2"}) == expected
+
+
+def test_a_process_is_told_of_its_job() -> None:
+    told = {b"CM_JOB_ID": b"j-1", b"CM_QUERY_TYPE": b"double", b"CM_USER_ID": b"u-1"}
+    assert job_environment(JOB, credentials=False) == told
+    tokens = {b"CM_AUTH_HEADER": b"Bearer a", b"CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN": b"t"}
+    assert job_environment(JOB, credentials=True) == told | tokens
+
+
+def test_what_a_job_does_not_have_is_not_there() -> None:
+    bare = Job(job_id="j", query_type="", query=b"1")
+    assert job_environment(bare, credentials=True) == {b"CM_JOB_ID": b"j", b"CM_QUERY_TYPE": b""}
+
+
+def test_any_name_can_stand_in_an_environment() -> None:
+    odd = Job(job_id="a\0b=c\né", query_type="\ud83d", query=b"1")
+    assert job_environment(odd, credentials=False) == {b"CM_JOB_ID": "ab=c\né".encode(), b"CM_QUERY_TYPE": b"?"}
+
+
+def test_the_launcher_s_environment_is_what_it_was_started_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SET_LATER_ON", "1")
+    started = launcher_environment()
+    assert b"SET_LATER_ON" not in started
+    assert started[b"PATH"]
+
+
+def test_where_the_kernel_does_not_tell_it_is_python_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Elsewhere:
+        def __init__(self, _: str) -> None:
+            self.read_bytes = (tmp_path / "gone").read_bytes
+
+    monkeypatch.setattr(environment_module, "Path", Elsewhere)
+    assert launcher_environment() == dict(os.environb)
