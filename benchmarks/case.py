@@ -34,11 +34,16 @@ class Case:
     pause: float = 0.0
 
     @property
-    def title(self) -> str:
-        shape = "" if self.kind == "text" else " of small records"
+    def shape(self) -> str:
+        """All but the concurrency and the pace, in words."""
+        records = "" if self.kind == "text" else " of small records"
         handler = "echo" if self.task == "echo" else "a Python handler that imports numpy"
+        return f"{handler}, {size_text(self.size)}{records}"
+
+    @property
+    def title(self) -> str:
         pace = f", {self.pause:g} s between jobs" if self.pause else ""
-        return f"{handler}, {size_text(self.size)}{shape}, concurrency {self.concurrency}{pace}"
+        return f"{self.shape}, concurrency {self.concurrency}{pace}"
 
 
 def size_text(size: int) -> str:

@@ -10,6 +10,7 @@ Tone = Literal["ours", "theirs"]
 WIDTH: Final = 760
 _LABELS: Final = 170
 _VALUES: Final = 150
+_WORDS: Final = 110  # what the words behind a bar take
 _BAR: Final = 18
 _STEP: Final = 26
 _ATTRIBUTES: Final = 'xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="title"'
@@ -88,7 +89,10 @@ def _panel(panel: Panel, top: float) -> str:
 def _bar(bar: Bar, top: float, scale: float) -> list[str]:
     left = 20 + _LABELS
     middle = top + _BAR / 2
-    end = left + max(bar.value, bar.high, bar.mark or 0.0) * scale
+    end = left + max(bar.value, bar.high) * scale
+    mark = left + (bar.mark or 0.0) * scale
+    if end <= mark < end + _WORDS:
+        end = mark
     lines = [
         _text(left - 10, middle + 4.5, bar.label, "", anchor="end"),
         f'<rect class="{bar.tone}" x="{left}" y="{top:.1f}" width="{bar.value * scale:.1f}" height="{_BAR}" rx="2"/>',
@@ -96,9 +100,7 @@ def _bar(bar: Bar, top: float, scale: float) -> list[str]:
         _text(end + 8, middle + 4.5, f"{number(bar.value)}  {bar.note}".rstrip(), ""),
     ]
     if bar.mark is not None:
-        lines.append(
-            f'<path class="mark" stroke-width="2" d="M{left + bar.mark * scale:.1f} {top - 3:.1f}v{_BAR + 6}"/>'
-        )
+        lines.append(f'<path class="mark" stroke-width="2" d="M{mark:.1f} {top - 3:.1f}v{_BAR + 6}"/>')
     return lines
 
 

@@ -1,6 +1,6 @@
 """The results of a run as tables and sentences."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.case import Case, size_text
@@ -34,7 +34,7 @@ class Report:
 
     def sentences(self) -> list[str]:
         """What the tables come to."""
-        return [*self._ratios(), *self._against_floors(), *self._prespawn(), *self._disturbance()]
+        return [*self._ratios(), *self._start_ratio(), *self._against_floors(), *self._prespawn(), *self._disturbance()]
 
     def _case(self, case: Case) -> Table:
         heads = (
@@ -52,18 +52,20 @@ class Report:
         return Table.of(case.title, heads, [_case_cells(entry) for entry in self.samples.entries(case)])
 
     def _start(self) -> Table:
-        rows = []
-        for name in _rows_with(self.samples, lambda entry: entry.first_poll is not None):
-            polls = [
-                sample.first_poll * 1000
-                for case in self.samples.cases()
-                for sample in self.samples.of(case, name)
-                if sample.first_poll is not None and case.task == "echo"
-            ]
-            if polls:
-                spread = Spread.of(polls)
-                rows.append((NAMES[name], f"{spread.median:.0f}", f"{spread.low:.0f} to {spread.high:.0f}"))
+        rows = [
+            (NAMES[row], f"{spread.median * 1000:.0f}", f"{spread.low * 1000:.0f} to {spread.high * 1000:.0f}")
+            for row, spread in self._first_polls().items()
+        ]
         return Table.of("start to first poll", ("", "ms", "low to high"), rows)
+
+    def _first_polls(self) -> dict[str, Spread]:
+        """In seconds, by row, over all echo cases."""
+        polls: dict[str, list[float]] = {}
+        for sample in self.samples.all:
+            if sample.first_poll is not None and sample.case.task == "echo":
+                polls.setdefault(sample.row, []).append(sample.first_poll)
+        order = [row for row in NAMES if row in polls]
+        return {row: Spread.of(polls[row]) for row in order}
 
     def _idle(self) -> Table:
         rows = [(NAMES[idle.row], f"{idle.cpu:.2%}", f"{idle.memory / MIB:.1f}") for idle in self.idle]
@@ -83,16 +85,19 @@ class Report:
     def _ratios(self) -> list[str]:
         lines = []
         for mode in (SPAWN, PRESPAWN, PERSISTENT):
-            for (task, size, kind), cases in _by_shape(self.samples.cases()).items():
-                parts = []
-                for case in cases:
-                    ratio = self.samples.ratio(case, mode, SDK_PROCESSES)
-                    if ratio is not None:
-                        parts.append(f"{_times(ratio)} at concurrency {case.concurrency}")
+            for shape, cases in _by_shape(self.samples.cases()).items():
+                ratios = [(case, self.samples.ratio(case, mode, SDK_PROCESSES)) for case in cases]
+                parts = [f"{ratio.median:.2f} at concurrency {case.concurrency}" for case, ratio in ratios if ratio]
                 if parts:
-                    shape = f"{task}, {size_text(size)}{' of records' if kind == 'records' else ''}"
-                    lines.append(f"{NAMES[mode]} does {', '.join(parts)} the Python SDK's jobs per second ({shape}).")
+                    lines.append(f"mode {mode}, {shape}: {', '.join(parts)} times the Python SDK's jobs per second.")
         return lines
+
+    def _start_ratio(self) -> list[str]:
+        polls = self._first_polls()
+        if SPAWN not in polls or SDK_PROCESSES not in polls:
+            return []
+        ratio = polls[SPAWN].median / polls[SDK_PROCESSES].median
+        return [f"start to first poll takes {ratio:.2f} of the Python SDK's time."]
 
     def _against_floors(self) -> list[str]:
         lines = []
@@ -140,7 +145,7 @@ def _case_cells(entry: Entry) -> tuple[str, ...]:
         _milliseconds(entry.worker_cpu.median) if entry.worker_cpu else "",
         f"{entry.memory.median / MIB:.0f}" if entry.memory else "",
         f"{entry.runtime_busy.median:.0%}" if entry.runtime_busy else "",
-        _times(entry.times_sdk, unit="") if entry.times_sdk else "",
+        f"{entry.times_sdk.median:.2f}" if entry.times_sdk else "",
     )
 
 
@@ -153,17 +158,10 @@ def _milliseconds(seconds: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _times(ratio: Spread, unit: str = " times") -> str:
-    return f"{ratio.median:.2f}{unit}"
-
-
-def _rows_with(samples: Samples, wanted: Callable[[Entry], bool]) -> list[str]:
-    found = [entry.row for case in samples.cases() for entry in samples.entries(case) if wanted(entry)]
-    return list(dict.fromkeys(found))
-
-
-def _by_shape(cases: Sequence[Case]) -> dict[tuple[str, int, str], list[Case]]:
-    shapes: dict[tuple[str, int, str], list[Case]] = {}
-    for case in (case for case in cases if not case.pause):
-        shapes.setdefault((case.task, case.size, case.kind), []).append(case)
+def _by_shape(cases: Sequence[Case]) -> dict[str, list[Case]]:
+    """The cases that differ in nothing but their concurrency, by what they have in common."""
+    shapes: dict[str, list[Case]] = {}
+    for case in cases:
+        if not case.pause:
+            shapes.setdefault(case.shape, []).append(case)
     return shapes
