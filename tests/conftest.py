@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,12 +50,17 @@ def _show_logs(bench: Bench) -> None:
         print(worker.stdout[-4000:], worker.stderr[-4000:], sep="\n")
 
 
-@pytest.fixture
-def namespaces() -> None:
-    """Skip, with the reason, where a test may not make namespaces; in CI that is a failure."""
-    if os.geteuid() == 0 and shutil.which("unshare"):
-        return
-    reason = "needs root and unshare(1) to make namespaces"
+@pytest.fixture(scope="session")
+def unshare() -> tuple[str, ...]:
+    """The command that makes namespaces, as root or as a user who may; skip where neither can, fail in CI."""
+    for command in (("unshare",), ("unshare", "--map-root-user")):
+        if shutil.which("unshare") and _succeeds([*command, "--mount", "--pid", "--fork", "--mount-proc", "true"]):
+            return command
+    reason = "needs unshare(1) and the right to make mount and PID namespaces"
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def _succeeds(command: list[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0

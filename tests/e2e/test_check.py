@@ -83,38 +83,46 @@ def test_config_names_another_file(bench: Bench) -> None:
     assert b"elsewhere" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        "",
-        "functions = 3",
-        "[functions]\n",
-        "[functions]\nf = 3\n",
-        "[functions]\nf = ''\n",
-        "[functions.f]\ncommand = []\n",
-        "[functions.f]\n",
-        "[functions]\nf = 'cat'\nf = 'dog'\n",
-        "[functions]\nf = 'unclosed\n",
-        function("f", "cat", timeout=-1),
-        function("f", "cat", timeout=True),
-        function("f", "cat", max_concurrency=0),
-        function("f", "cat", env={"A": 1}),
-        function("f", "cat", env={"A=B": "1"}),
-        function("f", "cat", env={"A": "x\0y"}),
-        function("f", ["cat", "x\0y"]),
-        function("f", "cat", max_output="-1"),
-        function("f", "cat", credentials="yes"),
-        function("f", "cat") + table("launcher", concurrency=0),
-        function("f", "cat") + table("launcher", concurrency="4"),
-        function("f", "cat") + table("launcher", drain_timeout=-1),
-        function("f", "cat") + table("surprise", x=1),
-        table("defaults", command="cat") + function("f", "cat"),
-    ],
-)
-@pytest.mark.parametrize("command", ["check", "run"])
-def test_a_bad_cm_toml_is_exit_3_without_a_traceback(bench: Bench, config: str, command: str) -> None:
+BAD = [
+    "",
+    "functions = 3",
+    "[functions]\n",
+    "[functions]\nf = 3\n",
+    "[functions]\nf = ''\n",
+    "[functions.f]\ncommand = []\n",
+    "[functions.f]\n",
+    "[functions]\nf = 'cat'\nf = 'dog'\n",
+    "[functions]\nf = 'unclosed\n",
+    function("f", "cat", timeout=-1),
+    function("f", "cat", timeout=True),
+    function("f", "cat", max_concurrency=0),
+    function("f", "cat", env={"A": 1}),
+    function("f", "cat", env={"A=B": "1"}),
+    function("f", "cat", env={"A": "x\0y"}),
+    function("f", ["cat", "x\0y"]),
+    function("f", "cat", max_output="-1"),
+    function("f", "cat", credentials="yes"),
+    function("f", "cat") + table("launcher", concurrency=0),
+    function("f", "cat") + table("launcher", concurrency="4"),
+    function("f", "cat") + table("launcher", drain_timeout=-1),
+    function("f", "cat") + table("surprise", x=1),
+    table("defaults", command="cat") + function("f", "cat"),
+]
+
+
+@pytest.mark.parametrize("config", BAD)
+def test_a_bad_cm_toml_is_exit_3_without_a_traceback(bench: Bench, config: str) -> None:
     bench.write(config)
-    done = bench.cm_exec(command, environment=bench.replica.modern())
+    done = bench.cm_exec("check")
+    assert done.returncode == 3
+    assert b"cm.toml" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("config", [BAD[0], BAD[8], BAD[9]])
+def test_a_worker_with_a_bad_cm_toml_ends_before_it_connects(bench: Bench, config: str) -> None:
+    bench.write(config)
+    done = bench.cm_exec("run", environment=bench.replica.modern())
     assert done.returncode == 3
     assert b"cm.toml" in done.stderr
     assert b"Traceback" not in done.stderr

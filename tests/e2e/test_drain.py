@@ -165,31 +165,28 @@ def test_a_killed_worker_leaves_no_handler_running(bench: Bench) -> None:
     worker.wait_until_alone()
 
 
-PID_NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc"]
+PID_NAMESPACE = ("--pid", "--fork", "--mount-proc")
 
 
-@pytest.mark.usefixtures("namespaces")
-def test_as_pid_1_there_are_no_zombies_after_20_jobs_with_orphans(bench: Bench) -> None:
+def test_as_pid_1_there_are_no_zombies_after_20_jobs_with_orphans(bench: Bench, unshare: tuple[str, ...]) -> None:
     orphans = "for _ in 1 2 3; do sleep 0.05 >/dev/null 2>&1 & done; (sleep 0 &); printf done"
-    worker = bench.start(function("f", orphans), wrapper=PID_NAMESPACE)
+    worker = bench.start(function("f", orphans), wrapper=[*unshare, *PID_NAMESPACE])
     assert [bench.runtime.call("f") for _ in range(20)] == [b"done"] * 20
     worker.wait_until_alone()
     zombies = [p for p in children(worker.pid) if p.state == "Z"]
     assert zombies == []
 
 
-@pytest.mark.usefixtures("namespaces")
-def test_as_pid_1_an_idle_worker_obeys_sigterm(bench: Bench) -> None:
+def test_as_pid_1_an_idle_worker_obeys_sigterm(bench: Bench, unshare: tuple[str, ...]) -> None:
     bench.runtime.poll_seconds = 1.0
-    worker = bench.start(ECHO, wrapper=PID_NAMESPACE)
+    worker = bench.start(ECHO, wrapper=[*unshare, *PID_NAMESPACE])
     worker.terminate()
     assert worker.wait() == 0
 
 
-@pytest.mark.usefixtures("namespaces")
-def test_as_pid_1_a_running_job_is_answered_before_the_exit(bench: Bench) -> None:
+def test_as_pid_1_a_running_job_is_answered_before_the_exit(bench: Bench, unshare: tuple[str, ...]) -> None:
     bench.runtime.poll_seconds = 0.2
-    worker = bench.start(BLOCKED, wrapper=PID_NAMESPACE)
+    worker = bench.start(BLOCKED, wrapper=[*unshare, *PID_NAMESPACE])
     job = bench.runtime.submit("blocked")
     bench.runtime.wait_until_handed_out(job)
     worker.terminate()
@@ -198,9 +195,8 @@ def test_as_pid_1_a_running_job_is_answered_before_the_exit(bench: Bench) -> Non
     assert bytes(bench.runtime.result(job).body) == b"done"
 
 
-@pytest.mark.usefixtures("namespaces")
-def test_as_pid_1_a_second_signal_ends_at_once(bench: Bench) -> None:
-    worker = bench.start(ENDLESS + table("launcher", drain_timeout=600), wrapper=PID_NAMESPACE)
+def test_as_pid_1_a_second_signal_ends_at_once(bench: Bench, unshare: tuple[str, ...]) -> None:
+    worker = bench.start(ENDLESS + table("launcher", drain_timeout=600), wrapper=[*unshare, *PID_NAMESPACE])
     bench.runtime.wait_until_handed_out(bench.runtime.submit("endless"))
     worker.terminate()
     worker.terminate()

@@ -14,23 +14,22 @@ ECHO = function("echo", ["cat"])
 LARGE = function("large", "head -c 20000000 /dev/zero")
 
 
-def in_mount_namespace(mounts: str) -> list[str]:
-    return ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
+def after_mounting(mounts: str) -> list[str]:
+    return ["--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
 
 
-@pytest.mark.usefixtures("namespaces")
-def test_without_a_writable_folder_results_stay_in_memory_and_the_start_line_says_so(bench: Bench) -> None:
-    worker = bench.start(LARGE + ECHO, wrapper=in_mount_namespace("mount -o remount,bind,ro /"))
+def test_without_a_writable_folder_results_stay_in_memory_and_the_start_line_says_so(
+    bench: Bench, unshare: tuple[str, ...]
+) -> None:
+    worker = bench.start(LARGE + ECHO, wrapper=[*unshare, *after_mounting("mount -o remount,bind,ro /")])
     assert bench.runtime.call("large") == bytes(20_000_000)
     assert bench.runtime.call("echo", b"1") == b"1"
     worker.wait_for_log("memory")
 
 
-@pytest.mark.usefixtures("namespaces")
-def test_a_full_temporary_folder_fails_only_the_job_that_fills_it(bench: Bench) -> None:
-    worker = bench.start(
-        LARGE + ECHO, wrapper=in_mount_namespace('mount -t tmpfs -o size=1m none "$TMPDIR"'), environment=None
-    )
+def test_a_full_temporary_folder_fails_only_the_job_that_fills_it(bench: Bench, unshare: tuple[str, ...]) -> None:
+    full = after_mounting('mount -t tmpfs -o size=1m none "$TMPDIR"')
+    worker = bench.start(LARGE + ECHO, wrapper=[*unshare, *full])
     result = bench.runtime.result(bench.runtime.submit("large"))
     assert bytes(result.body) == bytes(20_000_000) or error_of(result, function="large")
     assert bench.runtime.call("echo", b"1") == b"1"

@@ -217,14 +217,13 @@ def ipv6_trap(port: int) -> Iterator[socket.socket]:
         yield trap
 
 
-@pytest.mark.usefixtures("namespaces")
-def test_localhost_is_dialled_at_its_ipv4_address_first(bench: Bench) -> None:
+def test_localhost_is_dialled_at_its_ipv4_address_first(bench: Bench, unshare: tuple[str, ...]) -> None:
     """In a mount namespace where localhost is ::1 first; another program has the port there."""
     hosts = bench.folder / "hosts"
     hosts.write_text("::1 localhost\n127.0.0.1 localhost\n")
     script = 'mount --bind hosts /etc/hosts && exec "$@"'
     with ipv6_trap(bench.runtime.port) as trap:
-        bench.start(ECHO, wrapper=["unshare", "--mount", "sh", "-c", script, "sh"])
+        bench.start(ECHO, wrapper=[*unshare, "--mount", "sh", "-c", script, "sh"])
         assert bench.runtime.call("f", b"[1]") == b"[1]"
         trap.setblocking(False)
         with pytest.raises(BlockingIOError):
