@@ -54,6 +54,7 @@ class Engine:
         faults: Sequence[Fault] = (),
         caller_port: int | None = None,
         call_timeout: float | None = 60.0,
+        programs_need_token: bool = False,
         console: Path = CONSOLE,
     ) -> None:
         folder = create_folder(directory)
@@ -77,15 +78,15 @@ class Engine:
         self._environment = WorkerEnvironment(directory=folder, port=self._listener.port, slots=max_concurrent_tasks)
         self._environment.write(token=self._token, ca=self._ca)
         self._host = Host(self._broker, self._api, self._environment, strict=strict, call_timeout=call_timeout)
-        self._desk = self._open_desk(caller_port, console)
+        self._desk: CallerDesk | None = None
+        if caller_port is not None:
+            self._desk = self._open_desk(caller_port, console, programs_need_token=programs_need_token)
         self._listen_at_start = listen
         self._thread: LoopThread | None = None
 
-    def _open_desk(self, port: int | None, console: Path) -> CallerDesk | None:
-        if port is None:
-            return None
+    def _open_desk(self, port: int, console: Path, *, programs_need_token: bool) -> CallerDesk:
         try:
-            return CallerDesk(self._host, port=port, console=console)
+            return CallerDesk(self._host, port=port, console=console, programs_need_token=programs_need_token)
         except OSError:
             self._listener.release()
             raise

@@ -37,7 +37,8 @@ class LocalRuntime(Engine):
     may be out after its caller gave up before that is one.
 
     `caller_port` opens the port for callers and the console (0: any free one); `call_timeout` is how long its
-    callers wait who say nothing of it, in seconds, None for ever.
+    callers wait who say nothing of it, in seconds, None for ever. With `programs_need_token` not only browsers but
+    programs, too, must show the token: for machines that others use as well.
     """
 
     # What a worker is told

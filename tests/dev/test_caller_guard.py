@@ -106,3 +106,10 @@ def test_the_console_s_files_are_served(tmp_path: Path) -> None:
 def test_without_a_console_the_front_page_is_not_there(tmp_path: Path) -> None:
     with LocalRuntime(tmp_path / "runtime", caller_port=0, console=tmp_path) as runtime:
         assert Caller(runtime).get("/").status == 404
+
+
+def test_where_programs_need_the_token_too(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path, caller_port=0, programs_need_token=True) as runtime:
+        caller = Caller(runtime)
+        assert caller.get("/state").status == 401
+        assert caller.get("/state", Authorization=f"Bearer {runtime.caller_token}").status == 200

@@ -76,3 +76,9 @@ def test_a_link_from_elsewhere_may_lead_to_the_front_page_only() -> None:
     assert judge(link, path="/", public=True) is Verdict.ALLOWED
     assert judge(link, path="/jobs") is Verdict.FORBIDDEN
     assert judge(link, "POST", "/", public=True) is Verdict.FORBIDDEN
+
+
+def test_where_programs_need_the_token_too() -> None:
+    strict = Guard(token="secret", port=8080, programs_need_token=True)
+    assert strict.judge("POST", "/jobs", HOST, public=False) is Verdict.TOKEN_NEEDED
+    assert strict.judge("POST", "/jobs", {**HOST, "authorization": "bearer secret"}, public=False) is Verdict.ALLOWED

@@ -34,7 +34,7 @@ def test_cm_execs_own_by_signal() -> None:
         (b"JobId: j", "JobId: j", None),
     ],
 )
-def test_the_official_sdks_forms(body: bytes, message: str, reason: str | None) -> None:
+def test_the_forms_of_the_sdks(body: bytes, message: str, reason: str | None) -> None:
     assert reported_failure(body, "j") == ReportedFailure(message=message, reason=reason)
 
 

@@ -2,10 +2,12 @@
 
 import http.client
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -248,6 +250,90 @@ def test_a_hanging_request_ends_with_the_runtime(tmp_path: Path) -> None:
         worker.connection.timeout = 0.2
         with pytest.raises(TimeoutError):
             worker.poll()
+
+
+def test_a_delayed_request_is_served_all_the_same(runtime: LocalRuntime, worker: HandWorker) -> None:
+    runtime.inject(Fault(kind=FaultKind.LATENCY, seconds=0.3, remaining=1))
+    call = runtime.submit("f", b"1")
+    began = time.monotonic()
+    assert worker.take()["jobId"] == call.job_id
+    assert time.monotonic() - began >= 0.3
+
+
+def test_a_posted_result_is_cut_after_so_many_bytes(runtime: LocalRuntime, worker: HandWorker) -> None:
+    call = runtime.submit("f", b"1")
+    job_id = worker.take()["jobId"]
+    runtime.set_faults("result.cut=1000*1")
+    with pytest.raises((ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)):
+        worker.post_result(job_id, b"x" * 5_000_000)
+    worker.close()
+    assert not call.done
+    assert worker.post_result(job_id, b"x").status == 204
+
+
+def test_faults_are_cleared(runtime: LocalRuntime, worker: HandWorker) -> None:
+    runtime.set_faults("500")
+    assert worker.poll().status == 500
+    runtime.clear_faults()
+    assert worker.poll().status == 204
+
+
+def test_polls_that_stop_are_a_breach_and_a_worker_known_to_be_gone_is_none(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path, poll_wait=0.1, patience=0.2) as runtime, HandWorker(runtime) as worker:
+        worker.poll()
+        runtime.worker_gone()
+        time.sleep(0.4)
+        assert runtime.breaches == []
+        worker.poll()
+        deadline = time.monotonic() + LONG
+        while not runtime.breaches and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert [breach.kind for breach in runtime.breaches] == [BreachKind.POLLS_STOPPED]
+
+
+def test_a_worker_that_is_refused_for_ever_does_not_flood_the_breaches(runtime: LocalRuntime) -> None:
+    with HandWorker(runtime, token="wrong") as stranger:
+        assert {stranger.poll().status for _ in range(50)} == {401}
+    assert len(runtime.breaches) == 1
+
+
+def test_what_is_only_told_and_not_kept(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path, max_concurrent_tasks=1, strict=False) as runtime, HandWorker(runtime) as worker:
+        assert runtime.environment()["MAX_CONCURRENT_TASKS"] == "1"
+        ids = {runtime.submit("f", b"1").job_id for _ in range(3)}
+        assert {worker.take()["jobId"] for _ in range(3)} == ids
+
+
+def test_before_it_listens_connections_are_refused(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path, poll_wait=0.1, listen=False) as runtime, HandWorker(runtime) as worker:
+        with pytest.raises(ConnectionRefusedError):
+            worker.poll()
+        worker.close()
+        runtime.resume()
+        assert worker.poll().status == 204
+
+
+def test_a_port_that_is_taken_is_an_error_that_leaves_nothing_behind(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path / "first", caller_port=0) as runtime:
+        with pytest.raises(OSError, match="in use"):
+            LocalRuntime(tmp_path / "second", port=runtime.port)
+        with pytest.raises(OSError, match="in use"):
+            LocalRuntime(tmp_path / "second", caller_port=urlsplit(runtime.url).port)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/"), ("GET", "/interactive-module/api/internal-query/results/x"), ("PUT", "/x")]
+)
+def test_what_the_protocol_does_not_have_is_404(worker: HandWorker, method: str, path: str) -> None:
+    assert worker.request(method, path).status == 404
+
+
+def test_another_authority_s_certificate_is_refused_by_the_worker(runtime: LocalRuntime, tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path / "other") as other, HandWorker(other) as worker:
+        worker.connection.port = runtime.port
+        with pytest.raises(ssl.SSLCertVerificationError):
+            worker.poll()
+    assert runtime.requests == []
 
 
 def test_the_end_of_the_runtime_tells_the_callers_and_reports_what_is_out(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from cm_exec.dev.ports.listener import Listener
 class CallerDesk:
     """Serves the callers of `host` on a loopback port, from when `listener` is opened for `application`."""
 
-    def __init__(self, host: Host, *, port: int, console: Path) -> None:
+    def __init__(self, host: Host, *, port: int, console: Path, programs_need_token: bool) -> None:
         self.token = secrets.token_urlsafe(24)
         self.listener = Listener(port=port)
-        guard = Guard(token=self.token, port=self.listener.port)
+        guard = Guard(token=self.token, port=self.listener.port, programs_need_token=programs_need_token)
         self.application = Guarded(CallerApi(host, console=console).application, guard)
 
     @property

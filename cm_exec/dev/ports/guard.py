@@ -12,7 +12,7 @@ What keeps them out:
   console's address, becomes a cookie that no script can read, and leaves the address bar at once.
 - What has none of a browser's marks is a program of somebody on this machine, such as curl. It needs no token; a
   page cannot take those marks off, as `Origin`, `Sec-Fetch-*`, `Host` and `User-Agent` of a simple request are not
-  a script's to remove.
+  a script's to remove. On a machine that others use too, `programs_need_token` shuts their programs out.
 
 Answers are never readable for other origins: no CORS header is sent, and `Cross-Origin-Resource-Policy` forbids
 embedding.
@@ -40,6 +40,7 @@ class Guard:
 
     token: str
     port: int
+    programs_need_token: bool = False
 
     @property
     def cookie_name(self) -> str:
@@ -54,9 +55,10 @@ class Guard:
             return Verdict.FORBIDDEN
         if not self._same_origin(method, path, headers):
             return Verdict.FORBIDDEN
-        if public or self._has_token(headers) or not _looks_like_a_browser(headers):
+        if public or self._has_token(headers):
             return Verdict.ALLOWED
-        return Verdict.TOKEN_NEEDED
+        trusted = not (self.programs_need_token or _looks_like_a_browser(headers))
+        return Verdict.ALLOWED if trusted else Verdict.TOKEN_NEEDED
 
     def is_token(self, given: str) -> bool:
         """Whether this is the token."""

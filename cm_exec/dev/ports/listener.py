@@ -140,7 +140,11 @@ async def _end_connections(server: Server, grace: float) -> None:
 def _bind(host: str, port: int) -> socket.socket:
     # With the protocol left at 0 asyncio does not set TCP_NODELAY, and every second write waits 40 ms for an ACK.
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind((host, port))
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
     bound.setblocking(False)
     return bound
