@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from cm_exec.config.tables import FunctionTable
 
 _MODES_OF: Final = {
@@ -24,6 +26,11 @@ def impossible(table: FunctionTable, own: Mapping[str, Any]) -> Iterator[tuple[s
         if key in own and table.mode not in modes:
             wanted = " or ".join(f'"{mode}"' for mode in modes)
             yield key, f'has no meaning with mode = "{table.mode}"; it needs mode = {wanted}'
+    for key, message in _contradictions(table):
+        yield key, message if key in own else f"{message}; it comes from [defaults]"
+
+
+def _contradictions(table: FunctionTable) -> Iterator[tuple[str, str]]:
     if table.stream and table.mode == "persistent":
         yield "stream", 'cannot be with mode = "persistent", whose results are whole lines or frames'
     if table.stream and table.output != "bytes":
@@ -32,7 +39,7 @@ def impossible(table: FunctionTable, own: Mapping[str, Any]) -> Iterator[tuple[s
         yield "credentials", 'cannot be with mode = "prespawn": the process is started before its job is known'
     if table.credentials and table.mode == "persistent" and not table.envelope:
         yield "credentials", 'needs envelope = true with mode = "persistent": the tokens are in the envelope'
-    if table.check_results and table.stream:
+    if table.check_results and table.stream and table.returns is not UNSET:  # without a type nothing is checked
         yield "check_results", "cannot be with stream = true: a result is checked as a whole, before it is posted"
 
 

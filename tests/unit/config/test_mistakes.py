@@ -1,11 +1,13 @@
 """Wrong files, and exactly what is said of them."""
 
+import re
 from pathlib import Path
 
 import pytest
+from msgspec import UNSET, Struct
 
 from cm_exec.config import ConfigError, parse_config
-from cm_exec.config.tables import LATER, File
+from cm_exec.config.tables import LATER, File, FunctionOptions
 from cm_exec.protocol.environment import CONNECTION_VARIABLES, JOB_VARIABLES
 
 SECONDS = "expected a number of seconds from 0 to 604800 (0 is no limit)"
@@ -15,6 +17,10 @@ NAMES = 'expected an array of variables\' names, such as ["PATH", "LANG"]'
 COMMAND = 'expected a command: a string for /bin/sh, or an array such as ["python3", "main.py"]'
 ENTRY = "expected a command for /bin/sh, or a table with a command"
 TEXT = "expected a string in quotes, without NUL"
+MODE = 'expected "spawn", "prespawn" or "persistent"'
+FRAMING = 'expected "lines" or "content-length"'
+JOBS = "expected an integer, 1 or more"
+FUNCTION = '[functions.f]\ncommand = "cat"\n'
 CONNECTION = "belongs to the connection with the runtime and never reaches a handler"
 
 
@@ -26,7 +32,7 @@ def mistakes_of(text: str) -> list[str]:
 
 def mistakes_in_function(options: str) -> list[str]:
     """The problems of a function `f`, without the start of their key."""
-    return [m.removeprefix("functions.f.") for m in mistakes_of(f'[functions.f]\ncommand = "cat"\n{options}')]
+    return [m.removeprefix("functions.f.") for m in mistakes_of(f"{FUNCTION}{options}")]
 
 
 @pytest.mark.parametrize(
@@ -183,6 +189,11 @@ def test_a_wrong_launcher_option_is_named(option: str, message: str) -> None:
         ("credential", "credentials"),
         ("inherit_environment", "inherit_env"),
         ("comand", "command"),
+        ("result-fd", "result_fd"),
+        ("maxJobs", "max_jobs"),
+        ("idle_time_out", "idle_timeout"),
+        ("streaming", "stream"),
+        ("process", "processes"),
     ],
 )
 def test_the_nearest_right_key_is_named(key: str, meant: str) -> None:
@@ -219,23 +230,73 @@ def test_a_function_outside_of_its_table_is_sent_there() -> None:
     assert mistakes_of('double = 5\nfunctions.f = "cat"') == [f"double: unknown key; {known}"]
 
 
-@pytest.mark.parametrize("key", LATER[File])
-def test_a_key_of_a_later_version_is_not_called_unknown(key: str) -> None:
-    assert mistakes_of(f'{key} = 1\nfunctions.f = "cat"') == [f"{key}: this version of cm-exec does not support it yet"]
+def test_a_key_of_a_later_version_is_not_called_unknown() -> None:
+    for shape, keys in LATER.items():
+        for key in keys:
+            text = f'{key} = "later"\nfunctions.f = "cat"' if shape is File else f'{FUNCTION}{key} = "later"'
+            (mistake,) = mistakes_of(text)
+            assert re.search(rf"(^|\.){key}: this version of cm-exec (does not support it yet|supports only)", mistake)
+
+
+def test_the_one_value_that_a_later_key_may_have_already_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: dict[type[Struct], object] = dict(LATER)
+    rows[FunctionOptions] = {"depth": 1, "style": "plain", "colour": UNSET}
+    monkeypatch.setattr("cm_exec.config.unknown.LATER", rows)
+    assert parse_config(f'{FUNCTION}depth = 1\nstyle = "plain"', path=Path("/srv/cm.toml")).functions
+    only = "this version of cm-exec supports only"
+    assert mistakes_in_function("depth = 2") == [f"depth: {only} 1, found 2"]
+    assert mistakes_in_function("depth = true") == [f"depth: {only} 1, found true"]
+    assert mistakes_in_function("depth = 1.0") == [f"depth: {only} 1, found 1.0"]
+    assert mistakes_in_function('style = "bold"') == [f'style: {only} "plain", found "bold"']
+    assert mistakes_in_function("colour = 1") == ["colour: this version of cm-exec does not support it yet"]
+    assert mistakes_of('functions.f = "cat"\ndefaults.depth = 2') == [f"defaults.depth: {only} 1, found 2"]
 
 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("mode = 1", 'mode: expected "spawn", "prespawn" or "persistent", found 1'),
-        (
-            'mode = "pre-spawn"',
-            'mode: expected "spawn", "prespawn" or "persistent", found "pre-spawn"; did you mean "prespawn"?',
-        ),
+        ("mode = 1", f"mode: {MODE}, found 1"),
+        ("mode = true", f"mode: {MODE}, found true"),
+        ('mode = ""', f"mode: {MODE}, found an empty string"),
+        ('mode = ["spawn"]', f"mode: {MODE}, found an array"),
+        ('mode = "fork"', f'mode: {MODE}, found "fork"'),
+        ('mode = "Persistent"', f'mode: {MODE}, found "Persistent"; did you mean "persistent"?'),
+        ('mode = "pre-spawn"', f'mode: {MODE}, found "pre-spawn"; did you mean "prespawn"?'),
         ("stream = 0", "stream: expected true or false, found 0"),
+        ('stream = "true"', 'stream: expected true or false, found "true"; did you mean true?'),
         ("result_fd = true", "result_fd: expected 1 or 3, found true"),
         ("result_fd = 1.0", "result_fd: expected 1 or 3, found 1.0; did you mean 1?"),
         ("result_fd = 2", "result_fd: expected 1 or 3, found 2"),
+        ("result_fd = 0", "result_fd: expected 1 or 3, found 0"),
+        ('result_fd = "3"', 'result_fd: expected 1 or 3, found "3"; did you mean 3?'),
+        ('result_fd = "stdout"', 'result_fd: expected 1 or 3, found "stdout"'),
+        ("framing = 1", f"framing: {FRAMING}, found 1"),
+        ('framing = "lsp"', f'framing: {FRAMING}, found "lsp"'),
+        ('framing = "line"', f'framing: {FRAMING}, found "line"; did you mean "lines"?'),
+        (
+            'framing = "Content_Length"',
+            f'framing: {FRAMING}, found "Content_Length"; did you mean "content-length"?',
+        ),
+        ("envelope = 1", "envelope: expected true or false, found 1"),
+        ('envelope = "yes"', 'envelope: expected true or false, found "yes"'),
+        ("processes = 0", f"processes: {SLOTS}, found 0"),
+        ("processes = 10001", f"processes: {SLOTS}, found 10001"),
+        ("processes = true", f"processes: {SLOTS}, found true"),
+        ("processes = 1.5", f"processes: {SLOTS}, found 1.5"),
+        ('processes = "auto"', f'processes: {SLOTS}, found "auto"'),
+        ("max_jobs = 0", f"max_jobs: {JOBS}, found 0"),
+        ("max_jobs = -1", f"max_jobs: {JOBS}, found -1"),
+        ("max_jobs = true", f"max_jobs: {JOBS}, found true"),
+        ("max_jobs = 1.0", f"max_jobs: {JOBS}, found 1.0; did you mean 1?"),
+        ("max_jobs = inf", f"max_jobs: {JOBS}, found inf"),
+        ('max_jobs = "100"', f'max_jobs: {JOBS}, found "100"; did you mean 100?'),
+        ("idle_timeout = -1", f"idle_timeout: {SECONDS}, found -1"),
+        ("idle_timeout = 604801", f"idle_timeout: {SECONDS}, found 604801"),
+        ("idle_timeout = nan", f"idle_timeout: {SECONDS}, found nan"),
+        ("idle_timeout = true", f"idle_timeout: {SECONDS}, found true"),
+        (f"idle_timeout = 1{'0' * 400}", f"idle_timeout: {SECONDS}, found a huge integer"),
+        ('idle_timeout = "10 min"', f'idle_timeout: {SECONDS}, found "10 min"; did you mean 600?'),
+        ('idle_timeout = "never"', f'idle_timeout: {SECONDS}, found "never"'),
     ],
 )
 def test_a_wrong_value_of_a_mode_s_key_is_named(option: str, message: str) -> None:

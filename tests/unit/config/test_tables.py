@@ -58,6 +58,19 @@ def test_the_json_schema_comes_from_the_same_types() -> None:
     }
 
 
+def test_the_json_schema_has_the_values_of_the_keys_of_modes() -> None:
+    keys = msgspec.json.schema(File)["$defs"]["FunctionOptions"]["properties"]
+    assert keys["mode"]["enum"] == ["persistent", "prespawn", "spawn"]
+    assert keys["framing"]["enum"] == ["content-length", "lines"]
+    assert keys["result_fd"]["enum"] == [1, 3]
+    assert (keys["mode"]["default"], keys["framing"]["default"], keys["result_fd"]["default"]) == ("spawn", "lines", 1)
+    assert (keys["processes"]["minimum"], keys["processes"]["maximum"]) == (1, 10_000)
+    assert keys["max_jobs"]["minimum"] == 1
+    assert (keys["idle_timeout"]["minimum"], keys["idle_timeout"]["maximum"]) == (0, 604_800)
+    for key in ("processes", "max_jobs", "idle_timeout"):
+        assert "default" not in keys[key]
+
+
 @pytest.mark.parametrize("shape", [FunctionTable, FunctionOptions, LauncherTable])
 def test_every_key_of_the_json_schema_has_a_title_and_a_description(shape: type[Struct]) -> None:
     for key in msgspec.json.schema(shape)["$defs"][shape.__name__]["properties"].values():

@@ -1,5 +1,6 @@
 """Right files, and what they say once every default is in its place."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -169,8 +170,67 @@ def test_one_function_leaves_the_env_of_another_alone() -> None:
     assert config.functions["g"].env == {"A": "1"}
 
 
-def test_what_later_versions_do_may_be_said_where_it_is_what_this_one_does() -> None:
+def test_a_default_may_be_said() -> None:
     assert function_of('mode = "spawn"\nstream = false\nresult_fd = 1') == function_of("")
+    persistent = function_of('mode = "persistent"')
+    said = 'mode = "persistent"\nframing = "lines"\nenvelope = false\nidle_timeout = 0'
+    assert function_of(said) == persistent
+
+
+def test_a_persistent_function_sets_every_option_of_its_mode() -> None:
+    function = function_of(
+        """
+        mode = "persistent"
+        result_fd = 3
+        framing = "content-length"
+        envelope = true
+        processes = 2
+        max_jobs = 10000
+        idle_timeout = 0.5
+        """
+    )
+    assert function == dataclasses.replace(
+        function_of(""),
+        mode="persistent",
+        result_fd=3,
+        framing="content-length",
+        envelope=True,
+        processes=2,
+        max_jobs=10000,
+        idle_timeout=0.5,
+    )
+
+
+@pytest.mark.parametrize("mode", ["spawn", "prespawn", "persistent"])
+def test_every_mode_can_be_said_for_one_function_and_for_all(mode: str) -> None:
+    assert function_of(f'mode = "{mode}"').mode == mode
+    assert function_of("", defaults=f'mode = "{mode}"').mode == mode
+
+
+@pytest.mark.parametrize("mode", ["spawn", "prespawn"])
+def test_a_stream_and_a_result_descriptor_are_for_both_modes_of_one_job(mode: str) -> None:
+    function = function_of(f'mode = "{mode}"\nstream = true\nresult_fd = 3')
+    assert (function.stream, function.result_fd) == (True, 3)
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("0", None), ("0.0", None), ("1", 1.0), ("0.25", 0.25), ("604_800", 604800.0)]
+)
+def test_an_idle_timeout_is_in_seconds_and_0_is_none(written: str, seconds: float | None) -> None:
+    assert function_of(f'mode = "persistent"\nidle_timeout = {written}').idle_timeout == seconds
+    assert function_of('mode = "prespawn"', defaults=f"idle_timeout = {written}").idle_timeout == seconds
+
+
+def test_an_idle_timeout_of_0_takes_back_that_of_defaults() -> None:
+    assert function_of('mode = "persistent"\nidle_timeout = 0', defaults="idle_timeout = 60").idle_timeout is None
+
+
+@pytest.mark.parametrize(
+    ("key", "values"), [("processes", ("1", "10000")), ("max_jobs", ("1", "1_000_000_000_000_000_000_000"))]
+)
+def test_a_number_of_processes_and_of_jobs_starts_at_1(key: str, values: tuple[str, ...]) -> None:
+    for written in values:
+        assert getattr(function_of(f'mode = "persistent"\n{key} = {written}'), key) == int(written)
 
 
 def test_what_was_read_cannot_be_changed() -> None:
