@@ -81,11 +81,8 @@ def test_what_a_command_leaves_delays_no_result_and_is_ended(tmp_path: Path, wit
         assert_clean(driver)
 
 
-BEFORE_ITS_SUCCESSOR = pytest.mark.xfail(reason="the list of children is older than the look at each", strict=False)
-
-
 @pytest.mark.parametrize("without", WITHOUT, ids=repr)
-@pytest.mark.parametrize("name", ["daemonizes.py", pytest.param("respawns_on_term.py", marks=BEFORE_ITS_SUCCESSOR)])
+@pytest.mark.parametrize("name", ["daemonizes.py", "respawns_on_term.py"])
 def test_what_leaves_the_session_is_found_by_its_environment(
     tmp_path: Path, name: str, without: tuple[str, ...]
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.handlers.handler import Surroundings
+from cm_exec.handlers.handler import Result, Surroundings
 from cm_exec.handlers.spool import MEMORY_LIMIT
 from cm_exec.protocol.job import Job
 from tests.support.handling import Ran, function_of, handler_of, run, surroundings
@@ -286,13 +286,20 @@ def test_killing_all_ends_every_job(tmp_path: Path, shared: Surroundings) -> Non
     assert rans[0].failure is not None
 
 
+@pytest.mark.xfail(reason="the deadline is looked at before the exit")
 def test_a_command_that_finished_in_time_is_not_late_because_the_launcher_is(
     tmp_path: Path, shared: Surroundings
 ) -> None:
-    """The exit and the deadline are both there when the loop looks."""
-    handler = handler_of(function_of(tmp_path, "echo one >&2; printf r", timeout=0.5), shared)
-    with handler.run(Job(job_id="j", query_type="f", query=b""), lambda _: time.sleep(1.0)) as outcome:
-        assert getattr(outcome, "spool", None) is not None, outcome
+    def stand_still(stderr: bytes) -> None:
+        """As where the container's share of the processor is used up: until command and deadline are both over."""
+        stat = Path(f"/proc/{int(stderr)}/stat")
+        wait_until(lambda: b") Z" in stat.read_bytes(), what="the end of the command")
+        time.sleep(max(0.0, deadline - time.monotonic()))
+
+    handler = handler_of(function_of(tmp_path, "echo $$ >&2; printf r", timeout=2), shared)
+    deadline = time.monotonic() + 2.1
+    with handler.run(Job(job_id="j", query_type="f", query=b""), stand_still) as outcome:
+        assert isinstance(outcome, Result), outcome
 
 
 def test_no_descriptor_is_left_behind(run_command: RunCommand) -> None:
