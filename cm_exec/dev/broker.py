@@ -212,16 +212,21 @@ class Broker:
             mismatch=mismatch,
         )
 
-    def result_cut(self, job_id: str, body: Spool, kind: BreachKind) -> None:
-        """It will not be there whole."""
+    def result_cut(self, job_id: str, body: Spool) -> None:
+        """It broke off."""
         body.cut_short()
-        self.ledger.answer_broke(job_id)
+        self.ledger.answer_broke(job_id, body.size)
         self._coming.pop(job_id, None)
-        if kind is BreachKind.TRUNCATED:
-            self._report(kind, f"the body ended early, after {body.size} bytes", job_id)
+        self.write_log(job_id, f"the posted result broke off after {body.size} bytes", "runtime")
+
+    def reply_lost(self, job_id: str) -> None:
+        """The worker was not told that its result is here."""
+        self.ledger.reply_lost(job_id)
 
     def too_large(self, job_id: str, size: int) -> None:
         """It was over the limit."""
+        self._coming.pop(job_id, None)
+        self.ledger.answer_refused(job_id)
         self._report(BreachKind.TOO_LARGE, f"a result of {size} bytes or more is over the limit", job_id)
 
     def schemas_posted(self, body: bytes, content_type: str | None) -> None:

@@ -12,6 +12,7 @@ from cm_exec.dev.core.breach import Breach
 from cm_exec.dev.core.fault import Endpoint, Fault
 from cm_exec.dev.core.job import Job
 from cm_exec.dev.core.job_body import Submission
+from cm_exec.dev.core.job_log import LogLine
 from cm_exec.dev.core.worker_process import ProcessState, WorkerProcess
 from cm_exec.dev.engine import Engine, Request
 from cm_exec.dev.ports.caller_desk import CallerDesk
@@ -204,6 +205,10 @@ class LocalRuntime(Engine):
     def breaches(self) -> list[Breach]:
         """What the worker did against the contract, the oldest first."""
         return self._look(lambda: list(self._broker.ledger.breaches))
+
+    def job_log(self, job_id: str | None) -> list[LogLine]:
+        """The lines of a job that are kept, the oldest first; with None those of no job."""
+        return self._look(lambda: list(self._broker.log.of(job_id).kept))
 
     @property
     def restarts(self) -> list[Restart]:

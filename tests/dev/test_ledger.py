@@ -147,7 +147,7 @@ def test_a_result_that_is_coming_keeps_the_caller_waiting() -> None:
     books.ledger.answer_began("a")
     books.ledger.tick(10)
     assert books.state("a") is State.RUNNING
-    books.ledger.answer_broke("a")
+    books.ledger.answer_broke("a", 3)
     books.ledger.tick(20)
     assert books.state("a") is State.FAILED
 

@@ -1,5 +1,6 @@
 """The protocol's requests over real TLS, one promise a test."""
 
+import contextlib
 import http.client
 import json
 import ssl
@@ -180,18 +181,52 @@ def test_a_second_result_changes_nothing_and_is_a_breach(runtime: LocalRuntime, 
     assert [breach.kind for breach in runtime.breaches] == [BreachKind.ANSWERED_TWICE]
 
 
-def test_a_cut_body_is_no_result(runtime: LocalRuntime, worker: HandWorker) -> None:
-    call = runtime.submit("f", b"1")
-    job_id = worker.take()["jobId"]
+def post_half(runtime: LocalRuntime, job_id: str) -> None:
+    """Post a result that breaks off after 4 bytes, and wait until the runtime knows."""
+    known = len(runtime.job_log(job_id))
     with HandWorker(runtime) as breaks_off:
         breaks_off.connection.putrequest("POST", f"/interactive-module/api/internal-query/results/{job_id}")
         breaks_off.connection.putheader("Module-Auth-Token", runtime.token)
         breaks_off.connection.putheader("Content-Length", "100")
         breaks_off.connection.endheaders(b"half")
-    while not runtime.breaches:
+    while len(runtime.job_log(job_id)) == known:
         time.sleep(0.005)
-    assert [breach.kind for breach in runtime.breaches] == [BreachKind.TRUNCATED]
+
+
+@pytest.mark.parametrize("repetition", [b"half and the rest", b'{"error": "it failed midway"}'])
+def test_a_body_that_breaks_off_is_no_result_and_may_be_repeated(
+    runtime: LocalRuntime, worker: HandWorker, repetition: bytes
+) -> None:
+    call = runtime.submit("f", b"1")
+    job_id = worker.take()["jobId"]
+    post_half(runtime, job_id)
     assert not call.done
+    assert worker.post_result(job_id, repetition).status == 204
+    assert call.wait(LONG).body == repetition
+    assert runtime.breaches == []
+
+
+def test_a_repetition_with_less_than_had_come_is_a_breach(runtime: LocalRuntime, worker: HandWorker) -> None:
+    runtime.submit("f", b"1")
+    job_id = worker.take()["jobId"]
+    post_half(runtime, job_id)
+    worker.post_result(job_id, b"")
+    assert [breach.kind for breach in runtime.breaches] == [BreachKind.TRUNCATED]
+
+
+@pytest.mark.parametrize("fault", ["result.lost*1", "result.500*1"])
+def test_a_repetition_is_no_breach_when_the_answer_was_lost(
+    runtime: LocalRuntime, worker: HandWorker, fault: str
+) -> None:
+    call = runtime.submit("f", b"1")
+    job_id = worker.take()["jobId"]
+    runtime.set_faults(fault)
+    with contextlib.suppress(ConnectionResetError):
+        worker.post_result(job_id, b"1")
+    worker.close()
+    assert worker.post_result(job_id, b"1").status == 204
+    assert call.wait(LONG).body == b"1"
+    assert runtime.breaches == []
 
 
 def test_down_means_refused_and_up_again_the_jobs_are_still_there(runtime: LocalRuntime, worker: HandWorker) -> None:

@@ -14,7 +14,7 @@ class BreachKind(StrEnum):
     """A result for a job whose caller had given up, or that a restart had dropped."""
     UNKNOWN_JOB = "unknown_job"
     TRUNCATED = "truncated"
-    """A result's body ended before it was complete."""
+    """A result's body broke off, and what was posted after it has less: data are lost without a word."""
     CONTENT_TYPE = "content_type"
     OUTPUT_TYPE = "output_type"
     """The result is not of the type that the function's schema declares."""

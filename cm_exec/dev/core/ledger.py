@@ -1,29 +1,21 @@
 """The runtime's books: which jobs wait, which are out, what became of the others. Values in, values out; no I/O."""
 
-import heapq
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum, auto
 from typing import Final
 
 from cm_exec.dev.core.breach import Breach, BreachKind
 from cm_exec.dev.core.job import Answer, Change, Forgotten, Job, Reception, Rules
 from cm_exec.dev.core.job_body import Submission
 from cm_exec.dev.core.lifecycle import Event, State, after
+from cm_exec.dev.core.timers import Timer, Timers
 
 RESULT_TYPE: Final = "application/octet-stream"
 """The content type of a result, whatever it is."""
 
 
-class _Timer(Enum):
-    GIVE_UP = auto()
-    UNANSWERED = auto()
-
-
 _BREACHES_KEPT: Final = 1000
-_TIMERS_KEPT: Final = 2000
-"""Timers of ended jobs are swept out together, when there are more than these beyond the open jobs' own."""
 
 
 @dataclass(slots=True)
@@ -43,10 +35,11 @@ class Ledger:
     _ended: deque[str] = field(default_factory=deque)
     _ended_bytes: int = 0
     _answering: set[str] = field(default_factory=set)
+    _cut: dict[str, int] = field(default_factory=dict)
+    _unheard: set[str] = field(default_factory=set)
     _counts: Counter[State] = field(default_factory=Counter)
     _number: int = 0
-    _timers: list[tuple[float, int, _Timer, str]] = field(default_factory=list)
-    _sequence: int = 0
+    _timers: Timers = field(default_factory=Timers)
     _breach_count: int = 0
 
     @property
@@ -84,7 +77,7 @@ class Ledger:
         self._counts[State.QUEUED] += 1
         self._queue[job_id] = None
         if submission.timeout is not None:
-            self._set_timer(now + submission.timeout, _Timer.GIVE_UP, job_id)
+            self._set_timer(now + submission.timeout, Timer.GIVE_UP, job_id)
         return self._store(job)
 
     def can_hand_out(self) -> bool:
@@ -134,9 +127,20 @@ class Ledger:
         """A result comes: the caller's time-out waits for it as long as it does."""
         self._answering.add(job_id)
 
-    def answer_broke(self, job_id: str) -> None:
-        """It will not be there whole."""
+    def answer_broke(self, job_id: str, size: int) -> None:
+        """It broke off after `size` bytes, which is the only way to say that a streaming function failed."""
         self._answering.discard(job_id)
+        if job_id in self._jobs:
+            self._cut[job_id] = max(size, self._cut.get(job_id, 0))
+
+    def answer_refused(self, job_id: str) -> None:
+        """It was over the limit: another one may come."""
+        self._answering.discard(job_id)
+
+    def reply_lost(self, job_id: str) -> None:
+        """The worker was not told that its result is here: it does right to post it again."""
+        if job_id in self._jobs:
+            self._unheard.add(job_id)
 
     def answer(self, job_id: str, answer: Answer, now: float) -> Reception:
         """Take a result."""
@@ -156,6 +160,10 @@ class Ledger:
         return Reception.ACCEPTED
 
     def _report_content(self, job: Job, answer: Answer, now: float) -> None:
+        cut = self._cut.pop(job.job_id, 0)
+        if answer.size < cut and answer.failure is None:
+            message = f"the result was cut after {cut} bytes, and its repetition has {answer.size}: the rest is lost"
+            self.report(BreachKind.TRUNCATED, message, now, job=job)
         if answer.content_type != RESULT_TYPE:
             message = f"the result came as {answer.content_type or 'no content type'}; it must be {RESULT_TYPE}"
             self.report(BreachKind.CONTENT_TYPE, message, now, job=job)
@@ -166,6 +174,9 @@ class Ledger:
         if job.state is State.LOST:
             self.report(BreachKind.LATE, "a result for a job that a restart had dropped", now, job=job)
             return Reception.DROPPED
+        if job.job_id in self._unheard:
+            self._unheard.discard(job.job_id)
+            return Reception.REPEATED
         if job.answer is not None:
             self.report(BreachKind.ANSWERED_TWICE, "a second result for a job that has one", now, job=job)
             return Reception.REPEATED
@@ -195,21 +206,20 @@ class Ledger:
         if job.state is State.QUEUED:
             del self._queue[job_id]
         else:
-            self._set_timer(now + self.rules.answer_grace, _Timer.UNANSWERED, job_id)
+            self._set_timer(now + self.rules.answer_grace, Timer.UNANSWERED, job_id)
         self._move(job, Event.GIVEN_UP, ended=now, reason=reason)
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do next."""
-        return self._timers[0][0] if self._timers else None
+        return self._timers.next()
 
     def tick(self, now: float) -> None:
         """Do what is due: callers give up, jobs that are still out are reported."""
-        while self._timers and self._timers[0][0] <= now:
-            _, _, timer, job_id = heapq.heappop(self._timers)
+        for timer, job_id in self._timers.due(now):
             job = self._jobs.get(job_id)
             if job is None:
                 continue
-            if timer is _Timer.GIVE_UP:
+            if timer is Timer.GIVE_UP:
                 self._caller_timed_out(job, now)
             elif job_id in self._in_hand:
                 self.report(BreachKind.UNANSWERED, "taken, and not answered: it holds a slot", now, job=job)
@@ -217,7 +227,7 @@ class Ledger:
     def _caller_timed_out(self, job: Job, now: float) -> None:
         timeout = job.submission.timeout or 0.0
         if job.job_id in self._answering:
-            self._set_timer(now + timeout, _Timer.GIVE_UP, job.job_id)
+            self._set_timer(now + timeout, Timer.GIVE_UP, job.job_id)
         else:
             self.give_up(job.job_id, now, f"no result within the caller's {timeout:g} s")
 
@@ -278,6 +288,8 @@ class Ledger:
                 kept.append(job_id)
             else:
                 self._ended_bytes -= len(self._jobs.pop(job_id).query)
+                self._cut.pop(job_id, None)
+                self._unheard.discard(job_id)
                 self.tell(Forgotten(job_id=job_id))
         self._ended.extendleft(reversed(kept))
 
@@ -285,9 +297,6 @@ class Ledger:
         self._number += 1
         return self._number
 
-    def _set_timer(self, at: float, timer: _Timer, job_id: str) -> None:
-        self._sequence += 1
-        heapq.heappush(self._timers, (at, self._sequence, timer, job_id))
-        if len(self._timers) > _TIMERS_KEPT + 2 * (len(self._queue) + len(self._in_hand)):
-            self._timers = [t for t in self._timers if t[3] in self._queue or t[3] in self._in_hand]
-            heapq.heapify(self._timers)
+    def _set_timer(self, at: float, timer: Timer, job_id: str) -> None:
+        self._timers.set(at, timer, job_id)
+        self._timers.sweep(self._queue, self._in_hand, count=len(self._queue) + len(self._in_hand))

@@ -10,7 +10,6 @@ from typing import Final
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from cm_exec.dev.core.breach import BreachKind
 from cm_exec.dev.core.fault import Endpoint, FaultKind, FaultPlan
 from cm_exec.dev.core.job import Reception
 from cm_exec.dev.core.job_body import job_body
@@ -63,6 +62,8 @@ class ProtocolApi:
             else:
                 status = await go_wrong(fault, endpoint, self._serve, Exchange(scope, receive, send))
                 self._on_request(endpoint, status)
+                if fault.processed and endpoint is Endpoint.RESULT:
+                    self._side.reply_lost(job_id_of(scope["raw_path"]))
                 return
         await self._serve(scope, receive, send)
 
@@ -132,14 +133,16 @@ class ProtocolApi:
         body = self._side.result_began(job_id, streamed=streamed)
         while piece := await request.read():
             if self._too_large(body.size + len(piece)):
-                self._side.result_cut(job_id, body, BreachKind.TOO_LARGE)
+                body.cut_short()
                 await self._refuse_too_large(job_id, body.size + len(piece), request, send)
                 return
             body.append(piece)
         if request.cut:
-            self._side.result_cut(job_id, body, BreachKind.TRUNCATED)
+            self._side.result_cut(job_id, body)
             return
         reception = self._side.result_ended(job_id, body, content_type=_content_type(scope), streamed=streamed)
+        if connection_of(scope).gone:
+            self._side.reply_lost(job_id)
         await self._reply(send, Endpoint.RESULT, _RECEPTION[reception])
 
     def _too_large(self, size: int) -> bool:

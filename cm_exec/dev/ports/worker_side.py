@@ -2,7 +2,6 @@
 
 from typing import Protocol
 
-from cm_exec.dev.core.breach import BreachKind
 from cm_exec.dev.core.fault import Endpoint
 from cm_exec.dev.core.job import Job, Reception
 from cm_exec.dev.spool import Spool
@@ -29,8 +28,11 @@ class WorkerSide(Protocol):
     def result_ended(self, job_id: str, body: Spool, *, content_type: str | None, streamed: bool) -> Reception:
         """It is there."""
 
-    def result_cut(self, job_id: str, body: Spool, kind: BreachKind) -> None:
-        """It will not be there whole."""
+    def result_cut(self, job_id: str, body: Spool) -> None:
+        """It broke off."""
+
+    def reply_lost(self, job_id: str) -> None:
+        """It is there, and the worker was not told."""
 
     def too_large(self, job_id: str, size: int) -> None:
         """It was over the limit."""
