@@ -1,5 +1,6 @@
 """Server-sent events: what the console learns, and when."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,13 @@ def test_jobs_that_are_forgotten_are_told(tmp_path: Path) -> None:
 def test_many_changes_are_few_events(tmp_path: Path) -> None:
     with LocalRuntime(tmp_path, caller_port=0) as runtime, events(Caller(runtime)) as told:
         next(told)
+        began = time.monotonic()
         for _ in range(5000):
             runtime.submit("f", b"1")
         updates: list[dict[str, Any]] = []
         while not updates or updates[-1].get("queue", {}).get("queued") != 5000:
             updates.append(next(told)[1])
-        assert len(updates) < 100
+        assert len(updates) <= 2 + 10 * (time.monotonic() - began)
         assert max(len(update.get("jobs", [])) for update in updates) <= 200
 
 

@@ -42,10 +42,10 @@ def test_those_with_a_schema_come_first_and_each_once() -> None:
     registry.declare({"add": "adds", "declared": "from cm.toml"})
     post(registry, ADD)
     assert not registry.called("add")
-    assert [(entry.name, entry.source) for entry in registry.entries] == [
-        ("add", Source.SCHEMA),
-        ("called", Source.CALLED),
-        ("declared", Source.DECLARED),
+    assert [(entry.name, entry.source, entry.description) for entry in registry.entries] == [
+        ("add", Source.SCHEMA, "adds"),
+        ("called", Source.CALLED, None),
+        ("declared", Source.DECLARED, "from cm.toml"),
     ]
 
 

@@ -1,7 +1,7 @@
 """The functions that are known, and from where."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -51,7 +51,15 @@ class FunctionRegistry:
     def entries(self) -> list[FunctionEntry]:
         """One a name."""
         rest = {**self._called, **self._declared}
-        return [*self._posted.values(), *(entry for name, entry in rest.items() if name not in self._posted)]
+        posted = [self._described(entry) for entry in self._posted.values()]
+        return [*posted, *(entry for name, entry in rest.items() if name not in self._posted)]
+
+    def _described(self, posted: FunctionEntry) -> FunctionEntry:
+        """A schema has no place for a function's own description; the configuration may have one."""
+        declared = self._declared.get(posted.name)
+        if posted.description is not None or declared is None:
+            return posted
+        return replace(posted, description=declared.description)
 
     def get(self, name: str) -> FunctionEntry | None:
         """What is known of a function."""
