@@ -112,6 +112,7 @@ def test_a_second_signal_ends_at_once(bench: Bench, first: signal.Signals, secon
     job = bench.runtime.submit("endless")
     bench.runtime.wait_until_handed_out(job)
     worker.signal(first)
+    worker.wait_for_log(first.name)  # two at the same moment count as one
     worker.signal(second)
     worker.wait(15)
     worker.wait_until_alone()
@@ -199,5 +200,6 @@ def test_as_pid_1_a_second_signal_ends_at_once(bench: Bench, unshare: tuple[str,
     worker = bench.start(ENDLESS + table("launcher", drain_timeout=600), wrapper=[*unshare, *PID_NAMESPACE])
     bench.runtime.wait_until_handed_out(bench.runtime.submit("endless"))
     worker.terminate()
+    worker.wait_for_log("SIGTERM")
     worker.terminate()
     worker.wait(15)

@@ -45,10 +45,10 @@ def test_closed_standard_descriptors_corrupt_nothing(bench: Bench, closed: str) 
 
 def test_too_few_descriptors_fail_jobs_and_not_the_worker(bench: Bench) -> None:
     config = function("f", "touch started; while [ ! -e go ]; do sleep 0.05; done; printf done")
-    limited = ["sh", "-c", 'ulimit -n 40 && exec "$@"', "sh"]
-    worker = bench.start(config, "--concurrency", "16", wrapper=limited)
-    jobs = [bench.runtime.submit("f") for _ in range(16)]
-    bench.runtime.ledger.wait_for(lambda: len(bench.runtime.jobs.handed_out) == 16, what="handing out all jobs")
+    limited = ["sh", "-c", 'ulimit -n 36 && exec "$@"', "sh"]
+    worker = bench.start(config, "--concurrency", "6", wrapper=limited)
+    jobs = [bench.runtime.submit("f") for _ in range(12)]
+    bench.runtime.ledger.wait_for(lambda: len(bench.runtime.jobs.handed_out) == 12, what="handing out all jobs")
     bench.folder.joinpath("go").touch()
     for job in jobs:
         result = bench.runtime.result(job, seconds=60)
