@@ -1,6 +1,7 @@
 """`cm-exec schema`: what is published of the functions, and the JSON Schema of cm.toml."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -8,7 +9,6 @@ import click
 import msgspec
 
 from cm_exec.config import load_config
-from cm_exec.config.json_schema import cm_toml_schema_text
 from cm_exec.protocol.function_schema import schemas_body
 
 _NO_PATH: Final = ""
@@ -29,15 +29,73 @@ _NO_PATH: Final = ""
     help="With PATH, the file that maps functions to commands. Without, print the JSON Schema of cm.toml instead.",
 )
 @click.option("--pretty", is_flag=True, help="Indent the functions' schemas for people.")
-def command(path: str, *, pretty: bool) -> None:
+@click.option(
+    "--from",
+    "description",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Print the [functions] of a cm.toml instead, from OpenAPI, a query's JSON Schema, or published schemas.",
+)
+@click.option(
+    "--from-python",
+    "target",
+    metavar="MODULE:FUNCTION",
+    help="The same from the type hints of a Python function, which the python3 of PATH imports.",
+)
+def command(path: str, *, pretty: bool, description: Path | None, target: str | None) -> None:
     """Print the functions' schemas, byte for byte as `run` posts them at start.
 
-    `cm-exec schema --config`, with no path, prints the JSON Schema of cm.toml, for editors.
+    `cm-exec schema --config`, with no path, prints the JSON Schema of cm.toml, for editors. `cm-exec schema --from
+    FILE` starts a cm.toml for those who have a description of their functions in JSON already.
     """
-    if path == _NO_PATH:
-        click.echo(cm_toml_schema_text(), nl=False)
-        return
-    body = schemas_body(function.schema for function in load_config(Path(path)).functions.values())
+    if description is not None:
+        _print_described(description)
+    elif target is not None:
+        _print_hinted(target)
+    elif path == _NO_PATH:
+        _print_json_schema()
+    else:
+        _print_published(Path(path), pretty=pretty)
+
+
+def _print_published(path: Path, *, pretty: bool) -> None:
+    body = schemas_body(function.schema for function in load_config(path).functions.values())
     if pretty:
         body = msgspec.json.format(body, indent=2)
     click.echo(body, nl=pretty or sys.stdout.isatty())
+
+
+def _print_json_schema() -> None:
+    from cm_exec.config.json_schema import cm_toml_schema_text  # noqa: PLC0415 - only this needs it
+
+    click.echo(cm_toml_schema_text(), nl=False)
+
+
+def _print_described(description: Path) -> None:
+    from cm_exec.config.foreign.read import described_toml  # noqa: PLC0415 - see above
+
+    try:
+        content = description.read_bytes()
+    except OSError as error:
+        raise click.BadParameter(f"{description}: {error.strerror}", param_hint="--from") from None
+    _print_block("--from", str(description), lambda: described_toml(content, description.name.partition(".")[0]))
+
+
+def _print_hinted(target: str) -> None:
+    from cm_exec.config.foreign.read import python_toml  # noqa: PLC0415 - see above
+
+    if not all(target.partition(":")):
+        raise click.BadParameter("expected MODULE:FUNCTION, such as app.handlers:double", param_hint="--from-python")
+    _print_block("--from-python", target, lambda: python_toml(target, "python3"))
+
+
+def _print_block(option: str, source: str, read: Callable[[], tuple[str, list[str]]]) -> None:
+    from cm_exec.config.foreign.declaration import DescriptionError  # noqa: PLC0415 - see above
+
+    try:
+        text, notes = read()
+    except DescriptionError as error:
+        raise click.BadParameter(f"{source}: {error}", param_hint=option) from None
+    click.echo(text, nl=False)
+    for note in notes:
+        click.echo(f"cm-exec: note: {note}", err=True)

@@ -209,3 +209,51 @@ def test_invoke_refuses_what_run_would_refuse(bench: Bench) -> None:
     assert json.loads(done.stdout)["reason"] == "invalid_query"
     assert done.stderr.count(b"$.name: expected a string, found nothing") == 1
     assert not bench.folder.joinpath("seen").exists()
+
+
+def test_from_starts_a_cm_toml_from_a_description(bench: Bench) -> None:
+    bench.write(TYPED)
+    published = bench.cm_exec("schema").stdout
+    bench.folder.joinpath("published.json").write_bytes(published)
+    described = bench.cm_exec("schema", "--from", "published.json")
+    assert (described.returncode, described.stderr) == (0, b"")
+    bench.write(described.stdout.decode())
+    again = bench.cm_exec("schema", "--pretty")
+    assert json.loads(again.stdout) == json.loads(published)
+
+
+def test_from_tells_what_it_could_not_take_over(bench: Bench) -> None:
+    bench.folder.joinpath("measure.schema.json").write_text('{"properties": {"a": {}}}')
+    described = bench.cm_exec("schema", "--from", "measure.schema.json")
+    assert described.returncode == 0
+    assert described.stdout.startswith(b"[functions.measure]\n")
+    assert described.stderr == b"cm-exec: note: measure.a is unknown: its schema says no type\n"
+
+
+def test_from_python_reads_hints_with_the_python3_of_path(bench: Bench) -> None:
+    bench.folder.joinpath("handlers.py").write_text("def double(x: int) -> float: ...\n")
+    described = bench.cm_exec("schema", "--from-python", "handlers:double")
+    assert (described.returncode, described.stderr) == (0, b"")
+    bench.write(described.stdout.decode())
+    (schema,) = json.loads(bench.cm_exec("schema").stdout)
+    assert schema["functionName"] == "double"
+    assert schema["inputs"][0]["dataType"] == {"type": "integer", "integer": {}}
+    assert schema["output"]["single"]["dataType"] == {"type": "float", "float": {}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--from", "missing.json"], b"does not exist"),
+        (["--from", "openapi.yaml"], b"YAML is to be turned into JSON first"),
+        (["--from-python", "handlers"], b"expected MODULE:FUNCTION"),
+        (["--from-python", "nowhere:f"], b"No module named 'nowhere'"),
+    ],
+)
+def test_a_description_that_cannot_be_taken_over_is_exit_2(bench: Bench, arguments: list[str], message: bytes) -> None:
+    bench.folder.joinpath("openapi.yaml").write_text("openapi: 3.1.0")
+    done = bench.cm_exec("schema", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert not done.stdout

@@ -1,0 +1,1 @@
+"""Functions that somebody has described already, in another form than cm.toml."""

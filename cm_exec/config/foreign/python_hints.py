@@ -1,0 +1,207 @@
+"""Prints the schemas of typed Python functions; a script that runs in the interpreter of those who wrote them.
+
+usage: python_hints.py MODULE:FUNCTION
+
+It imports nothing but the standard library and the module, and works on Python 3.9 and later. Types are read as the
+official Python SDK reads them; where that refuses one (an enum, a literal, a tuple of one type), its plain meaning is
+taken. The answer is the JSON array for POST schemas; exit code 3 and a sentence on stderr where there is none.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import contextlib
+import datetime as dt
+import decimal
+import enum
+import importlib
+import inspect
+import json
+import os
+import sys
+import typing
+from typing import Any
+
+SIMPLE = {
+    bool: "boolean",
+    int: "integer",
+    float: "float",
+    str: "string",
+    bytes: "binary",
+    dt.date: "date",
+    dt.datetime: "timestamp",
+    decimal.Decimal: "decimal",
+    Any: "unknown",
+}
+OF_SDK = {"Byte": "byte", "Short": "short", "Long": "long", "Double": "double"}
+ARRAYS = {
+    list: "list",
+    tuple: "list",
+    collections.abc.Iterable: "list",
+    collections.abc.Iterator: "list",
+    collections.abc.Generator: "list",
+    collections.abc.Sequence: "list",
+    set: "set",
+    frozenset: "set",
+    collections.abc.Set: "set",
+}
+TWO = 2
+MAPS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+
+
+class NoTypeError(Exception):
+    """A hint that no type of the platform means."""
+
+
+def tagged(name: str, **body: Any) -> dict[str, Any]:
+    """A type of the protocol: a tagged union."""
+    return {"type": name, name: body}
+
+
+def data_type(hint: Any, inside: tuple[Any, ...] = ()) -> dict[str, Any]:
+    """The protocol's type for a hint. Raises NoTypeError."""
+    if hint in inside:
+        raise NoTypeError(f"{name_of(hint)} contains itself, which no type of the platform can")
+    if hasattr(hint, "__supertype__"):
+        name = OF_SDK.get(hint.__name__)
+        return tagged(name) if name else data_type(hint.__supertype__, inside)
+    if isinstance(hint, collections.abc.Hashable) and hint in SIMPLE:
+        return tagged(SIMPLE[hint])
+    return of_generic(hint, inside) or of_class(hint, inside)
+
+
+def of_generic(hint: Any, inside: tuple[Any, ...]) -> dict[str, Any] | None:
+    """The type of a hint with arguments; None for another."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return of_values(arguments)
+    if origin in ARRAYS and arguments:
+        if origin is tuple and arguments[1:] != (Ellipsis,):
+            raise NoTypeError(f"{name_of(hint)}: the platform has no tuples")
+        return tagged(ARRAYS[origin], elementsType=data_type(arguments[0], inside))
+    if len(arguments) != TWO:
+        return None
+    if type(None) in arguments:
+        wrapped = next(argument for argument in arguments if argument is not type(None))
+        return tagged("optionalType", wrappedType=data_type(wrapped, inside))
+    if origin in MAPS:
+        key, value = (data_type(argument, inside) for argument in arguments)
+        return tagged("map", keysType=key, valuesType=value)
+    return None
+
+
+def of_values(values: tuple[Any, ...]) -> dict[str, Any]:
+    """The type of an enum's or a literal's values. Raises NoTypeError."""
+    kinds = {type(value) for value in values}
+    if len(kinds) != 1 or not kinds & SIMPLE.keys():
+        raise NoTypeError("the values of a literal or an enum are of one simple type")
+    return tagged(SIMPLE[kinds.pop()])
+
+
+def of_class(hint: Any, inside: tuple[Any, ...]) -> dict[str, Any]:
+    """The type of a class: an enum's values, or a struct of its fields. Raises NoTypeError."""
+    if inspect.isclass(hint) and issubclass(hint, enum.Enum):
+        return of_values(tuple(member.value for member in hint))
+    fields = fields_of(hint)
+    if not fields:
+        raise NoTypeError(f"no type of the platform means {name_of(hint)}")
+    types = {name: data_type(inner, (*inside, hint)) for name, inner in fields.items()}
+    required = {name: not has_default(hint, name) for name in fields}
+    if all(needed is (types[name]["type"] != "optionalType") for name, needed in required.items()):
+        return tagged("anonymousCustomType", fields=types)
+    metadata = {name: {"required": needed} for name, needed in required.items()}
+    return tagged("anonymousCustomType", fields=types, fieldMetadata=metadata)
+
+
+def fields_of(hint: Any) -> dict[str, Any]:
+    """The fields of a dataclass, a TypedDict or another class with hints; none where it is no such class."""
+    if not inspect.isclass(hint) or hint.__module__ == "builtins":
+        return {}
+    hints = hints_of(hint)
+    return {name: inner for name, inner in hints.items() if typing.get_origin(inner) is not typing.ClassVar}
+
+
+def hints_of(owner: Any) -> dict[str, Any]:
+    """The hints of a function or class. Raises NoTypeError."""
+    try:
+        return {name: bare(hint) for name, hint in typing.get_type_hints(owner).items()}
+    except (NameError, TypeError) as error:
+        raise NoTypeError(f"the hints of {name_of(owner)} cannot be read: {error}") from None
+
+
+def bare(hint: Any) -> Any:
+    """A hint without NotRequired and Required."""
+    name = str(typing.get_origin(hint)).rpartition(".")[2]
+    return typing.get_args(hint)[0] if name in {"NotRequired", "Required", "ReadOnly"} else hint
+
+
+def has_default(owner: Any, name: str) -> bool:
+    """Whether a field may be left out."""
+    if issubclass(owner, dict):
+        return name in getattr(owner, "__optional_keys__", ())
+    parameter = inspect.signature(owner).parameters.get(name)
+    return parameter is not None and parameter.default is not inspect.Parameter.empty
+
+
+def schema(function: Any, name: str) -> dict[str, Any]:
+    """The schema of one function."""
+    hints = hints_of(function)
+    returns = hints.pop("return", str)
+    void = returns is type(None)
+    output = {"type": "void", "void": {}} if void else {"type": "single", "single": {"dataType": data_type(returns)}}
+    return {"functionName": name, "inputs": inputs(function, hints), "output": output, "ontologyProvenance": None}
+
+
+def inputs(function: Any, hints: dict[str, Any]) -> list[dict[str, Any]]:
+    """The parameters, or the fields of the only one; the SDK's `context` is none."""
+    parameters = {name: p for name, p in inspect.signature(function).parameters.items() if name != "context"}
+    if len(parameters) == 1:
+        (only,) = parameters
+        event = hints.get(only)
+        if event is not None and fields_of(event):
+            return [one_input(name, inner, not has_default(event, name)) for name, inner in fields_of(event).items()]
+    for name, parameter in parameters.items():
+        if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
+            raise NoTypeError(f"{name}: inputs have names, so that * and ** cannot be one")
+    return [one_input(name, hints.get(name, Any), p.default is p.empty) for name, p in parameters.items()]
+
+
+def one_input(name: str, hint: Any, required: bool) -> dict[str, Any]:
+    """An input. Raises NoTypeError."""
+    try:
+        return {"name": name, "required": required, "constraints": [], "dataType": data_type(hint)}
+    except NoTypeError as error:
+        raise NoTypeError(f"{name}: {error}") from None
+
+
+def name_of(hint: Any) -> str:
+    """How a hint is called in errors."""
+    return getattr(hint, "__qualname__", None) or str(hint)
+
+
+def found(target: str) -> Any:
+    """The function that is meant."""
+    module, _, name = target.partition(":")
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - a string is what sys.path takes
+    with contextlib.redirect_stdout(sys.stderr):  # what the module prints is no answer
+        function: Any = importlib.import_module(module)
+    for part in name.split("."):
+        function = getattr(function, part)
+    return inspect.unwrap(function)
+
+
+def main(target: str) -> int:
+    """Print the schema, or what is wrong."""
+    try:
+        print(json.dumps([schema(found(target), target.rpartition(".")[2].rpartition(":")[2])]))
+    except (NoTypeError, ImportError, AttributeError) as error:
+        print(error, file=sys.stderr)
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # the official SDK starts its worker when the interpreter exits

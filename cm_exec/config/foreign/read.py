@@ -1,0 +1,64 @@
+"""A description in any of the forms that are known here, as a cm.toml."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cm_exec.config.foreign.declaration import Declarations, DescriptionError, declarations_toml
+from cm_exec.config.foreign.json_schema import from_json_schema
+from cm_exec.config.foreign.openapi import from_openapi
+from cm_exec.config.foreign.published import from_published
+from cm_exec.config.load import parse_config
+from cm_exec.config.problem import ConfigError
+
+
+def python_toml(target: str, interpreter: str) -> tuple[str, list[str]]:
+    """The same from the hints of a Python function, such as `app.handlers:double`, as `interpreter` reads them.
+
+    Its module is imported, from the current folder or what the interpreter knows. Raises DescriptionError.
+    """
+    script = Path(__file__).with_name("python_hints.py")
+    try:
+        done = subprocess.run([interpreter, script, target], capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise DescriptionError(f"{interpreter} cannot be run: {error.strerror}") from None
+    if done.returncode:
+        raise DescriptionError(done.stderr.decode(errors="replace").strip() or f"{interpreter} failed")
+    return described_toml(done.stdout, target)
+
+
+def described_toml(content: bytes, name: str) -> tuple[str, list[str]]:
+    """The `[functions]` and `[types]` of a cm.toml, and what could not be taken over, from a JSON text.
+
+    It may be OpenAPI 3, the JSON Schema of one function's query (called `name` where it has no title), or function
+    schemas as they are published. Raises DescriptionError.
+    """
+    declarations = _declarations(_decode(content), name)
+    text = declarations_toml(declarations)
+    try:
+        parse_config(text, path=Path("/cm.toml"))
+    except ConfigError as error:
+        problems = "; ".join(map(str, error.problems))
+        raise DescriptionError(f"it says what cm.toml cannot: {problems}") from None
+    return text, declarations.notes
+
+
+def _decode(content: bytes) -> Any:
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DescriptionError(f"it is no JSON ({error}); YAML is to be turned into JSON first") from None
+
+
+def _declarations(document: Any, name: str) -> Declarations:
+    if isinstance(document, list):
+        return from_published(document)
+    if not isinstance(document, dict):
+        raise DescriptionError("expected OpenAPI, a JSON Schema, or function schemas as they are published")
+    if "functionName" in document:
+        return from_published([document])
+    if "swagger" in document:
+        raise DescriptionError("this is Swagger 2; turn it into OpenAPI 3 first")
+    return from_openapi(document) if "openapi" in document else from_json_schema(document, name)
