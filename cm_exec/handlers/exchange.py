@@ -168,7 +168,9 @@ class Exchange:
         if self._over or time.monotonic() < self._deadline:
             return
         if self._cause is None:
-            self._end(Reason.TIMEOUT)
+            self._exited()  # it may have ended in time, and the launcher may be late
+            if not self._over:
+                self._end(Reason.TIMEOUT)
         elif not self._killed:
             self._child.kill()
             self._killed = True

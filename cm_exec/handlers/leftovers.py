@@ -25,46 +25,61 @@ class Leftovers:
 
     def __init__(self, family: Family) -> None:
         self._family = family
-        self._asked: set[int] = set()
+        self._known: dict[int, Orphan] = {}
         self._kill_at = 0.0
 
     def terminate(self) -> None:
         """Send SIGTERM to what is left, if anything is."""
-        orphans = self._family.orphans()
-        if not orphans:
-            return
-        self._kill_at = time.monotonic() + GRACE
-        self._family.signal_group(signal.SIGTERM)
-        self._ask(orphans)
-        _close_all(orphans)
+        if self._look():
+            self._kill_at = time.monotonic() + GRACE
+            self._family.signal_group(signal.SIGTERM)
 
     def finish(self) -> None:
         """Return when nothing is left, or what is left cannot be ended."""
-        if self._asked:
-            self._finish()
-        self._family.dissolve()
+        try:
+            while self._alive() or self._look():
+                if not self._press():
+                    return
+        finally:
+            for orphan in self._known.values():
+                orphan.close()
+            self._family.dissolve()
 
-    def _finish(self) -> None:
-        while orphans := self._family.orphans():
-            grace_left = self._kill_at - time.monotonic()
-            if grace_left > 0:
-                self._ask(orphans)
-                _wait_for_one(orphans, grace_left)
-            else:
-                self._family.signal_group(signal.SIGKILL)
-                for orphan in orphans:
-                    orphan.send(signal.SIGKILL)
-                _wait_for_one(orphans, 0.1)
-            _close_all(orphans)
-            if grace_left < -GIVE_UP:
-                log.error("processes %s do not end and are given up", [orphan.pid for orphan in orphans])
-                return
+    def _look(self) -> bool:
+        """Look for orphans and ask those that are new to end; whether there are any.
 
-    def _ask(self, orphans: list[Orphan]) -> None:
-        for orphan in orphans:
-            if orphan.pid not in self._asked:
-                self._asked.add(orphan.pid)
-                orphan.send(signal.SIGTERM)
+        Only a look that began when all that were known had ended can say that nothing is left: the last thing that
+        a process does may be to start its successor.
+        """
+        found = self._family.orphans()
+        for orphan in found:
+            known = self._known.get(orphan.pid)
+            if known is not None and known.is_alive():
+                orphan.close()
+                continue
+            if known is not None:
+                known.close()
+            self._known[orphan.pid] = orphan
+            orphan.send(signal.SIGTERM)
+        return bool(found)
+
+    def _alive(self) -> list[Orphan]:
+        return [orphan for orphan in self._known.values() if orphan.is_alive()]
+
+    def _press(self) -> bool:
+        """Wait for one to end, or end them all when their grace is over; False to give up."""
+        grace_left = self._kill_at - time.monotonic()
+        alive = self._alive()
+        if grace_left < -GIVE_UP:
+            log.error("processes %s do not end and are given up", [orphan.pid for orphan in alive])
+            return False
+        if grace_left <= 0:
+            self._family.signal_group(signal.SIGKILL)
+            for orphan in alive:
+                orphan.send(signal.SIGKILL)
+        _wait_for_one(alive, grace_left if grace_left > 0 else 0.1)
+        self._look()
+        return True
 
 
 def _wait_for_one(orphans: list[Orphan], seconds: float) -> None:
@@ -74,9 +89,5 @@ def _wait_for_one(orphans: list[Orphan], seconds: float) -> None:
     for pidfd in pidfds:
         ends.register(pidfd, select.POLLIN)
     # without pidfds there is nothing to wait on, and the list of orphans is looked at again and again
-    ends.poll((seconds if pidfds else min(seconds, 0.02)) * 1000)
-
-
-def _close_all(orphans: list[Orphan]) -> None:
-    for orphan in orphans:
-        orphan.close()
+    if orphans:
+        ends.poll((seconds if pidfds else min(seconds, 0.02)) * 1000)

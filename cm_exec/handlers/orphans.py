@@ -82,7 +82,7 @@ class Family:
 
     def _owns(self, pid: int) -> bool:
         try:
-            return os.getsid(pid) == self.leader or self._marker in _environ(pid)
+            return os.getsid(pid) == self.leader or self._marker in _environ(pid) or _is_dying(pid)
         except OSError:
             return False
 
@@ -99,7 +99,9 @@ class Orphan:
     def is_alive(self) -> bool:
         """Whether the process has not ended; one that ended and is not reaped yet is not alive."""
         if self.pidfd is not None:
-            return not select.select([self.pidfd], [], [], 0)[0]
+            end = select.poll()
+            end.register(self.pidfd, select.POLLIN)
+            return not end.poll(0)
         try:
             return b") Z" not in Path(f"/proc/{self.pid}/stat").read_bytes()
         except OSError:
@@ -129,6 +131,14 @@ def _reaped(pid: int) -> bool:
 
 def _environ(pid: int) -> list[bytes]:
     return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+
+
+def _is_dying(pid: int) -> bool:
+    """Whether a process has given its memory back, and its environment with it: nobody knows whose it was.
+
+    It may have started a successor, so that its end is waited for.
+    """
+    return Path(f"/proc/{pid}/statm").read_bytes().startswith(b"0 ")
 
 
 _children_fd: int | None = None

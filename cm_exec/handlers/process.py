@@ -84,6 +84,7 @@ class Child:
         except OSError as error:  # no descriptor is left: a process that nobody can watch must not run
             self.kill()
             self._process.wait()
+            self.family.dissolve()
             self._close_pipes()
             raise _not_started(command, cwd, error) from error
 
