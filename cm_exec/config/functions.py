@@ -7,15 +7,22 @@ from typing import Any, Final
 
 from msgspec import UNSET, Struct
 
-from cm_exec.config.combinations import impossible, without_types
+from cm_exec.config.combinations import fitting, impossible, unclear, without_types
 from cm_exec.config.problem import Findings, found, quoted
 from cm_exec.config.signature import Signature, TypeReader
-from cm_exec.config.tables import FunctionEntry, FunctionName, FunctionTable
+from cm_exec.config.tables import FunctionEntry, FunctionName, FunctionOptions, FunctionTable
 from cm_exec.config.types import Function
 from cm_exec.config.unknown import dotted_name
 from cm_exec.config.validate import mismatch, read_table, read_value
 
 _UNITS: Final = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
+
+
+class Defaults(Struct, frozen=True):
+    """The right values of `[defaults]`, and the options of which it says something wrong."""
+
+    values: Mapping[str, Any]
+    unclear: frozenset[str]
 
 
 class Declared(Struct, frozen=True):
@@ -25,10 +32,14 @@ class Declared(Struct, frozen=True):
     signature: Signature
 
 
-def read_functions(
-    table: object, defaults: Mapping[str, Any], types: TypeReader, findings: Findings
-) -> dict[str, Declared]:
-    """The right functions by name. `defaults` are the right values of `[defaults]`."""
+def read_defaults(table: object, findings: Findings) -> Defaults:
+    """The `[defaults]` table."""
+    values = read_table(table, FunctionOptions, ("defaults",), findings)
+    return Defaults(values, unclear(table, values))
+
+
+def read_functions(table: object, defaults: Defaults, types: TypeReader, findings: Findings) -> dict[str, Declared]:
+    """The right functions by name."""
     if not isinstance(table, dict):
         findings.add(("functions",), f"expected a table of functions, found {found(table)}")
         return {}
@@ -39,15 +50,16 @@ def read_functions(
 
 
 def _read_function(
-    name: str, entry: object, defaults: Mapping[str, Any], types: TypeReader, findings: Findings
+    name: str, entry: object, defaults: Defaults, types: TypeReader, findings: Findings
 ) -> Declared | None:
     own = _own_values(name, entry, findings)
     signature = types.signature(own, ("functions", name))
     if "command" not in own:
         return None
-    env = {**defaults.get("env", {}), **own.get("env", {})}
-    whole = FunctionTable(**{**defaults, **own, "env": env})
-    for key, message in (*impossible(whole, own), *without_types(own, entry)):
+    env = {**defaults.values.get("env", {}), **own.get("env", {})}
+    whole = FunctionTable(**{**fitting(defaults.values, own), **own, "env": env})
+    doubts = unclear(entry, own) | (defaults.unclear - own.keys())
+    for key, message in (*impossible(whole, own, doubts), *without_types(own, entry)):
         findings.add(("functions", name, key), message)
     return Declared(whole, signature)
 

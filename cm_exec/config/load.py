@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 import tomli
 from msgspec import UNSET
 
-from cm_exec.config.functions import read_functions, resolved
+from cm_exec.config.functions import read_defaults, read_functions, resolved
 from cm_exec.config.problem import ConfigError, Findings, Problem
 from cm_exec.config.signature import read_types
-from cm_exec.config.tables import File, FunctionOptions, LauncherTable
+from cm_exec.config.tables import File, LauncherTable
 from cm_exec.config.types import Config, Launcher
 from cm_exec.config.unknown import refuse_key
 from cm_exec.config.validate import read_table
@@ -38,7 +38,7 @@ def parse_config(text: str, *, path: Path, shown_as: Path | None = None) -> Conf
     findings = Findings()
     document = _parse(text, shown_as)
     _refuse_keys(document, findings)
-    defaults = read_table(document.get("defaults", {}), FunctionOptions, ("defaults",), findings)
+    defaults = read_defaults(document.get("defaults", {}), findings)
     launcher = read_table(document.get("launcher", {}), LauncherTable, ("launcher",), findings)
     types = read_types(document.get("types", {}), findings)
     functions = read_functions(document["functions"], defaults, types, findings) if "functions" in document else {}

@@ -161,3 +161,34 @@ def test_checks_in_defaults_leave_a_stream_without_a_type_alone() -> None:
     (mistake,) = mistakes('stream = true\nreturns = "string"', "check_results = true")
     assert mistake.startswith("check_results: cannot be with stream = true")
     assert mistake.endswith(FROM_DEFAULTS)
+
+
+@pytest.mark.parametrize("mode", ["spawn", "prespawn"])
+def test_a_default_for_another_mode_has_no_effect(mode: str) -> None:
+    defaults = "\n".join(ONLY_PERSISTENT.values())
+    assert read(f'mode = "{mode}"', defaults) == read(f'mode = "{mode}"')
+    assert read("", "idle_timeout = 60") == read("")
+
+
+@pytest.mark.parametrize(
+    ("own", "defaults", "key"),
+    [
+        ('mode = "persistant"\nmax_jobs = 5', "", "functions.f.mode"),
+        ('mod = "persistent"\nmax_jobs = 5', "", "functions.f.mod"),
+        ("max_jobs = 5", 'mode = "persistant"', "defaults.mode"),
+        ("max_jobs = 5", 'mod = "persistent"', "defaults.mod"),
+        ('mode = "persistent"\ncredentials = true\nenvelope = "yes"', "", "functions.f.envelope"),
+        ('mode = "spwan"\ncredentials = true', 'mode = "prespawn"', "functions.f.mode"),
+        ('mode = "persistent"\nstream = "no"', "stream = true", "functions.f.stream"),
+        ('stream = true\noutput = "bites"', 'output = "json"', "functions.f.output"),
+    ],
+)
+def test_a_wrong_option_is_one_mistake_and_not_two(own: str, defaults: str, key: str) -> None:
+    assert [mistake.split(": ")[0] for mistake in mistakes(own, defaults)] == [key.removeprefix("functions.f.")]
+
+
+def test_a_right_option_of_the_function_makes_up_for_a_wrong_default() -> None:
+    assert mistakes('mode = "spawn"\nmax_jobs = 5', 'mode = "persistant"') == [
+        'defaults.mode: expected "spawn", "prespawn" or "persistent", found "persistant"; did you mean "persistent"?',
+        f'max_jobs: has no meaning with mode = "spawn"; {NEEDS_PERSISTENT}',
+    ]
