@@ -70,7 +70,7 @@ class _Envelope(_Members):
 _decode: Final = msgspec.json.Decoder(_Envelope).decode
 
 
-def parse_job(body: bytes) -> Job:
+def parse_job(body: bytes | bytearray) -> Job:
     """Read the answer of GET job, `{"computeModuleJobV1": {"jobId", "queryType", "query", ...}}`.
 
     The envelope's `type` is not asked for and unknown members are passed over, as the protocol wants; the bare
@@ -98,7 +98,7 @@ def parse_job(body: bytes) -> Job:
     )
 
 
-def _members(body: bytes) -> _Members:
+def _members(body: bytes | bytearray) -> _Members:
     try:
         envelope = _decode(body)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -187,7 +187,7 @@ _JOB_ID: Final = re.compile(rb'"jobId"\s*:\s*("(?:[^"\\]|\\.)*")')
 _QUERY: Final = re.compile(rb'"query"\s*:')
 
 
-def salvage_job_id(body: bytes) -> str | None:
+def salvage_job_id(body: bytes | bytearray) -> str | None:
     """The job id in a broken or cut-off body, so that even this job can be answered.
 
     Only what stands before the query is looked at: a `jobId` inside a query is not the job's.

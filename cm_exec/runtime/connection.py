@@ -4,10 +4,9 @@ urllib3 opens it: addresses, timeouts, TLS, the certificate's check. Every excep
 as an ExchangeError.
 """
 
-import select
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -16,9 +15,18 @@ from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from cm_exec.runtime.errors import ExchangeError
-from cm_exec.runtime.http import Answer, AnswerReader, BrokenOffError, NoAnswerError, NotHttpError, request_head
+from cm_exec.runtime.http import (
+    Answer,
+    AnswerReader,
+    BrokenOffError,
+    Headers,
+    NoAnswerError,
+    NotHttpError,
+    request_head,
+)
 from cm_exec.runtime.location import Endpoint
 from cm_exec.runtime.tls import explain
+from cm_exec.runtime.wire import Wire
 
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 30.0
@@ -86,14 +94,13 @@ class Connection:
         self._host = endpoint.origin.removeprefix("https://")
         self._read_timeout = read_timeout
         self._aborted = False
-        self._sock: socket.socket | None = None
+        self._wire: Wire | None = None
         self._reader: AnswerReader | None = None
-        self._readable = select.poll()
         self._urllib3 = _Ipv4FirstConnection(
             endpoint.host, endpoint.port, timeout=read_timeout, ssl_context=tls, server_hostname=self._name
         )
 
-    def request(self, method: str, path: str, headers: Mapping[str, str], body: Body | None = None) -> Answer:
+    def request(self, method: str, path: str, headers: Headers, body: Body | None = None) -> Answer:
         """Send one request and read its whole answer, whatever its status. Raises ExchangeError."""
         kept_alive = self._is_reusable()
         if not kept_alive:
@@ -116,20 +123,19 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
-        self._sock = self._reader = None
+        self._wire = self._reader = None
         self._urllib3.close()
 
     def _is_reusable(self) -> bool:
         """Whether the connection is open and nothing has come on it that nobody asked for."""
-        if self._sock is None or self._reader is None:
+        if self._wire is None or self._reader is None:
             return False
-        undelivered = isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()
-        return self._reader.is_empty and not undelivered and not self._readable.poll(0)
+        return self._reader.is_empty and self._wire.is_quiet()
 
-    def _attempt(self, method: str, path: str, headers: Mapping[str, str], body: Body | None) -> Answer:
+    def _attempt(self, method: str, path: str, headers: Headers, body: Body | None) -> Answer:
         try:
-            sock, reader = self._connected()
-            answer = self._exchange(sock, reader, self._head(method, path, headers, body), body)
+            wire, reader = self._connected()
+            answer = self._exchange(wire, reader, self._head(method, path, headers, body), body)
         except BaseException:
             self.close()
             raise
@@ -137,19 +143,18 @@ class Connection:
             self.close()
         return answer
 
-    def _connected(self) -> tuple[socket.socket, AnswerReader]:
+    def _connected(self) -> tuple[Wire, AnswerReader]:
         if self._aborted:
             raise ExchangeError("the request was given up")
-        if self._sock is None or self._reader is None:
+        if self._wire is None or self._reader is None:
             self._connect()
             if self._aborted:  # meanwhile
                 raise ExchangeError("the request was given up")
-            sock = self._sock = self._urllib3.sock
-            sock.settimeout(self._read_timeout)
-            self._reader = AnswerReader(sock.recv, sock.recv_into)
-            self._readable = select.poll()
-            self._readable.register(sock, select.POLLIN)
-        return self._sock, self._reader
+            sock = self._urllib3.sock
+            assert isinstance(sock, ssl.SSLSocket)  # noqa: S101 - HTTPS without a proxy: for the type checker
+            self._wire = Wire(sock, self._read_timeout)
+            self._reader = AnswerReader(self._wire.receive, self._wire.receive_into)
+        return self._wire, self._reader
 
     def _connect(self) -> None:
         try:
@@ -161,13 +166,13 @@ class Connection:
         except (OSError, HTTPError, ValueError) as error:
             raise ExchangeError(f"{self._origin}: cannot connect: {_reason(error)}") from error
 
-    def _head(self, method: str, path: str, headers: Mapping[str, str], body: Body | None) -> bytes:
-        return request_head(method, path, {"Host": self._host, **headers, **_framing(body)})
+    def _head(self, method: str, path: str, headers: Headers, body: Body | None) -> bytes:
+        return request_head(method, path, ("Host", self._host), *headers, *_framing(body))
 
-    def _exchange(self, sock: socket.socket, reader: AnswerReader, head: bytes, body: Body | None) -> Answer:
+    def _exchange(self, wire: Wire, reader: AnswerReader, head: bytes, body: Body | None) -> Answer:
         try:
             with suppress(*_CLOSED):  # a refusal may have come before all was sent
-                _send(sock, head, body)
+                _send(wire, head, body)
             return reader.read()
         except BrokenOffError as error:
             raise ExchangeError(f"{self._origin}: {error}", partial=error.partial) from error
@@ -185,29 +190,29 @@ class _ClosedError(ExchangeError):
     """The connection was closed before the first byte of an answer."""
 
 
-def _framing(body: Body | None) -> dict[str, str]:
+def _framing(body: Body | None) -> Headers:
     if body is None:
-        return {}
+        return ()
     if isinstance(body, Chunked):
-        return {"Transfer-Encoding": "chunked"}
-    return {"Content-Length": str(len(body) if isinstance(body, bytes) else body.size)}
+        return (("Transfer-Encoding", "chunked"),)
+    return (("Content-Length", str(len(body) if isinstance(body, bytes) else body.size)),)
 
 
-def _send(sock: socket.socket, head: bytes, body: Body | None) -> None:
+def _send(wire: Wire, head: bytes, body: Body | None) -> None:
     """One write for what fits into one TLS record: each write is a record, a system call and a wake-up."""
     if body is None or (isinstance(body, bytes) and len(body) <= _ONE_WRITE):
-        sock.sendall(head + (body or b""))
+        wire.send(head + (body or b""))
         return
-    sock.sendall(head)
+    wire.send(head)
     if isinstance(body, bytes):
-        sock.sendall(body)
+        wire.send(body)
     elif isinstance(body, Chunked):
         for chunk in body.chunks:
-            sock.sendall(b"%x\r\n%b\r\n" % (len(chunk), chunk))
-        sock.sendall(b"0\r\n\r\n")
+            wire.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        wire.send(b"0\r\n\r\n")
     else:
         for chunk in body.chunks():
-            sock.sendall(chunk)
+            wire.send(chunk)
 
 
 def _reason(error: BaseException) -> str:

@@ -6,6 +6,7 @@ http.client and urllib3 take 0.3 ms a request, mostly for headers; a job has two
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 LONGEST_HEAD: Final = 64 * 1024
@@ -35,18 +36,29 @@ class Answer:
     """A whole answer. Header names are in lower case; `reusable` tells whether the connection stays open."""
 
     status: int
-    body: bytes
+    body: bytes | bytearray
     headers: Mapping[str, str] = field(default_factory=dict)
     reusable: bool = True
 
 
-def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+Headers = tuple[tuple[str, str], ...]
+
+
+def request_head(method: str, target: str, *headers: tuple[str, str]) -> bytes:
     """The request line and the headers. Raises ValueError for a value that would break out of its line."""
-    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    head = "\r\n".join(lines)
-    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1:
+    return f"{method} {_one_line(target)} HTTP/1.1\r\n".encode("latin-1") + _header_lines(headers) + b"\r\n"
+
+
+@lru_cache(maxsize=64)
+def _header_lines(headers: Headers) -> bytes:
+    """The same for all polls, and for all results of one size."""
+    return "".join(f"{name}: {_one_line(value)}\r\n" for name, value in headers).encode("latin-1")
+
+
+def _one_line(text: str) -> str:
+    if "\n" in text or "\r" in text:
         raise ValueError("a header value has a line break")
-    return (head + "\r\n\r\n").encode("latin-1")
+    return text
 
 
 class AnswerReader:
@@ -83,7 +95,7 @@ class AnswerReader:
             )
         return Answer(status, self._read_to_end(), headers, reusable=False)
 
-    def _read_head(self) -> tuple[bytes, int, dict[str, str]]:
+    def _read_head(self) -> tuple[bytes, int, Mapping[str, str]]:
         data = self._rest
         while (end := data.find(b"\r\n\r\n")) < 0:
             if len(data) > LONGEST_HEAD or (data and not b"HTTP/".startswith(data[:5])):
@@ -95,7 +107,7 @@ class AnswerReader:
         self._rest = data[end + 4 :]
         return _parse_head(data[:end])
 
-    def _read_exactly(self, size: int) -> bytes:
+    def _read_exactly(self, size: int) -> bytes | bytearray:
         if len(self._rest) >= size:
             body, self._rest = self._rest[:size], self._rest[size:]
             return body
@@ -105,7 +117,7 @@ class AnswerReader:
             buffer += bytes(min(size - at, _GROWTH))  # as it comes: a length is only a claim
             while at < len(buffer):
                 at += self._fill(buffer, at)
-        return bytes(buffer)
+        return buffer
 
     def _fill(self, buffer: bytearray, at: int) -> int:
         with memoryview(buffer) as view:
@@ -118,7 +130,7 @@ class AnswerReader:
         return received
 
     def _read_chunked(self) -> bytes:
-        blocks: list[bytes] = []
+        blocks: list[bytes | bytearray] = []
         try:
             while size := _size(self._read_line().partition(b";")[0].strip(), 16):
                 blocks.append(self._read_exactly(size))
@@ -160,7 +172,9 @@ def _why(error: OSError) -> str:
     return "nothing more came" if isinstance(error, TimeoutError) else "the connection broke"
 
 
-def _parse_head(head: bytes) -> tuple[bytes, int, dict[str, str]]:
+@lru_cache(maxsize=64)
+def _parse_head(head: bytes) -> tuple[bytes, int, Mapping[str, str]]:
+    """Version, status and headers. Most answers have the very same head as one before."""
     first, *lines = head.split(b"\r\n")
     version, _, status_and_reason = first.partition(b" ")
     status = status_and_reason[:3]

@@ -7,7 +7,7 @@ from typing import Final
 
 from cm_exec.runtime.connection import READ_TIMEOUT, Body, Connection
 from cm_exec.runtime.errors import ExchangeError, NoRuntimeError, NotReadyError
-from cm_exec.runtime.http import Answer
+from cm_exec.runtime.http import Answer, Headers
 from cm_exec.runtime.location import Endpoint, Location, read_location
 from cm_exec.runtime.tls import tls_context
 
@@ -61,9 +61,9 @@ class Link:
         self, method: str, endpoint: Endpoint, *, path: str = "", body: Body | None = None, content_type: str = ""
     ) -> Answer:
         """Send one request, whatever its answer's status. Raises ExchangeError."""
-        headers = {"Module-Auth-Token": self._access.token}
+        headers: Headers = (("Module-Auth-Token", self._access.token),)
         if content_type:
-            headers["Content-Type"] = content_type
+            headers += (("Content-Type", content_type),)
         connection = self._connection(endpoint)
         if self._aborted:
             raise ExchangeError("the request was given up")

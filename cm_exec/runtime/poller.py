@@ -30,7 +30,7 @@ class Polled:
     off: the runtime may take the job as handed out, or hand it out again.
     """
 
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | bytearray | None = field(default=None, repr=False)
     torn: bytes = field(default=b"", repr=False)
 
 
@@ -84,7 +84,7 @@ class Poller:
         self._after_failure.reset()
         self._after_nothing.reset()
 
-    def _accepted(self, body: bytes, seconds: float) -> Polled:
+    def _accepted(self, body: bytes | bytearray, seconds: float) -> Polled:
         if body:
             return Polled(body=body)
         self._trouble.over()

@@ -1,6 +1,7 @@
 """Posting results: until the runtime has taken one, or has said that it never will."""
 
 import logging
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from cm_exec.runtime.connection import Body, Chunked
 from cm_exec.runtime.errors import ExchangeError
 from cm_exec.runtime.link import FIRST_DELAY, LONGEST_DELAY, Link, Stopped
 from cm_exec.runtime.location import Endpoint
+
+_SAFE: Final = re.compile(r"[A-Za-z0-9_-]+")  # as a UUID is
 
 log: Final = logging.getLogger(__name__)
 
@@ -84,7 +87,7 @@ class Reporter:
         return None
 
     def _post(self, job_id: str, body: Body) -> tuple[Verdict, str]:
-        path = "/" + quote(job_id, safe="")
+        path = "/" + (job_id if _SAFE.fullmatch(job_id) else quote(job_id, safe=""))
         try:
             answer = self._link.request(
                 "POST", self._endpoint, path=path, body=body, content_type="application/octet-stream"

@@ -129,7 +129,7 @@ class Worker:
             self._received(polled.body)
         self._answer_torn()
 
-    def _received(self, body: bytes) -> None:
+    def _received(self, body: bytes | bytearray) -> None:
         item: Item
         try:
             item = parse_job(body)
