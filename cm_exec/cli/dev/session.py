@@ -16,6 +16,7 @@ from typing import Final
 
 import click
 
+import cm_exec.dev
 from cm_exec.cli.dev.address import Address, announced
 from cm_exec.cli.dev.banner import print_banner, print_for_other_worker
 from cm_exec.cli.dev.crew import Crew
@@ -220,7 +221,7 @@ class Session:
             self._runtime.record_log(entry.job_id, text, "stderr")
             self._terminal.line(entry.function or "handler", f"| {entry.text}")
             return
-        if entry.job_id and entry.level in {"INFO", "DEBUG"}:
+        if entry.job_id:
             return  # how a job ended is known better than by the worker's line on it
         self._runtime.record_log(entry.job_id, entry.text, "log")
         self._terminal.line("cm-exec", entry.text, _COLOURS.get(entry.level, ""))
@@ -252,6 +253,7 @@ def _create_runtime(options: DevOptions, config: Config | None, faults: list[Fau
             caller_port=_caller_port(options.port),
             call_timeout=options.call_timeout or None,
             faults=faults,
+            console=Path(cm_exec.dev.__file__).with_name("console"),
         )
     except OSError as error:
         raise click.UsageError(f"the ports cannot be opened: {error.strerror}") from None

@@ -1,0 +1,224 @@
+// One job: its result, its log, its query, its facts.
+
+import { editQuery, followOwn } from "./call.js";
+import { byId, copyButton, h, setText, tabList, throttled } from "./dom.js";
+import { duration, exitOf, number, plain, preciseTime, size, STATES, troubleOf } from "./format.js";
+import { parse } from "./json.js";
+import { resultView, textView } from "./result.js";
+import { chooseJob, getJson, on, request, state } from "./store.js";
+import { tree } from "./tree.js";
+
+const STDERR_SHOWN = 40; // lines below a failure
+
+let tab = "result";
+let detail = null; // of the chosen job: its query, log and breaches
+let log = [];
+let logDropped = 0;
+let drawn = "";
+
+const chosen = () => state.jobs.get(state.chosenJob) ?? null;
+
+function render() {
+  const job = chosen();
+  if (!job) {
+    byId("job-head").replaceChildren(h("h2", null, "No job chosen"));
+    byId("job-tabs").replaceChildren();
+    byId("job-body").replaceChildren(h("p.faint", null, state.chosenJob ? "Waiting for the job, or it is not known any more." : "Call a function, or choose a job of the list."));
+    drawn = "";
+    return;
+  }
+  renderHead(job);
+  tabList(byId("job-tabs"), [["result", "Result"], ["log", job.logLines ? `Log ${number(job.logLines)}` : "Log"], ["query", "Query"], ["details", "Details"]], tab, showTab);
+  const key = `${job.id} ${job.state} ${tab} ${job.breaches} ${detail !== null}`;
+  if (key === drawn) return;
+  if (!drawn.startsWith(`${job.id} ${job.state}`)) load(job);
+  drawn = key;
+  renderBody(job);
+}
+
+function renderHead(job) {
+  const times = job.runMs === null ? elapsed(job) : duration(job.runMs);
+  const facts = [times, `${size(job.queryBytes)} → ${job.resultBytes === null ? "…" : size(job.resultBytes)}`];
+  const exit = exitOf(job);
+  if (exit && exit !== "0") facts.push(/^\d+$/.test(exit) ? `exit ${exit}` : exit);
+  const head = byId("job-head");
+  if (head.dataset.id !== job.id) {
+    head.dataset.id = job.id;
+    head.replaceChildren(
+      h("h2", null, h("span.mono", null, job.function), h("span.faint", null, ` #${job.number}`)),
+      h("p.facts", null, h("span.state"), h("span.rest")),
+      h("div.row.tight", null,
+        h("button", { type: "button", id: "replay", onclick: replay, title: "r" }, "Replay"),
+        h("button.quiet", { type: "button", id: "edit", onclick: edit }, "Edit the query")),
+    );
+  }
+  const badge = head.querySelector(".state");
+  badge.dataset.state = job.state;
+  setText(badge, STATES[job.state]);
+  setText(head.querySelector(".rest"), facts.filter(Boolean).join("  ·  "));
+}
+
+const elapsed = (job) => (job.state === "running" ? `${((Date.now() - job.started) / 1000).toFixed(1)} s` : "");
+
+function showTab(key) {
+  tab = key;
+  render();
+}
+
+export const chooseTab = (index) => chosen() && showTab(["result", "log", "query", "details"][index]);
+
+/** Fetch what a list does not tell. */
+async function load(job) {
+  if (detail?.id !== job.id) {
+    detail = null;
+    log = [];
+  }
+  try {
+    const found = await getJson(`/jobs/${job.id}`);
+    if (state.chosenJob !== job.id) return;
+    detail = found;
+    log = found.log;
+    logDropped = Math.max(0, found.logLines - log.length);
+  } catch (error) {
+    if (error.status !== 404) return;
+    detail = { id: job.id, query: "", queryTruncated: false, breachList: [] };
+  }
+  render();
+  renderLog();
+}
+
+const reloadLog = throttled(async () => {
+  const job = chosen();
+  if (!job) return;
+  try {
+    const found = await getJson(`/jobs/${job.id}/log`);
+    if (state.chosenJob !== job.id) return;
+    log = found.log;
+    logDropped = found.dropped;
+    renderLog();
+  } catch {
+    // It is forgotten, or the runtime is gone; the next change tells.
+  }
+}, 300);
+
+function renderBody(job) {
+  const body = byId("job-body");
+  body.setAttribute("aria-labelledby", `jobtab-${tab}`);
+  body.replaceChildren(...({ result: resultTab, log: logTab, query: queryTab, details: detailsTab }[tab](job)));
+  renderLog();
+}
+
+function resultTab(job) {
+  const parts = [...troubles(job)];
+  if (job.state === "queued") parts.push(h("p.faint", null, "Waiting for a worker with a free slot."));
+  if (job.state === "running") parts.push(h("p.faint.running", null, "Running. What it writes to stderr appears here."), logBox(true));
+  if (job.ended === null) return parts;
+  const place = h("div");
+  resultView(job).then((view) => place.replaceChildren(view), (error) => place.replaceChildren(h("p.bad", null, error.message)));
+  parts.push(place);
+  if (job.state !== "done" && job.logLines) parts.push(h("h3", null, "stderr"), logBox(true));
+  return parts;
+}
+
+function troubles(job) {
+  const parts = (detail?.breachList ?? []).map((breach) => h("p.breach-note", null, h("strong", null, "Breach of the contract: "), breach.message));
+  if (job.state === "failed" || job.state === "lost") {
+    const reason = job.failure?.reason;
+    parts.push(h("p.failure", null, h("strong", null, reason ? `${reason}: ` : `${job.state}: `), troubleOf(job) ?? "the result says that it failed"));
+  } else if (job.failure) {
+    parts.push(h("p.failure", null, job.failure.message));
+  }
+  return parts;
+}
+
+function logTab() {
+  return [h("div.row.tight", null, h("span.faint", { id: "log-count" }), h("span.space"), copyButton("Copy", () => log.map((line) => line.line).join("\n"))), logBox(false)];
+}
+
+const logBox = (isShort) => h("ol.log.mono", { id: "job-log", "data-short": isShort, "aria-live": "off", tabindex: "0", "aria-label": "Log of the job" });
+
+function renderLog() {
+  const box = document.getElementById("job-log");
+  if (!box) return;
+  const lines = box.dataset.short === "true" ? log.slice(-STDERR_SHOWN) : log;
+  fillLog(box, lines);
+  const count = document.getElementById("log-count");
+  if (count) setText(count, log.length ? `${number(log.length)} lines${logDropped ? `; ${number(logDropped)} earlier ones are not kept` : ""}` : "It has written nothing to stderr.");
+}
+
+/** Lines of a log; the end stays in sight when it was. */
+export function fillLog(box, lines) {
+  const atEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - 8;
+  box.replaceChildren(...lines.map((line) => h(`li.${line.stream}`, null, h("time", null, preciseTime(line.at)), h("span", null, plain(line.line)))));
+  if (atEnd) box.scrollTop = box.scrollHeight;
+}
+
+function queryTab(job) {
+  if (!detail) return [h("p.faint", null, "…")];
+  const bar = h("div.row.tight", null, h("span.faint", null, size(job.queryBytes)), h("span.space"),
+    copyButton("Copy", detail.query), copyButton("Copy as curl", () => curl(job)),
+    h("a.button.quiet", { href: `/jobs/${job.id}/query`, download: "" }, "Download"));
+  const note = detail.queryTruncated ? h("p.faint", null, "Only its first 64 KiB are shown.") : null;
+  return [bar, note, queryText()].filter(Boolean);
+}
+
+function queryText() {
+  try {
+    return tree(parse(detail.query));
+  } catch {
+    return textView(detail.query);
+  }
+}
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+const curl = (job) => `curl ${location.origin}/functions/${encodeURIComponent(job.function)} -d ${quoted(detail.query)}`;
+
+function detailsTab(job) {
+  const rows = [
+    ["Job id", h("span.row.tight", null, h("code", null, job.id), copyButton("Copy", job.id))],
+    ["State", STATES[job.state] + (job.reason ? `: ${job.reason}` : "")],
+    ["Created", preciseTime(job.created)],
+    ["Waited", duration(job.queueMs)],
+    ["Handed out", preciseTime(job.started)],
+    ["Ran", duration(job.runMs)],
+    ["Ended", preciseTime(job.ended)],
+    ["Query", size(job.queryBytes)],
+    ["Result", job.resultBytes === null ? "" : `${size(job.resultBytes)}${job.streamed ? ", streamed" : ""}, ${job.result?.mediaType ?? ""}`],
+    ["Content-Type", job.contentType],
+    ["Exit status", exitOf(job)],
+    ["Time-out", job.timeoutMs === null ? "none" : duration(job.timeoutMs)],
+    ["Handed out", job.attempts > 1 ? `${job.attempts} times` : ""],
+    ["In hand", job.inHand && job.ended !== null ? "yes: nobody waits, and it blocks a slot until it is answered" : ""],
+    ["User", job.userId],
+    ["Replay of", job.replayOf && h("button.link", { type: "button", onclick: () => chooseJob(job.replayOf) }, numberOf(job.replayOf))],
+  ];
+  return [...troubles(job), h("dl.facts-list", null, rows.filter(([, value]) => value).map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))))];
+}
+
+const numberOf = (id) => (state.jobs.has(id) ? `#${state.jobs.get(id).number}` : id);
+
+export async function replay() {
+  const job = chosen();
+  if (!job) return;
+  try {
+    const { jobId } = await (await request(`/jobs/${job.id}/replay?wait=false`, { method: "POST" })).json();
+    followOwn(jobId);
+  } catch (error) {
+    byId("job-body").prepend(h("p.failure", null, error.message));
+  }
+}
+
+async function edit() {
+  const job = chosen();
+  if (!job) return;
+  const text = detail && !detail.queryTruncated ? detail.query : await (await request(`/jobs/${job.id}/query`)).text();
+  editQuery(job, text);
+}
+
+export function startJob() {
+  byId("job-tabs").dataset.prefix = "jobtab-";
+  byId("job-tabs").dataset.panel = "job-body";
+  on("job jobs", render);
+  on("job-log", reloadLog);
+  setInterval(() => chosen()?.state === "running" && renderHead(chosen()), 100);
+}

@@ -1,0 +1,148 @@
+"""`cm-exec dev` as a person starts it: a process in a folder with a cm.toml."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.processes import wait_until
+
+CM_EXEC: Final = str(Path(sys.executable).with_name("cm-exec"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the port for callers answered."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevProgram:
+    """One that runs in `folder`; its output goes to a file."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    output_file: Path
+    environment: Mapping[str, str]
+
+    @property
+    def output(self) -> str:
+        return self.output_file.read_text(errors="replace")
+
+    @property
+    def console_url(self) -> str:
+        """The address with the token."""
+        return self._printed(r"(http://127\.0\.0\.1:\d+/\?token=\S+)")
+
+    @property
+    def url(self) -> str:
+        return self.console_url.partition("/?")[0]
+
+    def _printed(self, pattern: str) -> str:
+        found = re.search(pattern, self.output)
+        assert found, self.output
+        return found[1]
+
+    def wait_for_output(self, text: str, *, times: int = 1, seconds: float = 30) -> None:
+        """Until it has printed `text` so often; AssertionError when it ends instead."""
+        wait_until(
+            lambda: self.output.count(text) >= times or self.process.poll() is not None,
+            what=f"{text!r} in the output:\n{self.output}",
+            seconds=seconds,
+        )
+        assert self.output.count(text) >= times, f"no {text!r} in:\n{self.output}"
+
+    def request(self, path: str, body: bytes | None = None, **options: Any) -> Answer:
+        """GET, or POST with a body, as curl would."""
+        request = urllib.request.Request(self.url + path, data=body, **options)
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as response:
+                return Answer(status=response.status, body=response.read(), headers=dict(response.headers))
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(status=error.code, body=error.read(), headers=dict(error.headers))
+
+    def call(self, function: str, query: bytes = b"{}") -> bytes:
+        """A function's result."""
+        answer = self.request(f"/functions/{function}", query)
+        assert answer.status == 200, answer
+        return answer.body
+
+    @property
+    def state(self) -> Any:
+        return self.request("/state").json
+
+    def wait_until_ready(self) -> None:
+        """Until the worker polls."""
+        self.wait_for_output("console")
+        wait_until(lambda: self.state["worker"]["openPolls"], what="a poll")
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def run(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Another cm-exec command, as in another terminal in the same folder."""
+        return subprocess.run(
+            [CM_EXEC, *arguments],
+            cwd=self.folder,
+            env=dict(self.environment),
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+
+
+def dev_environment(folder: Path) -> dict[str, str]:
+    """An environment in which only the programs of this test find each other."""
+    return {**os.environ, "XDG_RUNTIME_DIR": str(folder), "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+
+
+@contextmanager
+def started_dev(folder: Path, *arguments: str, port: int | None = 0) -> Iterator[DevProgram]:
+    """Start it, with any port unless told otherwise; it is over at the end, whatever it does."""
+    environment = dev_environment(folder)
+    output_file = folder / "dev.output"
+    port_arguments = [] if port is None else ["--port", str(port)]
+    with output_file.open("wb") as output:
+        process = subprocess.Popen(
+            [CM_EXEC, "dev", *port_arguments, *arguments],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    program = DevProgram(process=process, folder=folder, output_file=output_file, environment=environment)
+    try:
+        yield program
+    finally:
+        _end(process)
+        print(f"--- cm-exec dev (exit {process.returncode})\n{program.output[-6000:]}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
