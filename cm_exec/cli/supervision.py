@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Final
 
 from cm_exec.handlers.exit_watch import announce_exits, has_pidfds
+from cm_exec.handlers.memory import give_back_large_buffers
 from cm_exec.handlers.orphans import become_subreaper, reap_adopted
 
 _REAP_EVERY: Final = 1.0
@@ -30,6 +31,7 @@ def supervise(work: Callable[[], None], on_signal: Callable[[signal.Signals, int
     the life of a program, which ends after it.
     """
     become_subreaper()
+    give_back_large_buffers()
     read, write = os.pipe()
     os.set_blocking(read, False)
     os.set_blocking(write, False)

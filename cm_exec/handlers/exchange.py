@@ -84,8 +84,9 @@ class Exchange:
             for fd, _ in self._events.poll(self._milliseconds_left()):
                 self._reactions[fd]()
             self._keep_deadline()
-        self._drain(self._child.result, self._take_result)
-        self._drain(self._child.stderr, self._take_stderr)
+        if self._events.poll(0):
+            self._drain(self._child.result, self._take_result)
+            self._drain(self._child.stderr, self._take_stderr)
         return Ending(status=self._status, cause=self._cause, detail=self._detail, stderr=self._stderr_tail)
 
     def _begin(self) -> None:

@@ -63,7 +63,7 @@ class LineReader:
         """Hold a carriage return back until it is known not to be a part of the line's end."""
         self.has_begun = self.has_begun or bool(chunk)
         line, newline, rest = (self._held + chunk).partition(b"\n")
-        if rest:
+        if rest or (self.is_complete and chunk):
             raise OutOfStepError("more than one line as a result")
         self.is_complete = bool(newline)
         self._held = b"\r" if line.endswith(b"\r") else b""

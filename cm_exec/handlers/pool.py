@@ -143,9 +143,13 @@ class Pool:
             return member
 
     def _is_fit(self, member: Member) -> bool:
+        if self._rules.silent:
+            _let_rest(member)
+        if not member.child.events.poll(0):
+            return True
         if member.child.exit_status() is not None:
             return self._tell(member, f"ended while it waited, with status {member.child.exit_status()}")
-        if self._rules.silent and not _is_silent(member):
+        if self._rules.silent and bytes_in(member.child.result):
             return self._tell(member, "wrote a result that nobody asked for")
         return True
 
@@ -273,15 +277,13 @@ class Pool:
             os.write(self._wake_write, b"!")
 
 
-def _is_silent(member: Member) -> bool:
-    """Whether a process has written nothing since its last result.
+def _let_rest(member: Member) -> None:
+    """Let a process that has just given a result come to rest, asleep as it is when it waits for its next query.
 
-    One that has just given a result may be about to write more: it is let come to rest first, asleep as it is when
-    it waits for its next query, so that what it still has to write does not become the next job's result.
+    It may be about to write more, and what it still has to write must not become the next job's result.
     """
     child = member.child
     if time.monotonic() - member.idle_since < _AT_REST:
         for _ in range(20):
             if child.is_asleep() or select.select([child.result], [], [], 0.001)[0]:
                 break
-    return not bytes_in(child.result)

@@ -23,7 +23,7 @@ from tests.support.scripted_runtime import API, TOKEN, ScriptedRuntime
 from tests.support.wire import HungUp
 
 JOB, RESULT = f"{API}/job", f"{API}/results/j"
-AUTH = {"Module-Auth-Token": TOKEN}
+AUTH = ("Module-Auth-Token", TOKEN)
 LONG = 30.0
 Connect = Callable[..., Connection]
 
@@ -58,11 +58,11 @@ def connect(runtime: ScriptedRuntime, authority: Authority) -> Iterator[Connect]
 
 
 def poll(connection: Connection) -> Answer:
-    return connection.request("GET", JOB, AUTH)
+    return connection.request("GET", JOB, (AUTH,))
 
 
 def post(connection: Connection, body: Any = b"result") -> Answer:
-    return connection.request("POST", RESULT, {**AUTH, "Content-Type": "application/octet-stream"}, body)
+    return connection.request("POST", RESULT, (AUTH, ("Content-Type", "application/octet-stream")), body)
 
 
 def failure(request: Callable[[], object]) -> ExchangeError:
