@@ -5,12 +5,21 @@ import pytest
 from tests.support.bench import Bench
 from tests.support.toml import function, table
 
-COUNTING = (
-    'mkdir -p run; : > "run/$CM_JOB_ID"; ls run | wc -l; while [ ! -e go ]; do sleep 0.05; done; rm "run/$CM_JOB_ID"'
-)
+COUNTING = """
+mkdir -p run counted
+: > "run/$CM_JOB_ID"
+ls run | wc -l | tee "counted/$CM_JOB_ID"
+while [ ! -e go ]; do sleep 0.05; done
+rm "run/$CM_JOB_ID"
+"""
 """Tells how many run when it starts, and runs on until the file `go` is there."""
 
 ECHO = function("echo", ["cat"])
+
+
+def counted(bench: Bench) -> int:
+    """How many have counted so far."""
+    return sum(1 for file in bench.folder.glob("counted/*") if file.stat().st_size)
 
 
 def most_at_once(bench: Bench, jobs: int, expected: int) -> int:
@@ -18,7 +27,7 @@ def most_at_once(bench: Bench, jobs: int, expected: int) -> int:
     ids = [bench.runtime.submit("counting") for _ in range(jobs)]
     handed_out = bench.runtime.jobs.handed_out
     bench.runtime.ledger.wait_for(lambda: len(handed_out) == jobs, what="handing out all jobs")
-    bench.runtime.ledger.wait_for(lambda: len(list(bench.folder.glob("run/*"))) >= expected, what="their start")
+    bench.runtime.ledger.wait_for(lambda: counted(bench) >= expected, what="their start")
     bench.folder.joinpath("go").touch()
     return max(int(bench.runtime.result(job).body) for job in ids)
 
@@ -82,6 +91,7 @@ def test_jobs_of_one_function_above_its_share_hold_no_slot(bench: Bench) -> None
     bench.start(config, "--concurrency", "3")
     slow = [bench.runtime.submit("counting") for _ in range(6)]
     assert bench.runtime.call("echo", b"1") == b"1"
+    bench.runtime.ledger.wait_for(lambda: counted(bench) == 2, what="the start of two")
     bench.folder.joinpath("go").touch()
     assert max(int(bench.runtime.result(job).body) for job in slow) == 2
 
