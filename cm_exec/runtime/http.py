@@ -52,7 +52,7 @@ def request_head(method: str, target: str, *headers: tuple[str, str]) -> bytes:
 @lru_cache(maxsize=64)
 def _header_lines(headers: Headers) -> bytes:
     """The same for all polls, and for all results of one size."""
-    return "".join(f"{name}: {_one_line(value)}\r\n" for name, value in headers).encode("latin-1")
+    return "".join(f"{_one_line(name)}: {_one_line(value)}\r\n" for name, value in headers).encode("latin-1")
 
 
 def _one_line(text: str) -> str:

@@ -215,7 +215,7 @@ def test_any_bytes_are_an_answer_or_a_foreseen_error(data: bytes, before: bytes)
 
 
 def test_a_request_s_head_is_one_line_each() -> None:
-    head = request_head("POST", "/results/a%2Fb", {"Host": "localhost:1", "Content-Length": "0"})
+    head = request_head("POST", "/results/a%2Fb", ("Host", "localhost:1"), ("Content-Length", "0"))
     assert head == b"POST /results/a%2Fb HTTP/1.1\r\nHost: localhost:1\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -226,6 +226,6 @@ def bad_head(make: Callable[[], bytes]) -> None:
 
 @pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
 def test_nothing_breaks_out_of_its_line(end: str) -> None:
-    bad_head(lambda: request_head("GET", "/", {"A": f"b{end}C: d"}))
-    bad_head(lambda: request_head("GET", f"/{end}x", {}))
-    bad_head(lambda: request_head("GET", "/", {f"A{end}B": "c"}))
+    bad_head(lambda: request_head("GET", "/", ("A", f"b{end}C: d")))
+    bad_head(lambda: request_head("GET", f"/{end}x"))
+    bad_head(lambda: request_head("GET", "/", (f"A{end}B", "c")))
