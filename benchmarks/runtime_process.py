@@ -18,7 +18,7 @@ import trustme
 from benchmarks.payload import Payload
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-STALL: Final = 60.0
+STALL: Final = 180.0
 """A load that is not through this many seconds after it should be has lost a job."""
 
 
