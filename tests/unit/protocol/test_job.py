@@ -50,6 +50,13 @@ def test_a_query_is_kept_byte_for_byte(query: bytes) -> None:
     assert (job.job_id, job.query_type, job.query) == ("j-1", "double", query)
 
 
+@pytest.mark.parametrize("query", [b'{"a": 1.10}', HALF_PAIRS[1]])
+def test_a_buffer_serves_as_well_as_bytes(query: bytes) -> None:
+    job = parse_job(bytearray(body(query)))
+    assert (job.job_id, job.query, type(job.query)) == ("j-1", query, bytes)
+    assert salvage_job_id(bytearray(body(query)[:30] + b'"jobId":"j"')) == "j"
+
+
 any_text = st.text(st.characters(exclude_categories=[]))
 any_json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | any_text,
