@@ -9,10 +9,15 @@ from pathlib import Path
 
 import click
 
-from cm_exec.cli.failure import UnresolvedError
 from cm_exec.cli.options import config_option
-from cm_exec.config import Config, Function, load_config
+from cm_exec.config import Config, ConfigError, Function, load_config
 from cm_exec.handlers.environment import function_environment, launcher_environment
+
+
+class UnresolvedError(Exception):
+    """cm.toml is well formed and names what is not there."""
+
+    exit_code = ConfigError.exit_code
 
 
 @click.command(name="check")

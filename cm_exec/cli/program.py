@@ -1,8 +1,8 @@
 """The `cm-exec` program: its commands, loaded when they are called, and its exit codes."""
 
+import gc
 import importlib
 import sys
-import traceback
 from typing import Any, Final
 
 import click
@@ -10,6 +10,8 @@ import click
 from cm_exec import __version__
 from cm_exec.cli.failure import exit_code_of
 from cm_exec.handlers.descriptors import reserve_result_fd
+
+gc.disable()  # until the modules are there: what imports make stays, and looking it over is a fifth of the start
 
 _COMMANDS: Final = {
     "run": "Work for the runtime: the container's entry point, and what happens with no command.",
@@ -61,6 +63,8 @@ def program() -> None:
     cm-exec reads cm.toml, which maps each function to a command, asks the compute module runtime for jobs, gives
     each job's query to the command on stdin, and posts what the command writes to stdout as the result.
     """
+    gc.freeze()
+    gc.enable()
 
 
 def main(*arguments: Any) -> None:
@@ -71,7 +75,7 @@ def main(*arguments: Any) -> None:
     except Exception as error:  # noqa: BLE001 - whatever it is ends here, as text and an exit code
         code = exit_code_of(error)
         if code is None:
-            traceback.print_exc()
+            sys.excepthook(type(error), error, error.__traceback__)
             click.echo("cm-exec: this is a bug in cm-exec; please report it with the lines above", err=True)
             sys.exit(1)
         click.echo(f"cm-exec: {error}", err=True)

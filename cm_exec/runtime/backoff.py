@@ -1,7 +1,11 @@
 """How long to wait before trying again."""
 
-import random
+import os
 from collections.abc import Callable
+
+
+def _jitter() -> float:
+    return os.urandom(1)[0] / 256  # the random module takes 2 ms to import
 
 
 class Backoff:
@@ -10,7 +14,7 @@ class Backoff:
     The jitter keeps many replicas from knocking at the same moment.
     """
 
-    def __init__(self, first: float, cap: float, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(self, first: float, cap: float, jitter: Callable[[], float] = _jitter) -> None:
         self._first = first
         self._cap = cap
         self._jitter = jitter
