@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cm_exec.runtime import connection as connection_module
-from cm_exec.runtime.connection import Connection
+from cm_exec.runtime.connection import Chunked, Connection
 from cm_exec.runtime.errors import ExchangeError
 from cm_exec.runtime.http import Answer
 from cm_exec.runtime.location import Endpoint as At
@@ -18,6 +18,7 @@ from cm_exec.runtime.tls import tls_context
 from tests.support import behaviours
 from tests.support.behaviours import Behaviour, Exchange
 from tests.support.certificates import Authority
+from tests.support.drip import Drip
 from tests.support.ledger import Endpoint
 from tests.support.scripted_runtime import API, TOKEN, ScriptedRuntime
 from tests.support.wire import HungUp
@@ -196,6 +197,103 @@ def test_a_refusal_while_a_large_body_is_sent_is_seen(
     connection = connect()
     assert post(connection, body).status == 413
     assert poll(connection).status == 204
+
+
+@pytest.mark.xfail(reason="an answer is not looked for when sending takes too long")
+def test_a_refusal_by_a_server_that_stops_reading_is_seen(runtime: ScriptedRuntime, connect: Connect) -> None:
+    def refuse_and_stand_still(exchange: Exchange) -> None:
+        exchange.receive(1)
+        exchange.respond(413)
+        exchange.stopping.wait()
+        raise HungUp
+
+    runtime.script(Endpoint.RESULT, refuse_and_stand_still)
+    assert post(connect(read_timeout=1.0), Zeros(64 << 20)).status == 413
+
+
+def test_a_server_that_stops_reading_is_given_up(runtime: ScriptedRuntime, connect: Connect) -> None:
+    runtime.script(Endpoint.RESULT, behaviours.stop_reading(1))
+    error = failure(lambda: post(connect(read_timeout=0.5), Zeros(64 << 20)))
+    assert "no answer within 0.5 s" in str(error)
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_bytes_may_come_and_go_in_the_smallest_pieces(
+    runtime: ScriptedRuntime, authority: Authority, size: int
+) -> None:
+    runtime.poll_seconds = 0.01
+    query = b'"%s"' % (b"q" * (100 * size))
+    runtime.submit("f", query, job_id="j")
+    with Drip(runtime.port, size=size) as drip:
+        connection = Connection(At("localhost", drip.port, ""), tls_context(authority.pem.decode()), None)
+        assert poll(connection).body.endswith(query + b"}}")
+        assert post(connection, bytes(300 * size)).status == 204
+        assert poll(connection).status == 204
+        connection.close()
+    assert runtime.posts("j")[0].size == 300 * size
+    assert runtime.ledger.connections == 1
+
+
+def test_a_connection_on_which_something_came_unasked_is_not_used_again(
+    runtime: ScriptedRuntime, connect: Connect
+) -> None:
+    """Such as the 408 that some servers send before they close an idle connection."""
+
+    def answer_and_warn(exchange: Exchange) -> None:
+        behaviours.answer(204)(exchange)
+        exchange.wire.send(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        warned.set()
+
+    warned = threading.Event()
+    runtime.script(Endpoint.JOB, answer_and_warn)
+    connection = connect()
+    poll(connection)
+    assert warned.wait(LONG)
+    assert poll(connection).status == 204
+    assert runtime.ledger.connections == 2
+
+
+def streamed(*chunks: bytes, failure: Exception | None = None) -> Chunked:
+    def produce() -> Iterator[bytes]:
+        yield from chunks
+        if failure:
+            raise failure
+
+    return Chunked(produce())
+
+
+def test_a_body_may_be_sent_as_it_is_produced(runtime: ScriptedRuntime, connect: Connect) -> None:
+    runtime.submit("f", job_id="j")
+    assert post(connect(), streamed(b"one", b"t" * 300_000)).status == 204
+    (request,) = runtime.posts("j")
+    assert (bytes(request.body), request.complete) == (b"one" + b"t" * 300_000, True)
+    assert request.head.header("transfer-encoding") == "chunked"
+    assert request.head.header("content-length") is None
+
+
+def test_nothing_produced_is_an_empty_body(runtime: ScriptedRuntime, connect: Connect) -> None:
+    runtime.submit("f", job_id="j")
+    assert post(connect(), streamed()).status == 204
+    assert (runtime.posts("j")[0].size, runtime.posts("j")[0].complete) == (0, True)
+
+
+def test_a_body_whose_production_fails_is_cut_off_without_its_end(runtime: ScriptedRuntime, connect: Connect) -> None:
+    runtime.submit("f", job_id="j")
+    connection = connect()
+    with pytest.raises(LookupError):
+        post(connection, streamed(b"half", failure=LookupError()))
+    runtime.ledger.wait_for(lambda: not runtime._wires, what="the end of the connection")
+    (request,) = runtime.posts("j")
+    assert (request.complete, request.status) == (False, None)
+    assert poll(connection).status == 200
+
+
+def test_a_body_that_can_be_sent_once_only_is_not_sent_again(runtime: ScriptedRuntime, connect: Connect) -> None:
+    connection = connect()
+    poll(connection)
+    runtime.script(Endpoint.RESULT, behaviours.reset_before_response)
+    failure(lambda: post(connection, streamed(b"one")))
+    assert len(runtime.ledger.all(Endpoint.RESULT)) == 1
 
 
 @pytest.mark.parametrize("sent", [0, 1, 4000])

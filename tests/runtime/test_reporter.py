@@ -1,7 +1,7 @@
 """Posting one result until it is decided what becomes of it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -183,3 +183,46 @@ def test_neither_result_nor_token_is_logged(
     assert caplog.records
     assert "the result of job j" in caplog.text
     assert runtime.token not in caplog.text
+
+
+def test_a_result_may_be_posted_as_it_is_produced(runtime: ScriptedRuntime, reporter: Reporter) -> None:
+    assert reporter.stream("j", iter([b"a", b"b"])) == Delivered(Delivery.ACCEPTED, "the runtime answers 204")
+    assert bytes(runtime.posts("j")[0].body) == b"ab"
+
+
+@pytest.mark.parametrize(("status", "delivery"), [(404, Delivery.GONE), (413, Delivery.REFUSED)])
+def test_what_becomes_of_a_streamed_result_may_be_decided_at_once(
+    runtime: ScriptedRuntime, reporter: Reporter, status: int, delivery: Delivery
+) -> None:
+    runtime.script(Endpoint.RESULT, behaviours.answer(status))
+    assert reporter.stream("j", iter([b"a"])) == Delivered(delivery, f"the runtime answers {status}")
+
+
+@pytest.mark.parametrize("behaviour", [behaviours.answer(503), behaviours.reset_before_response, behaviours.garbage])
+def test_a_streamed_result_that_came_to_nothing_is_left_to_be_posted_whole(
+    runtime: ScriptedRuntime, reporter: Reporter, pauses: Pauses, behaviour: behaviours.Behaviour
+) -> None:
+    runtime.script(Endpoint.RESULT, behaviour)
+    assert reporter.stream("j", iter([b"a"])) is None
+    assert len(runtime.posts("j")) == 1
+    assert pauses.seconds == []
+
+
+def test_a_rotated_token_is_read_again_after_a_stream(
+    runtime: ScriptedRuntime, reporter: Reporter, replica: Replica
+) -> None:
+    runtime.rotate_token("next")
+    replica.write_token("next")
+    assert reporter.stream("j", iter([b"a"])) is None
+    assert reporter.deliver("j", b"a").delivery is Delivery.ACCEPTED
+    assert [post.status for post in runtime.posts("j")] == [401, 204]
+
+
+def test_what_the_producer_raises_comes_through(runtime: ScriptedRuntime, reporter: Reporter) -> None:
+    def half() -> Iterator[bytes]:
+        yield b"half"
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        reporter.stream("j", half())
+    assert not any(post.accepted for post in runtime.posts("j"))

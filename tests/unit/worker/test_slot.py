@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cm_exec.handlers.exchange import StderrSink
-from cm_exec.handlers.handler import Outcome, Result
-from cm_exec.handlers.spool import MEMORY_LIMIT, Spool
+from cm_exec.handlers.handler import Outcome, Result, Stream
+from cm_exec.handlers.spool import MEMORY_LIMIT, LiveSpool, Spool
 from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.protocol.job import Job, MalformedJobError
 from cm_exec.runtime.connection import Body
@@ -27,6 +27,7 @@ class Runtime(Reporter):
     def __init__(self, *deliveries: Delivery | Exception) -> None:
         self._deliveries = list(deliveries)
         self.posted: list[tuple[str, Body]] = []
+        self.streamed: list[tuple[str, bytes]] = []
 
     def deliver(self, job_id: str, body: Body) -> Delivered:
         self.posted.append((job_id, body))
@@ -34,6 +35,11 @@ class Runtime(Reporter):
         if isinstance(decided, Exception):
             raise decided
         return Delivered(decided, "the runtime answers 499")
+
+    def stream(self, job_id: str, chunks: Iterator[bytes]) -> Delivered | None:
+        decided = self._deliveries.pop(0) if self._deliveries else Delivery.ACCEPTED
+        self.streamed.append((job_id, b"".join(chunks)))
+        return Delivered(decided, "the runtime answers 499") if isinstance(decided, Delivery) else None
 
     def error(self, number: int = -1) -> dict[str, Any]:
         job_id, body = self.posted[number]
@@ -54,6 +60,12 @@ class Handler:
         self._stderr = stderr
         self._first, self._last = first, last
         self.left = False
+
+    def open(self) -> None:
+        """Nothing is started ahead."""
+
+    def close(self) -> None:
+        """Nothing waits."""
 
     @contextmanager
     def run(self, job: Job, stderr: StderrSink) -> Iterator[Outcome]:
@@ -172,6 +184,47 @@ def test_stderr_goes_to_the_log_tagged_and_without_tokens(caplog: pytest.LogCapt
     relayed = [record for record in caplog.records if isinstance(record.msg, bytes)]
     assert [record.msg for record in relayed] == [b"I know [redacted]\n", b"unfinished"]
     assert all(getattr(r, "tags", None) == {"job_id": "j", "function": "double"} for r in relayed)
+
+
+def stream(content: bytes, end: Failure | None = None) -> Stream:
+    """A stream that has come to its end, well or as `end`."""
+    spool = LiveSpool(None)
+    spool.write(content)
+    spool.end(well=end is None)
+    return Stream(spool, lambda: end or Result(spool))
+
+
+def test_a_stream_is_posted_as_it_comes_and_not_again() -> None:
+    runtime = Runtime()
+    answered(Handler(stream(b"as it comes")), runtime)
+    assert runtime.streamed == [("j", b"as it comes")]
+    assert runtime.posted == []
+
+
+def test_a_stream_that_came_to_nothing_is_posted_whole() -> None:
+    runtime = Runtime(LookupError())
+    answered(Handler(stream(b"as it comes")), runtime)
+    assert runtime.posted == [("j", b"as it comes")]
+
+
+def test_a_stream_that_ends_badly_is_followed_by_an_error() -> None:
+    runtime = Runtime()
+    answered(Handler(stream(b"half", FAILURE)), runtime)
+    assert runtime.streamed == []
+    assert [runtime.error(n)["reason"] for n in range(len(runtime.posted))] == ["exit"]
+
+
+def test_a_stream_that_is_refused_is_followed_by_an_error() -> None:
+    runtime = Runtime(Delivery.REFUSED)
+    answered(Handler(stream(b"too much")), runtime)
+    assert [runtime.error(n)["reason"] for n in range(len(runtime.posted))] == ["result_rejected"]
+    assert "8 bytes" in runtime.error()["error"]
+
+
+def test_a_stream_that_nobody_waits_for_is_not_posted_again() -> None:
+    runtime = Runtime(Delivery.GONE)
+    answered(Handler(stream(b"late")), runtime)
+    assert runtime.posted == []
 
 
 def test_a_bug_before_the_answer_is_answered(caplog: pytest.LogCaptureFixture) -> None:
