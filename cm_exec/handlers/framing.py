@@ -11,6 +11,8 @@ _LONGEST_HEADER: Final = 8192
 _CONTENT_LENGTH: Final = re.compile(
     rb"\A(?:.*\r?\n)?content-length[ \t]*:[ \t]*(\d{1,18})[ \t]*(?:\r?\n|\Z)", re.IGNORECASE | re.DOTALL
 )
+_NO_HEADER: Final = re.compile(rb"^(?![\w-]+[ \t]*:|\r?$)[^\n]*\n", re.MULTILINE)
+"""A line that a process wrote instead of a frame, or before one."""
 _HEADER_END: Final = re.compile(rb"\r?\n\r?\n")
 
 
@@ -65,7 +67,7 @@ class LineReader:
         line, newline, rest = (self._held + chunk).partition(b"\n")
         if rest or (self.is_complete and chunk):
             raise OutOfStepError("more than one line as a result")
-        self.is_complete = bool(newline)
+        self.is_complete = self.is_complete or bool(newline)
         self._held = b"\r" if line.endswith(b"\r") else b""
         return line.removesuffix(b"\r")
 
@@ -94,11 +96,12 @@ class FrameReader:
     def _read_header(self, chunk: bytes) -> bytes:
         self._header += chunk
         end = _HEADER_END.search(self._header)
+        header = self._header if end is None else self._header[: end.start()] + b"\n"
+        if _NO_HEADER.search(header) or len(header) > _LONGEST_HEADER:
+            raise OutOfStepError("no Content-Length header before its result")
         if end is None:
-            if len(self._header) > _LONGEST_HEADER:
-                raise OutOfStepError("no Content-Length header before its result")
             return b""
-        found = _CONTENT_LENGTH.search(self._header[: end.start()])
+        found = _CONTENT_LENGTH.search(header)
         if found is None:
             raise OutOfStepError("no Content-Length header before its result")
         self._left = int(found.group(1))

@@ -163,7 +163,7 @@ class Pool:
                 if self._closed:
                     return
                 timeout = self._watch_settled()
-                self._asleep = timeout is None
+                self._asleep = timeout is None or timeout > _SETTLED
             events = self._selector.select(timeout)
             self._asleep = False
             with suppress(BlockingIOError):
@@ -211,8 +211,8 @@ class Pool:
         """Something happened to a waiting process: what it says goes to the log, anything else is its end."""
         child = member.child
         with self._lock:
-            if member not in self._idle:
-                return
+            if member not in self._idle or not member.watched or not _is_readable(fd):
+                return  # it has had a job since the selector told of it
             if fd == child.stderr:
                 self._hear(member)
                 return
@@ -285,5 +285,12 @@ def _let_rest(member: Member) -> None:
     child = member.child
     if time.monotonic() - member.idle_since < _AT_REST:
         for _ in range(20):
-            if child.is_asleep() or select.select([child.result], [], [], 0.001)[0]:
+            if child.is_asleep() or _is_readable(child.result, 1):
                 break
+
+
+def _is_readable(fd: int, milliseconds: int = 0) -> bool:
+    """Whether there is something to read, or the end; not by select(2), which takes no descriptor above 1023."""
+    look = select.poll()
+    look.register(fd, select.POLLIN)
+    return bool(look.poll(milliseconds))

@@ -45,7 +45,7 @@ class Turn(Exchange):
                 self._check_step()
                 self._over = True
         except OutOfStepError as error:
-            self._over = False
+            self._over = self._status is not None
             self._end(Reason.OUT_OF_STEP, str(error))
 
     def _check_step(self) -> None:
