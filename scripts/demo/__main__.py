@@ -13,7 +13,7 @@ from cm_exec.dev import LocalRuntime, NoResultError
 from scripts.demo import scenes
 from scripts.demo.functions import LANGUAGES, SLOTS, lay_out
 from scripts.demo.narration import Narration
-from scripts.demo.worker import DEADLINE, WorkerGoneError, WorkerLog, worker_process
+from scripts.demo.worker import WorkerGoneError, WorkerLog, worker_process
 
 
 def play(folder: Path, tell: Narration) -> None:
@@ -34,8 +34,8 @@ def play(folder: Path, tell: Narration) -> None:
         tell.say(f"A worker, as a container would start it: cm-exec run, MAX_CONCURRENT_TASKS={SLOTS}")
         log = WorkerLog(tell=tell)
         with worker_process(folder, environment, log) as worker:
-            runtime.wait_for_poll(DEADLINE)
             stage = scenes.Stage(folder=folder, runtime=runtime, worker=worker, log=log, tell=tell)
+            stage.wait_for_poll()
             scenes.languages(stage, present)
             scenes.verbatim(stage)
             scenes.at_once(stage)

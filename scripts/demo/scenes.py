@@ -25,6 +25,13 @@ class Stage:
     log: WorkerLog
     tell: Narration
 
+    def wait_for_poll(self) -> None:
+        """Return when the worker asks for jobs. Raises WorkerGoneError, TimeoutError."""
+        until = time.monotonic() + DEADLINE
+        while not self.runtime.open_polls:
+            self._look_after_worker(until)
+            time.sleep(0.02)
+
     def call(self, function: str, query: bytes) -> bytes:
         """Call the function as Foundry would, and show the query and the result."""
         self.tell.say(f"{function}  <- {shown(query)}")
@@ -46,11 +53,14 @@ class Stage:
             try:
                 return call.wait(0.2).body
             except TimeoutError:
-                status = self.worker.poll()
-                if status is not None:
-                    raise WorkerGoneError(f"the worker ended with status {status}") from None
-                if time.monotonic() > until:
-                    raise
+                self._look_after_worker(until)
+
+    def _look_after_worker(self, until: float) -> None:
+        status = self.worker.poll()
+        if status is not None:
+            raise WorkerGoneError(f"the worker ended with status {status}")
+        if time.monotonic() > until:
+            raise TimeoutError(f"nothing happened for {DEADLINE:g} s")
 
 
 def languages(stage: Stage, examples: Sequence[Example]) -> None:

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +47,7 @@ def worker_process(folder: Path, environment: dict[str, str], log: WorkerLog) ->
     """`cm-exec run`, as a container would start it, with its log shown."""
     with subprocess.Popen(
         [Path(sys.executable).with_name("cm-exec"), "run", "--config", folder / "cm.toml"],
-        env={**os.environ, **environment},
+        env={**_without_settings(os.environ), **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -65,3 +65,8 @@ def worker_process(folder: Path, environment: dict[str, str], log: WorkerLog) ->
             except subprocess.TimeoutExpired:
                 worker.kill()
             relay.join(DEADLINE)
+
+
+def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The story is told with cm.toml's own settings."""
+    return {name: value for name, value in environment.items() if not name.startswith("CM_EXEC_")}
