@@ -1,0 +1,82 @@
+"""Which exit code belongs to which end, as values; the program itself is tried end to end."""
+
+import signal
+
+import pytest
+
+from cm_exec.cli.check import UnresolvedError, _size
+from cm_exec.cli.failure import exit_code_of
+from cm_exec.cli.invoke import _exit_code
+from cm_exec.cli.run import _concurrency_of_platform
+from cm_exec.config import ConfigError
+from cm_exec.protocol.failure import Failure, Reason
+from cm_exec.runtime.errors import ExchangeError, NoRuntimeError, NotReadyError, RuntimeRefusedError
+
+
+class StrangeError(Exception):
+    exit_code = 7
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UnresolvedError("x"), 3),
+        (NoRuntimeError("x"), 4),
+        (RuntimeRefusedError("x"), 5),
+        (NotReadyError("x"), None),
+        (ExchangeError("x"), None),
+        (ValueError("x"), None),
+        (StrangeError("x"), None),
+    ],
+)
+def test_a_foreseen_error_has_its_code_and_any_other_is_a_bug(error: Exception, code: int | None) -> None:
+    assert exit_code_of(error) == code
+
+
+def test_codes_are_told_apart() -> None:
+    assert [c.exit_code for c in (ConfigError, NoRuntimeError, RuntimeRefusedError)] == [3, 4, 5]
+
+
+def failure(reason: Reason, *, exit_code: int | None = None, signalled: str | None = None) -> Failure:
+    return Failure(reason=reason, message="m", exit_code=exit_code, signal=signalled)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        (failure(Reason.EXIT, exit_code=3), 3),
+        (failure(Reason.TIMEOUT), 124),
+        (failure(Reason.NOT_STARTED, exit_code=126), 126),
+        (failure(Reason.NOT_STARTED, exit_code=127), 127),
+        (failure(Reason.SIGNAL, signalled="SIGKILL"), 128 + 9),
+        (failure(Reason.SIGNAL, signalled="SIGRTMIN"), 128 + signal.SIGRTMIN),
+        (failure(Reason.SIGNAL, signalled="SIG40"), 128 + 40),
+        (failure(Reason.INVALID_OUTPUT, exit_code=0), 1),
+        (failure(Reason.OUTPUT_LIMIT), 1),
+        (failure(Reason.SHUTDOWN), 1),
+    ],
+)
+def test_invoke_s_status_is_the_command_s(outcome: Failure, code: int) -> None:
+    assert _exit_code(outcome) == code
+
+
+@pytest.mark.parametrize(
+    ("text", "slots"), [(None, 1), ("4", 4), (" 2 ", 2), ("0", 1), ("-3", 1), ("", 1), ("many", 1), ("1.5", 1)]
+)
+def test_the_platform_s_number_of_tasks_is_at_least_one(text: str | None, slots: int) -> None:
+    assert _concurrency_of_platform({} if text is None else {"MAX_CONCURRENT_TASKS": text}) == slots
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        (1, "1 B"),
+        (1000, "1000 B"),
+        (1024, "1 KiB"),
+        (64 << 20, "64 MiB"),
+        (3 << 30, "3 GiB"),
+        ((1 << 20) + 1, "1048577 B"),
+    ],
+)
+def test_a_size_is_shown_in_its_largest_whole_unit(size: int, shown: str) -> None:
+    assert _size(size) == shown
