@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cm_exec.handlers.leftovers import GIVE_UP, GRACE
-from cm_exec.handlers.process import Child, grow_pipe
+from cm_exec.handlers.process import WIDE, Child, resize_pipe
 from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.stop import StopNow
 from cm_exec.protocol.failure import STDERR_TAIL, Reason
@@ -67,6 +67,7 @@ class Exchange:
         self._detail = ""
         self._read_size = _PIPE_SIZE
         self._killed = False
+        self._if_late = (Reason.TIMEOUT, "")
         self._over = False
         self._deadline = time.monotonic() + limits.timeout if limits.timeout else math.inf
         self._reactions = {
@@ -92,7 +93,7 @@ class Exchange:
     def _begin(self) -> None:
         self._events.register(self._stop.fileno(), select.POLLIN)
         if self._child.unsent:
-            grow_pipe(self._child.stdin)
+            self._child.widen_stdin()
             self._events.register(self._child.stdin, select.POLLOUT)
         else:
             self._input_sent()
@@ -126,11 +127,15 @@ class Exchange:
         chunk = os.read(self._child.result, self._read_size)
         if not chunk:
             self._events.unregister(self._child.result)
+            self._result_closed()
             return
         if len(chunk) == self._read_size == _PIPE_SIZE:
             self._read_size = _LARGE
-            grow_pipe(self._child.result)
+            resize_pipe(self._child.result, WIDE)
         self._take_result(chunk)
+
+    def _result_closed(self) -> None:
+        """The exit will follow, or other work that has no result."""
 
     def _stderr_ready(self) -> None:
         chunk = os.read(self._child.stderr, _PIPE_SIZE)
@@ -171,7 +176,7 @@ class Exchange:
         if self._cause is None:
             self._exited()  # it may have ended in time, and the launcher may be late
             if not self._over:
-                self._end(Reason.TIMEOUT)
+                self._end(*self._if_late)
         elif not self._killed:
             self._child.kill()
             self._killed = True

@@ -20,9 +20,6 @@ log: Final = logging.getLogger("cm_exec.handler")
 _SETTLED: Final = 0.05
 """Seconds of idleness after which a process is watched: one that is handed from job to job is not worth it."""
 
-_AT_REST: Final = 0.02
-"""Seconds after which a process that writes without being asked is taken to do it at random, not behind a result."""
-
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 30.0
 """Seconds between starts while every process dies before it has had a job."""
@@ -45,10 +42,11 @@ class PoolRules:
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One process of a pool, with the jobs that it has had."""
+    """One process of a pool, with the number of jobs that it has had. `redact` removes the last job's secrets."""
 
     child: Child
     jobs: int = 0
+    redact: Callable[[bytes], bytes] = bytes
     idle_since: float = field(default_factory=time.monotonic)
     watched: bool = False
     stderr_closed: bool = False
@@ -106,12 +104,11 @@ class Pool:
             self._idle.append(member)
         self._wake(only_from_sleep=True)
 
-    def used_up(self, member: Member) -> None:
-        """The process has had its job and has ended, or will: another takes its place. Its end is the caller's."""
+    def used_up(self) -> None:
+        """A process has had its job and has ended, or will: another takes its place. Its end is the caller's."""
         with self._lock:
             self._count -= 1
-            if member.jobs:
-                self._pause = _FIRST_PAUSE
+            self._pause = _FIRST_PAUSE
         self._wake()
 
     def discard(self, member: Member) -> None:
@@ -143,8 +140,6 @@ class Pool:
             return member
 
     def _is_fit(self, member: Member) -> bool:
-        if self._rules.silent:
-            _let_rest(member)
         if not member.child.events.poll(0):
             return True
         if member.child.exit_status() is not None:
@@ -228,7 +223,7 @@ class Pool:
     def _hear(self, member: Member) -> None:
         text = os.read(member.child.stderr, 65536)
         if text:
-            log.info(text, extra={"tags": {"function": self._rules.name}})
+            log.info(member.redact(text), extra={"tags": {"function": self._rules.name}})
         else:
             self._selector.unregister(member.child.stderr)
             member.stderr_closed = True
@@ -277,20 +272,8 @@ class Pool:
             os.write(self._wake_write, b"!")
 
 
-def _let_rest(member: Member) -> None:
-    """Let a process that has just given a result come to rest, asleep as it is when it waits for its next query.
-
-    It may be about to write more, and what it still has to write must not become the next job's result.
-    """
-    child = member.child
-    if time.monotonic() - member.idle_since < _AT_REST:
-        for _ in range(20):
-            if child.is_asleep() or _is_readable(child.result, 1):
-                break
-
-
-def _is_readable(fd: int, milliseconds: int = 0) -> bool:
+def _is_readable(fd: int) -> bool:
     """Whether there is something to read, or the end; not by select(2), which takes no descriptor above 1023."""
     look = select.poll()
     look.register(fd, select.POLLIN)
-    return bool(look.poll(milliseconds))
+    return bool(look.poll(0))

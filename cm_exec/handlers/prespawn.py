@@ -47,5 +47,5 @@ class PrespawnHandler:
             return
         member.child.send(job.query)
         with OneJob(self._function, self._surroundings, member.child, job, stderr).outcome() as outcome:
-            self._pool.used_up(member)  # the next is started while this result is posted
+            self._pool.used_up()  # the next is started while this result is posted
             yield outcome

@@ -18,6 +18,10 @@ from cm_exec.handlers.orphans import Family
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
 
+WIDE: Final = 1024 * 1024
+"""Bytes that a pipe which carries much should hold, so that it is turned over less often."""
+
+_BLOCKED_IN_READ: Final = {"x86_64": b"0 0x0 ", "aarch64": b"63 0x0 "}.get(os.uname().machine)  # read(0, ...)
 _PIPE_BUF: Final = 4096  # what an empty pipe always takes at once
 _oom_preference: Final = OomPreference()
 
@@ -63,7 +67,8 @@ class Child:
         finally:
             _close_all(theirs)
         self.pid = self._process.pid
-        self._stat: int | None = None
+        self._syscall: int | None = None
+        self._stdin_is_narrow = False
         self.family = Family(self.pid, marker, register)
         self.exit_watch = self._watched(argv[0], cwd)
         self.events = select.poll()
@@ -108,14 +113,27 @@ class Child:
                 self._process.returncode = os.waitstatus_to_exitcode(status)
         return self._process.returncode
 
-    def is_asleep(self) -> bool:
-        """Whether the process waits for something; True where that cannot be seen."""
+    def waits_for_input(self) -> bool:
+        """Whether the process is seen to be blocked in reading its stdin; False also where that cannot be seen."""
+        if _BLOCKED_IN_READ is None:
+            return False
         try:
-            if self._stat is None:
-                self._stat = os.open(f"/proc/{self.pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-            return b") R" not in os.pread(self._stat, 64, 0)
+            if self._syscall is None:
+                self._syscall = os.open(f"/proc/{self.pid}/syscall", os.O_RDONLY | os.O_CLOEXEC)
+            return os.pread(self._syscall, 64, 0).startswith(_BLOCKED_IN_READ)
         except OSError:
-            return True
+            return False
+
+    def narrow_stdin(self) -> bool:
+        """Let the pipe to stdin hold one page, so that it can be written to only when it is empty."""
+        if not self._stdin_is_narrow:
+            self._stdin_is_narrow = resize_pipe(self.stdin, _PIPE_BUF)
+        return self._stdin_is_narrow
+
+    def widen_stdin(self) -> None:
+        """Let the pipe to stdin carry much."""
+        self._stdin_is_narrow = False
+        resize_pipe(self.stdin, WIDE)
 
     def terminate(self) -> None:
         """Ask the whole group to end; one that is stopped is let run, so that it can."""
@@ -136,8 +154,8 @@ class Child:
         """Give all descriptors back; the process itself must have ended or been given up."""
         self._process.returncode = self._process.returncode or 0  # a process that was given up is nobody's to warn of
         self.exit_watch.close()
-        if self._stat is not None:
-            os.close(self._stat)
+        if self._syscall is not None:
+            os.close(self._syscall)
         self._close_pipes()
 
     def _close_pipes(self) -> None:
@@ -183,9 +201,11 @@ def _not_started(command: str, cwd: Path, error: OSError) -> NotStartedError:
     return NotStartedError(f"{command!r} cannot be started: {why}", NOT_EXECUTABLE)
 
 
-def grow_pipe(fd: int) -> None:
-    """Let a pipe that carries much hold 1 MiB, so that it is turned over less often."""
-    with suppress(OSError, ImportError, AttributeError):
+def resize_pipe(fd: int, size: int) -> bool:
+    """Let a pipe hold `size` bytes; whether the system does that."""
+    try:
         from fcntl import F_SETPIPE_SZ, fcntl  # noqa: PLC0415 - Linux only
 
-        fcntl(fd, F_SETPIPE_SZ, 1024 * 1024)
+        return fcntl(fd, F_SETPIPE_SZ, size) == size
+    except (OSError, ImportError, AttributeError):
+        return False

@@ -1,18 +1,27 @@
-"""One job in a process that lives on: the loop until its result is whole."""
+"""One job in a process that lives on: the loop from handing over the query until the result is whole."""
+
+import select
+import time
 
 from cm_exec.handlers.exchange import Exchange, Limits, StderrSink, bytes_in
 from cm_exec.handlers.framing import OutOfStepError, ResultReader
+from cm_exec.handlers.leftovers import GRACE
 from cm_exec.handlers.process import Child
 from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.stop import StopNow
 from cm_exec.protocol.failure import Reason
 
+_FIRST_PART = 4096
+
 
 class Turn(Exchange):
     """An exchange that is over when the result is whole, or when the process has exited without one.
 
-    A result that comes before the process has read its query, or with something behind it, is not the answer to
-    this query: the process is out of step, and is ended.
+    What a process writes late must not be taken for the answer to its next query. So the query's last byte is held
+    back until the process is known to be reading: it has read all the rest, or is seen to be blocked in read(2). What
+    it wrote before is then in the pipe, and if there is anything, the process is out of step and the job is not given
+    to it (`given` stays False): another can have it. That holds for every process that reads and writes on one
+    thread; others have the envelope.
     """
 
     def __init__(
@@ -23,10 +32,43 @@ class Turn(Exchange):
         stderr: StderrSink,
         stop: StopNow,
         *,
+        frame: bytes,
         reader: ResultReader,
     ) -> None:
         super().__init__(child, spool, limits, stderr, stop)
+        self._held_back = frame
         self._reader = reader
+        self.given = False
+
+    def _begin(self) -> None:
+        self._events.register(self._stop.fileno(), select.POLLIN)
+        if self._child.waits_for_input() or not self._child.narrow_stdin():
+            self._give()
+            return
+        first = self._held_back[: min(_FIRST_PART, len(self._held_back) - 1)]
+        self._held_back = self._held_back[len(first) :]
+        self._child.send(first)
+        self._events.register(self._child.stdin, select.POLLOUT)  # in a pipe of one page: when it has read all of it
+
+    def _stdin_ready(self) -> None:
+        if self.given:
+            super()._stdin_ready()
+            return
+        self._events.unregister(self._child.stdin)
+        if not self._over:  # it may have spoken in the same moment
+            self._give()
+
+    def _give(self) -> None:
+        """Hand over what was held back, if the process has said nothing that it was not asked for."""
+        if bytes_in(self._child.result):
+            self._over = True
+            return
+        self.given = True
+        self._child.send(self._held_back)
+        self._held_back = b""
+        if self._child.unsent:
+            self._child.widen_stdin()
+            self._events.register(self._child.stdin, select.POLLOUT)
 
     def _input_sent(self) -> None:
         """More queries will follow."""
@@ -36,8 +78,16 @@ class Turn(Exchange):
         if self._status is not None and self._child.unsent:
             self._child.unsent = memoryview(b"")
 
+    def _result_closed(self) -> None:
+        """No result can come any more: the process exits now, or is ended."""
+        self._if_late = (Reason.OUT_OF_STEP, "no result, and closed its result channel")
+        self._deadline = min(self._deadline, time.monotonic() + GRACE)
+
     def _take_result(self, chunk: bytes) -> None:
         if self._cause is not None:
+            return
+        if not self.given:
+            self._over = True
             return
         try:
             super()._take_result(self._reader.feed(chunk))

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from cm_exec.protocol.status import Verdict, result_verdict
 from cm_exec.runtime.errors import ExchangeError
 from cm_exec.runtime.http import (
     Answer,
@@ -170,10 +171,12 @@ class Connection:
         return request_head(method, path, ("Host", self._host), *headers, *_framing(body))
 
     def _exchange(self, wire: Wire, reader: AnswerReader, head: bytes, body: Body | None) -> Answer:
+        sent = False
         try:
             with suppress(*_CLOSED):  # a refusal may have come before all was sent
                 _send(wire, head, body)
-            return reader.read()
+                sent = True
+            answer = reader.read()
         except BrokenOffError as error:
             raise ExchangeError(f"{self._origin}: {error}", partial=error.partial) from error
         except (NoAnswerError, *_CLOSED) as error:
@@ -184,6 +187,9 @@ class Connection:
             raise ExchangeError(f"{self._origin}: what came back is not HTTP") from error
         except OSError as error:
             raise ExchangeError(f"{self._origin}: {_reason(error)}") from error
+        if not sent and result_verdict(answer.status) is Verdict.ACCEPTED:
+            raise ExchangeError(f"{self._origin}: it answered {answer.status} and closed before all was sent")
+        return answer
 
 
 class _ClosedError(ExchangeError):
