@@ -101,7 +101,11 @@ class Pool:
         member.idle_since = time.monotonic()
         with self._lock:
             self._pause = _FIRST_PAUSE
-            self._idle.append(member)
+            closed = self._closed
+            if not closed:
+                self._idle.append(member)
+        if closed:
+            end_all([member.child])
         self._wake(only_from_sleep=True)
 
     def used_up(self) -> None:
@@ -129,6 +133,11 @@ class Pool:
         self._wake()
         if self._thread is not None:
             self._thread.join()
+        with self._lock:
+            self._selector.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            self._wake_write = -1
         end_all([member.child for member in members])
 
     def _pop(self) -> Member | None:
@@ -268,8 +277,9 @@ class Pool:
     def _wake(self, *, only_from_sleep: bool = False) -> None:
         if only_from_sleep and not self._asleep:
             return
-        with suppress(BlockingIOError):
-            os.write(self._wake_write, b"!")
+        with self._lock, suppress(BlockingIOError):
+            if self._wake_write >= 0:
+                os.write(self._wake_write, b"!")
 
 
 def _is_readable(fd: int) -> bool:
