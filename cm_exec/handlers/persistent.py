@@ -75,6 +75,7 @@ class PersistentHandler:
             if served.given:
                 break
             self._dismiss(served)
+            spool.clear()
             served = self._take_turn(self._pool.take(), job, spool, stderr)
         return served
 
@@ -99,7 +100,7 @@ class PersistentHandler:
     def _outcome(
         self, job: Job, ending: Ending, spool: Spool, reader: ResultReader, *, given: bool
     ) -> Result | Failure:
-        if not given and ending.cause is None and ending.status is None:
+        if not given and ending.cause is None and (ending.status is None or reader.is_complete):
             return out_of_step(self._function, "a result that nobody asked for", ending)
         if self._function.envelope and reader.is_complete:
             try:

@@ -19,9 +19,11 @@ class Turn(Exchange):
 
     What a process writes late must not be taken for the answer to its next query. So the query's last byte is held
     back until the process is known to be reading: it has read all the rest, or is seen to be blocked in read(2). What
-    it wrote before is then in the pipe, and if there is anything, the process is out of step and the job is not given
+    it wrote before is then in the pipe, and if that is a result, the process is out of step and the job is not given
     to it (`given` stays False): another can have it. That holds for every process that reads and writes on one
     thread; others have the envelope.
+
+    A part of a result may come before the end of the query: `cat` is a handler, too.
     """
 
     def __init__(
@@ -42,9 +44,15 @@ class Turn(Exchange):
 
     def _begin(self) -> None:
         self._events.register(self._stop.fileno(), select.POLLIN)
-        if self._child.waits_for_input() or not self._child.narrow_stdin():
+        is_reading = self._child.waits_for_input() or not self._child.narrow_stdin()
+        if bytes_in(self._child.result):
+            self._over = True
+        elif is_reading:
             self._give()
-            return
+        else:
+            self._give_first_part()
+
+    def _give_first_part(self) -> None:
         first = self._held_back[: min(_FIRST_PART, len(self._held_back) - 1)]
         self._held_back = self._held_back[len(first) :]
         self._child.send(first)
@@ -55,14 +63,12 @@ class Turn(Exchange):
             super()._stdin_ready()
             return
         self._events.unregister(self._child.stdin)
-        if not self._over:  # it may have spoken in the same moment
+        self._drain(self._child.result, self._take_result)
+        if not self._over:
             self._give()
 
     def _give(self) -> None:
-        """Hand over what was held back, if the process has said nothing that it was not asked for."""
-        if bytes_in(self._child.result):
-            self._over = True
-            return
+        """Hand over what was held back."""
         self.given = True
         self._child.send(self._held_back)
         self._held_back = b""
@@ -86,15 +92,15 @@ class Turn(Exchange):
     def _take_result(self, chunk: bytes) -> None:
         if self._cause is not None:
             return
-        if not self.given:
-            self._over = True
-            return
         try:
             super()._take_result(self._reader.feed(chunk))
             if self._reader.is_complete and self._cause is None:
                 self._check_step()
                 self._over = True
         except OutOfStepError as error:
+            if not self.given:
+                self._over = True
+                return
             self._over = self._status is not None
             self._end(Reason.OUT_OF_STEP, str(error))
 
