@@ -18,6 +18,7 @@ _COMMANDS: Final = {
     "invoke": "Run one query through a function, with no runtime.",
     "check": "Check cm.toml and the programs that it names.",
     "dev": "Run the functions on a local runtime, with a web console.",
+    "bench": "Measure the functions in each mode, on a local runtime.",
     "schema": "Print what is published of the functions; with --config alone, the JSON Schema of cm.toml.",
 }
 
