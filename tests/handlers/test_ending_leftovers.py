@@ -87,7 +87,7 @@ def test_what_shows_itself_only_at_the_second_look_is_asked_and_killed_too(monke
 def test_what_takes_the_place_of_another_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leftovers_module, "GRACE", 0.1)
     with sleeping() as first, sleeping(STUBBORN) as second, sleeping() as third:
-        end(Found([first], [first], [second], [third]))
+        end(Found([first], [second], [third]))
         assert first.wait(30) == -signal.SIGTERM
         assert second.wait(30) == -signal.SIGKILL
         assert third.wait(30) < 0
