@@ -104,7 +104,8 @@ def _choose_slots(candidates: Sequence[Measurement]) -> tuple[Measurement, str]:
 
 def _replicas(chosen: Measurement, rate: float) -> Replicas:
     busy = rate * chosen.slot_time
-    return Replicas(rate=rate, busy=busy, replicas=max(1, math.ceil(busy / USE / chosen.slots)))
+    needed = round(busy / USE / chosen.slots, 9)  # 0.7 has no exact binary fraction
+    return Replicas(rate=rate, busy=busy, replicas=max(1, math.ceil(needed)))
 
 
 def _capacity(chosen: Measurement, replicas: Replicas | None) -> str:
@@ -115,7 +116,7 @@ def _capacity(chosen: Measurement, replicas: Replicas | None) -> str:
     law = f"{rate} jobs/s x {duration_text(chosen.slot_time)} in a slot = {rate_text(replicas.busy)} slots busy"
     return (
         f"for {rate} jobs/s: {count_text(replicas.replicas, 'replica')} of {_size(chosen)}. "
-        f"Little's law: {law} on average; of all slots at most {USE:.0%} should be"
+        f"Little's law: {law} on average, where at most {USE:.0%} of all slots should be"
     )
 
 

@@ -1,0 +1,222 @@
+"""`cm-exec bench`: the real worker on the local runtime, with the user's cm.toml."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from cm_exec.cli.program import program
+from tests.support.bench import Bench
+from tests.support.processes import wait_until
+from tests.support.toml import function
+from tests.support.worker import CM_EXEC
+
+SHORT = ("--seconds", "0.2")
+LOOP = 'while read -r line; do echo "$line"; done'
+
+
+def measured(bench: Bench, *arguments: str) -> Any:
+    """The JSON of a run in which nothing fails."""
+    done = bench.cm_exec("bench", "--json", *SHORT, *arguments, seconds=110)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_each_function_is_measured_in_each_mode_with_each_number_of_slots(bench: Bench) -> None:
+    config = function("echo", "cat") + function("loop", LOOP, mode="persistent")
+    bench.write(config)
+    document = measured(bench, "--concurrency", "1,2", "--rate", "1000")
+    rows = document["measurements"]
+    modes = [("echo", "spawn"), ("echo", "prespawn"), ("loop", "persistent")]
+    assert [(r["function"], r["mode"], r["slots"]) for r in rows] == [(*m, n) for m in modes for n in (1, 2)]
+    for row in rows:
+        assert row["jobs"] >= row["slots"]
+        assert row["failed"] == 0
+        assert 0 < row["p50"] <= row["p90"] <= row["p99"]
+        assert 0 < row["jobs_per_second"] <= row["slots"] / row["p50"] * 100
+        assert (row["alone"] is not None) == (row["slots"] == 1)
+        assert 1 << 20 < row["memory"]["worker"] < 1 << 30
+    assert all(row["memory"]["handlers"] for row in rows if row["mode"] == "persistent")
+    assert [(a["function"], a["replicas"]["replicas"] > 0) for a in document["advice"]] == [
+        ("echo", True),
+        ("loop", True),
+    ]
+    assert document["failures"] == []
+    assert bench.folder.joinpath("cm.toml").read_text() == config
+    assert [path.name for path in bench.folder.iterdir()] == ["cm.toml"]
+
+
+def test_all_slots_are_busy_at_once_and_no_more(bench: Bench) -> None:
+    """A job ends only when as many run as there are slots."""
+    bench.folder.joinpath("running").mkdir()
+    together = (
+        'mkdir "running/$CM_JOB_ID"; for n in $(seq 1500); do set -- running/*; '
+        "if [ $# -gt 3 ]; then exit 4; fi; if [ $# -eq 3 ]; then touch reached; fi; "
+        "if [ -e reached ]; then break; fi; sleep 0.02; done; "
+        'rmdir "running/$CM_JOB_ID"; test -e reached'
+    )
+    bench.write(function("f", together))
+    (row,) = measured(bench, "--mode", "spawn", "--concurrency", "3")["measurements"]
+    assert row["failed"] == 0
+
+
+def test_the_table_is_for_people(bench: Bench) -> None:
+    bench.write(function("echo", "cat"))
+    done = bench.cm_exec("bench", *SHORT, "--mode", "spawn", "--concurrency", "1", "--rate", "0.5")
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode()
+    assert text.startswith("echo   query: {}, as there is no --query, no --query-file and no query.json\n")
+    assert re.search(r"^  spawn +1 +[\d.]+ m?s .* MiB  █+$", text, re.MULTILINE)
+    assert "for 0.50 jobs/s: 1 replica of 1 slot" in text
+    assert "Little's law" in text
+    assert done.stderr == b""
+
+
+def test_a_function_that_fails_is_told_with_its_error_and_the_others_are_measured(bench: Bench) -> None:
+    bench.write(function("bad", "echo no such customer >&2; exit 3") + function("echo", "cat"))
+    done = bench.cm_exec("bench", *SHORT, "--concurrency", "1")
+    assert done.returncode == 1
+    text = done.stdout.decode()
+    assert text.count("not measured") == 1
+    assert (
+        "  spawn, 1 slot: not measured: the command of 'bad' failed with exit status 3; "
+        "its stderr ends: no such customer\n" in text
+    )
+    assert re.search(r"^  prespawn +1 ", text, re.MULTILINE)
+
+
+def test_jobs_that_fail_now_and_then_do_not_count(bench: Bench) -> None:
+    """Every other job fails, from the second on: the first one is the trial."""
+    bench.write(function("f", "n=$(cat n); echo $((n + 1)) >n; exit $((n % 2))"))
+    bench.folder.joinpath("n").write_text("0")
+    done = bench.cm_exec("bench", "--json", *SHORT, "--mode", "spawn", "--concurrency", "1", "f")
+    document = json.loads(done.stdout)
+    if document["measurements"]:
+        (row,) = document["measurements"]
+        assert row["failed"] > 0
+    else:  # it failed when jobs came one by one
+        assert document["failures"][0]["why"].startswith("the command of 'f' failed with exit status 1")
+
+
+def test_the_query_of_the_user_reaches_the_handler(bench: Bench) -> None:
+    bench.folder.joinpath("query.json").write_text('{"from": "query.json"}')
+    bench.folder.joinpath("own.json").write_text('{"from": "own.json"}')
+    bench.write(function("f", "grep -q query.json") + function("g", "grep -q own.json"))
+    document = measured(bench, "--mode", "spawn", "--concurrency", "1", "--query-file", "g=own.json")
+    assert document["queries"]["f"] == {"source": "query.json", "bytes": 22}
+    assert document["queries"]["g"]["source"] == "own.json"
+    assert measured(bench, "--query", '"query.json"', "f")["queries"] == {"f": {"source": "--query", "bytes": 12}}
+
+
+def test_neither_the_runtime_nor_the_settings_of_the_replica_are_touched(bench: Bench) -> None:
+    bench.write(function("f", "cat") + '[launcher]\ntls_server_name = "elsewhere"\nconcurrency = 5\n')
+    environment = bench.replica.modern() | {"CM_EXEC_TLS_SERVER_NAME": "elsewhere", "CM_EXEC_CONCURRENCY": "7"}
+    done = bench.cm_exec("bench", *SHORT, "--mode", "spawn", "--concurrency", "1", environment=environment)
+    assert done.returncode == 0, done.stdout
+    assert bench.runtime.ledger.connections == 0
+
+
+def test_a_worker_that_ends_is_told_with_its_log(bench: Bench) -> None:
+    bench.write(function("f", "cat"))
+    done = bench.cm_exec("bench", *SHORT, "--mode", "spawn", environment={"CM_EXEC_LOG_LEVEL": "nonsense"})
+    assert done.returncode == 1
+    assert b"not measured: the worker ended with exit status 2; its log ends: " in done.stdout
+    assert b"nonsense" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_shows_what_was_measured_and_leaves_nothing_behind(bench: Bench, number: signal.Signals) -> None:
+    bench.write(function("echo", "cat") + function("slow", "touch started; exec sleep 300"))
+    with subprocess.Popen(
+        [CM_EXEC, "bench", *SHORT, "--mode", "spawn", "--concurrency", "1"],
+        cwd=bench.folder,
+        env=bench.environment({}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        wait_until(bench.folder.joinpath("started").exists, what="the slow handler's start")
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert b"Traceback" not in stderr
+    text = stdout.decode()
+    assert re.search(r"^  spawn +1 ", text, re.MULTILINE)
+    assert "slow" not in text
+    assert text.endswith("Interrupted: this is what was measured until then.\n")
+
+
+def test_a_terminal_gets_a_progress_bar(bench: Bench) -> None:
+    bench.write(function("echo", "cat"))
+    master, terminal = pty.openpty()
+    with subprocess.Popen(
+        [CM_EXEC, "bench", *SHORT, "--mode", "prespawn", "--concurrency", "2", "--json"],
+        cwd=bench.folder,
+        env=bench.environment({}) | {"TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        start_new_session=True,
+    ) as process:
+        os.close(terminal)
+        drawn = _read_all(master)
+        stdout, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, drawn
+    assert json.loads(stdout)["measurements"]
+    assert "echo, prespawn, 2 slots" in drawn
+    assert "█" in drawn
+
+
+def _read_all(master: int) -> str:
+    drawn = b""
+    try:
+        while chunk := os.read(master, 65536):
+            drawn += chunk
+    except OSError:  # the terminal's other side is closed
+        pass
+    finally:
+        os.close(master)
+    return drawn.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--concurrency", "0"), b"expected integers from 1 to 10000"),
+        (("--concurrency", "1,x"), b"such as 1,4"),
+        (("eco",), b"no function 'eco'; did you mean 'echo'?"),
+        (("--query", "{"), b"the query of --query is not JSON"),
+        (("--mode", "persistent"), b"echo: persistent is not measured: it needs a handler with a loop"),
+        (("--rate", "0"), b"--rate"),
+        (("--seconds", "0"), b"--seconds"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(bench: Bench, arguments: tuple[str, ...], message: bytes) -> None:
+    bench.write(function("echo", "cat"))
+    done = bench.cm_exec("bench", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert not done.stdout
+
+
+def test_a_wrong_cm_toml_is_exit_3(bench: Bench) -> None:
+    bench.write("[functions]\nf = 3\n")
+    done = bench.cm_exec("bench")
+    assert done.returncode == 3
+    assert b"functions.f" in done.stderr
+
+
+def test_without_the_extra_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    (tmp_path / "cm.toml").write_text(function("f", "cat"))
+    done = CliRunner().invoke(program, ["bench", "--config", str(tmp_path / "cm.toml")])
+    assert done.exit_code == 2
+    assert "bench needs uvicorn, which come with: pip install 'cm-exec[dev]'" in done.output
