@@ -68,11 +68,11 @@ class Turn(Exchange):
             self._give()
 
     def _give(self) -> None:
-        """Hand over what was held back."""
-        self.given = True
+        """Hand over what was held back; one that ends just now does not take it."""
         self._child.send(self._held_back)
+        self.given = len(self._child.unsent) < len(self._held_back)
         self._held_back = b""
-        if self._child.unsent:
+        if self.given and self._child.unsent:
             self._child.widen_stdin()
             self._events.register(self._child.stdin, select.POLLOUT)
 

@@ -1,0 +1,182 @@
+"""A persistent process that does what each query says: `["verb", argument...]`.
+
+Its own arguments: `frames` for content-length framing, `fd3` to write results to descriptor 3, `say TEXT` and
+`die STATUS` for what it does at its start, `note FILE` to append its pid to a file then.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+FRAMES: Final = "frames" in sys.argv
+RESULT: Final = 3 if "fd3" in sys.argv else 1
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    if note := _argument("note"):
+        with Path(note).open("a") as file:
+            file.write(f"{os.getpid()}\n")
+    if said := _argument("say"):
+        write(said.encode())
+    if status := _argument("die"):
+        sys.exit(int(status))
+    while (query := read_query()) is not None:
+        whole = json.loads(query)
+        verb, *arguments = whole["query"] if isinstance(whole, dict) else whole
+        VERBS[verb](whole, *arguments)
+
+
+def read_query() -> bytes | None:
+    """The next query; None at the end."""
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return None
+    if not FRAMES:
+        return line
+    assert sys.stdin.buffer.readline() == b"\r\n"
+    return sys.stdin.buffer.read(int(line.removeprefix(b"Content-Length:")))
+
+
+def reply(value: Any) -> None:
+    """Write a result."""
+    write(framed(json.dumps(value).encode()))
+
+
+def framed(text: bytes) -> bytes:
+    return b"Content-Length: %d\r\n\r\n%b" % (len(text), text) if FRAMES else text + b"\n"
+
+
+def write(text: bytes) -> None:
+    """Write all of it, in one system call where the pipe takes it."""
+    view = memoryview(text)
+    while view:
+        view = view[os.write(RESULT, view) :]
+
+
+def wait_for(path: str) -> None:
+    while not Path(path).exists():
+        time.sleep(0.002)
+
+
+def twice(_: Any) -> None:
+    write(framed(b"1") * 2)
+
+
+def late(_: Any, path: str, value: Any) -> None:
+    """A result, and another one when `path` is there."""
+    reply("first")
+    wait_for(path)
+    reply(value)
+
+
+def after(_: Any, seconds: float) -> None:
+    """A result, and another one a little later."""
+    reply("first")
+    time.sleep(seconds)
+    reply("stray")
+
+
+def slow(_: Any, seconds: float, value: Any) -> None:
+    time.sleep(seconds)
+    reply(value)
+
+
+def raw_and_out(_: Any, text: str, status: int) -> None:
+    write(text.encode("latin-1"))
+    os._exit(status)
+
+
+def noisy(_: Any, text: str) -> None:
+    os.write(2, text.encode())
+    reply("said")
+
+
+def late_noise(_: Any, path: str, text: str) -> None:
+    reply("first")
+    wait_for(path)
+    os.write(2, text.encode())
+
+
+def printing(_: Any, text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    reply("printed")
+
+
+def late_exit(_: Any, path: str) -> None:
+    reply("first")
+    wait_for(path)
+    os._exit(0)
+
+
+def last(_: Any, status: int) -> None:
+    """A whole result, and the end at once."""
+    reply("last")
+    os._exit(status)
+
+
+def twice_and_out(_: Any) -> None:
+    write(framed(b"1") * 2)
+    os._exit(0)
+
+
+def enveloped(whole: dict[str, Any], value: Any) -> None:
+    reply({"jobId": whole["jobId"], "result": value})
+
+
+def hang(_: Any, ready: str | None = None) -> None:
+    if ready:
+        Path(ready).touch()
+    time.sleep(300)
+
+
+def close_result(_: Any) -> None:
+    os.close(RESULT)
+    time.sleep(300)
+
+
+def wait_and_reply(_: Any, ready: str, go: str) -> None:
+    Path(ready).touch()
+    wait_for(go)
+    reply(os.getpid())
+
+
+VERBS: Final[dict[str, Callable[..., None]]] = {
+    "pid": lambda _: reply(os.getpid()),
+    "echo": lambda _, value: reply(value),
+    "slow": slow,
+    "whole": reply,
+    "env": lambda _, name: reply(os.environ.get(name)),
+    "zeros": lambda _, number: write(framed(b"0" * number)),
+    "raw": lambda _, text: write(text.encode("latin-1")),
+    "raw_and_out": raw_and_out,
+    "exit": lambda _, status: os._exit(status),
+    "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
+    "twice": twice,
+    "late": late,
+    "after": after,
+    "noisy": noisy,
+    "late_noise": late_noise,
+    "printing": printing,
+    "late_exit": late_exit,
+    "last": last,
+    "twice_and_out": twice_and_out,
+    "enveloped": enveloped,
+    "hang": hang,
+    "close_result": close_result,
+    "wait_and_reply": wait_and_reply,
+}
+
+
+def _argument(name: str) -> str | None:
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else None
+
+
+if __name__ == "__main__":
+    main()
