@@ -41,7 +41,7 @@ def test_each_function_is_measured_in_each_mode_with_each_number_of_slots(bench:
         assert row["jobs"] >= row["slots"]
         assert row["failed"] == 0
         assert 0 < row["p50"] <= row["p90"] <= row["p99"]
-        assert 0 < row["jobs_per_second"] <= row["slots"] / row["p50"] * 100
+        assert row["jobs_per_second"] > 0
         assert (row["alone"] is not None) == (row["slots"] == 1)
         assert 1 << 20 < row["memory"]["worker"] < 1 << 30
     assert all(row["memory"]["handlers"] for row in rows if row["mode"] == "persistent")
@@ -94,16 +94,15 @@ def test_a_function_that_fails_is_told_with_its_error_and_the_others_are_measure
 
 
 def test_jobs_that_fail_now_and_then_do_not_count(bench: Bench) -> None:
-    """Every other job fails, from the second on: the first one is the trial."""
+    """Every other job fails, but not the first, which is the trial."""
     bench.write(function("f", "n=$(cat n); echo $((n + 1)) >n; exit $((n % 2))"))
     bench.folder.joinpath("n").write_text("0")
     done = bench.cm_exec("bench", "--json", *SHORT, "--mode", "spawn", "--concurrency", "1", "f")
-    document = json.loads(done.stdout)
-    if document["measurements"]:
-        (row,) = document["measurements"]
-        assert row["failed"] > 0
-    else:  # it failed when jobs came one by one
-        assert document["failures"][0]["why"].startswith("the command of 'f' failed with exit status 1")
+    assert done.returncode == 0, done.stdout
+    (row,) = json.loads(done.stdout)["measurements"]
+    assert 0 < row["failed"] <= row["jobs"] + 1
+    assert row["failure"] == "the command of 'f' failed with exit status 1"
+    assert row["alone"] is not None
 
 
 def test_the_query_of_the_user_reaches_the_handler(bench: Bench) -> None:

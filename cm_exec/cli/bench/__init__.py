@@ -6,7 +6,7 @@ from typing import Final, Unpack
 
 import click
 
-from cm_exec.cli.bench.options import MODES, Asked, BenchOptions, Counts
+from cm_exec.cli.bench.options import MODES, Asked, BenchOptions, read_counts
 from cm_exec.cli.options import config_option
 
 _EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme")
@@ -24,7 +24,7 @@ _EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme")
 )
 @click.option(
     "--concurrency",
-    type=Counts(),
+    callback=read_counts,
     default="1,4",
     show_default=True,
     metavar="N,...",

@@ -89,6 +89,7 @@ def _measure(step: Step, jobs: Jobs, seconds: float, worker: int) -> Measurement
         slots=step.slots,
         jobs=len(load.latencies),
         failed=len(load.failures),
+        failure=load.failures[0] if load.failures else None,
         p50=p50,
         p90=percentile(load.latencies, 0.9),
         p99=percentile(load.latencies, 0.99),
@@ -103,17 +104,21 @@ def _try_out(jobs: Jobs, slots: int, seconds: float) -> float:
     """Run a job in each slot, so that every process has had one; the longest latency. The first failure ends it."""
     for _ in range(slots):
         jobs.submit()
-    return max(_next(jobs, seconds) for _ in range(slots))
+    longest = 0.0
+    for _ in range(slots):
+        ended = _next(jobs, seconds)
+        if ended.failure is not None:
+            raise NotMeasuredError(ended.failure)
+        longest = max(longest, ended.seconds)
+    return longest
 
 
-def _next(jobs: Jobs, seconds: float) -> float:
-    """The latency of the next job that ends. Raises NotMeasuredError when it fails, or none ends in time."""
+def _next(jobs: Jobs, seconds: float) -> Ended:
+    """The next job that ends. Raises NotMeasuredError when none does in time."""
     ended = jobs.next(time.monotonic() + patience(seconds))
     if ended is None:
         raise NotMeasuredError(f"a job was not done within {patience(seconds):g} s; a larger --seconds waits longer")
-    if ended.failure is not None:
-        raise NotMeasuredError(ended.failure)
-    return ended.seconds
+    return ended
 
 
 def _fill(jobs: Jobs, slots: int, seconds: float, *, waiting: int, worker: int) -> _Load:
@@ -145,13 +150,17 @@ def _run(jobs: Jobs, load: _Load, *, until: float, at_least: int, seconds: float
 
 
 def _one_by_one(jobs: Jobs, seconds: float, rest: float) -> float | None:
-    """The median latency of jobs that find everything at rest, the process that was started ahead too."""
+    """The median latency of jobs that find everything at rest, the process that was started ahead too.
+
+    None when all of them fail.
+    """
     while jobs.out:
         _next(jobs, seconds)
-    latencies: list[float] = []
+    ended: list[Ended] = []
     end = time.monotonic() + seconds
-    while len(latencies) < _ALONE and (len(latencies) < _ALONE_AT_LEAST or time.monotonic() < end):
+    while len(ended) < _ALONE and (len(ended) < _ALONE_AT_LEAST or time.monotonic() < end):
         jobs.rest(min(_LONGEST_REST, max(_SHORTEST_REST, rest)))
         jobs.submit()
-        latencies.append(_next(jobs, seconds))
-    return percentile(latencies, 0.5)
+        ended.append(_next(jobs, seconds))
+    latencies = [job.seconds for job in ended if job.failure is None]
+    return percentile(latencies, 0.5) if latencies else None

@@ -30,8 +30,8 @@ class Measurement:
     """Latencies, in seconds, are from the hand-out of a job to its answer, with every slot busy.
 
     `alone` is the median latency of jobs that came one by one, with rests between them; None where that was not
-    measured. `failed` jobs are in none of the other numbers. `runtime_share` is how much of its one core the local
-    runtime used meanwhile.
+    measured. `failed` jobs are in none of the other numbers, and `failure` is what the first of them said.
+    `runtime_share` is how much of its one core the local runtime used meanwhile.
     """
 
     function: str
@@ -39,6 +39,7 @@ class Measurement:
     slots: int
     jobs: int
     failed: int
+    failure: str | None
     p50: float
     p90: float
     p99: float

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypedDict, get_args
+from typing import Final, TypedDict, get_args
 
 import click
 
@@ -41,14 +41,11 @@ class BenchOptions:
     as_json: bool
 
 
-class Counts(click.ParamType[tuple[int, ...]]):
-    """Numbers of slots, such as `1,4`: each once, the least first."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """See click.ParamType."""
-        words = [word.strip() for word in str(value).split(",")]
-        if not all(word.isascii() and word.isdecimal() and 1 <= int(word[:9]) <= MAX_SLOTS for word in words):
-            self.fail(f"expected integers from 1 to {MAX_SLOTS} with commas between, such as 1,4", param, ctx)
-        return tuple(sorted({int(word) for word in words}))
+def read_counts(_context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
+    """Numbers of slots, such as `1,4`: each once, the least first. Raises click.BadParameter."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdecimal() and 1 <= int(word[:9]) <= MAX_SLOTS for word in words):
+        raise click.BadParameter(
+            f"expected integers from 1 to {MAX_SLOTS} with commas between, such as 1,4", param=parameter
+        )
+    return tuple(sorted({int(word) for word in words}))

@@ -98,7 +98,8 @@ def _closing(report: Report) -> Iterator[str]:
     for m in report.measured:
         if m.failed:
             slots = count_text(m.slots, "slot")
-            yield f"{m.function}, {m.mode}, {slots}: {m.failed:,} of {m.failed + m.jobs:,} jobs failed and do not count"
+            share = f"{m.failed:,} of {m.failed + m.jobs:,} jobs failed and do not count"
+            yield f"{m.function}, {m.mode}, {slots}: {share}: {m.failure}"
     yield from report.notes
     if report.interrupted:
         yield "Interrupted: this is what was measured until then." if report.measured else "Interrupted."

@@ -25,6 +25,7 @@ def measured(
         slots=slots,
         jobs=100,
         failed=0,
+        failure=None,
         p50=slots / jobs_per_second,
         p90=slots / jobs_per_second,
         p99=p99,

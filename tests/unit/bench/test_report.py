@@ -16,6 +16,7 @@ QUICK = Measurement(
     slots=1,
     jobs=500,
     failed=0,
+    failure=None,
     p50=0.002,
     p90=0.003,
     p99=0.00456,
@@ -85,8 +86,8 @@ def test_a_rate_that_the_local_runtime_limits_is_marked() -> None:
 
 
 def test_jobs_that_failed_among_others_are_told() -> None:
-    lines = text_of(replace(REPORT, measured=[replace(QUICK, failed=3)]))
-    assert "quick, spawn, 1 slot: 3 of 503 jobs failed and do not count" in lines
+    lines = text_of(replace(REPORT, measured=[replace(QUICK, failed=3, failure="it ended")]))
+    assert "quick, spawn, 1 slot: 3 of 503 jobs failed and do not count: it ended" in lines
 
 
 @pytest.mark.parametrize(
