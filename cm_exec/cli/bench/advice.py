@@ -86,7 +86,7 @@ def _choose_slots(candidates: Sequence[Measurement]) -> tuple[Measurement, str]:
     chosen = next(m for m in candidates if m.jobs_per_second >= _NEARLY * best.jobs_per_second)
     said = f"concurrency = {chosen.slots}"
     if len(candidates) > 1 and best.runtime_was_busy:
-        return chosen, f"{said}: does as much as the local runtime does; how many slots are best, this does not tell"
+        return chosen, f"{said}: the local runtime was the limit, so that this does not tell how many are best"
     if len(candidates) == 1:
         return chosen, f"{said}: no other was measured"
     least, most = candidates[0], candidates[-1]
@@ -110,8 +110,8 @@ def _replicas(chosen: Measurement, rate: float) -> Replicas:
 
 def _capacity(chosen: Measurement, replicas: Replicas | None) -> str:
     if replicas is None:
-        safe = rate_text(USE * chosen.jobs_per_second)
-        return f"a replica of {_size(chosen)} bears about {safe} jobs/s with its slots busy {USE:.0%} of the time"
+        safe = f"{'at least' if chosen.runtime_was_busy else 'about'} {rate_text(USE * chosen.jobs_per_second)}"
+        return f"a replica of {_size(chosen)} bears {safe} jobs/s with its slots busy {USE:.0%} of the time"
     rate = rate_text(replicas.rate)
     law = f"{rate} jobs/s x {duration_text(chosen.slot_time)} in a slot = {rate_text(replicas.busy)} slots busy"
     return (

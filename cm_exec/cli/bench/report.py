@@ -63,6 +63,15 @@ def _table(measured: Sequence[Measurement], columns: int, *, unicode: bool) -> I
     for line, m in zip(lines[1:], measured, strict=True):
         drawn = bar(m.jobs_per_second / most, space, unicode=unicode) if space >= _LEAST_BAR else ""
         yield f"{line}  {drawn}".rstrip()
+    if space < _LEAST_BAR:
+        yield from _chart(measured, most, unicode=unicode)
+
+
+def _chart(measured: Sequence[Measurement], most: float, *, unicode: bool) -> Iterator[str]:
+    """The bars beneath the table, where they do not fit beside it."""
+    for m in measured:
+        drawn = bar(m.jobs_per_second / most, _BAR, unicode=unicode)
+        yield f"  {m.mode:10}  {m.slots:5}  {drawn.ljust(_BAR)}  {rate_text(m.jobs_per_second)} jobs/s"
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -90,6 +90,7 @@ def test_the_slots_are_of_the_mode_that_is_advised() -> None:
 def test_where_the_local_runtime_was_the_limit_the_advice_says_so() -> None:
     advice = advise([measured("persistent", 1, 1500, runtime_share=0.8), measured("persistent", 4, 1400)])
     assert any("local runtime" in sentence for sentence in advice.sentences)
+    assert "bears at least 1,050 jobs/s" in advice.sentences[-1]
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,13 @@ def test_columns_are_aligned_and_bars_fit_the_terminal() -> None:
         lines = text_of(REPORT, columns=columns)[1:4]
         assert all(len(line) <= columns for line in lines)
         assert len({line.find("MiB") for line in lines[1:2]} | {lines[0].find("HANDLERS") + 5}) == 1
-    assert "█" not in "\n".join(text_of(REPORT, columns=60))
+
+
+def test_where_the_bars_do_not_fit_they_stand_beneath_the_table() -> None:
+    lines = text_of(REPORT, columns=70)[2:6]
+    assert [line.count("█") for line in lines] == [0, 0, 12, 24]
+    assert lines[2].split()[:2] + lines[2].split()[3:] == ["spawn", "1", "250", "jobs/s"]
+    assert max(map(len, lines[2:])) <= 70
 
 
 def test_a_terminal_without_unicode_gets_ascii() -> None:
