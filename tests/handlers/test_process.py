@@ -1,11 +1,13 @@
 """One child process: its start, its end, its descriptors, and what watches it."""
 
 import errno
+import fcntl
 import os
 import resource
 import select
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from cm_exec.handlers import exit_watch, orphans
+from cm_exec.handlers import process as process_module
+from cm_exec.handlers.exchange import bytes_in
 from cm_exec.handlers.exit_watch import PidfdWatch, SigchldWatch, announce_exits, has_pidfds, watch_exit
 from cm_exec.handlers.handler import Surroundings
 from cm_exec.handlers.orphans import Family, Orphan
-from cm_exec.handlers.process import Child
+from cm_exec.handlers.process import Child, NotStartedError
 from tests.support.handling import Ran, function_of, handler_of, run
 from tests.support.processes import open_descriptors, wait_until
 
@@ -159,6 +163,56 @@ def test_without_descriptors_a_command_is_not_started_and_nothing_leaks(
     assert reasons == {"not_started", "timeout"}
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_process_that_cannot_be_watched_does_not_run(shared: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_descriptor(_: int) -> exit_watch.ExitWatch:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(process_module, "watch_exit", no_descriptor)
+    before = open_descriptors(os.getpid())
+    with pytest.raises(NotStartedError, match="too many open files"):
+        Child(("sleep", "300"), env=ENVIRONMENT, cwd=Path("/"), marker=b"MARK=a", register=shared.families)
+    assert open_descriptors(os.getpid()) == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_process_that_another_thread_has_reaped_counts_as_ended() -> None:
+    with child("true") as running:
+        assert is_readable(running.exit_watch, 30)
+        os.waitpid(running.pid, 0)
+        assert running.exit_status() == 0
+
+
+def test_elsewhere_than_on_linux_nothing_is_adopted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not orphans.become_subreaper()
+    with subprocess.Popen(["true"]) as own:
+        os.waitid(os.P_PID, own.pid, os.WEXITED | os.WNOWAIT)
+        orphans.reap_adopted()
+        assert own.wait() == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOTTY, errno.EBADF])
+def test_what_a_pipe_holds_is_unknown_where_the_system_does_not_tell(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    read, write = os.pipe()
+    os.write(write, b"abc")
+    assert (bytes_in(read), bytes_in(write)) == (3, 3)
+
+    def refuse(*_: object) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "ioctl", refuse)
+    if number == errno.EBADF:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            bytes_in(read)
+    else:
+        assert bytes_in(read) == 0
+    os.close(read)
+    os.close(write)
 
 
 @pytest.mark.parametrize("pidfds", [True, False])

@@ -6,11 +6,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from cm_exec.handlers import exchange as exchange_module
 from cm_exec.handlers.handler import Result, Surroundings
+from cm_exec.handlers.orphans import Family
 from cm_exec.handlers.spool import MEMORY_LIMIT
 from cm_exec.protocol.job import Job
 from tests.support.handling import Ran, function_of, handler_of, run, surroundings
@@ -299,6 +302,24 @@ def test_a_command_that_finished_in_time_is_not_late_because_the_launcher_is(
     deadline = time.monotonic() + 2.1
     with handler.run(Job(job_id="j", query_type="f", query=b""), stand_still) as outcome:
         assert isinstance(outcome, Result), outcome
+
+
+def test_a_job_whose_process_the_kernel_does_not_let_go_of_is_answered(
+    tmp_path: Path, shared: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where it waits for a dead network disk: no signal is of any use."""
+    monkeypatch.setattr(exchange_module, "GRACE", 0.1)
+    monkeypatch.setattr(exchange_module, "GIVE_UP", 0.1)
+    sent: list[int] = []
+    monkeypatch.setattr(Family, "signal_group", lambda _, number: sent.append(number))
+    ready = tmp_path / "ready"
+    handler = handler_of(function_of(tmp_path, f"echo $$ > {ready}; exec sleep 300", timeout=0.3), shared)
+    assert run(handler).reason == "timeout"
+    assert sent[:3] == [signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]
+    pid = int(ready.read_text())
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def test_no_descriptor_is_left_behind(run_command: RunCommand) -> None:

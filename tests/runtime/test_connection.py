@@ -199,6 +199,19 @@ def test_a_refusal_while_a_large_body_is_sent_is_seen(
     assert poll(connection).status == 204
 
 
+def test_a_server_that_accepts_half_a_result_and_closes_has_not_accepted_it(
+    runtime: ScriptedRuntime, connect: Connect
+) -> None:
+    def accept_early(exchange: Exchange) -> None:
+        exchange.receive(1)
+        exchange.respond(204, b"", [("Connection", "close")])
+        raise HungUp
+
+    runtime.script(Endpoint.RESULT, accept_early)
+    error = failure(lambda: post(connect(), Zeros(64 << 20)))
+    assert "answered 204 and closed before all was sent" in str(error)
+
+
 @pytest.mark.xfail(reason="an answer is not looked for when sending takes too long")
 def test_a_refusal_by_a_server_that_stops_reading_is_seen(runtime: ScriptedRuntime, connect: Connect) -> None:
     def refuse_and_stand_still(exchange: Exchange) -> None:

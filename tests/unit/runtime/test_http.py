@@ -87,6 +87,10 @@ def test_an_answer_may_come_in_any_pieces(name: str, sizes: list[int]) -> None:
     assert read(data, sizes) == expected
 
 
+def test_the_same_length_twice_is_one_length() -> None:
+    assert read(OK + b"Content-Length: 1\r\ncontent-length: 1\r\n\r\nx").body == b"x"
+
+
 def test_answers_follow_each_other_on_one_connection() -> None:
     kept = [name for name in ANSWERS if ANSWERS[name][1].reusable]
     together = reader(b"".join(ANSWERS[name][0] for name in kept), sizes=[7] * 100)
@@ -130,6 +134,7 @@ def test_whether_the_connection_stays_open(head: bytes, reusable: bool) -> None:
         OK + b"Content-Length: -1\r\n\r\n",
         OK + b"Content-Length: 1, 1\r\n\r\nx",
         OK + b"Content-Length: \xb2\r\n\r\nx",
+        OK + b"Content-Length: 1\r\ncontent-length: 2\r\n\r\nxy",
         OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\nx",
         OK + b"Content-Length: " + b"9" * 20 + b"\r\n\r\nx",
         CHUNKED + b"x\r\n",
