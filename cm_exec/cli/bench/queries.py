@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from cm_exec.cli.bench.words import count_text
 from cm_exec.config.suggestion import nearest
 from cm_exec.protocol.json_text import json_problem
 
@@ -87,4 +88,4 @@ def _read(path: Path) -> bytes:
 def described(queries: Mapping[str, Query], name: str) -> str:
     """The query of a function in words."""
     query = queries[name]
-    return f"query: {query.source}" + (f" ({len(query.body):,} bytes)" if query.body != b"{}" else "")
+    return f"query: {query.source}" + (f" ({count_text(len(query.body), 'byte')})" if query.body != b"{}" else "")
