@@ -19,6 +19,12 @@ TOOLS: Final[Mapping[str, Sequence[str]]] = {
     "java": ("java", "javac"),
     "node": ("node",),
     "perl": ("perl",),
+    "persistent-bash": ("bash",),
+    "persistent-c": ("cc",),
+    "persistent-java": ("java", "javac"),
+    "persistent-node": ("node",),
+    "persistent-perl": ("perl",),
+    "persistent-python": ("python3",),
     "python": ("python3",),
     "shell-jq": ("jq",),
 }
