@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from cm_exec.config.types import Function
 from cm_exec.handlers.checked import CheckedHandler
 from cm_exec.handlers.handler import Handler, Surroundings
-from cm_exec.handlers.persistent import PersistentHandler
-from cm_exec.handlers.prespawn import PrespawnHandler
 from cm_exec.handlers.spawn import SpawnHandler
 
 
@@ -26,8 +24,12 @@ def _create_by_mode(function: Function, surroundings: Surroundings, slots: int) 
         case "spawn":
             return SpawnHandler(function, surroundings)
         case "prespawn":
+            from cm_exec.handlers.prespawn import PrespawnHandler  # noqa: PLC0415 - most have no such function
+
             return PrespawnHandler(function, surroundings, slots)
         case "persistent":
+            from cm_exec.handlers.persistent import PersistentHandler  # noqa: PLC0415 - nor such
+
             return PersistentHandler(function, surroundings, slots)
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from cm_exec.protocol.status import Verdict, result_verdict
 from cm_exec.runtime.backoff import Backoff
+from cm_exec.runtime.connection import READ_TIMEOUT
 from cm_exec.runtime.errors import ExchangeError
 from cm_exec.runtime.http import Answer
 from cm_exec.runtime.link import FIRST_DELAY, LONGEST_DELAY, Access, Link, Stopped
@@ -33,7 +34,8 @@ class RuntimeClient:
         self.location = location
         self._access = Access(environ, location)
         self._server_name = server_name
-        self._start_link = Link(self._access, self._server_name, read_timeout=START_TIMEOUT)
+        self._poll_link = self._link()
+        self._announcing = True
 
     def announce(self, schemas: bytes, stopped: Stopped) -> None:
         """Publish the functions and tell of the restart, before the first poll; neither is worth failing for.
@@ -41,7 +43,8 @@ class RuntimeClient:
         The restart notification makes the runtime drop the jobs that this container held before: without it they
         block the replica for up to 22 hours. It must not be sent later, or it drops live jobs.
         """
-        link = self._start_link
+        link = self._poll_link  # one handshake for both: the first poll is the sooner there
+        link.read_timeout = START_TIMEOUT
         if self.location.schema is not None:
             answer = _once_connected(link, self.location.schema, schemas, stopped, "publishing the functions")
             if answer is not None:
@@ -50,20 +53,25 @@ class RuntimeClient:
             answer = _once_connected(link, self.location.restart, b"", stopped, "the restart notification")
             if answer is not None:
                 _tell_dropped(answer)
-        link.close()
+        link.read_timeout = READ_TIMEOUT
+        self._announcing = False
 
     def abandon_start(self) -> None:
-        """Let `announce`, where it still waits for an answer, end now."""
-        self._start_link.abort()
+        """Let `announce`, where it still waits for an answer, end now. Called when no poll is to follow."""
+        if self._announcing:
+            self._poll_link.abort()
 
     def poller(self, stopped: Stopped) -> tuple[Poller, Link]:
         """The poll loop's way, and the link to abort when an open poll is not waited for any longer."""
-        link = self._link()
-        return Poller(link, self.location.job, stopped), link
+        return Poller(self._poll_link, self.location.job, stopped), self._poll_link
 
     def reporter(self, stopped: Stopped) -> Reporter:
         """A slot's way."""
         return Reporter(self._link(), self.location.result, stopped)
+
+    def close(self) -> None:
+        """Close the connection of the polls, after the last one."""
+        self._poll_link.close()
 
     def _link(self) -> Link:
         return Link(self._access, self._server_name)

@@ -93,12 +93,12 @@ class Connection:
         self._name = server_name or endpoint.host
         self._origin = endpoint.origin
         self._host = endpoint.origin.removeprefix("https://")
-        self._read_timeout = read_timeout
+        self.read_timeout = read_timeout
         self._aborted = False
         self._wire: Wire | None = None
         self._reader: AnswerReader | None = None
         self._urllib3 = _Ipv4FirstConnection(
-            endpoint.host, endpoint.port, timeout=read_timeout, ssl_context=tls, server_hostname=self._name
+            endpoint.host, endpoint.port, timeout=READ_TIMEOUT, ssl_context=tls, server_hostname=self._name
         )
 
     def request(self, method: str, path: str, headers: Headers, body: Body | None = None) -> Answer:
@@ -153,8 +153,9 @@ class Connection:
                 raise ExchangeError("the request was given up")
             sock = self._urllib3.sock
             assert isinstance(sock, ssl.SSLSocket)  # noqa: S101 - HTTPS without a proxy: for the type checker
-            self._wire = Wire(sock, self._read_timeout)
+            self._wire = Wire(sock)
             self._reader = AnswerReader(self._wire.receive, self._wire.receive_into)
+        self._wire.timeout = self.read_timeout
         return self._wire, self._reader
 
     def _connect(self) -> None:
@@ -173,7 +174,7 @@ class Connection:
     def _exchange(self, wire: Wire, reader: AnswerReader, head: bytes, body: Body | None) -> Answer:
         sent = False
         try:
-            with suppress(*_CLOSED):  # a refusal may have come before all was sent
+            with suppress(*_CLOSED, TimeoutError):  # a refusal may have come before all was sent
                 _send(wire, head, body)
                 sent = True
             answer = reader.read()
@@ -182,7 +183,7 @@ class Connection:
         except (NoAnswerError, *_CLOSED) as error:
             raise _ClosedError(f"{self._origin}: the connection was closed without an answer") from error
         except TimeoutError as error:
-            raise ExchangeError(f"{self._origin}: no answer within {self._read_timeout:g} s") from error
+            raise ExchangeError(f"{self._origin}: no answer within {self.read_timeout:g} s") from error
         except NotHttpError as error:
             raise ExchangeError(f"{self._origin}: what came back is not HTTP") from error
         except OSError as error:

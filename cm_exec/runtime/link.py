@@ -52,7 +52,7 @@ class Link:
     def __init__(self, access: Access, server_name: str | None, *, read_timeout: float = READ_TIMEOUT) -> None:
         self._access = access
         self._server_name = server_name
-        self._read_timeout = read_timeout
+        self.read_timeout = read_timeout
         self._tls = access.tls
         self._connections: dict[tuple[str, int], Connection] = {}
         self._aborted = False
@@ -96,7 +96,6 @@ class Link:
             self._tls = self._access.tls
         origin = (endpoint.host, endpoint.port)
         if origin not in self._connections:
-            self._connections[origin] = Connection(
-                endpoint, self._tls, self._server_name, read_timeout=self._read_timeout
-            )
+            self._connections[origin] = Connection(endpoint, self._tls, self._server_name)
+        self._connections[origin].read_timeout = self.read_timeout
         return self._connections[origin]

@@ -7,7 +7,7 @@ before it waits for it: five system calls a request where three are needed, each
 import select
 import ssl
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -15,10 +15,10 @@ T = TypeVar("T")
 class Wire:
     """Sends and receives with `timeout` seconds for each wait. Raises TimeoutError, OSError."""
 
-    def __init__(self, sock: ssl.SSLSocket, timeout: float) -> None:
+    def __init__(self, sock: ssl.SSLSocket) -> None:
         sock.settimeout(0)
         self._sock = sock
-        self._milliseconds: Final = int(timeout * 1000)
+        self.timeout = 0.0
         self._readable = select.poll()
         self._readable.register(sock, select.POLLIN)
         self._writable = select.poll()
@@ -59,5 +59,5 @@ class Wire:
         return not self._sock.pending() and not self._readable.poll(0)
 
     def _wait(self, ready: select.poll) -> None:
-        if not ready.poll(self._milliseconds):
+        if not ready.poll(int(self.timeout * 1000)):
             raise TimeoutError

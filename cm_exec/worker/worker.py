@@ -120,6 +120,7 @@ class Worker:
             self._answer_torn(after=0)
             self._draining.set()
             self._queue.close()
+            self._runtime.close()
 
     def _poll_once(self) -> None:
         polled = self._poller.poll()

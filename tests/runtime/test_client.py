@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -32,15 +33,17 @@ def pauses() -> Pauses:
 
 
 @pytest.fixture
-def client(replica: Replica, location: Location) -> RuntimeClient:
-    return RuntimeClient(replica.modern(), location, None)
+def client(replica: Replica, location: Location) -> Iterator[RuntimeClient]:
+    client = RuntimeClient(replica.modern(), location, None)
+    yield client
+    client.close()
 
 
 def seen(runtime: ScriptedRuntime) -> list[Endpoint]:
     return [request.endpoint for request in runtime.ledger.all()]
 
 
-def test_the_functions_are_published_and_then_the_restart_is_told(
+def test_the_functions_are_published_the_restart_is_told_and_then_polled_on_the_same_connection(
     runtime: ScriptedRuntime, client: RuntimeClient, pauses: Pauses, caplog: pytest.LogCaptureFixture
 ) -> None:
     client.announce(SCHEMAS, pauses)
@@ -51,6 +54,11 @@ def test_the_functions_are_published_and_then_the_restart_is_told(
     assert restart.head.header("content-type") is None
     assert restart.head.header("content-length") == "0"
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
+    runtime.submit("f", b"1")
+    poller, _ = client.poller(pauses)
+    assert poller.poll().body
+    assert {request.connection for request in runtime.ledger.all()} == {schema.connection}
+    client.close()
     runtime.ledger.wait_for(lambda: not runtime._wires, what="the end of the connection")
 
 
@@ -119,7 +127,8 @@ def test_a_runtime_that_hangs_at_these_holds_nobody_up_for_long(
 ) -> None:
     monkeypatch.setattr(client_module, "START_TIMEOUT", 0.2)
     runtime.always(Endpoint.SCHEMA, behaviours.hang)
-    RuntimeClient(replica.modern(), location, None).announce(SCHEMAS, pauses)
+    with closing(RuntimeClient(replica.modern(), location, None)) as client:
+        client.announce(SCHEMAS, pauses)
     assert seen(runtime) == [Endpoint.SCHEMA] * 3 + [Endpoint.RESTART]
 
 
