@@ -23,7 +23,7 @@ class Turn(Exchange):
     to it (`given` stays False): another can have it. That holds for every process that reads and writes on one
     thread; others have the envelope.
 
-    A part of a result may come before the end of the query: `cat` is a handler, too.
+    What comes before the end of the query can only be the query itself: `cat` is a handler, too.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Turn(Exchange):
         super().__init__(child, spool, limits, stderr, stop)
         self._held_back = frame
         self._reader = reader
+        self._echo = b""
         self.given = False
 
     def _begin(self) -> None:
@@ -55,6 +56,7 @@ class Turn(Exchange):
     def _give_first_part(self) -> None:
         first = self._held_back[: min(_FIRST_PART, len(self._held_back) - 1)]
         self._held_back = self._held_back[len(first) :]
+        self._echo = first
         self._child.send(first)
         self._events.register(self._child.stdin, select.POLLOUT)  # in a pipe of one page: when it has read all of it
 
@@ -92,6 +94,9 @@ class Turn(Exchange):
     def _take_result(self, chunk: bytes) -> None:
         if self._cause is not None:
             return
+        if not self.given and not self._is_echo(chunk):
+            self._over = True
+            return
         try:
             super()._take_result(self._reader.feed(chunk))
             if self._reader.is_complete and self._cause is None:
@@ -103,6 +108,11 @@ class Turn(Exchange):
                 return
             self._over = self._status is not None
             self._end(Reason.OUT_OF_STEP, str(error))
+
+    def _is_echo(self, chunk: bytes) -> bool:
+        """All of the first part at once: fewer bytes could as well be the rest of something else."""
+        first, self._echo = self._echo, b""
+        return chunk == first
 
     def _check_step(self) -> None:
         if self._child.unsent or bytes_in(self._child.stdin):

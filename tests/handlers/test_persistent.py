@@ -149,6 +149,24 @@ def test_a_second_result_shortly_after_never_reaches_the_next_job(
             assert ran.result == b"%d" % number or ran.reason == "out_of_step"
 
 
+def test_a_part_of_a_result_behind_a_result_never_gets_into_the_next(tmp_path: Path, shared: Surroundings) -> None:
+    with opened(tmp_path, shared) as handler:
+        for number in range(12):
+            ask_raw(handler, "after_in_part", 0.0015, '["')
+            ran = ask_raw(handler, "slow", 0.003, number)
+            assert ran.result == b"%d" % number or ran.reason == "out_of_step"
+
+
+def test_cat_is_a_handler_too(tmp_path: Path, shared: Surroundings) -> None:
+    with opened(tmp_path, shared, command=("cat",)) as handler:
+        for size in (1, 4096, 4097, 100_000, 3_000_000):
+            for _ in range(3):
+                assert run(handler, b"q" * size).result == b"q" * size
+    with opened(tmp_path, shared, command=("cat",), framing="content-length") as handler:
+        for size in (0, 1, 5000, 300_000):
+            assert run(handler, b"q" * size).result == b"q" * size
+
+
 @pytest.mark.parametrize(("text", "status"), [("4", 0), ("4", 3), ("[1,", 0), (" ", 1)])
 def test_a_partial_line_at_the_end_is_out_of_step(tmp_path: Path, shared: Surroundings, text: str, status: int) -> None:
     with opened(tmp_path, shared) as handler:

@@ -82,6 +82,13 @@ def after(_: Any, seconds: float) -> None:
     reply("stray")
 
 
+def after_in_part(_: Any, seconds: float, text: str) -> None:
+    """A result, and a part of another one a little later."""
+    reply("first")
+    time.sleep(seconds)
+    write(text.encode())
+
+
 def slow(_: Any, seconds: float, value: Any) -> None:
     time.sleep(seconds)
     reply(value)
@@ -161,6 +168,7 @@ VERBS: Final[dict[str, Callable[..., None]]] = {
     "twice": twice,
     "late": late,
     "after": after,
+    "after_in_part": after_in_part,
     "noisy": noisy,
     "late_noise": late_noise,
     "printing": printing,
