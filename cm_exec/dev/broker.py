@@ -5,7 +5,7 @@ All of it runs on the event loop's thread.
 
 from asyncio import AbstractEventLoop, TimerHandle  # noqa: TC003 - one import, not a section
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -124,14 +124,27 @@ class Broker:
         self.log.add(entry)
         self.feed.tell(entry)
 
-    def worker_gone(self, reason: str) -> list[str]:
-        """The worker's process is known to have ended: the jobs it held are lost, its silence is no breach."""
-        self.polls.forget()
+    def hold(self) -> None:
+        """No job is handed out for now: silence is no breach."""
+        self.polls.excuse()
+
+    def release(self) -> None:
+        """Jobs are handed out again."""
+        self.polls.expect(self.clock())
+        self._set_alarm()
+
+    def worker_gone(self, reason: str, only: Collection[str] | None = None) -> list[str]:
+        """The worker's process is known to have ended: the jobs it held are lost, its silence is no breach.
+
+        With `only` another worker goes on, and no more than these jobs were held by the one that is gone.
+        """
+        if only is None:
+            self.polls.forget()
         now = self.clock()
-        held = [self.ledger.jobs[job_id] for job_id in self.ledger.in_hand]
-        for job in held:
-            self.ledger.report(BreachKind.UNANSWERED, f"not answered: {reason}", now, job=job)
-        dropped = self.ledger.drop_in_hand(now, reason)
+        held = [job_id for job_id in self.ledger.in_hand if only is None or job_id in only]
+        for job_id in held:
+            self.ledger.report(BreachKind.UNANSWERED, f"not answered: {reason}", now, job=self.ledger.jobs[job_id])
+        dropped = self.ledger.drop_in_hand(now, reason, only)
         self.feed.wake()
         self.on_room()
         return dropped

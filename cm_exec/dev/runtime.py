@@ -3,7 +3,7 @@
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
 from cm_exec.dev.broker import Restart
@@ -134,9 +134,33 @@ class LocalRuntime(Engine):
         """Tell what is wrong with the worker's configuration; None: nothing any more."""
         self._running().call(lambda: self._broker.report_configuration(error))
 
-    def worker_gone(self, reason: str = "the worker ended") -> list[str]:
-        """The worker's process is known to have ended: what it held is lost, and its silence no breach."""
-        return self._running().call(lambda: self._broker.worker_gone(reason))
+    def hold(self) -> None:
+        """Hand out no jobs for now, and answer the open polls: the worker is about to be replaced.
+
+        Calls are queued as ever. A worker that polls in spite of it gets nothing, and soon.
+        """
+
+        def hold() -> None:
+            self._broker.hold()
+            self._api.polls.hold()
+
+        self._running().call(hold)
+
+    def release(self) -> None:
+        """Hand out jobs again."""
+
+        def release() -> None:
+            self._broker.release()
+            self._api.polls.release()
+
+        self._running().call(release)
+
+    def worker_gone(self, reason: str = "the worker ended", only: Collection[str] | None = None) -> list[str]:
+        """The worker's process is known to have ended: what it held is lost, and its silence no breach.
+
+        `only` are the ids of the jobs that it can have held, where another worker goes on with others.
+        """
+        return self._running().call(lambda: self._broker.worker_gone(reason, only))
 
     # Calls
 

@@ -31,6 +31,7 @@ def take(browser: Browser, program: DevProgram, target: Path) -> None:
     """The pictures."""
     light = opened(browser, program, width=1360, height=820, scheme="light")
     choose(light, "forecast")
+    light.get_by_role("button", name="Edit the query").click()
     light.screenshot(path=target / "console-light.png")
     dark = opened(browser, program, width=1360, height=820, scheme="dark")
     choose(dark, "thumbnail")
@@ -48,11 +49,11 @@ def opened(browser: Browser, program: DevProgram, *, width: int, height: int, sc
     context = browser.new_context(
         viewport={"width": width, "height": height},
         color_scheme="dark" if scheme == "dark" else "light",
-        device_scale_factor=1.5,
+        device_scale_factor=1,
     )
     page = context.new_page()
     page.on("console", lambda message: print(message.text))
-    page.on("pageerror", lambda error: print(error))
+    page.on("pageerror", print)
     page.goto(program.console_url)
     page.get_by_role("button", name="worker ready").wait_for()
     return page

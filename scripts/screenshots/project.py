@@ -6,12 +6,10 @@ import zlib
 from pathlib import Path
 from typing import Final
 
-CM_TOML: Final = """\
+CM_TOML: Final = '''\
 [functions.thumbnail]
 command = ["python3", "thumbnail.py"]
 description = "The picture, smaller, as PNG"
-inputs = { scene = "string", width = "optional<integer>", tags = "list<string>" }
-returns = "binary"
 
 [functions.forecast]
 command = ["python3", "forecast.py"]
@@ -19,13 +17,16 @@ description = "Monthly demand from the history of orders"
 inputs = { product = "string", months = "integer", seasonal = "optional<boolean>" }
 returns = "struct<product: string, mean: double, months: list<double>>"
 
+[functions.word_count]
+command = """jq 'if type == "string" then split(" ") | length else "no text" end'"""
+returns = "integer"
+
 [functions]
-word_count = "wc -w | jq '{words: .}'"
 legacy_report = "echo reading /data/ledger.dat >&2; echo 'ledger.dat: record 1172 is cut short' >&2; exit 3"
 
 [launcher]
 concurrency = 2
-"""
+'''
 
 FORECAST: Final = """\
 import json, random, sys, time
@@ -47,7 +48,11 @@ def png(width: int, height: int) -> bytes:
         rows.append(0)
         for x in range(width):
             rows += bytes(_pixel(x / width, y / height))
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows, 9)),
+        (b"IEND", b""),
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, body) for kind, body in chunks)
 
 
@@ -89,6 +94,7 @@ def calls() -> list[tuple[str, bytes]]:
         if round_ % 3 == 1:
             made.append(("legacy_report", _query(year=2019 + round_)))
         made.append(("thumbnail", _query(scene="dusk", width=480, tags=["hills"])))
+    made.insert(-4, ("word_count", b"42"))
     return made
 
 

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ class Answer:
 
     status: int
     body: bytes
-    headers: Mapping[str, str]
+    headers: Message
 
     @property
     def json(self) -> Any:
@@ -70,13 +71,13 @@ class DevProgram:
 
     def request(self, path: str, body: bytes | None = None, **options: Any) -> Answer:
         """GET, or POST with a body, as curl would."""
-        request = urllib.request.Request(self.url + path, data=body, **options)
+        request = urllib.request.Request(self.url + path, data=body, **options)  # noqa: S310 - its own address
         try:
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as response:
-                return Answer(status=response.status, body=response.read(), headers=dict(response.headers))
+                return Answer(status=response.status, body=response.read(), headers=response.headers)
         except urllib.error.HTTPError as error:
             with error:
-                return Answer(status=error.code, body=error.read(), headers=dict(error.headers))
+                return Answer(status=error.code, body=error.read(), headers=error.headers)
 
     def call(self, function: str, query: bytes = b"{}") -> bytes:
         """A function's result."""

@@ -4,6 +4,7 @@ import http.client
 import json
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,9 @@ from cm_exec.protocol.failure import Reason
 
 _FAILED: Final = 1
 _TIMED_OUT: Final = 124
+_LOG: Final = 0.1
+_LOG_OF_FAILURE: Final = 1.0
+"""Seconds that a handler's stderr is waited for; a failure has mostly said why."""
 _BLOCK: Final = 64 * 1024
 _SUCCESS: Final = range(200, 300)
 
@@ -74,10 +78,20 @@ def _call(desk: Desk, function: str, query: bytes) -> int:
     except http.client.IncompleteRead:
         pass  # the worker broke off, and the job's state tells
     job = desk.get(f"/jobs/{job_id}") or {}
-    for line in job.get("log", ()):
-        if line["stream"] == "stderr":
-            click.echo(line["line"], err=True)
+    for line in _stderr(desk, job):
+        click.echo(line, err=True)
     return _exit_code(job)
+
+
+def _stderr(desk: Desk, job: dict[str, Any]) -> list[str]:
+    """What the handler wrote. It comes by the worker's log, and so may come a little after the result."""
+    began = time.monotonic()
+    lines: list[str] = []
+    while job and time.monotonic() - began < (_LOG_OF_FAILURE if job["state"] != "done" and not lines else _LOG):
+        time.sleep(_LOG / 4)
+        log = (desk.get(f"/jobs/{job['id']}/log") or {}).get("log", ())
+        lines = [line["line"] for line in log if line["stream"] == "stderr"]
+    return lines
 
 
 def _refused(response: http.client.HTTPResponse) -> int:

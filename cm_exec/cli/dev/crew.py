@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from cm_exec.cli.dev.log_line import LogEntry
-from cm_exec.cli.dev.worker_process import WorkerProcess, worker_environment
+from cm_exec.cli.dev.worker_process import WorkerProcess, describe_exit, worker_environment
 from cm_exec.config import Config
 from cm_exec.dev import LocalRuntime, ProcessState
 from cm_exec.protocol import environment as names
@@ -31,12 +31,13 @@ class Crew:
         self._on_line = on_line
         self._on_end = on_end
         self.current: WorkerProcess | None = None
-        self.leaving: list[WorkerProcess] = []
+        self._leaving: dict[WorkerProcess, frozenset[str]] = {}
+        """Those that finish their jobs, and the ids of these."""
 
     def start(self, config: Config) -> WorkerProcess:
         """Start a worker where none is."""
         variables = self._runtime.environment()
-        if self.leaving:
+        if self._leaving:
             del variables[names.RESTART_NOTIFICATION_URI]
         self.current = WorkerProcess(
             config.path,
@@ -49,42 +50,49 @@ class Crew:
 
     def replace(self, config: Config) -> WorkerProcess:
         """Start a worker in place of the one that is, without losing its jobs."""
-        old = self.current
+        old, self.current = self.current, None
         if old is not None:
             self._report(ProcessState.RESTARTING)
-            _hold(self._runtime)
-            self._let_go(old)
+            self._runtime.hold()
+            held = self._held()
+            old.drain()
             if not old.wait(_HAND_OVER):
-                self.leaving.append(old)
+                self._leaving[old] = held
         try:
             return self.start(config)
         finally:
-            _release(self._runtime)
+            self._runtime.release()
 
     def ended(self, worker: WorkerProcess) -> bool:
-        """Take note that a worker has ended: whether it was the one at work."""
-        if worker in self.leaving:
-            self.leaving.remove(worker)
-            return False
+        """Take note that a worker has ended, so that what it held is lost: whether it was the one at work."""
+        reason = f"the worker {describe_exit(worker.exit_code)}"
+        if worker in self._leaving:
+            self._runtime.worker_gone(reason, self._leaving.pop(worker))
         if worker is not self.current:
             return False
         self.current = None
+        others = frozenset().union(*self._leaving.values())
+        self._runtime.worker_gone(reason, self._held() - others if self._leaving else None)
         self._runtime.report_process(ProcessState.EXITED, exit_code=worker.exit_code, command=COMMAND)
         return True
 
     def drain(self) -> None:
-        """Let all finish their jobs and end; the second time, at once."""
-        _hold(self._runtime)
+        """Let all finish their jobs and end."""
+        self._runtime.hold()
         for worker in self.all():
             worker.drain()
 
+    def end(self) -> None:
+        """Let all end at once."""
+        for worker in self.all():
+            worker.end()
+
     def all(self) -> list[WorkerProcess]:
         """All that run."""
-        return [*self.leaving, *([self.current] if self.current else [])]
+        return [*self._leaving, *([self.current] if self.current else [])]
 
-    def _let_go(self, worker: WorkerProcess) -> None:
-        self.current = None
-        worker.drain()
+    def _held(self) -> frozenset[str]:
+        return frozenset(job.job_id for job in self._runtime.jobs if job.in_hand)
 
     def _report(self, state: ProcessState) -> None:
         pid = self.current.pid if self.current else None
@@ -92,11 +100,3 @@ class Crew:
 
 
 COMMAND: Final = "cm-exec run"
-
-
-def _hold(runtime: LocalRuntime) -> None:
-    getattr(runtime, "hold", lambda: None)()
-
-
-def _release(runtime: LocalRuntime) -> None:
-    getattr(runtime, "release", lambda: None)()

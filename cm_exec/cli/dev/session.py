@@ -16,7 +16,6 @@ from typing import Final
 
 import click
 
-import cm_exec.dev
 from cm_exec.cli.dev.address import Address, announced
 from cm_exec.cli.dev.banner import print_banner, print_for_other_worker
 from cm_exec.cli.dev.crew import Crew
@@ -179,11 +178,8 @@ class Session:
     # Workers
 
     def _ended(self, worker: WorkerProcess) -> None:
-        was_at_work = self._crew.ended(worker)
-        if not self._crew.all():
-            self._runtime.worker_gone(f"the worker {describe_exit(worker.exit_code)}")
-        if not was_at_work:
-            if worker.exit_code != 0:
+        if not self._crew.ended(worker):
+            if worker.exit_code not in {0, -signal.SIGTERM}:  # by the signal itself, before it was ready for it
                 self._terminal.line("dev", f"the old worker {describe_exit(worker.exit_code)}", RED)
             return
         self._failures = 0 if worker.age > _HELD else self._failures
@@ -211,7 +207,7 @@ class Session:
             if isinstance(event, Ended):
                 self._crew.ended(event.worker)
             elif isinstance(event, Signalled):
-                self._crew.drain()
+                self._crew.end()
                 kill_at = kill_at or time.monotonic() + _KILL_AFTER
 
     def _log(self, entry: LogEntry) -> None:
@@ -253,7 +249,6 @@ def _create_runtime(options: DevOptions, config: Config | None, faults: list[Fau
             caller_port=_caller_port(options.port),
             call_timeout=options.call_timeout or None,
             faults=faults,
-            console=Path(cm_exec.dev.__file__).with_name("console"),
         )
     except OSError as error:
         raise click.UsageError(f"the ports cannot be opened: {error.strerror}") from None

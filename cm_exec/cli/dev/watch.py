@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from watchfiles import Change, watch
+from watchfiles import watch
 
 from cm_exec.config import Config, Function
 
@@ -30,6 +30,13 @@ _MOST_FOLDERS: Final = 2000
 _DEBOUNCE: Final = 200
 """Milliseconds in which what one save, or one checkout, writes is taken together."""
 _STEP: Final = 25
+
+
+_FIRST_LOOK: Final = 200
+"""Milliseconds after the start of a watch at which is looked for what was saved before it."""
+
+Mark = tuple[int, int, int]
+Marks = dict[Path, Mark]
 
 
 class Sources:
@@ -55,6 +62,19 @@ class Sources:
                 if len(found) >= _MOST_FOLDERS:
                     break
         return sorted(folder for folder in found if folder.is_dir())
+
+    def marks(self, folders: list[Path]) -> Marks:
+        """What tells a file from its next version, for each that is a reason to start the worker anew."""
+        return {path: mark for folder in folders for path, mark in self._marks_in(folder)}
+
+    def _marks_in(self, folder: Path) -> Iterator[tuple[Path, Mark]]:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                with suppress(OSError):
+                    if self.concern(path) and entry.is_file():
+                        status = path.stat()
+                        yield path, (status.st_mtime_ns, status.st_ino, status.st_size)
 
     def concern(self, path: Path) -> bool:
         """Whether a change of this file is a reason to start the worker anew."""
@@ -99,7 +119,11 @@ def _children(folder: Path) -> Iterator[Path]:
 
 
 class Watcher(threading.Thread):
-    """Tells `on_save` of saved files, a batch at a time, and `on_trouble` why it cannot."""
+    """Tells `on_save` of saved files, some at a time, and `on_trouble` why it cannot.
+
+    What the system tells is only a reason to look: a file counts as saved when it is another than at the last look.
+    So nothing is lost between two watches, and nothing is told twice.
+    """
 
     def __init__(
         self, sources: Sources, *, on_save: Callable[[list[Path]], None], on_trouble: Callable[[str], None]
@@ -110,6 +134,7 @@ class Watcher(threading.Thread):
         self._on_trouble = on_trouble
         self._look_again = threading.Event()
         self._stopped = False
+        self._seen: Marks = {}
 
     def set_sources(self, sources: Sources) -> None:
         """Watch others from now on."""
@@ -123,11 +148,11 @@ class Watcher(threading.Thread):
 
     def run(self) -> None:
         """See threading.Thread."""
+        self._seen = self._sources.marks(self._sources.folders())
         while not self._stopped:
             self._look_again.clear()
-            folders = self._sources.folders()
             try:
-                self._watch(folders)
+                self._watch(self._sources.folders())
             except (OSError, RuntimeError) as error:  # watchfiles' own, such as too few inotify watches
                 self._on_trouble(str(error))
                 return
@@ -140,17 +165,22 @@ class Watcher(threading.Thread):
             debounce=_DEBOUNCE,
             step=_STEP,
             stop_event=self._look_again,
-            rust_timeout=1000,
+            rust_timeout=_FIRST_LOOK,
+            yield_on_timeout=True,
             recursive=False,
             raise_interrupt=False,
         )
+        is_first = True
         for batch in changes:
-            saved = sorted({Path(name) for change, name in batch if self._matters(change, Path(name))})
-            if saved:
-                self._on_save(saved)
-            if any(change is not Change.modified for change, _ in batch) and self._sources.folders() != folders:
-                return
+            if is_first or any(self._sources.concern(Path(name)) or Path(name).is_dir() for _, name in batch):
+                is_first = False
+                self._look(folders)
+                if self._sources.folders() != folders:
+                    return
 
-    def _matters(self, change: Change, path: Path) -> bool:
-        """Editors delete and write anew: a file that is gone is no news until it is there again."""
-        return change is not Change.deleted and self._sources.concern(path)
+    def _look(self, folders: list[Path]) -> None:
+        marks = self._sources.marks(folders)
+        saved = [path for path, mark in marks.items() if self._seen.get(path) != mark]
+        self._seen = marks
+        if saved:
+            self._on_save(sorted(saved))

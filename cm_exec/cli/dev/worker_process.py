@@ -30,6 +30,7 @@ class WorkerProcess:
     ) -> None:
         self._on_line = on_line
         self._on_end = on_end
+        self._draining = False
         self._started = time.monotonic()
         self._process = subprocess.Popen(
             worker_arguments("run", "--config", str(config_path), "--log-format", "sls", "--log-level", "info"),
@@ -58,7 +59,14 @@ class WorkerProcess:
         return time.monotonic() - self._started
 
     def drain(self) -> None:
-        """Let it finish its jobs; the second time, end at once."""
+        """Let it finish its jobs and end."""
+        if not self._draining:
+            self._draining = True
+            self._signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        """Let it end its jobs and itself."""
+        self.drain()
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:

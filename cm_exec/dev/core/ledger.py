@@ -1,7 +1,7 @@
 """The runtime's books: which jobs wait, which are out, what became of the others. Values in, values out; no I/O."""
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -122,6 +122,7 @@ class Ledger:
             self._move(job, Event.PUT_BACK, started=None, in_hand=False)
         elif job.in_hand:
             self._store(replace(job, in_hand=False))
+            self._forget_old()
 
     def answer_began(self, job_id: str) -> None:
         """A result comes: the caller's time-out waits for it as long as it does."""
@@ -184,18 +185,20 @@ class Ledger:
         self._in_hand.pop(job.job_id, None)
         self.report(BreachKind.LATE, f"the result came {late:.1f} s after the caller gave up", now, job=job)
         self._store(replace(job, answer=answer, in_hand=False))
+        self._forget_old()
         return Reception.LATE
 
-    def drop_in_hand(self, now: float, reason: str) -> list[str]:
-        """Throw away every job that the worker holds, as a restart notification does; their ids."""
-        dropped = list(self._in_hand)
-        self._in_hand.clear()
+    def drop_in_hand(self, now: float, reason: str, only: Collection[str] | None = None) -> list[str]:
+        """Throw away every job that the worker holds (of `only` these), as a restart notification does; their ids."""
+        dropped = [job_id for job_id in self._in_hand if only is None or job_id in only]
         for job_id in dropped:
+            del self._in_hand[job_id]
             job = self._jobs[job_id]
             if job.state is State.RUNNING:
                 self._move(job, Event.DROPPED, ended=now, in_hand=False, reason=reason)
             else:
                 self._store(replace(job, in_hand=False))
+        self._forget_old()
         return dropped
 
     def give_up(self, job_id: str, now: float, reason: str) -> None:

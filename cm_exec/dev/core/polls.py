@@ -27,6 +27,8 @@ class PollWatch:
     total: int = 0
     last: float | None = None
     reported: bool = False
+    excused: bool = False
+    """Whether silence is no breach: no job would be handed out."""
 
     def began(self, now: float) -> None:
         """A poll came."""
@@ -45,9 +47,19 @@ class PollWatch:
         self.last = None
         self.reported = False
 
+    def excuse(self) -> None:
+        """Silence is no breach until `expect`."""
+        self.excused = True
+
+    def expect(self, now: float) -> None:
+        """From now on polls are expected again."""
+        self.excused = False
+        if self.last is not None:
+            self.last = now
+
     def deadline(self) -> float | None:
         """When silence becomes a breach, None while it cannot."""
-        if self.open or self.last is None or self.reported:
+        if self.open or self.last is None or self.reported or self.excused:
             return None
         return self.last + self.patience
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from starlette.applications import Starlette
@@ -34,7 +34,17 @@ from cm_exec.dev.spool import Spool
 LARGEST_QUERY: Final = 512 * 1024 * 1024
 _LARGEST_SETTING: Final = 1024 * 1024
 
-CONSOLE: Final = Path(__file__).with_name("console")
+CONSOLE: Final = Path(__file__).parents[1] / "console"
+
+
+class _ConsoleFiles(StaticFiles):
+    """Files that the browser asks for anew each time, lest it shows the console of an older version."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """See starlette."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 class CallerApi:
@@ -58,7 +68,7 @@ class CallerApi:
             Route("/events", self._events),
         ]
         if (console / "index.html").is_file():
-            routes.append(Mount("/", StaticFiles(directory=console, html=True)))
+            routes.append(Mount("/", _ConsoleFiles(directory=console, html=True)))
         self.application: ASGIApp = Starlette(routes=routes, exception_handlers={HTTPException: _error})
 
     # Calls

@@ -12,6 +12,10 @@ Found = Job | bytes
 """What a poll is answered with: a job, or a body as it stands."""
 
 
+_HELD_POLL = 0.05
+"""Seconds that a poll takes while jobs are held: a worker that has yet to take its SIGTERM comes again soon."""
+
+
 @dataclass(slots=True)
 class OpenPolls:
     """`take` gives the next answer, if there is one, and `give_back` takes one that did not arrive."""
@@ -20,6 +24,7 @@ class OpenPolls:
     give_back: Callable[[Found], None]
     _waiting: deque[asyncio.Future[Found | None]] = field(default_factory=deque)
     _stopped: bool = False
+    _held: bool = False
 
     @property
     def count(self) -> int:
@@ -28,7 +33,7 @@ class OpenPolls:
 
     def offer(self) -> None:
         """Give what there is to those who wait. To be called whenever there may be something."""
-        while self._waiting:
+        while self._waiting and not self._held:
             if self._waiting[0].done():
                 self._waiting.popleft()
                 continue
@@ -40,18 +45,32 @@ class OpenPolls:
     def stop(self) -> None:
         """Answer all who wait, and all who come, with nothing."""
         self._stopped = True
-        while self._waiting:
-            _give_up(self._waiting.popleft())
+        self._send_away()
 
     def start(self) -> None:
         """Let polls wait (again)."""
         self._stopped = False
 
+    def hold(self) -> None:
+        """Answer all who wait with nothing, and keep what there is for later."""
+        self._held = True
+        self._send_away()
+
+    def release(self) -> None:
+        """Give what was held."""
+        self._held = False
+        self.offer()
+
+    def _send_away(self) -> None:
+        while self._waiting:
+            _give_up(self._waiting.popleft())
+
     async def next(self, connection: Connection, longest: float) -> Found | None:
         """What the poll on `connection` is answered with: None after `longest` seconds, or when it is gone."""
-        found = self.take()
+        found = None if self._held else self.take()
         if found is not None or self._stopped:
             return found
+        longest = min(longest, _HELD_POLL) if self._held else longest
         waiting: asyncio.Future[Found | None] = connection.loop.create_future()
         self._waiting.append(waiting)
 

@@ -2,7 +2,7 @@
 
 import { announce } from "./announce.js";
 import { byId, h, setText } from "./dom.js";
-import { example, fieldSet, typeName } from "./fields.js";
+import { example, fieldSet, inputType, typeName } from "./fields.js";
 import { functionOf } from "./functions.js";
 import { JsonError, parse, pretty } from "./json.js";
 import { recall, remember } from "./memory.js";
@@ -38,7 +38,7 @@ function render() {
 
 function signature(each) {
   if (!each.schema || each.untyped) return "no inputs declared: any JSON";
-  const inputs = each.schema.inputs.map((input) => `${input.name}${input.required ? "" : "?"}: ${typeName(input.dataType)}`);
+  const inputs = each.schema.inputs.map((input) => `${input.name}${input.required ? "" : "?"}: ${inputType(input)}`);
   const output = each.schema.output?.single?.dataType;
   return `(${inputs.join(", ")}) → ${output ? typeName(output) : "nothing"}`;
 }

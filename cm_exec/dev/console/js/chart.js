@@ -59,9 +59,9 @@ function render() {
   const figure = byId("chart");
   const name = state.chosenFunction;
   const jobs = name === null ? [] : timesOf(name);
-  const width = Math.max(220, figure.clientWidth);
+  const width = Math.max(220, figure.parentElement.clientWidth - 28);
   const key = [name, width, jobs.length, jobs.at(-1)?.number, state.chosenJob].join();
-  if (key === drawn || figure.clientWidth === 0) return;
+  if (key === drawn || figure.parentElement.clientWidth === 0) return;
   drawn = key;
   figure.hidden = jobs.length === 0;
   if (jobs.length) figure.replaceChildren(caption(jobs), plot(jobs, width));
@@ -77,7 +77,7 @@ function caption(jobs) {
 function plot(jobs, width) {
   const values = jobs.map((job) => job.runMs);
   const y = logScale(values, HEIGHT - TOP - BOTTOM, TOP);
-  const room = width - LEFT - RIGHT;
+  const room = width - LEFT - RIGHT - 8;
   const step = Math.min(12, room / Math.max(jobs.length - 1, 1));
   const box = svg("svg", { width, height: HEIGHT, role: "img", "aria-label": describe(jobs) });
   for (const tick of ticks(values)) {

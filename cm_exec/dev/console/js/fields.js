@@ -24,6 +24,9 @@ export function typeName(type) {
   }
 }
 
+/** The type of an input, without the word that it is optional. */
+export const inputType = (input) => typeName(!input.required && input.dataType?.type === "optionalType" ? input.dataType.optionalType.wrappedType : input.dataType);
+
 /** A field: its `element`; `json()`, undefined where it is left empty, or an Error; `put(node, source)`. */
 export function field(type, id = `field-${(ids += 1)}`) {
   const body = type?.[type?.type] ?? {};
@@ -37,7 +40,7 @@ export function field(type, id = `field-${(ids += 1)}`) {
   if (type?.type === "decimal") return textField(id, { inputmode: "decimal", placeholder: "12.50" });
   if (type?.type === "binary" || type?.type === "byte") return binaryField(id);
   if (type?.type === "list" || type?.type === "set") return listField(id, body.elementsType);
-  if (type?.type === "anonymousCustomType") return structField(body);
+  if (type?.type === "anonymousCustomType") return structField(id, body);
   return rawField(id);
 }
 
@@ -117,6 +120,7 @@ function listField(id, elementType) {
   const changed = () => list.dispatchEvent(new Event("input", { bubbles: true }));
   const add = (node, source) => {
     const item = field(elementType);
+    item.element.setAttribute("aria-label", `Item ${items.length + 1}`);
     item.put(node, source);
     const row = h("li", null, item.element, h("button.quiet", { type: "button", "aria-label": "Remove", onclick: () => {
       items = items.filter((other) => other !== item);
@@ -127,12 +131,13 @@ function listField(id, elementType) {
     list.append(row);
     return item;
   };
-  const button = h("button.quiet", { type: "button", id, onclick: () => {
+  const button = h("button.quiet", { type: "button", onclick: () => {
     add().element.focus?.();
     changed();
   } }, "Add");
   return {
-    element: h("div.list", null, list, button),
+    element: h("div.list", { id, role: "group" }, list, button),
+    isGroup: true,
     json: () => (items.length ? `[${items.map((item) => item.json() ?? item.empty ?? "null").join(", ")}]` : undefined),
     empty: "[]",
     put: (node, source) => {
@@ -143,13 +148,13 @@ function listField(id, elementType) {
   };
 }
 
-function structField(body) {
+function structField(id, body) {
   const inputs = Object.entries(body.fields ?? {}).map(([name, dataType]) => {
     const about = body.fieldMetadata?.[name];
     return { name, dataType, description: about?.documentation, required: about ? about.required : dataType.type !== "optionalType" };
   });
   const inner = fieldSet(inputs);
-  return { element: h("div.struct", null, inner.element), json: inner.json, empty: "{}", put: inner.put };
+  return { ...inner, element: h("div.struct", { id, role: "group" }, inner.element), isGroup: true };
 }
 
 /** Fields for named inputs; together they are an object. What the form does not know is kept as it is. */
@@ -158,7 +163,8 @@ export function fieldSet(inputs) {
     const id = `field-${(ids += 1)}`;
     const made = field(input.dataType, id);
     const problem = h("p.problem", { id: `${id}-problem` });
-    const label = h("label", { for: id }, h("span.mono", null, input.name), h("span.type", null, `${typeName(input.dataType)}${input.required ? "" : ", optional"}`));
+    const label = h(made.isGroup ? "div.label" : "label", { for: made.isGroup ? null : id, id: `${id}-label` }, h("span.mono", null, input.name), " ", h("span.type", null, `${inputType(input)}${input.required ? "" : ", optional"}`));
+    if (made.isGroup) made.element.setAttribute("aria-labelledby", `${id}-label`);
     const element = h("div.field", null, label, input.description && h("p.about", null, input.description), made.element, problem);
     return { input, made, problem, element };
   });

@@ -41,8 +41,8 @@ function render() {
 const nothing = () => h("li.faint.pad", null, "None is known yet. A worker tells its functions at its start.");
 
 function row(name) {
-  const parts = { name: h("span.name.mono", null, name), speed: h("span.num"), bad: h("span.bad"), spark: h("span.spark", { "aria-hidden": "true" }) };
-  const button = h("button", { type: "button", onclick: () => chooseFunction(name) }, parts.name, parts.spark, parts.bad, parts.speed);
+  const parts = { name: h("span.name.mono", null, name), speed: h("span.num"), calls: h("span.calls"), bad: h("span.bad"), spark: h("span.spark", { "aria-hidden": "true" }) };
+  const button = h("button", { type: "button", onclick: () => chooseFunction(name) }, parts.name, parts.spark, parts.calls, parts.bad, parts.speed);
   button.addEventListener("keydown", step);
   return { ...parts, button, element: h("li", null, button) };
 }
@@ -60,6 +60,8 @@ function fill(parts, each) {
   const sorted = jobs.map((job) => job.runMs).sort((a, b) => a - b);
   const bad = each.calls.failed + each.calls.lost;
   setText(parts.speed, sorted.length ? duration(quantile(sorted, 0.5)) : "");
+  const calls = each.calls.done + bad;
+  setText(parts.calls, calls ? `${number(calls)} call${calls === 1 ? "" : "s"}` : "");
   setText(parts.bad, bad ? `${number(bad)} ✕` : "");
   parts.button.title = `${number(each.calls.done)} done, ${number(each.calls.failed)} failed, ${number(each.calls.lost)} lost`
     + (sorted.length ? `; median ${duration(quantile(sorted, 0.5))}` : "");

@@ -35,18 +35,8 @@ function matches(job, text) {
 function render() {
   if (byId("panel-jobs").hidden) return;
   found = select();
-  renderStates();
   renderQueued();
   renderRows();
-}
-
-function renderStates() {
-  const counts = { all: null, ...state.queue };
-  for (const label of byId("states").children) {
-    const key = label.dataset.state;
-    const count = counts[key];
-    setText(label.querySelector("span"), `${key === "all" ? "All" : key}${count ? ` ${number(count)}` : ""}`);
-  }
 }
 
 function renderQueued() {
@@ -67,9 +57,14 @@ function renderRows() {
     row.element.remove();
     shownRows.delete(id);
   }
+  let before = null; // in the document as on the screen, for those who hear it
   for (const [id, [job, index]] of wanted) {
-    if (!shownRows.has(id)) shownRows.set(id, addRow(job));
-    fill(shownRows.get(id), job, index, height);
+    if (!shownRows.has(id)) shownRows.set(id, makeRow(job));
+    const row = shownRows.get(id);
+    const place = before ? before.nextSibling : spacer.firstChild;
+    if (place !== row.element) spacer.insertBefore(row.element, place);
+    before = row.element;
+    fill(row, job, index, height);
   }
   const chosen = shownRows.get(state.chosenJob);
   if (chosen) list.setAttribute("aria-activedescendant", chosen.element.id);
@@ -80,10 +75,9 @@ function renderRows() {
 
 const CELLS = ["number", "function", "state", "run", "query", "result", "exit", "at"];
 
-function addRow(job) {
+function makeRow(job) {
   const cells = Object.fromEntries(CELLS.map((name) => [name, h(`span.${name}`)]));
   const element = h("div.job", { role: "option", id: `job-${job.number}`, "data-id": job.id }, Object.values(cells));
-  spacer.append(element);
   return { element, cells, seen: null };
 }
 

@@ -1,0 +1,55 @@
+"""A browser, and a console to look at."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+
+from tests.support.browser import started_browser
+from tests.support.dev_program import DevProgram
+
+Open = Callable[..., Page]
+
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with started_browser() as running:
+        yield running
+
+
+@pytest.fixture
+def open_console(browser: Browser) -> Iterator[Open]:
+    """Opens the console of a program in a window of its own; at the end the page must not have complained."""
+    complaints: list[str] = []
+    contexts = []
+
+    def open_(program: DevProgram, *, width: int = 1280, height: int = 800, **options: Any) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        context.set_default_timeout(30_000)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if _complains(message) else None)
+        page.goto(program.console_url)
+        page.get_by_role("button", name="worker ready").wait_for()
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert not complaints
+
+
+def _complains(message: ConsoleMessage) -> bool:
+    """Answers of 400 are in the log by the browser itself, whatever becomes of them."""
+    return message.type == "error" and not message.text.startswith("Failed to load resource")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a test's own program has its cm.toml."""
+    return tmp_path

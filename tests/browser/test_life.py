@@ -1,0 +1,124 @@
+"""The console while things happen to it: cm.toml changes, many jobs, the worker or the runtime goes away."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.dev_program import started_dev
+from tests.support.processes import wait_until
+from tests.support.toml import function
+from tests.support.tools import needs
+
+pytestmark = needs("chromium")
+
+Open = Callable[..., Page]
+
+
+def write(folder: Path, text: str) -> None:
+    draft = folder / ".cm.toml.draft"
+    draft.write_text(text)
+    draft.replace(folder / "cm.toml")
+
+
+def test_a_wrong_cm_toml_is_shown_until_it_is_right(folder: Path, open_console: Open) -> None:
+    write(folder, function("echo", ["cat"]))
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        page = open_console(program)
+        write(folder, function("echo", ["cat"], timeot=3))
+        notice = page.get_by_role("alert")
+        expect(notice).to_contain_text("functions.echo.timeot: unknown key; did you mean timeout?")
+        assert program.call("echo", b"1") == b"1"
+        write(folder, function("echo", ["cat"]) + function("fresh", "printf new"))
+        expect(notice).to_be_empty()
+        page.locator("#functions").get_by_role("button", name="fresh").click()
+        page.get_by_role("button", name="Call Ctrl").click()
+        expect(page.locator("#job-body pre")).to_have_text("new")
+
+
+def test_a_thousand_jobs_and_ten_thousand_queued_ones_are_few_elements(folder: Path, open_console: Open) -> None:
+    write(
+        folder,
+        function("waits", "while [ ! -e go ]; do sleep 0.1; done") + function("echo", ["cat"], mode="persistent"),
+    )
+    with started_dev(folder, "--concurrency", "2") as program:
+        program.wait_until_ready()
+        page = open_console(program)
+        page.locator("#functions").get_by_role("button", name="echo").click()
+        page.get_by_label("times").fill("1000")
+        page.get_by_role("button", name="Call Ctrl").click()
+        expect(page.locator("#queue [data-state=done] dd")).to_have_text("1,000", timeout=90_000)
+        listed = page.get_by_role("listbox", name="Jobs").get_by_role("option")
+        expect(listed.first).to_have_attribute("aria-setsize", "1000")
+        assert listed.count() < 60
+        page.get_by_role("listbox", name="Jobs").press("End")
+        expect(listed.last).to_contain_text("● done")
+        expect(page.locator("#job-head .faint")).to_have_text("#1")
+        page.locator("#functions").get_by_role("button", name="waits").click()
+        page.get_by_label("times").fill("10000")
+        page.get_by_role("button", name="Call Ctrl").click()
+        expect(page.locator("#queued-row")).to_have_text("9,998 more jobs are queued", timeout=90_000)
+        assert listed.count() < 60
+        page.locator("#queued-row").click()
+        expect(listed.first).to_contain_text("○ queued")
+        assert listed.count() < 60
+        page.get_by_role("radio", name="running").check()
+        expect(listed).to_have_count(2)
+        program.process.send_signal(signal.SIGINT)
+        folder.joinpath("go").touch()
+
+
+def test_a_worker_that_dies_is_told_and_its_job_is_lost(folder: Path, open_console: Open) -> None:
+    write(folder, function("waits", "sleep 300"))
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        page = open_console(program)
+        page.get_by_role("button", name="Call Ctrl").click()
+        expect(page.locator("#job-head .state")).to_have_text("◐ running")
+        os.kill(program.state["worker"]["process"]["pid"], signal.SIGKILL)
+        expect(page.locator("#job-head .state")).to_have_text("⊘ lost")
+        expect(page.locator("#job-body")).to_contain_text("SIGKILL")
+        expect(page.get_by_role("button", name="worker ready")).to_be_visible()
+
+
+def test_a_runtime_that_is_gone_is_told(folder: Path, browser: Browser) -> None:
+    write(folder, function("echo", ["cat"]))
+    context = browser.new_context()
+    page = context.new_page()
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        port = program.url.rpartition(":")[2]
+        page.goto(program.console_url)
+        expect(page.get_by_role("button", name="worker ready")).to_be_visible()
+    expect(page.get_by_role("alert")).to_contain_text("does not answer", timeout=30_000)
+    with started_dev(folder, port=int(port)) as program:
+        program.wait_until_ready()
+        expect(page.get_by_role("alert")).to_contain_text("open the address that cm-exec dev printed", timeout=30_000)
+        page.goto(program.console_url)
+        expect(page.get_by_role("alert")).to_be_empty()
+        expect(page.get_by_role("button", name="worker ready")).to_be_visible()
+    context.close()
+
+
+def test_without_the_token_nothing_is_shown(folder: Path, browser: Browser) -> None:
+    write(folder, function("echo", ["cat"]))
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(program.url)
+        expect(page.get_by_role("alert")).to_contain_text("open the address that cm-exec dev printed")
+        expect(page.locator("#functions")).not_to_contain_text("echo")
+        context.close()
+
+
+def test_the_token_leaves_the_address_bar(folder: Path, open_console: Open) -> None:
+    write(folder, function("echo", ["cat"]))
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        page = open_console(program)
+        assert page.url == f"{program.url}/"
+        wait_until(lambda: "token" not in page.evaluate("document.cookie"), what="no cookie for scripts")

@@ -1,0 +1,353 @@
+"""`cm-exec dev` as the real program: calls, reloads, faults, and its end."""
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.dev_program import CM_EXEC, DevProgram, dev_environment, started_dev
+from tests.support.processes import children, wait_until
+from tests.support.toml import function, table
+
+ECHO = function("echo", ["cat"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def write(folder: Path, *parts: str) -> None:
+    """Save cm.toml as editors do: a new file under the old name."""
+    draft = folder / ".cm.toml.draft"
+    draft.write_text("".join(parts))
+    draft.replace(folder / "cm.toml")
+
+
+@pytest.fixture
+def program(folder: Path) -> Iterator[DevProgram]:
+    write(folder, ECHO, function("fails", "echo why >&2; exit 7"), function("slow", "sleep 300", timeout=0.2))
+    with started_dev(folder) as running:
+        running.wait_until_ready()
+        yield running
+
+
+def test_curl_is_enough(program: DevProgram) -> None:
+    answer = program.request("/functions/echo", b'{"a": 1.10}')
+    assert (answer.status, answer.body) == (200, b'{"a": 1.10}')
+    assert answer.headers["X-Job-State"] == "done"
+
+
+def test_the_curl_line_that_it_prints_works(program: DevProgram) -> None:
+    line = next(line for line in program.output.splitlines() if "curl " in line)
+    address, _, query = line.partition("curl ")[2].partition(" -d ")
+    assert program.request(address.removeprefix(program.url), shlex.split(query)[0].encode()).status == 200
+
+
+def test_invoke_dev_finds_it_and_writes_just_the_result(program: DevProgram) -> None:
+    done = program.run("invoke", "--dev", "echo", '{"b": 2}')
+    assert (done.returncode, done.stdout, done.stderr) == (0, b'{"b": 2}', b"")
+
+
+def test_invoke_dev_exits_as_the_handler_does_and_shows_its_stderr(program: DevProgram) -> None:
+    done = program.run("invoke", "--dev", "fails", "null")
+    assert done.returncode == 7
+    assert json.loads(done.stdout)["exitCode"] == 7
+    assert b"why\n" in done.stderr
+
+
+def test_invoke_dev_exits_with_124_after_a_timeout(program: DevProgram) -> None:
+    assert program.run("invoke", "--dev", "slow", "null").returncode == 124
+
+
+def test_invoke_dev_takes_an_address(program: DevProgram, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    arguments = [CM_EXEC, "invoke", "--dev", "--dev-url", program.url, "echo", "5"]
+    done = subprocess.run(arguments, cwd=elsewhere, env=dev_environment(elsewhere), capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"5"), done.stderr
+
+
+def test_invoke_dev_says_that_none_runs(folder: Path) -> None:
+    done = subprocess.run(
+        [CM_EXEC, "invoke", "--dev", "echo", "5"],
+        cwd=folder,
+        env=dev_environment(folder),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert b"no cm-exec dev runs" in done.stderr
+
+
+def test_stderr_of_a_handler_is_on_the_terminal_and_with_its_job(program: DevProgram) -> None:
+    answer = program.request("/functions/fails", b"{}")
+    program.wait_for_output("| why")
+    job = f"/jobs/{answer.headers['X-Job-Id']}/log"
+    wait_until(lambda: program.request(job).json["log"], what="the line of the job")
+    (line,) = program.request(job).json["log"]
+    assert (line["line"], line["stream"]) == ("why", "stderr")
+
+
+def test_a_saved_handler_answers_the_next_call(folder: Path) -> None:
+    handler = folder / "handler.py"
+    handler.write_text("import sys\nfor line in sys.stdin: print('old', flush=True)\n")
+    write(folder, function("f", [sys.executable, "handler.py"], mode="persistent"))
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        assert program.call("f") == b"old"
+        handler.write_text("import sys\nfor line in sys.stdin: print('new', flush=True)\n")
+        program.wait_for_output("handler.py changed")
+        assert program.call("f") == b"new"
+
+
+def test_a_saved_cm_toml_is_in_force(program: DevProgram) -> None:
+    write(program.folder, ECHO, function("fresh", "printf fresh"))
+    program.wait_for_output("cm.toml changed")
+    assert program.call("fresh") == b"fresh"
+    assert [each["name"] for each in program.state["functions"]] == ["echo", "fresh"]
+
+
+def test_a_wrong_cm_toml_is_shown_and_the_old_worker_goes_on(program: DevProgram) -> None:
+    worker = program.state["worker"]["process"]["pid"]
+    write(program.folder, function("echo", ["cat"], timeout="30s"))
+    program.wait_for_output("functions.echo.timeout: expected a number of seconds")
+    assert "functions.echo.timeout" in program.state["worker"]["configurationError"]
+    assert program.call("echo", b"1") == b"1"
+    assert program.state["worker"]["process"]["pid"] == worker
+    write(program.folder, function("echo", "printf right"))
+    program.wait_for_output("cm.toml changed")
+    assert program.call("echo", b"1") == b"right"
+    assert program.state["worker"]["configurationError"] is None
+
+
+def test_a_file_that_a_handler_writes_is_no_reason_to_restart(folder: Path) -> None:
+    write(folder, function("f", "echo x >> result.txt; printf done"))
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        worker = program.state["worker"]["process"]["pid"]
+        assert program.call("f") == b"done"
+        (folder / "other.py").write_text("")  # what is code is one: when this is seen, so was the other
+        program.wait_for_output("changed")
+        assert "other.py changed" in program.output
+        assert "result.txt" not in program.output
+        assert program.state["worker"]["process"]["pid"] != worker
+
+
+def test_a_new_folder_is_watched_too(program: DevProgram) -> None:
+    package = program.folder / "package"
+    package.mkdir()
+    script = package / "handler.py"
+    deadline = time.monotonic() + 30
+    number = 0
+    while "handler.py changed" not in program.output:  # the watch comes a moment after the folder
+        assert time.monotonic() < deadline
+        number += 1
+        script.write_text(f"# {number}\n")
+        time.sleep(0.2)
+
+
+def test_a_job_that_runs_is_finished_by_the_old_worker(folder: Path) -> None:
+    write(folder, function("f", "touch began; while [ ! -e go ]; do sleep 0.05; done; printf old"))
+    with started_dev(folder, "--concurrency", "2") as program:
+        program.wait_until_ready()
+        results: list[bytes] = []
+        caller = threading.Thread(target=lambda: results.append(program.call("f")))
+        caller.start()
+        wait_until((folder / "began").exists, what="the start of the job")
+        write(folder, function("f", "printf new"))
+        program.wait_for_output("cm.toml changed")
+        assert program.call("f") == b"new"
+        assert not results
+        (folder / "go").touch()
+        caller.join(60)
+        assert results == [b"old"]
+        assert program.state["breachCount"] == 0
+
+
+def test_calls_while_it_restarts_are_all_answered(folder: Path) -> None:
+    write(folder, function("f", ["cat"]))
+    with started_dev(folder, "--concurrency", "4") as program:
+        program.wait_until_ready()
+        answers: list[bytes] = []
+        stop = threading.Event()
+
+        def call_on() -> None:
+            while not stop.is_set():
+                answers.append(program.call("f", b"1"))
+
+        callers = [threading.Thread(target=call_on) for _ in range(3)]
+        for caller in callers:
+            caller.start()
+        for round_ in range(3):
+            write(folder, function("f", ["cat"], timeout=100 + round_))
+            program.wait_for_output("cm.toml changed", times=round_ + 1)
+        stop.set()
+        for caller in callers:
+            caller.join(60)
+        assert answers
+        assert set(answers) == {b"1"}
+        counts = program.state["queue"]
+        assert (counts["lost"], counts["failed"], counts["running"]) == (0, 0, 0)
+        assert program.state["breachCount"] == 0
+
+
+def test_a_worker_that_is_killed_is_started_again_and_its_job_is_lost(folder: Path) -> None:
+    write(folder, ECHO, function("hangs", "touch began; sleep 300"))
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        job = program.request("/functions/hangs?wait=false", b"{}").json["jobId"]
+        wait_until((folder / "began").exists, what="the start of the job")
+        os.kill(program.state["worker"]["process"]["pid"], signal.SIGKILL)
+        program.wait_for_output("the worker was ended by SIGKILL")
+        wait_until(lambda: program.request(f"/jobs/{job}").json["state"] == "lost", what="the loss of the job")
+        assert program.call("echo", b"1") == b"1"
+
+
+def test_ctrl_c_ends_it_with_0_and_leaves_nothing(program: DevProgram) -> None:
+    worker = program.state["worker"]["process"]["pid"]
+    program.interrupt()
+    assert program.process.wait(30) == 0
+    assert not Path(f"/proc/{worker}").exists()
+    assert not list((program.folder / f"cm-exec-{os.getuid()}").glob("dev-*"))
+    assert "Traceback" not in program.output
+
+
+def test_ctrl_c_lets_a_job_end_and_a_second_one_does_not(folder: Path) -> None:
+    write(folder, function("f", "touch began; while [ ! -e go ]; do sleep 0.05; done; printf over; touch over"))
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        program.request("/functions/f?wait=false", b"{}")
+        wait_until((folder / "began").exists, what="the start of the job")
+        program.interrupt()
+        program.wait_for_output("stopping")
+        assert program.process.poll() is None
+        program.interrupt()
+        assert program.process.wait(30) == 0
+        assert not (folder / "over").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the worker of a killed dev ends by itself on Linux only")
+def test_the_worker_does_not_outlive_a_killed_dev(program: DevProgram) -> None:
+    worker = program.state["worker"]["process"]["pid"]
+    program.process.kill()
+    program.process.wait()
+    wait_until(lambda: not Path(f"/proc/{worker}").exists(), what="the end of the worker", seconds=30)
+
+
+def test_a_handler_called_as_a_module_of_cm_exec_does_no_harm(folder: Path) -> None:
+    (folder / "click.py").write_text("raise SystemExit('the handler was imported')\n")
+    (folder / "json.py").write_text("raise SystemExit('the handler was imported')\n")
+    write(folder, ECHO)
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        assert program.call("echo", b"1") == b"1"
+
+
+# What it is given
+
+
+def test_faults_are_injected(folder: Path) -> None:
+    write(folder, ECHO)
+    with started_dev(folder, "--fault", "result.reset*2", "--fault", "poll.503*3") as program:
+        program.wait_until_ready()
+        assert program.call("echo", b"1") == b"1"
+        assert "the result of job" in program.output
+
+
+def test_a_wrong_fault_is_a_usage_error(folder: Path) -> None:
+    write(folder, ECHO)
+    with started_dev(folder, "--fault", "poll.sometimes") as program:
+        assert program.process.wait(30) == 2
+        assert "'sometimes' is none of latency" in program.output
+
+
+def test_another_worker_can_be_pointed_at_it(folder: Path) -> None:
+    """By an env file here, as `docker run --env-file` reads it."""
+    with started_dev(folder, "--no-worker", "--env-file", "worker.env") as program:
+        program.wait_for_output("worker.env")
+        write(folder, ECHO)
+        lines = (folder / "worker.env").read_text().splitlines()
+        variables = dict(line.split("=", 1) for line in lines)
+        with subprocess.Popen([CM_EXEC, "run"], cwd=folder, env={**os.environ, **variables}) as worker:
+            try:
+                assert program.call("echo", b"1") == b"1"
+            finally:
+                worker.terminate()
+
+
+def test_the_export_lines_are_for_a_shell(folder: Path) -> None:
+    with started_dev(folder, "--no-worker", "--env-style", "connection-file") as program:
+        program.wait_for_output("docker run --rm")
+        exports = "\n".join(line for line in program.output.splitlines() if line.startswith("export "))
+        shell = subprocess.run(
+            f"{exports}\ncat $CONNECTION_TO_RUNTIME", shell=True, capture_output=True, check=True, env={}
+        )
+        assert json.loads(shell.stdout)["host"] == "localhost"
+        assert "--network host" in program.output
+
+
+def test_without_a_cm_toml_it_says_what_to_do(folder: Path) -> None:
+    with started_dev(folder) as program:
+        assert program.process.wait(30) == 2
+        assert "cm-exec init" in program.output
+
+
+def test_a_cm_toml_that_is_wrong_from_the_start_ends_it_with_3(folder: Path) -> None:
+    write(folder, table("functions"))
+    with started_dev(folder) as program:
+        assert program.process.wait(30) == 3
+        assert "Traceback" not in program.output
+
+
+def test_a_port_that_is_taken_is_told(folder: Path) -> None:
+    write(folder, ECHO)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with started_dev(folder, port=port) as program:
+            assert program.process.wait(30) == 2
+            assert f"{port}: Address already in use" in program.output
+
+
+def test_without_the_extra_it_says_how_to_get_it(folder: Path) -> None:
+    write(folder, ECHO)
+    boot = (
+        "import importlib.util as u; find = u.find_spec;"
+        "u.find_spec = lambda name, *rest: None if name in {'starlette', 'watchfiles'} else find(name, *rest);"
+        "from cm_exec.cli.program import main; main('dev')"
+    )
+    done = subprocess.run([sys.executable, "-c", boot], cwd=folder, capture_output=True, check=False, text=True)
+    assert done.returncode == 2
+    assert "starlette, watchfiles" in done.stderr
+    assert "pip install 'cm-exec[dev]'" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "invoke", "check"])
+def test_the_other_commands_load_nothing_of_the_extra(command: str, folder: Path) -> None:
+    """So that a plain `pip install cm-exec` has all of them."""
+    code = (
+        "import sys, importlib; from cm_exec.cli import program;"
+        f"importlib.import_module('cm_exec.cli.{command}');"
+        "print(sorted({'starlette', 'uvicorn', 'httptools', 'trustme', 'watchfiles'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, check=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_foreign_page_can_call_nothing(program: DevProgram) -> None:
+    for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        assert program.request("/functions/echo", b"1", headers=headers).status == 403, headers
+    assert program.state["latestJob"] == 0
+
+
+def test_its_worker_is_its_child_alone(program: DevProgram) -> None:
+    (worker,) = children(program.process.pid)
+    assert worker.pid == program.state["worker"]["process"]["pid"]
