@@ -98,7 +98,7 @@ def test_a_narrow_screen_shows_one_thing_at_a_time_and_all_of_it(
         views.get_by_role("button", name=name, exact=True).tap()
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
     views.get_by_role("button", name="Jobs", exact=True).tap()
-    page.get_by_role("option").first.tap()
+    page.locator("#history [role=option]").first.tap()
     expect(page.locator("#job-head")).to_contain_text("double")
 
 
@@ -130,7 +130,7 @@ def test_every_text_can_be_read(program: DevProgram, open_console: Open, scheme:
     page = open_console(program, color_scheme=scheme)
     program.call("double", b"[1]")
     program.call("fails")
-    page.get_by_role("option").filter(has_text="fails").first.click()
+    page.locator("#history [role=option]").filter(has_text="fails").first.click()
     expect(page.locator("#job-body .failure")).to_be_visible()
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 18, 18)"
     assert dark == (scheme == "dark")
@@ -161,7 +161,7 @@ UNNAMED = """(controls) => {
 def test_every_control_has_a_name(program: DevProgram, open_console: Open) -> None:
     page = open_console(program)
     program.call("double", b"1")
-    page.get_by_role("option").first.click()
+    page.locator("#history [role=option]").first.click()
     for tab in ("Jobs", "Breaches", "Worker", "Runtime"):
         page.locator("#lower-tabs").get_by_role("tab", name=tab).click()
         assert page.evaluate(UNNAMED, CONTROLS) == [], tab
