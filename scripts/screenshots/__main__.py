@@ -53,7 +53,7 @@ def opened(browser: Browser, program: DevProgram, *, width: int, height: int, sc
     )
     page = context.new_page()
     page.on("console", lambda message: print(message.text))
-    page.on("pageerror", print)
+    page.on("pageerror", lambda error: print(error))  # noqa: PLW0108 - Playwright marks the function
     page.goto(program.console_url)
     page.get_by_role("button", name="worker ready").wait_for()
     return page
