@@ -1,6 +1,7 @@
 // Form fields for the platform's data types. A field gives and takes JSON as text, so that no digit is lost.
 
 import { h } from "./dom.js";
+import { parse, pretty } from "./json.js";
 
 const INTEGERS = new Set(["integer", "long", "short"]);
 const NUMBERS = new Set(["float", "double"]);
@@ -103,14 +104,19 @@ function binaryField(id) {
 
 function rawField(id) {
   const element = h("textarea.mono", { id, rows: 2, spellcheck: "false", placeholder: "JSON" });
+  const fit = () => { element.rows = Math.min(10, Math.max(2, element.value.split("\n").length)); };
+  element.addEventListener("input", fit);
   return {
     element,
     json: () => {
       if (element.value.trim() === "") return undefined;
-      JSON.parse(element.value);
+      parse(element.value);
       return element.value.trim();
     },
-    put: (node, source) => { element.value = node ? source.slice(node.start, node.end) : ""; },
+    put: (node, source) => {
+      element.value = node ? pretty(node, source) : "";
+      fit();
+    },
   };
 }
 

@@ -149,7 +149,7 @@ function renderLog() {
 /** Lines of a log; the end stays in sight when it was. */
 export function fillLog(box, lines) {
   const atEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - 8;
-  box.replaceChildren(...lines.map((line) => h(`li.${line.stream}`, null, h("time", null, preciseTime(line.at)), h("span", null, plain(line.line)))));
+  box.replaceChildren(...lines.map((line) => h(`li.by-${line.stream}`, null, h("time", null, preciseTime(line.at)), h("span", null, plain(line.line)))));
   if (atEnd) box.scrollTop = box.scrollHeight;
 }
 
