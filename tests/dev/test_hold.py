@@ -8,6 +8,7 @@ import pytest
 
 from cm_exec.dev import LocalRuntime
 from tests.support.local_runtime import HandWorker
+from tests.support.processes import wait_until
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_silence_while_held_is_no_breach(runtime: LocalRuntime) -> None:
         threading.Event().wait(0.5)  # more than the runtime's patience
         assert runtime.breaches == []
         runtime.release()
-        threading.Event().wait(0.5)
+        wait_until(lambda: runtime.breaches, what="the breach of a worker that polls no more")
         assert [breach.kind.value for breach in runtime.breaches] == ["polls_stopped"]
 
 
