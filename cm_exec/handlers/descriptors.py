@@ -17,11 +17,25 @@ _lock: Final = threading.Lock()
 
 
 def reserve_result_fd() -> None:
-    """Keep descriptor 3 free of anything that a thread uses. Called before the program opens anything."""
+    """Keep descriptor 3 free of anything that a thread uses. Called before the program opens anything.
+
+    Of stdin, stdout and stderr, too: where one is closed, its number would go to the next pipe that is opened.
+    """
+    for usual in (0, 1, 2):
+        if not _is_open(usual):
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
     placeholder = os.open(os.devnull, os.O_RDWR)
     if placeholder != RESULT_FD:
         os.dup2(placeholder, RESULT_FD, inheritable=False)
         os.close(placeholder)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

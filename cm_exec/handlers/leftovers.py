@@ -31,7 +31,6 @@ class Leftovers:
     def terminate(self) -> None:
         """Send SIGTERM to what is left, if anything is."""
         if self._look():
-            self._kill_at = time.monotonic() + GRACE
             self._family.signal_group(signal.SIGTERM)
 
     def finish(self) -> None:
@@ -52,6 +51,8 @@ class Leftovers:
         a process does may be to start its successor.
         """
         found = self._family.orphans()
+        if found and not self._kill_at:
+            self._kill_at = time.monotonic() + GRACE
         for orphan in found:
             known = self._known.get(orphan.pid)
             if known is not None and known.is_alive():

@@ -152,6 +152,8 @@ class Worker:
         while (item := self._queue.take()) is not None:
             try:
                 slot.answer(item.job_id or "", item)
+            except Exception:
+                log.exception("job %s: a bug in cm-exec", item.job_id)  # the slot is needed for the next job
             finally:
                 self._queue.done(item)
 

@@ -76,7 +76,6 @@ def test_what_does_not_want_to_end_is_killed_after_its_grace(monkeypatch: pytest
         assert process.wait(30) == -signal.SIGKILL
 
 
-@pytest.mark.xfail(reason="its grace is counted from the machine's start")
 def test_what_shows_itself_only_at_the_second_look_is_asked_and_killed_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leftovers_module, "GRACE", 0.1)
     with sleeping() as willing, sleeping(STUBBORN) as stubborn:
