@@ -81,7 +81,7 @@ def command(**options: Unpack[Asked]) -> None:
     With --no-worker any other worker can be pointed at the runtime, whatever it is written in; it needs no cm.toml.
     """
     _need_extra()
-    from cm_exec.cli.dev.session import run_session  # noqa: PLC0415 - what it imports comes with the extra
+    from cm_exec.cli.dev.start import run_session  # noqa: PLC0415 - what it imports comes with the extra
 
     run_session(DevOptions(**options))
 

@@ -1,36 +1,20 @@
-"""One run of `cm-exec dev`: the runtime, the worker against it, and what happens to them."""
+"""The worker of `cm-exec dev` from its start to its end, and what happens to it meanwhile."""
 
-import os
 import signal
-import socket
-import tempfile
 import time
-import webbrowser
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from types import FrameType
 from typing import Final
 
-import click
-
-from cm_exec.cli.dev.address import Address, announced
-from cm_exec.cli.dev.banner import print_banner, print_for_other_worker
 from cm_exec.cli.dev.crew import Crew
-from cm_exec.cli.dev.follow import Follower
 from cm_exec.cli.dev.log_line import LogEntry
 from cm_exec.cli.dev.options import DevOptions
 from cm_exec.cli.dev.terminal import DIM, GREEN, RED, YELLOW, Terminal
 from cm_exec.cli.dev.watch import Sources, Watcher
 from cm_exec.cli.dev.worker_process import WorkerProcess, describe_exit
 from cm_exec.config import Config, ConfigError, load_config
-from cm_exec.dev import Fault, FaultSyntaxError, LocalRuntime, ProcessState, parse_fault
-from cm_exec.protocol.environment import MAX_CONCURRENT_TASKS
-
-_PORT: Final = 8950
-"""Beside the platform's 8945 and 8946. Always the same, so that the browser finds what the console remembers."""
+from cm_exec.dev import LocalRuntime
 
 _BACKOFF: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds before a worker that ended by itself is started again, by how often in a row it did."""
@@ -64,32 +48,6 @@ class Signalled:
 
 
 Event = Saved | Ended | Signalled
-
-
-def run_session(options: DevOptions) -> None:
-    """Run until SIGINT, SIGTERM or SIGHUP. Raises ConfigError, click.UsageError."""
-    faults = _parsed(options.faults)
-    config = _read_config(options) if options.starts_worker else None
-    terminal = Terminal()
-    events: SimpleQueue[Event] = SimpleQueue()  # a signal handler may put into it at any moment
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cm-exec-dev-", ignore_cleanup_errors=True))
-        runtime = stack.enter_context(_create_runtime(options, config, faults, Path(folder)))
-        stack.enter_context(_signals_to(events))
-        stack.enter_context(announced(_address(runtime, options)))
-        print_banner(terminal, runtime, config, options.config_path)
-        if options.env_file is not None:
-            _write_env_file(options.env_file, runtime.files.env_file(options.env_style), terminal)
-        Follower(runtime.url, terminal).start()
-        if options.open_browser:
-            webbrowser.open(runtime.console_url)
-        session = Session(options, runtime, terminal, events)
-        if config is None:
-            print_for_other_worker(terminal, runtime, options.env_style)
-            runtime.report_process(ProcessState.NONE)
-            session.wait_for_signal()
-        else:
-            session.work(config)
 
 
 class Session:
@@ -221,80 +179,6 @@ class Session:
             return  # how a job ended is known better than by the worker's line on it
         self._runtime.record_log(entry.job_id, entry.text, "log")
         self._terminal.line("cm-exec", entry.text, _COLOURS.get(entry.level, ""))
-
-
-def _parsed(texts: tuple[str, ...]) -> list[Fault]:
-    try:
-        return [parse_fault(text) for text in texts]
-    except FaultSyntaxError as error:
-        raise click.BadParameter(str(error), param_hint="--fault") from None
-
-
-def _read_config(options: DevOptions) -> Config:
-    if not options.config_path.exists():
-        raise click.UsageError(
-            f"there is no {options.config_path} here; `cm-exec init` makes one, --config names another, "
-            "and --no-worker needs none"
-        )
-    return load_config(options.config_path)
-
-
-def _create_runtime(options: DevOptions, config: Config | None, faults: list[Fault], folder: Path) -> LocalRuntime:
-    slots = options.concurrency or (config.launcher.concurrency if config else None) or _slots_of_environment()
-    try:
-        return LocalRuntime(
-            folder,
-            max_concurrent_tasks=slots,
-            port=options.runtime_port,
-            caller_port=_caller_port(options.port),
-            call_timeout=options.call_timeout or None,
-            faults=faults,
-        )
-    except OSError as error:
-        raise click.UsageError(f"the ports cannot be opened: {error.strerror}") from None
-
-
-def _slots_of_environment() -> int:
-    text = os.environ.get(MAX_CONCURRENT_TASKS, "")
-    return int(text) if text.isdecimal() and int(text) else 1
-
-
-def _caller_port(wanted: int | None) -> int:
-    """The port for callers; the usual one where nothing is said and nobody has it."""
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind(("127.0.0.1", _PORT if wanted is None else wanted))
-        except OSError as error:
-            if wanted is None:
-                return 0
-            raise click.BadParameter(f"{wanted}: {error.strerror}", param_hint="--port") from None
-    return _PORT if wanted is None else wanted
-
-
-@contextmanager
-def _signals_to(events: SimpleQueue[Event]) -> Iterator[None]:
-    def note(number: int, _frame: FrameType | None) -> None:
-        events.put(Signalled(signal.Signals(number)))
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _address(runtime: LocalRuntime, options: DevOptions) -> Address:
-    return Address(pid=os.getpid(), url=runtime.url, config_path=str(options.config_path.resolve()))
-
-
-def _write_env_file(path: Path, text: str, terminal: Terminal) -> None:
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--env-file") from None
-    terminal.line("dev", f"the worker's variables are in {path}", DIM)
 
 
 def _descriptions(config: Config) -> dict[str, str | None]:
