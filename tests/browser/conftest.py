@@ -15,7 +15,9 @@ Open = Callable[..., Page]
 expect.set_options(timeout=30_000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(
+    scope="module"
+)  # Playwright keeps an event loop running in this thread, which other tests must not find
 def browser() -> Iterator[Browser]:
     with started_browser() as running:
         yield running
