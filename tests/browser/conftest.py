@@ -15,9 +15,7 @@ Open = Callable[..., Page]
 expect.set_options(timeout=30_000)
 
 
-@pytest.fixture(
-    scope="module"
-)  # Playwright keeps an event loop running in this thread, which other tests must not find
+@pytest.fixture(scope="module")  # Playwright keeps an event loop in this thread, which no other test must find
 def browser() -> Iterator[Browser]:
     with started_browser() as running:
         yield running
