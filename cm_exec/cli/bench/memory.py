@@ -32,7 +32,11 @@ class MemoryWatch(threading.Thread):
     def run(self) -> None:
         """See threading.Thread."""
         while not self._ended.wait(_EVERY):
-            self.peak = self.peak.peak(memory_of(self._worker))
+            self._look()
+        self._look()  # one at least, however late this thread gets its turn
+
+    def _look(self) -> None:
+        self.peak = self.peak.peak(memory_of(self._worker))
 
     def __enter__(self) -> Self:
         self.start()
