@@ -13,7 +13,6 @@ from cm_exec.cli.logs import start_log
 from cm_exec.cli.options import config_option
 from cm_exec.cli.supervision import EndAtOnce, supervise
 from cm_exec.config import load_config
-from cm_exec.config.suggestion import nearest
 from cm_exec.config.types import Function
 from cm_exec.handlers.contract import query_problem, result_problem
 from cm_exec.handlers.environment import launcher_environment
@@ -24,6 +23,7 @@ from cm_exec.handlers.stop import StopNow
 from cm_exec.protocol.failure import Failure, Reason, error_body
 from cm_exec.protocol.job import Job
 from cm_exec.protocol.json_text import json_problem
+from cm_exec.protocol.nearest import nearest
 
 _STDOUT, _STDERR = 1, 2
 _TIMED_OUT = 124

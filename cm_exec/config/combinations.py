@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
-from cm_exec.config.suggestion import nearest
 from cm_exec.config.tables import FunctionTable
+from cm_exec.protocol.nearest import nearest
 
 _MODES_OF: Final = {
     "framing": ("persistent",),

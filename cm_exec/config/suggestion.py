@@ -1,4 +1,4 @@
-"""The nearest right name or value for a wrong one."""
+"""The right value that was most likely meant by a wrong one."""
 
 import re
 from collections.abc import Iterator
@@ -9,8 +9,6 @@ import tomli
 from cm_exec.config.expectation import Expectation, converted
 from cm_exec.config.problem import found, quoted
 from cm_exec.protocol.nearest import nearest
-
-__all__ = ["nearest", "right_value"]
 
 _LONGEST: Final = 80
 _SIZE: Final = re.compile(r"\s*(\d+)\s*([kmg])(?:i?b)?\s*", re.IGNORECASE)

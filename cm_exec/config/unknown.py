@@ -6,8 +6,8 @@ from typing import Any, Final
 from msgspec import UNSET, Struct
 
 from cm_exec.config.problem import Findings, KeyPath, found
-from cm_exec.config.suggestion import nearest
 from cm_exec.config.tables import LATER, File, FunctionOptions, FunctionTable, LauncherTable
+from cm_exec.protocol.nearest import nearest
 
 _HOMES: Final[Mapping[type[Struct], str]] = {
     LauncherTable: "[launcher]",

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from cm_exec.config.suggestion import nearest
 from cm_exec.handlers.handler import Handler, Outcome, Result, Stream
 from cm_exec.handlers.spool import MEMORY_LIMIT, CutOffError
 from cm_exec.protocol.failure import Failure, Reason, error_body
 from cm_exec.protocol.job import Job
+from cm_exec.protocol.nearest import nearest
 from cm_exec.runtime.reporter import Delivered, Delivery, Reporter
 from cm_exec.worker.job_queue import Item
 from cm_exec.worker.relay import StderrRelay

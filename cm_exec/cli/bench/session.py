@@ -20,7 +20,7 @@ from cm_exec.cli.bench.progress import Interruptions, Progress
 from cm_exec.cli.bench.queries import Query, choose_queries
 from cm_exec.cli.bench.report import Report, report_json, report_text
 from cm_exec.config import Config, Function, load_config
-from cm_exec.config.suggestion import nearest
+from cm_exec.protocol.nearest import nearest
 
 _FAILED: Final = 1
 _AROUND: Final = 1.5
