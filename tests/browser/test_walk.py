@@ -112,8 +112,8 @@ def test_a_replay_sends_the_same_query_again(program: DevProgram, open_console: 
 
 def test_a_job_of_curl_appears_by_itself_and_its_query_can_be_edited(program: DevProgram, open_console: Open) -> None:
     page = open_console(program)
-    assert program.call("echo", b'{"from": "curl"}')
-    rows(page).first.click()
+    job_id = program.request("/functions/echo", b'{"from": "curl"}').headers["X-Job-Id"]
+    page.locator(f'#history [data-id="{job_id}"]').click()
     expect(page.locator("#job-head")).to_contain_text("echo")
     page.get_by_role("button", name="Edit the query").click()
     expect(page.get_by_label("Query, JSON")).to_have_value('{"from": "curl"}')
