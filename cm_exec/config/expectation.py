@@ -16,7 +16,8 @@ class Expectation:
     """What a key takes: in words, and where it takes only certain strings these.
 
     `item` is the type of an array's items, `entry` those of a table's keys and values; None where the key takes no
-    array, no table. A private key's value may hold a secret.
+    array, no table. A private key's value may hold a secret. `unless_said` is what holds where a key without a default
+    is left out, empty where nothing is said of that.
     """
 
     words: str
@@ -24,6 +25,7 @@ class Expectation:
     choices: tuple[str, ...]
     item: Any
     entry: tuple[Any, Any] | None
+    unless_said: str = ""
 
 
 def expectation(expected: Any) -> Expectation:
@@ -37,6 +39,7 @@ def expectation(expected: Any) -> Expectation:
         choices=choices,
         item=next((get_args(arm)[0] for arm in alternatives if get_origin(arm) is tuple), None),
         entry=next((_pair(arm) for arm in alternatives if get_origin(arm) is Mapping), None),
+        unless_said=extra.get("unless_said", ""),
     )
 
 
@@ -78,11 +81,11 @@ def _arms(expected: Any) -> list[Any]:
 
 
 def _extra(expected: Any) -> dict[str, Any]:
-    """The words are on the type itself, or on the only alternative to leaving the key out."""
+    """The words are on the type itself, or on the only alternative to leaving the key out; the outer ones count."""
     candidates = [expected, *(arm for arm in get_args(expected) if arm is not UnsetType)]
     metas = [meta for c in candidates if get_origin(c) is Annotated for meta in c.__metadata__]
     extras = [meta.extra for meta in metas if isinstance(meta, Meta) and meta.extra]
-    return extras[-1] if extras else {}
+    return {key: value for extra in extras for key, value in extra.items()}
 
 
 def _either(choices: tuple[str, ...]) -> str:

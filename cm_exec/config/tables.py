@@ -1,7 +1,8 @@
 """The shape of a cm.toml: one struct a table, and each key's type says what it takes.
 
 The checks of `validate`, the defaults and the JSON Schema of cm.toml all come from these types. `title` and
-`description` go into the schema; `extra["expected"]` is how an error names what belongs there.
+`description` and `examples` go into the schema and the reference of the documentation; `extra["expected"]` is how an
+error names what belongs there, `extra["unless_said"]` what holds where a key without a default is left out.
 """
 
 from collections.abc import Mapping
@@ -40,7 +41,9 @@ Command = Annotated[
     _expect('a command: a string for /bin/sh, or an array such as ["python3", "main.py"]', private=True),
     Meta(
         title="Command",
-        description="A string is run by `/bin/sh -c`; an array of strings is executed as it stands, without a shell.",
+        description="A string is run by `/bin/sh -c`; an array of strings is executed as it stands, without a shell. A "
+        "program with a `/` in its name is looked for from `cwd`, another one on `PATH`.",
+        examples=["jq '. * 2'", ["python3", "main.py"]],
     ),
 ]
 Seconds = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
@@ -74,27 +77,46 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     timeout: Annotated[
         Seconds,
         _expect(f"a number of seconds from 0 to {MAX_SECONDS} (0 is no limit)"),
-        Meta(title="Timeout", description="Seconds that a job may take; 0 is no limit."),
+        Meta(
+            title="Timeout",
+            description="Seconds that a job may take, fractions too; 0 is no limit. A TypeScript function waits 300 "
+            "seconds at most for a compute module.",
+            examples=[30],
+        ),
     ] = 300.0
     max_output: Annotated[
         Size,
-        Meta(title="Output limit", description="The longest result, in bytes or as a string with B, KiB, MiB or GiB."),
+        Meta(
+            title="Output limit",
+            description="The longest result, in bytes or as a string with B, KiB, MiB or GiB.",
+            examples=["256MiB"],
+        ),
     ] = "64MiB"
     output: Annotated[
         Output,
         Meta(
             title="Output",
-            description="bytes: stdout as it is; json: stdout must be valid JSON; text: posted as a JSON string.",
+            description="bytes: stdout as it is; json: stdout must be valid JSON, and is posted as it is; text: stdout "
+            "must be UTF-8, and is posted as a JSON string.",
+            examples=["json"],
         ),
     ] = "bytes"
     env: Annotated[
         Mapping[VariableName, VariableValue],
         _expect('a table of strings, such as { MODEL = "/models/a" }', private=True),
-        Meta(title="Environment", description="Variables added to the inherited environment."),
+        Meta(
+            title="Environment",
+            description="Variables added to the inherited environment; those of [defaults] are added too, name by name.",
+            examples=[{"MODEL": "/models/a"}],
+        ),
     ] = field(default_factory=dict)
     cwd: Annotated[
         Folder,
-        Meta(title="Working folder", description="Absolute, or relative to the folder of cm.toml."),
+        Meta(
+            title="Working folder",
+            description="Where the command runs: absolute, or relative to the folder of cm.toml.",
+            examples=["handlers"],
+        ),
     ] = "."
     inherit_env: (
         Annotated[
@@ -102,7 +124,10 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             _expect('an array of variables\' names, such as ["PATH", "LANG"]'),
             Meta(
                 title="Inherited variables",
-                description="Only these of the launcher's variables reach the handler; all of them unless said.",
+                description="Only these of the launcher's variables reach the handler, and with [] none; all of them "
+                "unless said.",
+                examples=[["PATH", "LANG"]],
+                extra={"unless_said": "all of them"},
             ),
         ]
         | UnsetType
@@ -112,14 +137,22 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             Slots,
             Meta(
                 title="Share of the slots",
-                description="Jobs of this function that run at once at most; all slots unless said.",
+                description="Jobs of this function that run at once at most; those above it wait without holding a "
+                "slot. All slots unless said.",
+                examples=[2],
+                extra={"unless_said": "all slots"},
             ),
         ]
         | UnsetType
     ) = UNSET
     credentials: Annotated[
         Flag,
-        Meta(title="Credentials", description="true: the caller's tokens in the job reach the handler."),
+        Meta(
+            title="Credentials",
+            description="true: the caller's tokens in the job reach the handler, as CM_AUTH_HEADER and "
+            "CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN, or in the envelope of a persistent process.",
+            examples=[True],
+        ),
     ] = False
     mode: Annotated[
         Mode,
@@ -127,11 +160,12 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             title="Mode",
             description="spawn: a process a job; prespawn: the next process is started ahead and waits on stdin; "
             "persistent: a process serves one job after another.",
+            examples=["persistent"],
         ),
     ] = "spawn"
     stream: Annotated[
         Flag,
-        Meta(title="Streaming", description="true: the result is posted as it comes, in chunks."),
+        Meta(title="Streaming", description="true: the result is posted as it comes, in chunks.", examples=[True]),
     ] = False
     result_fd: Annotated[
         ResultFd,
@@ -139,6 +173,7 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Meta(
             title="Result descriptor",
             description="3: the result is what is written to descriptor 3, and stdout is a log as stderr is.",
+            examples=[3],
         ),
     ] = 1
     framing: Annotated[
@@ -147,6 +182,7 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             title="Framing",
             description="How a persistent process gets queries and gives results: lines of JSON, or frames with the "
             "Content-Length header of the Language Server Protocol.",
+            examples=["content-length"],
         ),
     ] = "lines"
     envelope: Annotated[
@@ -155,12 +191,18 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             title="Envelope",
             description="true: a persistent process gets {jobId, queryType, userId, query} and may name the jobId in "
             "its result.",
+            examples=[True],
         ),
     ] = False
     processes: (
         Annotated[
             Slots,
-            Meta(title="Processes", description="Processes of a function at most; as many as slots unless said."),
+            Meta(
+                title="Processes",
+                description="Processes of a function at most; as many as slots unless said.",
+                examples=[2],
+                extra={"unless_said": "as many as slots"},
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -168,7 +210,12 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Annotated[
             Annotated[int, Meta(ge=1)],
             _expect("an integer, 1 or more"),
-            Meta(title="Jobs a process", description="A persistent process is replaced after this many jobs."),
+            Meta(
+                title="Jobs a process",
+                description="A persistent process is replaced after this many jobs.",
+                examples=[10_000],
+                extra={"unless_said": "never replaced for that"},
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -178,7 +225,10 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             _expect(f"a number of seconds from 0 to {MAX_SECONDS} (0 is no limit)"),
             Meta(
                 title="Idle timeout",
-                description="A process that has waited for a job this long, in seconds, is ended; 0 is no limit.",
+                description="A process that has waited for a job this long, in seconds, is ended, and in mode prespawn "
+                "replaced; 0 is no limit.",
+                examples=[600],
+                extra={"unless_said": "no limit"},
             ),
         ]
         | UnsetType
@@ -189,6 +239,7 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Meta(
             title="Check queries",
             description="true: a query that does not fit `inputs` is answered with an error, and no handler sees it.",
+            examples=[True],
         ),
     ] = False
     check_results: Annotated[
@@ -196,6 +247,7 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Meta(
             title="Check results",
             description="true: a result that does not fit `returns` is replaced by an error.",
+            examples=[True],
         ),
     ] = False
 
@@ -209,12 +261,22 @@ class ReturnsTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Meta(
             title="Type",
             description="What the result is.",
+            examples=["list<string>"],
             extra_json_schema={"anyOf": [{"const": "void"}, {"$ref": "#/$defs/Type"}]},
         ),
     ]
-    description: Annotated[Text, Meta(title="Description", description="Told to those who call it.")] | UnsetType = (
-        UNSET
-    )
+    description: (
+        Annotated[
+            Text,
+            Meta(
+                title="Description",
+                description="Told to those who call it.",
+                examples=["The address of the picture."],
+                extra={"unless_said": "none"},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class FieldTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -223,17 +285,33 @@ class FieldTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     type: Annotated[
         Any,
         _expect(TYPE_WORDS),
-        Meta(title="Type", description="What its values are.", extra_json_schema={"$ref": "#/$defs/Type"}),
+        Meta(
+            title="Type",
+            description="What its values are.",
+            examples=["optional<integer>"],
+            extra_json_schema={"$ref": "#/$defs/Type"},
+        ),
     ]
-    description: Annotated[Text, Meta(title="Description", description="Told to those who call it.")] | UnsetType = (
-        UNSET
-    )
+    description: (
+        Annotated[
+            Text,
+            Meta(
+                title="Description",
+                description="Told to those who call it.",
+                examples=["The address of the picture."],
+                extra={"unless_said": "none"},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     required: (
         Annotated[
             Flag,
             Meta(
                 title="Required",
                 description="false: it may be left out. true unless said, but false for an optional<...>.",
+                examples=[False],
+                extra={"unless_said": "true, but false for an optional<...>"},
             ),
         ]
         | UnsetType
@@ -249,6 +327,8 @@ class InputTable(FieldTable, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(
             title="Lowest value",
             description="Numbers, dates and timestamps have a range; it is published and checked.",
+            examples=[1],
+            extra={"unless_said": "none"},
             extra_json_schema={"type": ["number", "string"]},
         ),
     ] = UNSET
@@ -258,6 +338,8 @@ class InputTable(FieldTable, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(
             title="Highest value",
             description="Numbers, dates and timestamps have a range; it is published and checked.",
+            examples=[100],
+            extra={"unless_said": "none"},
             extra_json_schema={"type": ["number", "string"]},
         ),
     ] = UNSET
@@ -271,7 +353,10 @@ class FunctionTable(FunctionOptions, frozen=True, kw_only=True, forbid_unknown_f
         Annotated[
             Text,
             Meta(
-                title="Description", description="Published as that of the result, where `returns` has none of its own."
+                title="Description",
+                description="Published as that of the result, where `returns` has none of its own.",
+                examples=["A smaller picture."],
+                extra={"unless_said": "none"},
             ),
         ]
         | UnsetType
@@ -283,6 +368,8 @@ class FunctionTable(FunctionOptions, frozen=True, kw_only=True, forbid_unknown_f
             Meta(
                 title="Inputs",
                 description="The members of a query and their types; published, and with check_queries checked.",
+                examples=[{"url": "string", "width": "optional<integer>"}],
+                extra={"unless_said": "none are published"},
                 extra_json_schema={"additionalProperties": {"$ref": "#/$defs/Input"}},
             ),
         ]
@@ -294,6 +381,8 @@ class FunctionTable(FunctionOptions, frozen=True, kw_only=True, forbid_unknown_f
         Meta(
             title="Returns",
             description="The type of the result, or void; published, and with check_results checked.",
+            examples=["list<string>"],
+            extra={"unless_said": "a string is published"},
             extra_json_schema={"$ref": "#/$defs/Returns"},
         ),
     ] = UNSET
@@ -310,26 +399,39 @@ class LauncherTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     concurrency: (
         Annotated[
             Slots,
-            Meta(title="Slots", description="Jobs that run at once; MAX_CONCURRENT_TASKS unless said, else 1."),
+            Meta(
+                title="Slots",
+                description="Jobs that run at once; MAX_CONCURRENT_TASKS unless said, which the platform sets, else 1.",
+                examples=[4],
+                extra={"unless_said": "MAX_CONCURRENT_TASKS, else 1"},
+            ),
         ]
         | UnsetType
     ) = UNSET
     drain_timeout: Annotated[
         Seconds,
         _expect(f"a number of seconds from 0 to {MAX_SECONDS}"),
-        Meta(title="Drain timeout", description="Seconds that running jobs have to finish after SIGTERM."),
+        Meta(
+            title="Drain timeout",
+            description="Seconds that running jobs have to finish after SIGTERM.",
+            examples=[25],
+        ),
     ] = 25.0
     log_format: Annotated[
         LogFormat,
-        Meta(title="Log format", description="text: for people; sls: the structured lines of Foundry."),
+        Meta(title="Log format", description="text: for people; sls: the structured lines of Foundry.", examples=["sls"]),
     ] = "text"
-    log_level: Annotated[LogLevel, Meta(title="Log level", description="The least level that is logged.")] = "info"
+    log_level: Annotated[
+        LogLevel, Meta(title="Log level", description="The least level that is logged.", examples=["debug"])
+    ] = "info"
     tls_server_name: (
         Annotated[
             ServerName,
             Meta(
                 title="TLS server name",
                 description="The name to check in the runtime's certificate, where it is not the URI's host.",
+                examples=["localhost"],
+                extra={"unless_said": "the host in the URI"},
             ),
         ]
         | UnsetType

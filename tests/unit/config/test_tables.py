@@ -4,11 +4,23 @@ import dataclasses
 
 import msgspec
 import pytest
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from cm_exec.config import Function, Launcher, LauncherOverrides
-from cm_exec.config.expectation import expectation
-from cm_exec.config.tables import LATER, File, FunctionEntry, FunctionOptions, FunctionTable, LauncherTable
+from cm_exec.config.expectation import converted, expectation
+from cm_exec.config.tables import (
+    LATER,
+    FieldTable,
+    File,
+    FunctionEntry,
+    FunctionOptions,
+    FunctionTable,
+    InputTable,
+    LauncherTable,
+    ReturnsTable,
+)
+
+TABLES = [FunctionTable, FunctionOptions, LauncherTable, InputTable, FieldTable, ReturnsTable]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +66,9 @@ def test_the_json_schema_comes_from_the_same_types() -> None:
         "maximum": 604800,
         "default": 300.0,
         "title": "Timeout",
-        "description": "Seconds that a job may take; 0 is no limit.",
+        "description": "Seconds that a job may take, fractions too; 0 is no limit. A TypeScript function waits 300 "
+        "seconds at most for a compute module.",
+        "examples": [30],
     }
 
 
@@ -76,3 +90,15 @@ def test_every_key_of_the_json_schema_has_a_title_and_a_description(shape: type[
     for key in msgspec.json.schema(shape)["$defs"][shape.__name__]["properties"].values():
         assert key["title"]
         assert key["description"].endswith(".")
+
+
+@pytest.mark.parametrize("shape", TABLES)
+def test_every_key_has_an_example_that_it_takes_and_a_word_on_being_left_out(shape: type[Struct]) -> None:
+    described = msgspec.json.schema(shape)["$defs"][shape.__name__]["properties"]
+    for field in msgspec.structs.fields(shape):
+        examples = described[field.name]["examples"]
+        assert examples
+        for example in examples:
+            converted(example, field.type)
+        has_default = field.default is not UNSET or field.default_factory is not msgspec.NODEFAULT
+        assert bool(expectation(field.type).unless_said) is not has_default
