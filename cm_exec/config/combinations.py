@@ -8,19 +8,20 @@ from msgspec import UNSET
 from cm_exec.config.tables import FunctionTable
 from cm_exec.protocol.nearest import nearest
 
-_MODES_OF: Final = {
+MODES_OF: Final = {
     "framing": ("persistent",),
     "envelope": ("persistent",),
     "processes": ("persistent",),
     "max_jobs": ("persistent",),
     "idle_timeout": ("prespawn", "persistent"),
 }
+"""The options that have a meaning in certain modes only."""
 
 
 def fitting(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """The values of `[defaults]` that have a meaning in the function's mode."""
     mode = own.get("mode", defaults.get("mode", "spawn"))
-    return {key: value for key, value in defaults.items() if mode in _MODES_OF.get(key, (mode,))}
+    return {key: value for key, value in defaults.items() if mode in MODES_OF.get(key, (mode,))}
 
 
 def unclear(said: object, values: Mapping[str, Any]) -> frozenset[str]:
@@ -39,7 +40,7 @@ def impossible(table: FunctionTable, own: Mapping[str, Any], doubts: frozenset[s
     `table` has the function's options with `[defaults]` under them, `own` only those that the function itself says:
     an option for one mode may stand in `[defaults]` for all. `doubts` are the options that are unclear.
     """
-    for key, modes in _MODES_OF.items():
+    for key, modes in MODES_OF.items():
         if key in own and table.mode not in modes and "mode" not in doubts:
             wanted = " or ".join(f'"{mode}"' for mode in modes)
             yield key, f'has no meaning with mode = "{table.mode}"; it needs mode = {wanted}'
