@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from cm_exec.cli.completion import function_names
 from cm_exec.cli.logs import start_log
 from cm_exec.cli.options import config_option
 from cm_exec.cli.supervision import EndAtOnce, supervise
@@ -31,7 +32,7 @@ _FAILED = 1
 
 
 @click.command(name="invoke")
-@click.argument("function")
+@click.argument("function", shell_complete=function_names)
 @click.argument("query", required=False)
 @click.option(
     "--query-file",

@@ -3,7 +3,7 @@
 import gc
 import importlib
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -11,9 +11,12 @@ from cm_exec import __version__
 from cm_exec.cli.failure import exit_code_of
 from cm_exec.handlers.descriptors import reserve_result_fd
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 gc.disable()  # until the modules are there: what imports make stays, and looking it over is a fifth of the start
 
-_COMMANDS: Final = {
+COMMANDS: Final = {
     "run": "Work for the runtime: the container's entry point, and what happens with no command.",
     "invoke": "Run one query through a function, with no runtime.",
     "check": "Check cm.toml and the programs that it names.",
@@ -28,11 +31,11 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """In the order of the table, as people need them."""
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, with its options."""
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
         command = importlib.import_module(f"cm_exec.cli.{cmd_name}").command
         assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
@@ -41,14 +44,26 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The table itself: help for all commands needs none of them."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+            formatter.write_dl(list(COMMANDS.items()))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `run` where no command is named."""
+        """Put `run` where no command is named; not where a completion asks for one."""
         of_the_program = {"--help", "-h", "--version"}
-        if not ctx.resilient_parsing and (not args or (args[0].startswith("-") and args[0] not in of_the_program)):
+        is_said = bool(args) and (not args[0].startswith("-") or args[0] in of_the_program)
+        if not is_said and (args or not ctx.resilient_parsing):
             args = ["run", *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem[str]"]:
+        """The commands from the table, since click would import them all; options are also those of `run`."""
+        from cm_exec.cli.completion import matching_commands  # noqa: PLC0415 - only a TAB needs it
+
+        if not incomplete.startswith("-"):
+            return matching_commands(COMMANDS, incomplete)
+        own = click.Command.shell_complete(self, ctx, incomplete)
+        run = self.get_command(ctx, "run")
+        of_run = run.shell_complete(click.Context(run, parent=ctx), incomplete) if run else []
+        return [*own, *(item for item in of_run if item.value not in {each.value for each in own})]
 
 
 @click.group(

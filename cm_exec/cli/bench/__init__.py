@@ -7,13 +7,14 @@ from typing import Final, Unpack
 import click
 
 from cm_exec.cli.bench.options import MODES, Asked, BenchOptions, read_counts
+from cm_exec.cli.completion import function_names
 from cm_exec.cli.options import config_option
 
 _EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme")
 
 
 @click.command(name="bench")
-@click.argument("functions", nargs=-1, metavar="[FUNCTION]...")
+@click.argument("functions", nargs=-1, metavar="[FUNCTION]...", shell_complete=function_names)
 @config_option
 @click.option(
     "--mode",
