@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 gc.disable()  # until the modules are there: what imports make stays, and looking it over is a fifth of the start
 
 COMMANDS: Final = {
+    "init": "Write a function that works at once: cm.toml, a handler, tests, a Dockerfile.",
     "run": "Work for the runtime: the container's entry point, and what happens with no command.",
     "invoke": "Run one query through a function, with no runtime.",
     "check": "Check cm.toml and the programs that it names.",
+    "test": "Run the tests of cm.toml.",
     "dev": "Run the functions on a local runtime, with a web console.",
     "bench": "Measure the functions in each mode, on a local runtime.",
     "schema": "Print what is published of the functions; with --config alone, the JSON Schema of cm.toml.",

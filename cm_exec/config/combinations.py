@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from cm_exec.config.tables import FunctionTable
 from cm_exec.protocol.nearest import nearest
@@ -24,13 +24,13 @@ def fitting(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, An
     return {key: value for key, value in defaults.items() if mode in MODES_OF.get(key, (mode,))}
 
 
-def unclear(said: object, values: Mapping[str, Any]) -> frozenset[str]:
+def unclear(said: object, values: Mapping[str, Any], shape: type[Struct] = FunctionTable) -> frozenset[str]:
     """The options of which a table says something wrong, under their names or misspelt; `values` are the right ones.
 
     What they were meant to be is not known, so that nothing can contradict them.
     """
     wrong = [key for key in said if key not in values] if isinstance(said, Mapping) else []
-    meant = (nearest(key, FunctionTable.__struct_encode_fields__) for key in wrong)
+    meant = (nearest(key, shape.__struct_encode_fields__) for key in wrong)
     return frozenset(key for key in meant if key)
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from cm_exec.config.tables import FieldTable, File, InputTable, ReturnsTable
+from cm_exec.config.tests import ERRORS, QUERIES, RESULTS
 from cm_exec.protocol.types.data_type import SIMPLE_NAMES
 
 _REF: Final = "#/$defs/"
@@ -34,11 +35,32 @@ _SHORT: Final = {"allOf": [{"$ref": f"{_REF}Struct"}, {"not": {"required": ["typ
 """A table with the key `type` is a long form; a struct with such a field stands where no long form can."""
 
 
+def _require(*names: str) -> list[dict[str, Any]]:
+    return [{"required": [name]} for name in names]
+
+
+_ONE_QUERY_AND_EXPECTATION: Final = {
+    "allOf": [
+        {"oneOf": _require(*QUERIES)},
+        {"oneOf": [*_require(*RESULTS), {"anyOf": _require(*ERRORS)}]},
+    ],
+    "dependencies": {
+        "tolerance": {
+            "anyOf": [
+                *_require("result", "result_json", "result_subset"),
+                {**_require("result_file")[0], "properties": {"result_file": {"pattern": r"\.[jJ][sS][oO][nN]$"}}},
+            ]
+        }
+    },
+}
+
+
 def cm_toml_schema() -> dict[str, Any]:
     """JSON Schema, draft 7, which is what TOML editors read."""
     (file,), parts = msgspec.json.schema_components([File], ref_template=_REF + "{name}")
     _, of_types = msgspec.json.schema_components([InputTable, FieldTable, ReturnsTable], ref_template=_REF + "{name}")
     definitions = {**parts, **of_types, **_types()}
+    definitions["FunctionTestTable"] |= _ONE_QUERY_AND_EXPECTATION
     root = definitions.pop(file["$ref"].removeprefix(_REF))
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -68,7 +90,7 @@ def _types() -> dict[str, Any]:
 
 def _for_draft_7(schema: Any) -> Any:
     """Draft 7 overlooks what stands beside a `$ref`."""
-    if isinstance(schema, list):
+    if isinstance(schema, list | tuple):
         return [_for_draft_7(item) for item in schema]
     if not isinstance(schema, dict):
         return schema

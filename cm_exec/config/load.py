@@ -12,6 +12,7 @@ from cm_exec.config.functions import read_defaults, read_functions, resolved
 from cm_exec.config.problem import ConfigError, Findings, Problem
 from cm_exec.config.signature import read_types
 from cm_exec.config.tables import File, LauncherTable
+from cm_exec.config.tests import read_tests
 from cm_exec.config.types import Config, Launcher
 from cm_exec.config.unknown import refuse_key
 from cm_exec.config.validate import read_table
@@ -42,6 +43,7 @@ def parse_config(text: str, *, path: Path, shown_as: Path | None = None) -> Conf
     launcher = read_table(document.get("launcher", {}), LauncherTable, ("launcher",), findings)
     types = read_types(document.get("types", {}), findings)
     functions = read_functions(document["functions"], defaults, types, findings) if "functions" in document else {}
+    tests = read_tests(document.get("tests", []), _names(document), path.parent, findings)
     if findings.problems:
         raise ConfigError(shown_as, findings.problems)
     return Config(
@@ -50,6 +52,7 @@ def parse_config(text: str, *, path: Path, shown_as: Path | None = None) -> Conf
             {name: resolved(name, declared, path.parent) for name, declared in functions.items()}
         ),
         launcher=_launcher(LauncherTable(**launcher)),
+        tests=tuple(tests),
     )
 
 
@@ -82,6 +85,12 @@ def _refuse_keys(document: Mapping[str, Any], findings: Findings) -> None:
     meant = {refuse_key(key, document, File, (), findings) for key in document if key not in known}
     if "functions" not in document and "functions" not in meant:
         findings.add(("functions",), "expected at least one function, found none")
+
+
+def _names(document: Mapping[str, Any]) -> list[str]:
+    """The functions by name, the wrong ones too."""
+    functions = document.get("functions")
+    return list(functions) if isinstance(functions, dict) else []
 
 
 def _launcher(table: LauncherTable) -> Launcher:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from cm_exec.config.function_test import FailureReason
 from cm_exec.config.types import Framing, LogFormat, LogLevel, Mode, Output, ResultFd
 from cm_exec.protocol.environment import CONNECTION_VARIABLES, JOB_VARIABLES
 from cm_exec.protocol.types.text import BUILTIN_NAMES
@@ -68,6 +69,8 @@ ServerName = Annotated[
 Flag = Annotated[bool, _expect("true or false")]
 Text = Annotated[str, _expect("a text in quotes: not empty, no NUL", pattern=rf"^{_NO_NUL}\s*\S")]
 MemberName = Annotated[str, _expect("a name: not empty, no control characters", pattern=r"^[^\x00-\x1f\x7f]+" + _END)]
+FilePath = Annotated[str, _expect("a file's path: not empty, no NUL", pattern=rf"^{_NO_NUL}[\s\S]")]
+JSON_WORDS: Final = "a value that JSON has"
 TYPE_WORDS: Final = 'a type, such as "string" or "list<integer>", or a table of a struct\'s fields'
 
 
@@ -106,7 +109,8 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         _expect('a table of strings, such as { MODEL = "/models/a" }', private=True),
         Meta(
             title="Environment",
-            description="Variables added to the inherited environment; those of [defaults] are added too, name by name.",
+            description="Variables added to the inherited environment; those of [defaults] are added too, name by "
+            "name.",
             examples=[{"MODEL": "/models/a"}],
         ),
     ] = field(default_factory=dict)
@@ -419,7 +423,11 @@ class LauncherTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = 25.0
     log_format: Annotated[
         LogFormat,
-        Meta(title="Log format", description="text: for people; sls: the structured lines of Foundry.", examples=["sls"]),
+        Meta(
+            title="Log format",
+            description="text: for people; sls: the structured lines of Foundry.",
+            examples=["sls"],
+        ),
     ] = "text"
     log_level: Annotated[
         LogLevel, Meta(title="Log level", description="The least level that is logged.", examples=["debug"])
@@ -432,6 +440,190 @@ class LauncherTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 description="The name to check in the runtime's certificate, where it is not the URI's host.",
                 examples=["localhost"],
                 extra={"unless_said": "the host in the URI"},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+def _about(title: str, description: str, *, example: object, unless_said: str) -> Meta:
+    return Meta(title=title, description=description, examples=[example], extra={"unless_said": unless_said})
+
+
+_OTHER_QUERY: Final = "another key has the query"
+_OTHER_EXPECTATION: Final = "another key says what is expected"
+
+
+class FunctionTestTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `[[tests]]` table: a function, one query, and one thing that is expected of what becomes of it."""
+
+    function: Annotated[
+        str,
+        _expect("the name of a function"),
+        Meta(title="Function", description="The function that is tested.", examples=["double"]),
+    ]
+    name: (
+        Annotated[
+            MemberName,
+            _about(
+                "Name",
+                "What is tested, in a few words; no other test of the function has the same.",
+                example="doubles a number",
+                unless_said="the function and the number of its test",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    query: Annotated[
+        Any,
+        _expect(JSON_WORDS),
+        _about(
+            "Query",
+            "The query, as a value of TOML that is sent as JSON. TOML has no null: see query_json.",
+            example={"from": "EUR", "amounts": [10, 99.9]},
+            unless_said=_OTHER_QUERY,
+        ),
+    ] = UNSET
+    query_json: (
+        Annotated[
+            Text,
+            _about(
+                "Query as JSON",
+                "The query, as JSON text that is sent byte for byte.",
+                example='{"at": null}',
+                unless_said=_OTHER_QUERY,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    query_file: (
+        Annotated[
+            FilePath,
+            _about(
+                "Query in a file",
+                "A file with the query, which is sent byte for byte. Absolute, or relative to the folder of cm.toml.",
+                example="query.json",
+                unless_said=_OTHER_QUERY,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    result: Annotated[
+        Any,
+        _expect(JSON_WORDS),
+        _about(
+            "Result",
+            "The result, as a value of TOML that is compared as JSON: the order of members is free, 42 and 42.0 are "
+            "the same number.",
+            example=42,
+            unless_said=_OTHER_EXPECTATION,
+        ),
+    ] = UNSET
+    result_json: (
+        Annotated[
+            Text,
+            _about(
+                "Result as JSON",
+                "The result, as JSON text that is compared as JSON.",
+                example='{"at": null}',
+                unless_said=_OTHER_EXPECTATION,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    result_subset: Annotated[
+        Any,
+        _expect(JSON_WORDS),
+        _about(
+            "Part of the result",
+            "As result, but an object may have more members than are said here. An array has as many items as here, "
+            "and may have such objects in it.",
+            example={"total": 3},
+            unless_said=_OTHER_EXPECTATION,
+        ),
+    ] = UNSET
+    result_text: (
+        Annotated[
+            str,
+            _expect("a text in quotes"),
+            _about("Result as text", "The result, byte for byte.", example="HELLO\n", unless_said=_OTHER_EXPECTATION),
+        ]
+        | UnsetType
+    ) = UNSET
+    result_file: (
+        Annotated[
+            FilePath,
+            _about(
+                "Result in a file",
+                "A file with the result: compared as JSON if its name ends in .json, else byte for byte. Absolute, or "
+                "relative to the folder of cm.toml.",
+                example="result.json",
+                unless_said=_OTHER_EXPECTATION,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    result_matches: (
+        Annotated[
+            str,
+            _expect("a regular expression in quotes"),
+            _about(
+                "Pattern of the result",
+                "A regular expression, as Python has them, that is found somewhere in the result; in its bytes where "
+                "it is no UTF-8.",
+                example="^[0-9]+$",
+                unless_said=_OTHER_EXPECTATION,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    error: (
+        Annotated[
+            FailureReason,
+            _about(
+                "Error",
+                "The job fails, and this is the reason in its error result.",
+                example="exit",
+                unless_said="any reason with error_contains, else the job must not fail",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    error_contains: (
+        Annotated[
+            Text,
+            _about(
+                "Text of the error",
+                "The job fails, and this stands in the sentence of its error result or in what its command wrote to "
+                "stderr.",
+                example="no such customer",
+                unless_said="any text with error, else the job must not fail",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    tolerance: (
+        Annotated[
+            Annotated[float, Meta(ge=0)],
+            _expect("a number, 0 or more"),
+            _about(
+                "Tolerance",
+                "How far a number in the result may be from the expected one, where it is compared as JSON.",
+                example=0.001,
+                unless_said="0",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    timeout: (
+        Annotated[
+            Seconds,
+            _expect(f"a number of seconds from 0 to {MAX_SECONDS} (0 is no limit)"),
+            _about(
+                "Timeout",
+                "Seconds that the job may take, in place of the function's timeout; 0 is no limit.",
+                example=5,
+                unless_said="that of the function",
             ),
         ]
         | UnsetType
@@ -459,14 +651,8 @@ class File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             },
         ),
     ] = field(default_factory=dict)
-
-
-_NO_VALUE: Final = UNSET
-
-LATER: Final[Mapping[type[Struct], Mapping[str, object]]] = {
-    File: {
-        "tests": _NO_VALUE,
-    },
-}
-"""Keys that are decided but do not work yet, with the one value that may be said already. What comes to work gets a
-field above and loses its row here."""
+    tests: Annotated[
+        tuple[FunctionTestTable, ...],
+        _expect("an array of tables, each under [[tests]]"),
+        Meta(title="Tests", description="Queries to functions and what becomes of them, for `cm-exec test`."),
+    ] = ()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cm_exec.config.function_test import FunctionTest
 from cm_exec.protocol.function_schema import FunctionSchema, Input, Returns
 
 Output = Literal["bytes", "json", "text"]
@@ -76,8 +77,9 @@ class Launcher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """A whole cm.toml. `path` is absolute; `functions` is in the order of the file."""
+    """A whole cm.toml. `path` is absolute; `functions` and `tests` are in the order of the file."""
 
     path: Path
     functions: Mapping[str, Function]
     launcher: Launcher
+    tests: tuple[FunctionTest, ...] = ()

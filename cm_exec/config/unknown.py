@@ -1,12 +1,12 @@
-"""Keys that do not belong where they stand: not known, known elsewhere, or not supported yet."""
+"""Keys that do not belong where they stand: not known, or known elsewhere."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
-from cm_exec.config.problem import Findings, KeyPath, found
-from cm_exec.config.tables import LATER, File, FunctionOptions, FunctionTable, LauncherTable
+from cm_exec.config.problem import Findings, KeyPath
+from cm_exec.config.tables import File, FunctionOptions, FunctionTable, LauncherTable
 from cm_exec.protocol.nearest import nearest
 
 _HOMES: Final[Mapping[type[Struct], str]] = {
@@ -18,30 +18,10 @@ _HOMES: Final[Mapping[type[Struct], str]] = {
 
 
 def refuse_key(key: str, table: Mapping[str, Any], shape: type[Struct], at: KeyPath, findings: Findings) -> str | None:
-    """Report a key that is none of the shape's, unless its value may be said already.
-
-    The answer is the key that was most likely meant.
-    """
-    later = _later(shape)
-    if key in later:
-        if message := _not_yet(table[key], later[key]):
-            findings.add((*at, key), message)
-        return None
+    """Report a key that is none of the shape's. The answer is the key that was most likely meant."""
     meant = nearest(key, shape.__struct_encode_fields__)
     findings.add((*at, key), "; ".join(_unknown(key, table, shape, meant)))
     return meant
-
-
-def _later(shape: type[Struct]) -> Mapping[str, object]:
-    return next((keys for owner, keys in LATER.items() if issubclass(shape, owner)), {})
-
-
-def _not_yet(value: object, supported: object) -> str | None:
-    if supported is UNSET:
-        return "this version of cm-exec does not support it yet"
-    if type(value) is type(supported) and value == supported:
-        return None
-    return f"this version of cm-exec supports only {found(supported)}, found {found(value)}"
 
 
 def _unknown(key: str, table: Mapping[str, Any], shape: type[Struct], meant: str | None) -> Iterator[str]:
@@ -65,7 +45,7 @@ def _is_command(value: object) -> bool:
 
 def dotted_name(name: str, table: object) -> str | None:
     """The whole name of a function such as `a.b`, which TOML reads as tables in each other where quotes are missing."""
-    options = {*FunctionTable.__struct_encode_fields__, *_later(FunctionTable)}
+    options = FunctionTable.__struct_encode_fields__
     while isinstance(table, dict) and table and not any(nearest(key, options) for key in table):
         key, table = next(iter(table.items()))
         name = f"{name}.{key}"

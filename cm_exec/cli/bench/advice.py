@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cm_exec.cli.bench.measurement import Measurement
-from cm_exec.cli.bench.words import bytes_text, count_text, duration_text, rate_text
+from cm_exec.cli.words import bytes_text, count_text, duration_text, rate_text
 from cm_exec.config.types import Mode
 
 USE: Final = 0.7

@@ -12,7 +12,7 @@ import click
 
 from cm_exec.cli.bench.failure import Interrupted
 from cm_exec.cli.bench.plan import Step
-from cm_exec.cli.bench.words import count_text
+from cm_exec.cli.words import count_text
 
 _PARTS: Final = 1000
 """Of one step."""

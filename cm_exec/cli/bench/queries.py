@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from cm_exec.cli.bench.words import count_text
+from cm_exec.cli.words import count_text
 from cm_exec.protocol.json_text import json_problem
 from cm_exec.protocol.nearest import nearest
 

@@ -1,6 +1,5 @@
 """The result of a run: a table with bars for people, JSON for programs."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -9,7 +8,8 @@ from cm_exec import __version__
 from cm_exec.cli.bench.advice import USE, Advice
 from cm_exec.cli.bench.measurement import Measurement, NotMeasured
 from cm_exec.cli.bench.queries import Query, described
-from cm_exec.cli.bench.words import bar, bytes_text, count_text, duration_text, rate_text
+from cm_exec.cli.cores import cores
+from cm_exec.cli.words import bar, bytes_text, count_text, duration_text, rate_text
 
 _HEAD: Final = ("MODE", "SLOTS", "ALONE", "P50", "P90", "P99", "JOBS/S", "JOBS", "HANDLERS", "WORKER")
 _LEFT: Final = 1
@@ -127,11 +127,3 @@ def report_json(report: Report) -> dict[str, Any]:
         "advice": [asdict(advice) | {"use": USE} for advice in report.advice],
         "notes": list(report.notes),
     }
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        return os.cpu_count() or 1

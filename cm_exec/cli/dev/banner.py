@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import quote
 
 from cm_exec import __version__
-from cm_exec.cli.dev.terminal import BOLD, CYAN, DIM, Terminal
+from cm_exec.cli.terminal import BOLD, CYAN, DIM, Terminal
 from cm_exec.config import Config
 from cm_exec.dev import LocalRuntime
 from cm_exec.dev.worker_environment import Style

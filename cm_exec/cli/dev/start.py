@@ -19,7 +19,7 @@ from cm_exec.cli.dev.banner import print_banner, print_for_other_worker
 from cm_exec.cli.dev.follow import Follower
 from cm_exec.cli.dev.options import DevOptions
 from cm_exec.cli.dev.session import Event, Session, Signalled
-from cm_exec.cli.dev.terminal import DIM, Terminal
+from cm_exec.cli.terminal import DIM, Terminal
 from cm_exec.config import Config, load_config
 from cm_exec.dev import Fault, FaultSyntaxError, LocalRuntime, ProcessState, parse_fault
 from cm_exec.protocol.environment import MAX_CONCURRENT_TASKS

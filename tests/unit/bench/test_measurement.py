@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cm_exec.cli.bench.failure import failure_text
 from cm_exec.cli.bench.measurement import Memory, percentile, throughput
 from cm_exec.cli.bench.memory import MemoryWatch, memory_of
-from cm_exec.cli.bench.words import bar, bytes_text, count_text, duration_text, rate_text
+from cm_exec.cli.words import bar, bytes_text, count_text, duration_text, rate_text
 from tests.support.processes import wait_until
 
 HUNDRED = [n / 100 for n in range(1, 101)]

@@ -11,15 +11,12 @@ from hypothesis import strategies as st
 from cm_exec.config import Config, ConfigError, parse_config
 from cm_exec.config.expectation import converted, expectation
 from cm_exec.config.suggestion import right_value
-from cm_exec.config.tables import LATER, File, FunctionTable, LauncherTable
+from cm_exec.config.tables import File, FunctionTable, FunctionTestTable, LauncherTable
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PATH = Path("/srv/cm.toml")
-KEYS = [
-    key
-    for shape in (File, FunctionTable, LauncherTable)
-    for key in (*shape.__struct_encode_fields__, *LATER.get(shape, ()))
-]
+SHAPES = (File, FunctionTable, LauncherTable, FunctionTestTable)
+KEYS = [key for shape in SHAPES for key in shape.__struct_encode_fields__]
 
 text = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
     ["cat", "30s", "64MiB", "1MB", "json", "bytes", "true", "PATH,LANG", "a.b", " ", "1" * 30]
@@ -31,7 +28,7 @@ value = st.recursive(
 )
 table = st.dictionaries(name, value, max_size=6)
 document = st.dictionaries(name, value, max_size=4) | st.fixed_dictionaries(
-    {"functions": st.dictionaries(text, text | table, max_size=4)}, optional={"defaults": table, "launcher": table}
+    {"functions": st.dictionaries(text, text | table, max_size=4)}, optional={"defaults": table, "launcher": table, "tests": st.lists(table, max_size=3)},
 )
 
 
@@ -79,7 +76,7 @@ def test_any_text_is_read_or_refused(content: str) -> None:
     assert isinstance(result, Config) or result.problems
 
 
-fields = st.sampled_from([f.type for shape in (FunctionTable, LauncherTable) for f in msgspec.structs.fields(shape)])
+fields = st.sampled_from([f.type for shape in (FunctionTable, LauncherTable, FunctionTestTable) for f in msgspec.structs.fields(shape)])
 
 
 @unhurried

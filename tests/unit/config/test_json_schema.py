@@ -15,7 +15,7 @@ import tomli
 from cm_exec.config import ConfigError, parse_config
 from cm_exec.config.json_schema import cm_toml_schema, cm_toml_schema_text
 from tests.support.tools import needs
-from tests.unit.config import test_mistakes, test_signature
+from tests.unit.config import test_function_tests, test_mistakes, test_signature
 from tests.unit.types.test_python_sdk import CM_TOML
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,7 +27,9 @@ BEYOND = re.compile(
     r"cannot be with|needs (inputs|returns)|"  # what goes together
     r"have a range$|no less than min|inputs\.a\.(min|max): expected|"  # what a range means
     r"found (nan|inf|1\.0|a date or time)|"  # what JSON has no word for, or no other word
-    r"expected a program, found a blank string"
+    r"expected a program, found a blank string|"
+    r"the name of a function, found \"|is the name of|"  # what another table says
+    r"not JSON: |not a regular expression: "  # what a text means
 )
 """Mistakes that no JSON Schema can tell."""
 
@@ -106,6 +108,8 @@ def right_texts() -> Iterator[str]:
         yield f'[functions.f]\ncommand = "cat"\n{text}'
     for _, type_, low, _ in test_signature.test_a_range_is_in_the_terms_of_its_type.pytestmark[0].args[1]:  # type: ignore[attr-defined]
         yield f'[functions.f]\ncommand = "cat"\ninputs.n = {{ type = "{type_}", min = {low} }}'
+    for options in parameters(test_function_tests.test_an_expectation_is_one_of_these):
+        yield f"{test_function_tests.FUNCTIONS}[[tests]]\nfunction = 'double'\nquery = 1\n{options}"
 
 
 @pytest.mark.parametrize("text", list(right_texts()))
@@ -136,6 +140,10 @@ def all_wrong_texts() -> Iterator[str]:
         yield f"{command}{key} = 1"
     for types in parameters(test_signature.test_a_mistake_in_a_named_type_is_named_once):
         yield f"{types}\n{command}"
+    for options in parameters(test_function_tests.test_a_wrong_test_is_one_mistake_with_its_key):
+        yield f"{test_function_tests.FUNCTIONS}[[tests]]\nfunction = 'double'\n{options}"
+    for tests in parameters(test_function_tests.test_a_test_of_nothing_or_of_the_same_is_refused):
+        yield f"{test_function_tests.FUNCTIONS}{tests}"
     for name in parameters(test_mistakes.test_what_belongs_to_the_connection_reaches_no_handler):
         yield f'{command}inherit_env = ["{name}"]'
         yield f'{command}env.{name} = "x"'

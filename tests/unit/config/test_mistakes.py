@@ -1,13 +1,10 @@
 """Wrong files, and exactly what is said of them."""
 
-import re
 from pathlib import Path
 
 import pytest
-from msgspec import UNSET, Struct
 
 from cm_exec.config import ConfigError, parse_config
-from cm_exec.config.tables import LATER, File, FunctionOptions
 from cm_exec.protocol.environment import CONNECTION_VARIABLES, JOB_VARIABLES
 
 SECONDS = "expected a number of seconds from 0 to 604800 (0 is no limit)"
@@ -219,7 +216,7 @@ def test_a_key_of_another_table_is_sent_there() -> None:
 
 
 def test_a_function_outside_of_its_table_is_sent_there() -> None:
-    known = "the keys here are defaults, functions, launcher, types"
+    known = "the keys here are defaults, functions, launcher, tests, types"
     assert mistakes_of('double = "jq"\n[functions]\nf = "cat"') == [
         f"double: not known here, a function belongs in [functions]; {known}"
     ]
@@ -228,28 +225,6 @@ def test_a_function_outside_of_its_table_is_sent_there() -> None:
     ]
     assert mistakes_of('functions.f = "cat"\n[[double]]\nx = "jq"') == [f"double: unknown key; {known}"]
     assert mistakes_of('double = 5\nfunctions.f = "cat"') == [f"double: unknown key; {known}"]
-
-
-def test_a_key_of_a_later_version_is_not_called_unknown() -> None:
-    for shape, keys in LATER.items():
-        for key in keys:
-            text = f'{key} = "later"\nfunctions.f = "cat"' if shape is File else f'{FUNCTION}{key} = "later"'
-            (mistake,) = mistakes_of(text)
-            assert re.search(rf"(^|\.){key}: this version of cm-exec (does not support it yet|supports only)", mistake)
-
-
-def test_the_one_value_that_a_later_key_may_have_already_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows: dict[type[Struct], object] = dict(LATER)
-    rows[FunctionOptions] = {"depth": 1, "style": "plain", "colour": UNSET}
-    monkeypatch.setattr("cm_exec.config.unknown.LATER", rows)
-    assert parse_config(f'{FUNCTION}depth = 1\nstyle = "plain"', path=Path("/srv/cm.toml")).functions
-    only = "this version of cm-exec supports only"
-    assert mistakes_in_function("depth = 2") == [f"depth: {only} 1, found 2"]
-    assert mistakes_in_function("depth = true") == [f"depth: {only} 1, found true"]
-    assert mistakes_in_function("depth = 1.0") == [f"depth: {only} 1, found 1.0"]
-    assert mistakes_in_function('style = "bold"') == [f'style: {only} "plain", found "bold"']
-    assert mistakes_in_function("colour = 1") == ["colour: this version of cm-exec does not support it yet"]
-    assert mistakes_of('functions.f = "cat"\ndefaults.depth = 2') == [f"defaults.depth: {only} 1, found 2"]
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,18 @@ from msgspec import UNSET, Struct
 from cm_exec.config import Function, Launcher, LauncherOverrides
 from cm_exec.config.expectation import converted, expectation
 from cm_exec.config.tables import (
-    LATER,
     FieldTable,
     File,
     FunctionEntry,
     FunctionOptions,
     FunctionTable,
+    FunctionTestTable,
     InputTable,
     LauncherTable,
     ReturnsTable,
 )
 
-TABLES = [FunctionTable, FunctionOptions, LauncherTable, InputTable, FieldTable, ReturnsTable]
+TABLES = [FunctionTable, FunctionOptions, LauncherTable, FunctionTestTable, InputTable, FieldTable, ReturnsTable]
 
 
 @pytest.mark.parametrize(
@@ -36,15 +36,10 @@ def test_every_launcher_key_can_be_overridden() -> None:
     assert set(LauncherOverrides.__annotations__) == set(LauncherTable.__struct_encode_fields__)
 
 
-@pytest.mark.parametrize("shape", [FunctionTable, LauncherTable])
+@pytest.mark.parametrize("shape", [FunctionTable, LauncherTable, FunctionTestTable])
 def test_every_key_says_in_words_what_it_takes(shape: type[Struct]) -> None:
     for field in msgspec.structs.fields(shape):
         assert expectation(field.type).words
-
-
-def test_a_key_is_either_supported_or_of_a_later_version() -> None:
-    for shape, keys in LATER.items():
-        assert not keys.keys() & set(shape.__struct_encode_fields__)
 
 
 def test_values_that_may_hold_secrets_are_private() -> None:
@@ -56,7 +51,7 @@ def test_values_that_may_hold_secrets_are_private() -> None:
 
 def test_the_json_schema_comes_from_the_same_types() -> None:
     definitions = msgspec.json.schema(File)["$defs"]
-    assert set(definitions) == {"File", "FunctionTable", "FunctionOptions", "LauncherTable"}
+    assert set(definitions) == {"File", "FunctionTable", "FunctionOptions", "FunctionTestTable", "LauncherTable"}
     for definition in definitions.values():
         assert definition["additionalProperties"] is False
     assert definitions["FunctionTable"]["required"] == ["command"]
@@ -100,5 +95,4 @@ def test_every_key_has_an_example_that_it_takes_and_a_word_on_being_left_out(sha
         assert examples
         for example in examples:
             converted(example, field.type)
-        has_default = field.default is not UNSET or field.default_factory is not msgspec.NODEFAULT
-        assert bool(expectation(field.type).unless_said) is not has_default
+        assert bool(expectation(field.type).unless_said) is (field.default is UNSET)

@@ -1,4 +1,4 @@
-"""What `cm-exec dev` writes to the terminal: a line an event, in colour where there is a terminal."""
+"""What commands write to the terminal: whole lines, in colour where there is a terminal."""
 
 import os
 import sys
