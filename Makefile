@@ -5,10 +5,10 @@ READY := .venv/.ready-$(shell pwd | cksum | cut -d ' ' -f 1)
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench image clean
+.PHONY: help demo test lint bench bundle image image-test clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 demo: $(READY) ## play the whole story on the local runtime: worker, handlers, results, an error, a drain
 	@$(PYTHON) -m scripts.demo
@@ -22,11 +22,17 @@ lint: $(READY) ## ruff, mypy, import contracts, shellcheck, hadolint
 bench: $(READY) ## side by side with the official SDKs, in one run
 	@$(PYTHON) -m benchmarks $(ARGS)
 
-image: ## the base image, with docker, podman or buildah
+bundle: $(READY) ## the self-contained cm-exec, for images of any kind: dist/cm-exec-VERSION-linux-amd64.tar.gz
+	@scripts/build-bundle
+
+image: ## the base image that holds it, with docker, podman or buildah
 	@scripts/build-image
 
+image-test: $(READY) ## only the tests of both, in containers
+	@scripts/image-test $(ARGS)
+
 clean: ## remove .venv and what the tools left
-	rm -rf .venv .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	rm -rf .venv .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 
 $(READY): pyproject.toml scripts/create-venv
 	@scripts/create-venv $@

@@ -1,0 +1,68 @@
+"""Which of Debian's packages a file comes from, and on what terms."""
+
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bundle.commands import find_program, run
+from bundle.failure import BundleError
+
+_DOCUMENTS: Final = Path("/usr/share/doc")
+_COMMON_LICENSES: Final = Path("/usr/share/common-licenses")
+_COMMON: Final = re.compile(rf"{_COMMON_LICENSES}/([A-Za-z0-9.+-]*[A-Za-z0-9])")
+_OWNED: Final = re.compile(r"^([a-z0-9][a-z0-9.+-]*(?::[a-z0-9]+)?): (/.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebianPackage:
+    """An installed package; `copyright_file` is the text of its licences."""
+
+    name: str
+    version: str
+    architecture: str
+    copyright_file: Path
+
+
+def owners(files: Iterable[Path]) -> dict[Path, DebianPackage]:
+    """The package of each of these files, for those that have one. Raises BundleError."""
+    names = {file: _names(file) for file in files}
+    asked = sorted({name for several in names.values() for name in several})
+    found = {path: package for package, path in _OWNED.findall(_search(asked))}
+    packages = {package: _package(package) for package in sorted(set(found.values()))}
+    return {
+        file: packages[found[name]]
+        for file, several in names.items()
+        for name in [next((name for name in several if name in found), None)]
+        if name
+    }
+
+
+def common_licenses(text: str) -> dict[str, Path]:
+    """The licences that a copyright file leaves to a common folder, by the name that it uses."""
+    named = sorted(set(_COMMON.findall(text)))
+    return {name: _COMMON_LICENSES / name for name in named if (_COMMON_LICENSES / name).is_file()}
+
+
+def _names(file: Path) -> list[str]:
+    """What dpkg may call it: /lib has become a link to /usr/lib, and packages know their files by either name."""
+    paths = dict.fromkeys(str(path) for path in (file, file.resolve()))
+    twins = [path.removeprefix("/usr") if path.startswith("/usr/lib") else f"/usr{path}" for path in paths]
+    return [*paths, *twins]
+
+
+def _search(names: list[str]) -> str:
+    """Its exit status is 1 when one of the names is nobody's."""
+    command = [find_program("dpkg-query"), "--search", *names]
+    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stdout
+
+
+def _package(name: str) -> DebianPackage:
+    told = run(["dpkg-query", "--show", "--showformat", "${Package}\t${Version}\t${Architecture}", name])
+    package, version, architecture = told.split("\t")
+    text = _DOCUMENTS / package / "copyright"
+    if not text.is_file():
+        raise BundleError(f"the licence of {package} is not at {text}: install the package with its documentation")
+    return DebianPackage(name=package, version=version, architecture=architecture, copyright_file=text)

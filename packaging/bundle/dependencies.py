@@ -1,0 +1,100 @@
+"""cm-exec's own wheel and the packages that it needs, as pip installs them."""
+
+import hashlib
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from bundle.commands import run
+from bundle.failure import BundleError
+from bundle.interpreter import Interpreter
+from bundle.layout import Layout
+
+SOURCE: Final = Path(__file__).resolve().parents[2]
+LOCKED: Final = SOURCE / "packaging" / "requirements.txt"
+"""Every version and every hash."""
+
+_OF_THE_INSTALLATION: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "WHEEL", "entry_points.txt")
+"""Files that tell how and from where a package was installed; nothing at run time reads them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """A Python package in the bundle; `places` are its files and folders at the top of the site folder."""
+
+    name: str
+    version: str
+    license_expression: str
+    places: tuple[str, ...]
+    licenses: tuple[Path, ...]
+
+
+def install(layout: Layout, interpreter: Interpreter, wheel: Path | None, wheelhouse: Path | None) -> list[Package]:
+    """Install the wheel, or one that is built of this source tree, with what it needs. Raises BundleError."""
+    with TemporaryDirectory(prefix="cm-exec-bundle-") as folder:
+        wheel = wheel or _build_wheel(Path(folder))
+        wanted = Path(folder, "requirements.txt")
+        digest = hashlib.sha256(_read(wheel)).hexdigest()
+        wanted.write_text(f"{LOCKED.read_text()}\n{wheel.absolute()} --hash=sha256:{digest}\n")
+        _pip_install(layout, interpreter, wanted, wheelhouse)
+    packages = sorted((_package(found) for found in distributions(path=[str(layout.site)])), key=lambda p: p.name)
+    _forget_installation(layout)
+    return packages
+
+
+def _build_wheel(folder: Path) -> Path:
+    run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, SOURCE])
+    (wheel,) = folder.glob("cm_exec-*.whl")
+    return wheel
+
+
+def _read(wheel: Path) -> bytes:
+    try:
+        return wheel.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{wheel}: {error.strerror}") from None
+
+
+def _pip_install(layout: Layout, interpreter: Interpreter, wanted: Path, wheelhouse: Path | None) -> None:
+    """`--require-hashes` also makes pip refuse what `wanted` forgot."""
+    where = ["--no-index", "--find-links", str(wheelhouse)] if wheelhouse else []
+    run(
+        [
+            *(sys.executable, "-m", "pip", "--python", interpreter.executable, "install", "-q"),
+            *("--disable-pip-version-check", "--no-compile", "--only-binary", ":all:", "--require-hashes"),
+            *(*where, "--target", layout.site, "--requirement", wanted),
+        ],
+        {"PIP_ROOT_USER_ACTION": "ignore"},
+    )
+
+
+def _package(found: Distribution) -> Package:
+    files = [Path(os.path.normpath(path)) for path in found.files or ()]
+    places = sorted({path.parts[0] for path in files if path.parts[0] not in {"..", "bin"}})
+    metadata = found.metadata
+    return Package(
+        name=metadata["Name"].lower(),
+        version=found.version,
+        license_expression=metadata.get("License-Expression") or metadata.get("License") or "",
+        places=tuple(places),
+        licenses=tuple(Path(found.locate_file(path).__fspath__()) for path in files if _is_license(path)),
+    )
+
+
+def _is_license(path: Path) -> bool:
+    """Whether it is one of the files that packages put into their metadata as their licence or notice."""
+    if not path.parts[0].endswith(".dist-info"):
+        return False
+    return path.parts[1] == "licenses" or path.name.upper().startswith(("LICENSE", "LICENCE", "COPYING", "NOTICE"))
+
+
+def _forget_installation(layout: Layout) -> None:
+    shutil.rmtree(layout.site / "bin", ignore_errors=True)  # pip's scripts start the Python of the build
+    for information in layout.site.glob("*.dist-info"):
+        for name in _OF_THE_INSTALLATION:
+            (information / name).unlink(missing_ok=True)
