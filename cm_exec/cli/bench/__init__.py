@@ -1,6 +1,5 @@
 """`cm-exec bench`: how fast one's own handlers are in each mode. Imports the `dev` extra when called."""
 
-import importlib.util
 import sys
 from typing import Final, Unpack
 
@@ -8,6 +7,7 @@ import click
 
 from cm_exec.cli.bench.options import MODES, Asked, BenchOptions, read_counts
 from cm_exec.cli.completion import function_names
+from cm_exec.cli.extra import need_extra
 from cm_exec.cli.options import config_option
 
 _EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme")
@@ -62,13 +62,7 @@ def command(**options: Unpack[Asked]) -> None:
     A function that fails is told with its error and not measured; the exit status is then 1. After Ctrl-C what was
     measured is shown; the exit status is then 130.
     """
-    _need_extra()
+    need_extra("bench", _EXTRA)
     from cm_exec.cli.bench.session import run_session  # noqa: PLC0415 - what it imports comes with the extra
 
     sys.exit(run_session(BenchOptions(**options)))
-
-
-def _need_extra() -> None:
-    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
-    if missing:
-        raise click.UsageError(f"bench needs {', '.join(missing)}, which come with: pip install 'cm-exec[dev]'")

@@ -1,12 +1,12 @@
 """`cm-exec dev`: the runtime on a laptop, the worker against it, and a console. Imports the `dev` extra when called."""
 
-import importlib.util
 from pathlib import Path
 from typing import Final, Unpack
 
 import click
 
 from cm_exec.cli.dev.options import STYLES, Asked, DevOptions
+from cm_exec.cli.extra import need_extra
 from cm_exec.cli.options import config_option
 
 _EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme", "watchfiles")
@@ -80,13 +80,7 @@ def command(**options: Unpack[Asked]) -> None:
 
     With --no-worker any other worker can be pointed at the runtime, whatever it is written in; it needs no cm.toml.
     """
-    _need_extra()
+    need_extra("dev", _EXTRA)
     from cm_exec.cli.dev.start import run_session  # noqa: PLC0415 - what it imports comes with the extra
 
     run_session(DevOptions(**options))
-
-
-def _need_extra() -> None:
-    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
-    if missing:
-        raise click.UsageError(f"dev needs {', '.join(missing)}, which come with: pip install 'cm-exec[dev]'")
