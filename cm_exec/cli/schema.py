@@ -40,7 +40,8 @@ _NO_PATH: Final = ""
     "--from-python",
     "target",
     metavar="MODULE:FUNCTION",
-    help="The same from the type hints of a Python function, which the python3 of PATH imports.",
+    help="The same from the type hints of a Python function, which the python3 of PATH imports; for another function "
+    "in a folder that `cm-exec init --from-python` wrote.",
 )
 def command(path: str, *, pretty: bool, description: Path | None, target: str | None) -> None:
     """Print the functions' schemas, byte for byte as `run` posts them at start.
@@ -82,11 +83,13 @@ def _print_described(description: Path) -> None:
 
 
 def _print_hinted(target: str) -> None:
-    from cm_exec.config.foreign.read import python_toml  # noqa: PLC0415 - see above
+    from cm_exec.config.foreign.read import PYTHON_HANDLER, python_toml  # noqa: PLC0415 - see above
 
     if not all(target.partition(":")):
         raise click.BadParameter("expected MODULE:FUNCTION, such as app.handlers:double", param_hint="--from-python")
     _print_block("--from-python", target, lambda: python_toml(target, "python3"))
+    if not Path(PYTHON_HANDLER).exists():
+        click.echo(f"cm-exec: note: `cm-exec init --from-python {target}` writes {PYTHON_HANDLER}", err=True)
 
 
 def _print_block(option: str, source: str, read: Callable[[], tuple[str, list[str]]]) -> None:

@@ -26,13 +26,14 @@ class Member(Struct, frozen=True, kw_only=True):
 
 
 class DeclaredFunction(Struct, frozen=True, kw_only=True):
-    """A function, without the command that serves it."""
+    """A function. `options` are its keys besides the types; without a `command` one stands in for it."""
 
     name: str
     description: str | None = None
     inputs: tuple[Member, ...] | None = None
     returns: str | None = None
     returns_description: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Declarations(Struct, kw_only=True):
@@ -58,10 +59,12 @@ def declarations_toml(declarations: Declarations) -> str:
 
 
 def _function(function: DeclaredFunction) -> Iterator[str]:
-    yield f"[functions.{_key(function.name)}]"
-    yield f"command = {_value(COMMAND)}  # say here what serves it"
+    yield f"[functions.{toml_key(function.name)}]"
+    if "command" not in function.options:
+        yield f"command = {toml_value(COMMAND)}  # say here what serves it"
+    yield from (f"{key} = {toml_value(value)}" for key, value in function.options.items())
     if function.description:
-        yield f"description = {_value(function.description)}"
+        yield f"description = {toml_value(function.description)}"
     if function.returns is not None:
         yield f"returns = {_returns(function.returns, function.returns_description)}"
     if function.inputs is None:
@@ -70,23 +73,23 @@ def _function(function: DeclaredFunction) -> Iterator[str]:
         yield "inputs = {}"
         return
     yield ""
-    yield f"[functions.{_key(function.name)}.inputs]"
+    yield f"[functions.{toml_key(function.name)}.inputs]"
     yield from map(_member, function.inputs)
 
 
 def _returns(type_: str, description: str | None) -> str:
     if description is None:
-        return _value(type_)
-    return f"{{ type = {_value(type_)}, description = {_value(description)} }}"
+        return toml_value(type_)
+    return f"{{ type = {toml_value(type_)}, description = {toml_value(description)} }}"
 
 
 def _aliases(types: Mapping[str, str]) -> Iterator[str]:
     yield "[types]"
-    yield from (f"{_key(name)} = {_value(type_)}" for name, type_ in types.items())
+    yield from (f"{toml_key(name)} = {toml_value(type_)}" for name, type_ in types.items())
 
 
 def _struct(name: str, members: tuple[Member, ...]) -> Iterator[str]:
-    yield f"[types.{_key(name)}]"
+    yield f"[types.{toml_key(name)}]"
     yield from map(_member, members)
 
 
@@ -94,20 +97,21 @@ def _member(member: Member) -> str:
     more = {"description": member.description, "required": member.required, "min": member.min, "max": member.max}
     said = {key: value for key, value in more.items() if value is not None}
     if not said:
-        return f"{_key(member.name)} = {_value(member.type)}"
-    pairs = ", ".join(f"{key} = {_value(value)}" for key, value in {"type": member.type, **said}.items())
-    return f"{_key(member.name)} = {{ {pairs} }}"
+        return f"{toml_key(member.name)} = {toml_value(member.type)}"
+    pairs = ", ".join(f"{key} = {toml_value(value)}" for key, value in {"type": member.type, **said}.items())
+    return f"{toml_key(member.name)} = {{ {pairs} }}"
 
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def _key(name: str) -> str:
-    return name if _BARE.fullmatch(name) else _value(name)
+def toml_key(name: str) -> str:
+    """A name as a key of TOML."""
+    return name if _BARE.fullmatch(name) else toml_value(name)
 
 
-def _value(value: Any) -> str:
-    """JSON's texts are TOML's, but for one control character."""
+def toml_value(value: Any) -> str:
+    """A string, number, boolean or array in TOML: JSON's texts, but for one control character."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

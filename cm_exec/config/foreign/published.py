@@ -19,11 +19,12 @@ def _function(schema: Any) -> DeclaredFunction:
         raise DescriptionError("expected an array of function schemas, each with a functionName")
     name = schema["functionName"]
     try:
+        inputs = schema.get("inputs", ())
         output = _member_of(schema, "output")
         single = _member_of(output, "single")
         return DeclaredFunction(
             name=name,
-            inputs=tuple(_input(each) for each in schema.get("inputs") or ()),
+            inputs=None if inputs is None else tuple(map(_input, inputs or ())),
             returns="void" if output.get("type") == "void" else type_text(type_from_json(single.get("dataType"))),
             returns_description=single.get("description"),
         )

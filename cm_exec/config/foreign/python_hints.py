@@ -152,12 +152,17 @@ def schema(function: Any, name: str) -> dict[str, Any]:
     return {"functionName": name, "inputs": inputs(function, hints), "output": output, "ontologyProvenance": None}
 
 
-def inputs(function: Any, hints: dict[str, Any]) -> list[dict[str, Any]]:
-    """The parameters, or the fields of the only one; the SDK's `context` is none."""
+def inputs(function: Any, hints: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The parameters, or the fields of the only one; the SDK's `context` is none.
+
+    None for the SDK's `(context, event)` where nothing is said of the event: it is the whole query.
+    """
     parameters = {name: p for name, p in inspect.signature(function).parameters.items() if name != "context"}
     if len(parameters) == 1:
         (only,) = parameters
         event = hints.get(only)
+        if event in (None, dict, Any) and "context" in inspect.signature(function).parameters:
+            return None
         if event is not None and fields_of(event):
             return [one_input(name, inner, not has_default(event, name)) for name, inner in fields_of(event).items()]
     for name, parameter in parameters.items():

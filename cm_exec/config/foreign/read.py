@@ -2,7 +2,7 @@
 
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -13,20 +13,33 @@ from cm_exec.config.foreign.published import from_published
 from cm_exec.config.load import parse_config
 from cm_exec.config.problem import ConfigError
 
+PYTHON_HANDLER: Final = "cm_handler.py"
+"""The handler for a Python function. It gives results on file descriptor 3, so that the function may print."""
+
 
 def python_toml(target: str, interpreter: str) -> tuple[str, list[str]]:
-    """The same from the hints of a Python function, such as `app.handlers:double`, as `interpreter` reads them.
+    """The same as `described_toml` from the hints of a Python function. Raises DescriptionError."""
+    return _checked_toml(python_declarations(target, interpreter))
 
-    Its module is imported, from the current folder or what the interpreter knows. Raises DescriptionError.
+
+def python_declarations(target: str, interpreter: str, *, folder: Path | None = None) -> Declarations:
+    """A Python function, such as `app.handlers:double`, as `interpreter` reads its hints.
+
+    Its module is imported, from `folder` (the current one unless said) or what the interpreter knows. The command is
+    that of the handler that `cm-exec init --from-python` writes. Raises DescriptionError.
     """
     script = Path(__file__).with_name("python_hints.py")
+    command = [interpreter, script, target]
     try:
-        done = subprocess.run([interpreter, script, target], capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, cwd=folder, capture_output=True, check=False, stdin=subprocess.DEVNULL)
     except OSError as error:
         raise DescriptionError(f"{interpreter} cannot be run: {error.strerror}") from None
     if done.returncode:
         raise DescriptionError(done.stderr.decode(errors="replace").strip() or f"{interpreter} failed")
-    return described_toml(done.stdout, target)
+    declarations = _declarations(_decode(done.stdout), target)
+    options = {"command": [interpreter, PYTHON_HANDLER, target], "output": "json", "result_fd": 3}
+    functions = [msgspec.structs.replace(each, options=options) for each in declarations.functions]
+    return msgspec.structs.replace(declarations, functions=functions)
 
 
 def described_toml(content: bytes, name: str) -> tuple[str, list[str]]:
@@ -35,7 +48,10 @@ def described_toml(content: bytes, name: str) -> tuple[str, list[str]]:
     It may be OpenAPI 3, the JSON Schema of one function's query (called `name` where it has no title), or function
     schemas as they are published. Raises DescriptionError.
     """
-    declarations = _declarations(_decode(content), name)
+    return _checked_toml(_declarations(_decode(content), name))
+
+
+def _checked_toml(declarations: Declarations) -> tuple[str, list[str]]:
     text = declarations_toml(declarations)
     try:
         parse_config(text, path=Path("/cm.toml"))

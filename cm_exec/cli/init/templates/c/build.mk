@@ -1,0 +1,4 @@
+build: handler ## compile the handler
+
+handler: handler.c
+	$(CC) -O2 -Wall -Wextra -o $@ $<

@@ -1,0 +1,4 @@
+build: handler ## compile the handler
+
+handler: go.mod $(wildcard *.go)
+	go build -buildvcs=false -o $@ .

@@ -1,0 +1,47 @@
+// A greeting. Each line of stdin is a query, each line of stdout its result, and stderr is the log.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"log"
+	"os"
+)
+
+type query struct {
+	Name string `json:"name"`
+}
+
+func greet(q query) (string, error) {
+	if q.Name == "" {
+		return "", errors.New("the name is empty")
+	}
+	return "Hello, " + q.Name + "!", nil
+}
+
+// serve answers one query after another; nil at the end of stdin.
+func serve(queries *json.Decoder, results *json.Encoder) error {
+	for {
+		var q query
+		if err := queries.Decode(&q); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		result, err := greet(q)
+		if err != nil {
+			return err
+		}
+		if err := results.Encode(result); err != nil {
+			return err
+		}
+	}
+}
+
+func main() {
+	log.SetFlags(0)
+	if err := serve(json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)); err != nil {
+		log.Fatal(err) // this job gets the error, the next one a new process
+	}
+}

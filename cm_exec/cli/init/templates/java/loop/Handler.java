@@ -1,0 +1,45 @@
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/** A greeting. Each line of stdin is a query, each line of stdout its result, and stderr is the log. */
+class Handler {
+    private static final Pattern NAME = Pattern.compile("\"name\"\\s*:\\s*\"");
+
+    public static void main(String[] args) throws IOException {
+        BufferedReader queries = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String query; (query = queries.readLine()) != null; ) {
+            System.out.write((greet(query) + "\n").getBytes(StandardCharsets.UTF_8));
+            System.out.flush();
+        }
+    }
+
+    /** An exit gives this job the error, and the next one a new process. */
+    private static String greet(String query) {
+        String name = nameOf(query);
+        if (name.isEmpty()) {
+            System.err.println("the name is empty");
+            System.exit(1);
+        }
+        return "\"Hello, " + name + "!\"";
+    }
+
+    /**
+     * The name as JSON writes it, without its quotes. Java has no JSON of its own; copying what stands there keeps
+     * Unicode and escapes right. With more inputs take a library, such as Jackson or Gson.
+     */
+    private static String nameOf(String query) {
+        Matcher found = NAME.matcher(query);
+        if (!found.find()) {
+            return "";
+        }
+        int end = found.end();
+        while (query.charAt(end) != '"') {
+            end += query.charAt(end) == '\\' ? 2 : 1;
+        }
+        return query.substring(found.end(), end);
+    }
+}

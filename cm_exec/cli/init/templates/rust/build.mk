@@ -1,0 +1,2 @@
+build: ## compile the handler
+	cargo build --release

@@ -1,0 +1,206 @@
+"""`cm-exec init` writes a folder that works at once, in every language and mode, and touches nothing that is there."""
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from cm_exec.cli.init.languages import MODES
+from tests.support.init import each_language_and_mode, init, prepare, run
+from tests.support.tools import needs
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def next_steps(output: str) -> list[str]:
+    """The commands that stand under "Next:"."""
+    _, _, after = output.partition("\nNext:\n")
+    return [re.split(r"\s{2,}", line.strip())[0] for line in after.partition("\n\n")[0].splitlines()]
+
+
+@pytest.mark.parametrize(("language", "mode"), each_language_and_mode())
+def test_what_is_written_passes_check_and_its_own_tests(language: str, mode: str, tmp_path: Path) -> None:
+    written = init(tmp_path, "hello", "--lang", language, "--mode", mode)
+    assert (written.returncode, written.stderr) == (0, "")
+    folder = tmp_path / "hello"
+    prepare(folder)
+    steps = next_steps(written.stdout)
+    assert steps[0] == "cd hello"
+    for step in steps[1 : steps.index("cm-exec dev")]:
+        done = run(folder, *shlex.split(step))
+        assert done.returncode == 0, f"{step}: {done.stdout}{done.stderr}"
+    assert done.stdout.strip() == '"Hello, Ada!"'
+    checked = run(folder, "cm-exec", "check")
+    assert checked.returncode == 0, checked.stderr
+
+
+@needs("python3", "make")
+def test_the_first_hour_needs_no_option(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    written = init(tmp_path / "mine")
+    assert written.returncode == 0, written.stderr
+    steps = next_steps(written.stdout)
+    assert steps[0] == "cm-exec test"
+    tested = run(tmp_path / "mine", "make", "test")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert steps[-2:] == ["cm-exec dev", "make image"]
+
+
+def test_another_name_is_taken_everywhere(tmp_path: Path) -> None:
+    name = """it's "a.b" \\ $HOME `id` @KEY@ #ü"""
+    written = init(tmp_path, "hello", "--name", name)
+    assert written.returncode == 0, written.stderr
+    for step in next_steps(written.stdout)[1:3]:
+        done = run(tmp_path / "hello", *shlex.split(step))
+        assert done.returncode == 0, f"{step}: {done.stdout}{done.stderr}"
+    assert name in run(tmp_path / "hello", "cm-exec", "check").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--name", ""], "expected a function's name: not empty"),
+        (["--name", "a\nb"], "no control characters"),
+        (["--name", "a\udcff"], "UTF-8"),
+        (["--base-image", "a b\nRUN rm"], "expected an image such as"),
+        (["--base-image", ""], "expected an image such as"),
+        (["--lang", "cobol"], "'cobol' is not one of 'bash', 'python'"),
+        (["--mode", "fork"], "'fork' is not one of 'spawn'"),
+        (["--from-python", "nowhere"], "expected MODULE:FUNCTION"),
+        (["--from-python", "nowhere:f"], "No module named 'nowhere' (python3 looks in the current folder"),
+        (["--from-python", "a:b", "--lang", "go"], "leave out --lang go"),
+    ],
+)
+def test_a_wrong_option_is_exit_2_and_writes_nothing(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = init(tmp_path, "hello", *arguments)
+    assert done.returncode == 2
+    assert message in re.sub(r"\s+", " ", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_exists_is_named_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "cm.toml").write_text("mine")
+    (tmp_path / "query.json").symlink_to("nowhere")
+    done = init(tmp_path, ".", "--lang", "perl")
+    assert done.returncode == 2
+    assert ". has cm.toml and query.json already, and nothing was written; name another directory" in done.stderr
+    assert contents(tmp_path) == {"cm.toml": b"mine"}
+
+
+def test_a_file_where_the_folder_should_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "hello").write_text("mine")
+    for place in ("hello", "hello/inside"):
+        done = init(tmp_path, place)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+    assert contents(tmp_path) == {"hello": b"mine"}
+
+
+def test_a_gitignore_that_exists_stays(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("mine\n")
+    done = init(tmp_path, ".")
+    assert done.returncode == 0, done.stderr
+    assert "Left as it was: .gitignore" in done.stdout
+    assert (tmp_path / ".gitignore").read_text() == "mine\n"
+
+
+def test_a_missing_program_is_named_with_the_way_to_get_it(tmp_path: Path) -> None:
+    done = run(tmp_path, sys.executable, "-m", "cm_exec", "init", "hello", "--lang", "bash", PATH=str(tmp_path))
+    assert done.returncode == 0
+    assert "cm-exec: note: jq is not on this machine. Debian, Ubuntu: apt-get install jq" in done.stderr
+    assert (tmp_path / "hello" / "cm.toml").exists()
+
+
+PRICING = """
+import asyncio
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Optional, TypedDict
+
+print("loading")
+
+@dataclass
+class Line:
+    price: Decimal
+    on: date
+    note: Optional[str] = None
+
+class Order(TypedDict):
+    lines: list[Line]
+    at: datetime
+
+def total(context, order: Order) -> dict[date, Decimal]:
+    print("noise for the log")
+    assert order["at"] == datetime(2024, 2, 29, 12)
+    assert isinstance(context["jobId"], str) and context["jobId"]
+    return {line.on: line.price * 2 for line in order["lines"]}
+
+async def double(n: int, *, times: int = 2) -> int:
+    await asyncio.sleep(0)
+    return n * times
+
+def hello(context, event):
+    return "Hello " + event["name"]
+"""
+
+ORDER = {"lines": [{"price": "1.50", "on": "2024-02-29"}], "at": "2024-02-29T12:00:00Z"}
+
+
+@needs("python3")
+@pytest.mark.parametrize("mode", ["spawn", "persistent"])
+@pytest.mark.parametrize(
+    ("function", "query", "result"),
+    [
+        ("total", ORDER, {"2024-02-29": "3.00"}),
+        ("double", {"n": 4}, 8),
+        ("double", {"n": 4, "times": 3}, 12),
+        ("hello", {"name": "Zoë"}, "Hello Zoë"),
+    ],
+)
+def test_a_python_function_is_served_as_it_is(
+    mode: str, function: str, query: object, result: object, tmp_path: Path
+) -> None:
+    (tmp_path / "pricing.py").write_text(PRICING)
+    written = init(tmp_path, "--from-python", f"pricing:{function}", "--mode", mode)
+    assert (written.returncode, written.stderr) == (0, "")
+    done = run(tmp_path, "cm-exec", "invoke", function, json.dumps(query))
+    assert (done.returncode, json.loads(done.stdout)) == (0, result), done.stderr
+    assert "loading" in done.stderr
+    if function != "hello":
+        tested = run(tmp_path, "cm-exec", "test")
+        assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+@needs("python3")
+@pytest.mark.parametrize("mode", MODES)
+def test_a_python_function_that_fails_says_why(mode: str, tmp_path: Path) -> None:
+    (tmp_path / "wrong.py").write_text("def f(n: int) -> int:\n    raise ValueError('not that one')\n")
+    init(tmp_path, "--from-python", "wrong:f", "--mode", mode, "--name", "g")
+    done = run(tmp_path, "cm-exec", "invoke", "g", '{"n": 1}')
+    failure = json.loads(done.stdout)
+    assert (failure["reason"], failure["exitCode"]) == ("exit", 1)
+    assert "ValueError: not that one" in failure["stderr"]
+
+
+@needs("python3")
+def test_a_second_python_function_is_appended(tmp_path: Path) -> None:
+    (tmp_path / "pricing.py").write_text(PRICING)
+    (tmp_path / "Makefile").write_text("mine:\n")
+    written = init(tmp_path, "--from-python", "pricing:total")
+    assert "Left as it was: Makefile" in written.stdout
+    again = init(tmp_path, "--from-python", "pricing:double")
+    assert again.returncode == 2
+    assert "cm-exec schema --from-python pricing:double" in re.sub(r"\s+", " ", again.stderr)
+    block = run(tmp_path, "cm-exec", "schema", "--from-python", "pricing:double")
+    assert (block.returncode, block.stderr) == (0, "")
+    with (tmp_path / "cm.toml").open("a") as file:
+        file.write(f"\n{block.stdout}")
+    done = run(tmp_path, "cm-exec", "invoke", "double", '{"n": 4}')
+    assert (done.returncode, done.stdout) == (0, "8"), done.stderr

@@ -1,0 +1,53 @@
+"""Prints how the official Python SDK hands over a query, and how cm_handler.py does; run by the SDK's Python.
+
+usage: sdk_payload.py FOLDER-OF-CM_HANDLER QUERY
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Dict, List, NewType, Set, TypedDict
+
+sys.path.insert(0, sys.argv[1])
+import cm_handler
+from compute_modules.function_registry.function_payload_converter import convert_payload
+from compute_modules.function_registry.function_schema_parser import parse_function_schema
+from compute_modules.function_registry.types import Long
+
+
+@dataclass
+class Point:
+    x: float
+    label: str = "none"
+
+
+class Event(TypedDict):
+    flag: bool
+    number: int
+    long: Long
+    ratio: float
+    text: str
+    data: bytes
+    day: date
+    at: datetime
+    later: datetime
+    price: Decimal
+    points: List[Point]
+    names: Set[str]
+    by_number: Dict[int, Point]
+    by_day: Dict[date, Decimal]
+
+
+def function(context: Any, event: Event) -> Any:
+    return event
+
+
+if __name__ == "__main__":
+    query = json.loads(sys.argv[2])
+    function.__annotations__.pop("context")
+    tree = parse_function_schema(function, "function", [], {}).class_node
+    served = cm_handler.Served(f"{__name__}:function")
+    print(repr(convert_payload(json.loads(sys.argv[2]), tree)))
+    print(repr(served.inputs(query)["event"]))
