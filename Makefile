@@ -5,7 +5,7 @@ READY := .venv/.ready-$(shell pwd | cksum | cut -d ' ' -f 1)
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bundle image image-test clean
+.PHONY: help demo test lint docs reference bench bundle image image-test clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -18,6 +18,12 @@ test: $(READY) ## all tests, with branch coverage; ARGS="-k word" for some
 
 lint: $(READY) ## ruff, mypy, import contracts, shellcheck, hadolint
 	@scripts/lint
+
+docs: $(READY) ## the documentation as a site in build/docs; a link that leads nowhere fails
+	@scripts/build-docs
+
+reference: $(READY) ## write anew what is generated from the code: pages, man pages, completions, cm.toml's JSON Schema
+	@$(PYTHON) -m scripts.reference
 
 bench: $(READY) ## side by side with the official SDKs, in one run
 	@$(PYTHON) -m benchmarks $(ARGS)
