@@ -1,0 +1,88 @@
+"""The code in the documents is right: it is read, compiled or checked as what it says it is."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cm_exec.config.combinations import MODES_OF
+from cm_exec.config.load import parse_config
+from tests.support.documents import PAGES, Block, blocks, shown
+from tests.support.tools import needs
+
+FUNCTION = '[functions.NAME]\ncommand = "cat"\n'
+NEEDED = {"check_queries": 'inputs = { a = "string" }\n', "check_results": 'returns = "string"\n'}
+"""What a key has no meaning without."""
+
+
+def of_language(*languages: str) -> Callable[[Any], Any]:
+    """Parametrize by the blocks of the documents in one of these languages."""
+    found = [(page, block) for page in PAGES for block in blocks(page) if block.language in languages]
+    names = [f"{shown(page)}:{block.line}" for page, block in found]
+    return pytest.mark.parametrize("block", [block for _, block in found], ids=names)
+
+
+@of_language("toml")
+def test_a_toml_block_is_a_right_cm_toml_or_a_right_part_of_one(block: Block, tmp_path: Path) -> None:
+    for text in whole_files(block):
+        assert parse_config(text, path=tmp_path / "cm.toml").functions
+
+
+def whole_files(block: Block) -> Iterator[str]:
+    """The files that the block is good for: itself, or for a fragment one that has it."""
+    if block.file and block.file != "cm.toml":
+        return  # another file, or one that is wrong on purpose
+    if block.fragment_of in FRAGMENTS:
+        yield from map(FRAGMENTS[block.fragment_of], block.text.splitlines()[1:])
+    elif block.fragment_of:
+        yield f"{FUNCTION}\n{block.fragment_of}\n{block.text}"
+    else:
+        yield block.text if "[functions" in block.text else FUNCTION + block.text
+
+
+def with_key(line: str) -> str:
+    """A file whose one function has the key, and what the key needs."""
+    key = line.partition(" ")[0]
+    if key == "command":
+        return f"[functions.NAME]\n{line}\n"
+    mode = f'mode = "{MODES_OF[key][-1]}"\n' if key in MODES_OF else ""
+    return f"{FUNCTION}{mode}{NEEDED.get(key, '')}{line}\n"
+
+
+def with_test(line: str) -> str:
+    """A file whose one test has the key, and what a test needs."""
+    key = line.partition(" ")[0]
+    function = "" if key == "function" else 'function = "double"\n'
+    query = "" if key.startswith("query") else "query = 21\n"
+    result = "" if key.startswith(("result", "error")) else "result = 42\n"
+    return f"[functions.double]\ncommand = \"cat\"\n[[tests]]\n{function}{query}{result}{line}\n"
+
+
+FRAGMENTS = {"[functions.NAME]": with_key, "[[tests]]": with_test}
+"""Tables whose fragments are read line by line, since each key stands for itself."""
+
+
+@of_language("python")
+def test_a_python_block_compiles(block: Block) -> None:
+    compile(block.text, block.file or "block", "exec", dont_inherit=True)
+
+
+@needs("node")
+@of_language("js")
+def test_a_javascript_block_is_understood_by_node(block: Block, tmp_path: Path) -> None:
+    path = tmp_path / "block.mjs"
+    path.write_text(block.text)
+    done = subprocess.run(["node", "--check", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@of_language("json")
+def test_a_json_block_is_json(block: Block) -> None:
+    json.loads(block.text)
+
+
+def test_every_block_says_its_language() -> None:
+    assert not [f"{shown(page)}:{b.line}" for page in PAGES for b in blocks(page) if not b.language]

@@ -1,0 +1,25 @@
+"""Every link within the repository leads somewhere."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.documents import PAGES, anchors, links, shown
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown)
+def test_every_relative_link_leads_to_a_file_and_every_anchor_to_a_heading(page: Path) -> None:
+    wrong = [link for link in links(page) if not _leads_somewhere(page, link)]
+    assert not wrong
+
+
+def _leads_somewhere(page: Path, link: str) -> bool:
+    if link.startswith(("https://", "http://", "mailto:")):
+        return True
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    return target.exists() and (not anchor or anchor in anchors(target))
+
+
+def test_the_pages_have_links() -> None:
+    assert sum(len(links(page)) for page in PAGES) > 50

@@ -1,0 +1,102 @@
+"""What the documents show of a terminal is what one sees there."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from cm_exec.cli.program import program
+from tests.support.documents import PAGES, Block, blocks, shown
+from tests.support.tools import needs, search_path
+
+TOOLS = ("jq", "node", "java", "perl", "convert")
+MARK = "\x1e"
+"""Between the output of one command and the next: ASCII's record separator, which no command here writes."""
+
+
+def sessions() -> Iterator[Any]:
+    """Each console block with the files that stand above it on its page."""
+    for page in PAGES:
+        files: dict[str, str] = {}
+        for block in blocks(page):
+            if block.file:
+                files[block.file] = block.text
+            if block.language == "console":
+                used = [tool for tool in TOOLS if re.search(rf"\b{tool}\b", block.text + "".join(files.values()))]
+                yield pytest.param(dict(files), block, marks=needs(*used), id=f"{shown(page)}:{block.line}")
+
+
+@pytest.mark.parametrize(("files", "block"), list(sessions()))
+def test_each_command_prints_what_is_shown(files: dict[str, str], block: Block, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    steps = list(commands(block))
+    printed = run([command for command, _ in steps], tmp_path)
+    for (command, expected), output in zip(steps, printed, strict=True):
+        assert re.fullmatch(pattern(expected), output.strip("\n")), f"$ {command}\n{output}"
+
+
+def commands(block: Block) -> Iterator[tuple[str, str]]:
+    """Each command of a block, and what follows it."""
+    first, *rest = re.split(r"^\$ ", block.text, flags=re.MULTILINE)
+    assert not first
+    for step in rest:
+        command, _, output = step.partition("\n")
+        yield command, output.strip("\n")
+
+
+def pattern(expected: str) -> str:
+    """The expected output as a regular expression."""
+    lines = (r"(?:.*\n?)*?" if line == "…" else ".*".join(map(re.escape, line.split("…"))) for line in expected.split("\n"))
+    return "\n".join(lines)
+
+
+def run(steps: list[str], folder: Path) -> list[str]:
+    """What each command prints, stderr included, in one shell."""
+    script = "\n".join(f"{step}\n__status=$?; printf '{MARK}'; (exit $__status)" for step in steps)
+    bin_folder = Path(sys.executable).parent
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("CM_EXEC_", "VIRTUAL_ENV"))}
+    environment = {**clean, "PATH": f"{bin_folder}{os.pathsep}{search_path(*TOOLS)}", "HOME": str(folder)}
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    return done.stdout.split(MARK)[: len(steps)]
+
+
+def test_there_are_sessions() -> None:
+    assert len(list(sessions())) >= 5
+
+
+def lines_with_cm_exec() -> Iterator[Any]:
+    """The commands of cm-exec in blocks that are shown but not run."""
+    for page in PAGES:
+        for block in blocks(page):
+            for line in block.text.splitlines() if block.language == "sh" else ():
+                if line.startswith("cm-exec"):
+                    yield pytest.param(line, id=f"{shown(page)}: {line}")
+
+
+@pytest.mark.parametrize("line", list(lines_with_cm_exec()))
+def test_a_command_that_is_only_shown_exists_with_its_options(line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    context = click.Context(program)
+    verb = words[0] if words and not words[0].startswith("-") else "run"
+    command = program.get_command(context, verb)
+    assert command is not None
+    known = {name for each in (command, program) for parameter in each.get_params(context) for name in parameter.opts}
+    assert {word.partition("=")[0] for word in words if word.startswith("-")} <= known

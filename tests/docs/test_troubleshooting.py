@@ -1,0 +1,87 @@
+"""The lines on the page of troubleshooting are those of the program, and none of the worker's is missing there."""
+
+import errno
+import os
+import re
+import signal
+from typing import Final
+
+import pytest
+
+from cm_exec.protocol.failure import Reason
+from tests.support import behaviours
+from tests.support.bench import Bench
+from tests.support.documents import ROOT, blocks
+from tests.support.ledger import Endpoint
+from tests.support.messages import Message, is_written, worker_s_messages
+from tests.support.toml import function
+
+PAGE: Final = ROOT / "docs" / "troubleshooting.md"
+LINES: Final = [line for block in blocks(PAGE) if block.language == "text" for line in block.text.splitlines()]
+VALUES: Final = frozenset(
+    {
+    "https://localhost:8945",
+    "cm.toml",
+    "MODULE_AUTH_TOKEN",
+    "DEFAULT_CA_PATH",
+    "CONNECTION_TO_RUNTIME",
+    "CONNECTIONS_TO_OTHER_PODS_CA_PATH",
+        "GET_JOB_URI",
+        "GET_JOB_URI and POST_RESULT_URI",
+    "MAX_CONCURRENT_TASKS",
+    *(sign.name for sign in signal.Signals),
+    *(os.strerror(number) for number in errno.errorcode),
+    *(os.strerror(number).lower() for number in errno.errorcode),
+    }
+)
+"""What stands in lines in the place of a value."""
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_quoted_line_is_one_of_the_program(line: str) -> None:
+    assert is_written(line, VALUES)
+
+
+@pytest.mark.parametrize("line", ["polling for work fails: …; trying again", "failed: exit: the command of '…' was late"])
+def test_a_line_that_is_not_the_program_s_would_be_noticed(line: str) -> None:
+    assert not is_written(line, VALUES)
+
+
+@pytest.mark.parametrize("message", sorted(worker_s_messages(), key="…".join))
+def test_every_warning_and_error_of_the_worker_is_explained(message: Message) -> None:
+    form = re.compile(".+".join(map(re.escape, message)))
+    assert any(form.search(line) for line in LINES)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_is_explained(reason: Reason) -> None:
+    assert any(line.startswith(f"failed: {reason}: ") for line in LINES)
+
+
+def is_explained(text: str) -> bool:
+    return any(re.search(".*".join(map(re.escape, line.split("…"))), text) for line in LINES)
+
+
+TROUBLE: Final = {
+    "exits": function("exits", "exit 3"),
+    "killed": function("killed", "kill -9 $$"),
+    "late": function("late", "sleep 60", timeout=0.2),
+    "floods": function("floods", "yes", max_output=1000),
+    "no_json": function("no_json", "echo hello", output="json"),
+    "missing": function("missing", ["no-such-program"]),
+    "two_lines": function("two_lines", "read -r query; echo 1; echo 2; sleep 60", mode="persistent"),
+}
+
+
+def test_every_line_of_a_worker_in_trouble_is_explained(bench: Bench) -> None:
+    polls = (behaviours.answer(503), behaviours.answer(401), behaviours.garbage, behaviours.reset_before_response)
+    bench.runtime.script(Endpoint.JOB, *polls)
+    worker = bench.start("".join(TROUBLE.values()))
+    for name in (*TROUBLE, "unknown"):
+        bench.runtime.call(name)
+    bench.runtime.script(Endpoint.RESULT, behaviours.answer(503), behaviours.answer(413))
+    bench.runtime.call("exits")
+    worker.stop()
+    told = [line for line in worker.stdout.splitlines() if re.match(r"\S+ (WARNING|ERROR) ", line)]
+    assert len(told) >= len(polls) + len(TROUBLE)
+    assert not [line for line in told if not is_explained(line)]

@@ -1,0 +1,94 @@
+"""The messages that the code can write, read from its source, and whether a line is one of them."""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import cm_exec
+
+SOURCE: Final = Path(cm_exec.__file__).parent
+_PLACEHOLDER: Final = re.compile(r"%[-.\d]*[a-z]|\{[^{}]*\}")
+_LOGGED: Final = {"warning", "error", "exception"}
+_RAISED: Final = {"NoRuntimeError", "RuntimeRefusedError", "NotReadyError"}
+_VALUE: Final = re.compile(r"…|'…'|\"…\"|functions\.…|\d+(\.\d+)?")
+
+Message = tuple[str, ...]
+"""A message as its fixed parts: between two of them stands a value; the first and the last may be empty."""
+
+
+@cache
+def all_messages() -> frozenset[Message]:
+    """Every string and f-string of the program, each line of it."""
+    nodes = (node for tree in _trees(SOURCE) for node in ast.walk(tree))
+    return frozenset(line for node in nodes for line in _lines(_parts(node)) if any(line))
+
+
+def worker_s_messages() -> set[Message]:
+    """What the worker logs as a warning or an error, and what ends it."""
+    folders = [SOURCE / name for name in ("runtime", "worker", "handlers")]
+    trees = [tree for folder in folders for tree in _trees(folder)]
+    trees.append(ast.parse((SOURCE / "cli" / "run.py").read_text()))
+    calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
+    return {message for call in calls if _is_told(call) and any(message := _parts(call.args[0]))}
+
+
+def is_written(line: str, values: frozenset[str]) -> bool:
+    """Whether the line is a message of the program whose values are `…`, numbers, messages again, or in `values`."""
+
+    @cache
+    def fits_any(text: str) -> bool:
+        if not text or text in values or _VALUE.fullmatch(text):
+            return True
+        possible = [parts for parts in all_messages() if all(part in text for part in parts)]
+        return any(fits(text, parts) for parts in possible) or any(
+            text.endswith(end) and fits_any(text.removesuffix(end)) for (end, *more) in possible if _is_addition(end, more)
+        )
+
+    def fits(text: str, parts: Message) -> bool:
+        first, *others = parts
+        if not text.startswith(first):
+            return False
+        rest = text.removeprefix(first)
+        if not others:
+            return not rest
+        ends = (match.end() for match in re.finditer(f"(?={re.escape(others[0])})", rest)) if others[0] else [len(rest)]
+        return any(fits(rest[end:], tuple(others)) and fits_any(rest[:end]) for end in ends)
+
+    return fits_any(line)
+
+
+def _is_addition(text: str, more: list[str]) -> bool:
+    """Whether a message is one that others are continued with, such as "; did you mean"."""
+    return not more and text.startswith((", ", "; "))
+
+
+def _trees(folder: Path) -> Iterator[ast.Module]:
+    for path in sorted(folder.rglob("*.py")):
+        yield ast.parse(path.read_text())
+
+
+def _is_told(call: ast.Call) -> bool:
+    match call.func:
+        case ast.Attribute(value=ast.Name(id="log"), attr=name):
+            return name in _LOGGED
+        case ast.Name(id=name):
+            return name in _RAISED
+    return False
+
+
+def _parts(node: ast.AST) -> Message:
+    match node:
+        case ast.Constant(value=str(text)):
+            return tuple(_PLACEHOLDER.split(text))
+        case ast.JoinedStr(values=values):
+            return tuple("".join(v.value if isinstance(v, ast.Constant) else "\0" for v in values).split("\0"))
+    return ("",)
+
+
+def _lines(message: Message) -> Iterator[Message]:
+    """The message line by line."""
+    for line in "\0".join(message).split("\n"):
+        yield tuple(line.split("\0"))
