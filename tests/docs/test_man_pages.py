@@ -1,0 +1,26 @@
+"""The man pages are such that man(1) has nothing to say against them."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.documents import ROOT
+from tests.support.tools import needs
+
+PAGES = sorted((ROOT / "share" / "man" / "man1").iterdir())
+
+
+@needs("man")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
+def test_a_page_is_shown_without_a_warning(page: Path) -> None:
+    done = subprocess.run(
+        ["man", "--warnings", "--local-file", page],
+        env={**os.environ, "MANROFFSEQ": "", "LC_ALL": "C.UTF-8", "MANWIDTH": "80", "MANPAGER": "cat"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"NAME\n       {page.stem} - " in done.stdout
