@@ -27,7 +27,8 @@ from scripts.reference.toml import toml_value
 _DEFINITIONS: Final = cm_toml_schema()["$defs"]
 _VALUE: Final = re.compile(r"""(\{.*\}|\[.*\]|"[^"]*")""")
 _WORD: Final = re.compile(
-    r"""(\[[a-z]*\]|\{.*\}|[a-z]+<[^ ]+>|[A-Z]+(?:_[A-Z]+)+|\b[a-z]+_[a-z]+\b|\bcm\.toml\b|(?<!\w)(?:true|false)(?=:))"""
+    r"(\[[a-z]*\]|\{.*\}|[a-z]+<[^ ]+>"  # [defaults], {jobId, query}, list<string>
+    r"|[A-Z]+(?:_[A-Z]+)+|\b[a-z]+_[a-z]+\b|\bcm\.toml\b|(?<!\w)(?:true|false)(?=:))"
 )
 
 
@@ -134,7 +135,7 @@ def _section(key: Key) -> str:
 
 
 def marked(text: str) -> str:
-    """The text with its values, keys and variables as code; a type such as list<string> would else be taken for HTML."""
+    """The text with values, keys and variables as code; a type such as list<string> would else be taken for HTML."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(part if part.startswith("`") else _WORD.sub(r"`\1`", part) for part in parts)
 

@@ -16,7 +16,7 @@ def blocks(program: Program) -> dict[str, str]:
     return {
         "commands-index": _index(program),
         "commands": "\n".join(map(_section, program.verbs)),
-        "exit-codes": table(["code", "of `cm-exec`"], ((str(code), _marked(text)) for code, text in EXIT_CODES.items())),
+        "exit-codes": table(["code", "of `cm-exec`"], ([str(code), _marked(why)] for code, why in EXIT_CODES.items())),
         "variables": _variables(program),
     }
 

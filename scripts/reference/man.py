@@ -11,7 +11,7 @@ from scripts.reference.command_line import Parameter, Program, Verb
 from scripts.reference.exit_codes import EXIT_CODES
 
 _PROGRAM_SHORT: Final = "any executable as a Palantir Foundry compute module"
-_CONFIG_FILE: Final = ("cm.toml", "Maps each function to a command; in the current folder unless --config names another.")
+_CONFIG_FILE: Final = ("cm.toml", "Maps functions to commands; in the current folder unless --config names another.")
 
 
 def pages(program: Program) -> dict[str, str]:

@@ -54,8 +54,9 @@ def commands(block: Block) -> Iterator[tuple[str, str]]:
 
 def pattern(expected: str) -> str:
     """The expected output as a regular expression."""
-    lines = (r"(?:.*\n?)*?" if line == "…" else ".*".join(map(re.escape, line.split("…"))) for line in expected.split("\n"))
-    return "\n".join(lines)
+    return "\n".join(
+        r"(?:.*\n?)*?" if line == "…" else ".*".join(map(re.escape, line.split("…"))) for line in expected.split("\n")
+    )
 
 
 def run(steps: list[str], folder: Path) -> list[str]:

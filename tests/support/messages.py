@@ -43,9 +43,8 @@ def is_written(line: str, values: frozenset[str]) -> bool:
         if not text or text in values or _VALUE.fullmatch(text):
             return True
         possible = [parts for parts in all_messages() if all(part in text for part in parts)]
-        return any(fits(text, parts) for parts in possible) or any(
-            text.endswith(end) and fits_any(text.removesuffix(end)) for (end, *more) in possible if _is_addition(end, more)
-        )
+        added = [parts[0] for parts in possible if _is_addition(parts) and text.endswith(parts[0])]
+        return any(fits(text, parts) for parts in possible) or any(fits_any(text.removesuffix(end)) for end in added)
 
     def fits(text: str, parts: Message) -> bool:
         first, *others = parts
@@ -60,9 +59,9 @@ def is_written(line: str, values: frozenset[str]) -> bool:
     return fits_any(line)
 
 
-def _is_addition(text: str, more: list[str]) -> bool:
-    """Whether a message is one that others are continued with, such as "; did you mean"."""
-    return not more and text.startswith((", ", "; "))
+def _is_addition(message: Message) -> bool:
+    """Whether a message is one that others are continued with, such as ", as it is when memory runs out"."""
+    return len(message) == 1 and message[0].startswith((", ", "; "))
 
 
 def _trees(folder: Path) -> Iterator[ast.Module]:
