@@ -75,7 +75,7 @@ def _pip_install(layout: Layout, interpreter: Interpreter, wanted: Path, wheelho
 
 def _package(found: Distribution) -> Package:
     files = [Path(os.path.normpath(path)) for path in found.files or ()]
-    places = sorted({path.parts[0] for path in files if path.parts[0] not in {"..", "bin"}})
+    places = sorted({path.parts[0] for path in files if path.parts[0] not in {"..", "bin", "share"}})
     metadata = found.metadata
     return Package(
         name=metadata["Name"].lower(),
@@ -94,7 +94,8 @@ def _is_license(path: Path) -> bool:
 
 
 def _forget_installation(layout: Layout) -> None:
-    shutil.rmtree(layout.site / "bin", ignore_errors=True)  # pip's scripts start the Python of the build
+    for folder in ("bin", "share"):  # pip's scripts, which start the Python of the build; manuals and completions
+        shutil.rmtree(layout.site / folder, ignore_errors=True)
     for information in layout.site.glob("*.dist-info"):
         for name in _OF_THE_INSTALLATION:
             (information / name).unlink(missing_ok=True)

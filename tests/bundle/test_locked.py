@@ -1,0 +1,36 @@
+"""The files that say what goes into the bundle, and what builds it."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+FILES = {
+    "requirements.txt": PYPROJECT["project"]["dependencies"],
+    "build-requirements.txt": PYPROJECT["dependency-groups"]["bundle"],
+}
+
+
+def locked(text: str) -> dict[str, Version]:
+    return {name: Version(version) for name, version in re.findall(r"^([a-z0-9.-]+)==([^\s;]+)", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_version_is_locked_for_every_requirement(name: str) -> None:
+    versions = locked((ROOT / "packaging" / name).read_text())
+    for requirement in map(Requirement, FILES[name]):
+        assert requirement.specifier.contains(versions[requirement.name]), requirement
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_version_has_hashes_and_no_index_is_named(name: str) -> None:
+    text = (ROOT / "packaging" / name).read_text()
+    entries = re.split(r"\n(?=\S)", text.strip())
+    assert "://" not in text
+    assert [line for line in text.splitlines() if line.startswith("-")] == []
+    assert [entry for entry in entries if "==" in entry and "--hash=sha256:" not in entry] == []

@@ -1,0 +1,129 @@
+"""The bundle at work, where nothing else is and where much is hostile."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from cm_exec import __version__
+from tests.support.bench import Bench
+from tests.support.bundle import HOME, Bundle
+from tests.support.toml import function
+
+ENTRY = str(HOME / "bin" / "cm-exec")
+
+HOSTILE = {
+    "PYTHONPATH": "/nowhere:{folder}/python",
+    "PYTHONHOME": "/nowhere",
+    "PYTHONSTARTUP": "/nowhere",
+    "PYTHONWARNINGS": "error",
+    "PYTHONINSPECT": "1",
+    "PYTHONPROFILEIMPORTTIME": "1",
+    "LD_LIBRARY_PATH": "{folder}/lib",
+    "OPENSSL_CONF": "{folder}/openssl.cnf",
+    "LC_ALL": "xx_XX.nothing",
+    "LANGUAGE": "xx",
+}
+
+
+@pytest.fixture
+def at_home(bundle: Bundle, unshare: tuple[str, ...]) -> list[str]:
+    return bundle.at_home(unshare)
+
+
+def lay_traps(folder: Path) -> dict[str, str]:
+    """Modules, libraries and a configuration that break whoever takes them for his own."""
+    for name in ("python", "lib"):
+        folder.joinpath(name).mkdir()
+    for module in ("click", "urllib3", "json", "os", "sitecustomize", "cm_exec"):
+        folder.joinpath("python", f"{module}.py").write_text("raise SystemExit('a trap')\n")
+    for library in ("libc.so.6", "libssl.so.3", "libcrypto.so.3", "libz.so.1", "libm.so.6"):
+        folder.joinpath("lib", library).write_bytes(b"no library")
+    configuration = "config_diagnostics = 1\nopenssl_conf = all\n[all]\nproviders = those\n[those]\nnone = none\n[none]\nactivate = 1\n"
+    folder.joinpath("openssl.cnf").write_text(configuration)
+    return {name: value.format(folder=folder) for name, value in HOSTILE.items()}
+
+
+def run(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        command, cwd=folder, env=dict(environment or {}), capture_output=True, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+def test_it_runs_in_a_root_with_nothing_else_as_a_user_without_a_name(
+    bundle: Bundle, tmp_path: Path, unshare: tuple[str, ...]
+) -> None:
+    root = tmp_path / "root"
+    bundle.copy_to(root)
+    done = run([*unshare, "--mount", "chroot", str(root), ENTRY, "--version"], tmp_path)
+    assert (done.stdout.decode(), done.stderr) == (f"cm-exec {__version__}\n", b"")
+
+
+@pytest.mark.parametrize("is_hostile", [False, True], ids=["empty", "hostile"])
+def test_a_handler_gets_the_environment_that_the_container_has(
+    at_home: list[str], tmp_path: Path, is_hostile: bool
+) -> None:
+    environment = lay_traps(tmp_path) if is_hostile else {}
+    tmp_path.joinpath("cm.toml").write_text(function("environment", ["/usr/bin/env", "-0"]))
+    done = run([*at_home, "env", "-i", *pairs(environment), ENTRY, "invoke", "environment", "1"], tmp_path)
+    assert done.stderr == b""
+    told = {line.partition("=")[0]: line.partition("=")[2] for line in done.stdout.decode().split("\0") if line}
+    for name in ("CM_JOB_ID", "CM_QUERY_TYPE"):
+        told.pop(name)
+    assert told == environment
+
+
+@pytest.mark.parametrize("is_hostile", [False, True], ids=["clean", "hostile"])
+def test_a_worker_answers_jobs_of_all_modes_over_tls(
+    bench: Bench, at_home: list[str], tmp_path: Path, is_hostile: bool
+) -> None:
+    environment = {**bench.environment(), **(lay_traps(tmp_path) if is_hostile else {})}
+    clean = {"inherit_env": ["PATH"]}
+    config = (
+        function("spawn", "cat", **clean)
+        + function("prespawn", ["cat"], mode="prespawn", **clean)
+        + function("persistent", "while read -r line; do echo \"$line\"; done", mode="persistent", **clean)
+        + function("stream", "cat", stream=True, **clean)
+        + function("channel", "echo noise; cat >&3", result_fd=3, **clean)
+        + function("large", "head -c 3000000 /dev/zero", **clean)
+    )
+    variables = [*pairs(environment), "sh", "-c", f'shift && exec {ENTRY} "$@"', "sh"]
+    worker = bench.start(config, environment={"PATH": environment["PATH"]}, wrapper=[*at_home, "env", *variables])
+    for name in ("spawn", "prespawn", "persistent", "stream", "channel"):
+        assert bench.runtime.call(name, b"[1]").strip() == b"[1]", name
+    assert bench.runtime.call("large") == bytes(3_000_000)
+    assert worker.stop() == 0
+    assert worker.stderr == ""
+
+
+def test_what_libc_loads_when_it_is_needed_is_there(bundle: Bundle, unshare: tuple[str, ...], tmp_path: Path) -> None:
+    """To look up a name, and to end a thread."""
+    bundle.copy_to(tmp_path / "root")
+    tmp_path.joinpath("root", "etc").mkdir()
+    tmp_path.joinpath("root", "etc", "hosts").write_text("127.0.0.7 somewhere\n")
+    code = "import ctypes, socket; print(socket.gethostbyname('somewhere'), flush=True); ctypes.CDLL(None).pthread_exit(None)"
+    command = [*unshare, "--mount", "chroot", str(tmp_path / "root"), str(HOME / "bin" / "python3"), "-ISc", code]
+    done = run(command, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"127.0.0.7\n", b"")
+
+
+@pytest.mark.parametrize("command", ["dev", "bench"])
+def test_a_command_for_laptops_says_where_to_get_it(at_home: list[str], tmp_path: Path, command: str) -> None:
+    tmp_path.joinpath("cm.toml").write_text(function("echo", ["cat"]))
+    done = run([*at_home, ENTRY, command], tmp_path)
+    assert done.returncode == 2
+    assert b"pip install 'cm-exec[dev]', on a machine with Python" in done.stderr
+
+
+def test_text_is_unicode_whatever_the_locale(at_home: list[str], tmp_path: Path) -> None:
+    tmp_path.joinpath("cm.toml").write_text(function("gr\u00fc\u00dfe", ["cat"]), encoding="utf-8")
+    done = run([*at_home, "env", "-i", "LC_ALL=C", ENTRY, "invoke", "gr\u00fc\u00dfe", "1"], tmp_path)
+    assert (done.stdout, done.stderr) == (b"1", b"")
+
+
+def pairs(environment: Mapping[str, str]) -> list[str]:
+    """Arguments for env(1): a hostile environment is not for the programs that make the root."""
+    return [f"{name}={value}" for name, value in environment.items()]
