@@ -16,26 +16,26 @@ _MACHINES: Final = {62: "x86_64", 183: "aarch64"}
 """ELF's numbers of the machines that containers are built for (System V ABI, e_machine), by uname's names."""
 
 
-def hindrance(path: Path, search_path: str, *, shell: bool = False) -> str:
+def hindrance(path: Path, search_path: str, *, by_shell: bool = False) -> str:
     """What keeps the kernel from executing the file, as half a sentence; empty where nothing does.
 
-    `search_path` is the PATH in which `env` looks. With `shell`, a shell starts it, which takes a text without a
+    `search_path` is the PATH in which `env` looks. With `by_shell`, a shell starts it, which takes a text without a
     `#!` line for a script of its own.
     """
     try:
         with path.open("rb") as file:
-            return _hindrance(file, search_path, shell=shell)
+            return _hindrance(file, search_path, by_shell=by_shell)
     except OSError:
         return ""  # a program that may be executed and not read
 
 
-def _hindrance(file: BinaryIO, search_path: str, *, shell: bool) -> str:
+def _hindrance(file: BinaryIO, search_path: str, *, by_shell: bool) -> str:
     head = file.read(_HEAD)
     if head.startswith(b"#!"):
         return _of_script(head, search_path)
     if head.startswith(_ELF):
         return _of_elf(file, head)
-    if not shell and _is_text(head):
+    if not by_shell and _is_text(head):
         return "has no #! line; write one, or name its interpreter in the command"
     return ""
 

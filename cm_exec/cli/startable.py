@@ -89,7 +89,7 @@ def _find_in_shell(function: Function, environment: Mapping[bytes, bytes]) -> tu
     if found.returncode:
         return program, f"command: the shell finds no {first!r}"
     path = function.cwd / program  # of a builtin: no file
-    hindered = hindrance(path, _path_variable(environment), shell=True) if "/" in program else ""
+    hindered = hindrance(path, _path_variable(environment), by_shell=True) if "/" in program else ""
     return program, f"command: {program!r} {hindered}" if hindered else ""
 
 

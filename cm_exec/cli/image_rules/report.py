@@ -9,7 +9,10 @@ Judged = tuple[Rule, Finding]
 
 def table(judged: Sequence[Judged], ignored: Sequence[str]) -> str:
     """A line a rule."""
-    rows = [("RULE", "", "FOUND"), *((rule.name, _word(rule, finding, ignored), finding.found) for rule, finding in judged)]
+    rows = [
+        ("RULE", "", "FOUND"),
+        *((rule.name, _word(rule, finding, ignored), finding.found) for rule, finding in judged),
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     return "\n".join(f"{name:{widths[0]}}  {word:{widths[1]}}  {found}" for name, word, found in rows)
 

@@ -12,7 +12,9 @@ from cm_exec.cli.image_rules.facts import Facts
 Verdict = Literal["ok", "warning", "broken"]
 
 _DOCS: Final = "https://www.palantir.com/docs/foundry/compute-modules"
-_REQUIREMENTS: Final = f"Foundry, Containers, Image requirements: {_DOCS}/containers#image-requirements-for-compute-modules"
+_REQUIREMENTS: Final = (
+    f"Foundry, Containers, Image requirements: {_DOCS}/containers#image-requirements-for-compute-modules"
+)
 _STDOUT: Final = f"Foundry, Containers, Standard output: {_DOCS}/containers#standard-output"
 _FORMATS: Final = f"Foundry, Containers, Log formats: {_DOCS}/containers#log-formats"
 _VARIABLES: Final = (
@@ -70,9 +72,7 @@ def _shell(facts: Facts) -> Finding:
 def _tee(facts: Facts) -> Finding:
     if not facts.tee:
         return Finding("ok", "tee")
-    remedy = (
-        "install coreutils or busybox on PATH, or switch the container's logging off and say `--ignore tee`"
-    )
+    remedy = "install coreutils or busybox on PATH, or switch the container's logging off and say `--ignore tee`"
     return Finding("broken", f"tee {facts.tee}", remedy=remedy)
 
 

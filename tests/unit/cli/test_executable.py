@@ -41,7 +41,7 @@ def test_a_script_that_would(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_shell_needs_no_first_line(tmp_path: Path) -> None:
-    assert hindrance(write(tmp_path, b"echo 1\n"), NOWHERE, shell=True) == ""
+    assert hindrance(write(tmp_path, b"echo 1\n"), NOWHERE, by_shell=True) == ""
 
 
 def test_a_program_that_is_not_there_is_not_judged(tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""What the wheel holds."""
+
+import re
+import subprocess
+import sys
+from email.message import Message
+from email.parser import HeaderParser
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from cm_exec import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+INFO = f"cm_exec-{__version__}.dist-info"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
+    """The wheel of this checkout, as build-dist makes it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = folder.iterdir()
+    return ZipFile(path)
+
+
+def package_files() -> set[str]:
+    files = (path for path in (ROOT / "cm_exec").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(ROOT)) for path in files}
+
+
+def metadata(wheel: ZipFile) -> Message:
+    return HeaderParser().parsestr(wheel.read(f"{INFO}/METADATA").decode())
+
+
+def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel: ZipFile) -> None:
+    names = {name for name in wheel.namelist() if not name.endswith("/")}
+    assert {name for name in names if name.startswith("cm_exec/")} == package_files()
+    assert {name.partition("/")[0] for name in names} <= {"cm_exec", INFO, INFO.replace("dist-info", "data")}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cm_exec/py.typed",
+        "cm_exec/config/cm-toml.schema.json",
+        "cm_exec/dev/console/index.html",
+        f"{INFO}/licenses/LICENSE",
+    ],
+)
+def test_the_wheel_holds_what_is_no_program(wheel: ZipFile, name: str) -> None:
+    assert wheel.read(name)
+
+
+def test_the_wheel_installs_one_program(wheel: ZipFile) -> None:
+    assert wheel.read(f"{INFO}/entry_points.txt").decode().split() == [
+        "[console_scripts]",
+        "cm-exec",
+        "=",
+        "cm_exec.cli:main",
+    ]
+
+
+def test_the_wheel_needs_four_packages(wheel: ZipFile) -> None:
+    needed = [text for text in metadata(wheel).get_all("Requires-Dist", []) if "extra ==" not in text]
+    assert sorted(re.split(r"[^\w-]", text)[0] for text in needed) == ["click", "msgspec", "tomli", "urllib3"]
+
+
+def test_the_wheel_has_the_package_s_version_and_readme(wheel: ZipFile) -> None:
+    assert metadata(wheel)["Version"] == __version__
+    assert (ROOT / "README.md").read_text().strip() == str(metadata(wheel).get_payload()).strip()

@@ -1,0 +1,45 @@
+"""The workflows call the scripts that anyone can run, and take nothing that can change under their hands."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+WORKFLOWS: Final = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def commands(text: str) -> Iterator[str]:
+    """Each command of a `run:`, without sudo and what is behind a pipe."""
+    for line in re.findall(r"^\s*-?\s*run: (.*)$", text, re.MULTILINE):
+        yield line.removeprefix("sudo ").split(" | ")[0]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_an_action_is_named_by_its_commit_with_the_version_beside_it(path: Path) -> None:
+    lines = [line.split("uses:", 1)[1].strip() for line in path.read_text().splitlines() if "uses:" in line]
+    assert lines
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)] == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_runs_what_the_repository_has(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for command in commands(path.read_text()):
+        program, *arguments = command.split()
+        assert (arguments[0] in targets) if program == "make" else (ROOT / program).is_file(), command
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_every_job_ends_some_time_and_starts_with_no_rights(path: Path) -> None:
+    text = path.read_text()
+    jobs = re.findall(r"^  ([a-z]+):$", text.partition("\njobs:\n")[2], re.MULTILINE)
+    assert jobs
+    assert text.count("    timeout-minutes: ") == text.count("    permissions:\n") == len(jobs)
+    assert "\npermissions: {}\n" in text
+
+
+def test_there_are_workflows_for_each_change_and_for_releases() -> None:
+    assert [path.name for path in WORKFLOWS] == ["ci.yml", "release.yml"]
