@@ -38,6 +38,17 @@ def children(pid: int) -> list[Process]:
     return [p for p in found if p and p.parent == pid]
 
 
+def pid_namespace(pid: int) -> str:
+    """The kernel's name of the PID namespace in which a process lives."""
+    return os.readlink(f"/proc/{pid}/ns/pid")
+
+
+def inhabitants(namespace: str) -> list[Process]:
+    """The processes of a PID namespace; zombies, which have left it, are not among them."""
+    pids = sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [found for pid in pids if _lives_in(pid, namespace) and (found := _read(pid))]
+
+
 def peak_memory(pid: int) -> int:
     """The most memory that a process ever had resident, in bytes."""
     return _status_kib(pid, "VmHWM") << 10
@@ -78,6 +89,13 @@ def _belongs(pid: int, mark: str, folder: Path) -> bool:
         if str(folder).encode() in place.joinpath("cmdline").read_bytes():
             return True
         return place.joinpath("cwd").resolve().is_relative_to(folder)
+    except OSError:
+        return False
+
+
+def _lives_in(pid: int, namespace: str) -> bool:
+    try:
+        return pid_namespace(pid) == namespace
     except OSError:
         return False
 

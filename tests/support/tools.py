@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -37,8 +37,8 @@ def needs(*tools: str) -> pytest.MarkDecorator:
 @cache
 def find(tool: str) -> Path | None:
     """Where the program is; None where it is missing or does not work."""
-    if tool == "convert":
-        return next((path for path in _on_path(tool) if _is_imagemagick(path)), None)
+    if tool in _KINDS:
+        return next((path for path in _on_path(tool) if _KINDS[tool](path)), None)
     found = shutil.which(tool)
     if found is None or (tool in _PROBES and not _succeeds(_PROBES[tool])):
         return None
@@ -65,6 +65,16 @@ def _is_imagemagick(path: Path) -> bool:
             return False
     version = subprocess.run([path, "-version"], capture_output=True, check=False, stdin=subprocess.DEVNULL)
     return version.stdout.startswith(b"Version: ImageMagick")
+
+
+def _is_static(path: Path) -> bool:
+    """Debian has two packages of busybox, and only one of them runs in a root without libraries."""
+    with path.open("rb") as file:
+        return b"/ld-linux" not in file.read(1 << 12)
+
+
+_KINDS: Final[dict[str, Callable[[Path], bool]]] = {"convert": _is_imagemagick, "busybox": _is_static}
+"""How to see that a program is the one that is meant, where several have its name."""
 
 
 def _succeeds(command: Sequence[str]) -> bool:

@@ -1,0 +1,85 @@
+"""The platform collects logs by a shell around the entry point: that shell is PID 1, and it passes no signal on."""
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from cm_exec.dev import LocalRuntime, State
+from tests.support.images.container import Container
+from tests.support.images.images import Images
+from tests.support.images.needs import PATIENCE, needs_containers
+from tests.support.images.node import SHARED, Node
+from tests.support.images.spec import PROGRAM, Spec
+from tests.support.processes import children, inhabitants, pid_namespace, wait_until
+from tests.support.toml import function
+
+pytestmark = [needs_containers(), pytest.mark.timeout(PATIENCE)]
+
+WRAPPER: Final = f"set -eu; {PROGRAM} run | tee {SHARED}/log"
+
+CONFIG: Final = function("echo", ["cat"]) + function("endless", "setsid sleep 300 & sleep 300; printf done")
+
+
+def wrapped(images: Images) -> Spec:
+    return Spec(image=images.base(), entrypoint="/bin/sh", arguments=["-c", WRAPPER], config=CONFIG)
+
+
+def process_called(name: str, container: Container) -> int:
+    """The number of the shell's child with this in its command."""
+    (found,) = [child.pid for child in children(container.pid) if name in child.command.split(maxsplit=1)[0]]
+    return found
+
+
+def test_sigterm_to_the_shell_changes_nothing_and_the_log_is_collected(images: Images, node: Node) -> None:
+    container = node.start(wrapped(images))
+    container.signal(signal.SIGTERM)
+    job = node.runtime.submit("echo", b"[1]")
+    assert bytes(node.runtime.result(job).body) == b"[1]"
+    log = node.shared / "log"
+    wait_until(lambda: job in log.read_text(), what="the job in the log")
+    wait_until(lambda: job in container.stdout, what="the job on stdout")
+    end(container)
+
+
+def test_without_tee_jobs_go_on(images: Images, node: Node) -> None:
+    container = node.start(wrapped(images))
+    assert node.runtime.call("echo", b"[1]") == b"[1]"
+    os.kill(process_called("tee", container), signal.SIGKILL)
+    assert [node.runtime.call("echo", b"%d" % n) for n in range(20)] == [b"%d" % n for n in range(20)]
+    end(container)
+
+
+def test_sigterm_to_cm_exec_beneath_the_shell_drains_it_and_ends_the_container(images: Images, node: Node) -> None:
+    container = node.start(wrapped(images))
+    node.runtime.release_polls()
+    os.kill(process_called("python", container), signal.SIGTERM)
+    assert container.wait() == 0
+
+
+def test_nothing_survives_the_shell_and_the_next_start_frees_the_job(
+    images: Images, node: Node, tmp_path: Path
+) -> None:
+    with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=1) as runtime:
+        files = tmp_path / "runtime"
+        spec = replace(wrapped(images), variables=runtime.environment(), mounts=[f"{files}:{files}:ro"])
+        container = node.launch(spec)
+        lost = runtime.submit("endless", b"null")
+        wait_until(lambda: len(inhabitants(pid_namespace(container.pid))) >= 6, what="the handler's start")
+        namespace = pid_namespace(container.pid)
+        end(container)
+        assert inhabitants(namespace) == []
+        waiting = runtime.submit("echo", b"[1]")
+        node.launch(spec)
+        assert lost.wait_ended(60).state is State.LOST
+        assert waiting.wait(60).body == b"[1]"
+        end(node.containers[-1])
+
+
+def end(container: Container) -> None:
+    """As the platform ends what did not end itself."""
+    os.kill(container.pid, signal.SIGKILL)
+    assert container.wait() == 128 + signal.SIGKILL

@@ -1,0 +1,114 @@
+"""A place of its own for images and containers, which podman, buildah and all test processes share."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_STORAGE: Final = """\
+[storage]
+driver = "overlay"
+runroot = "{folder}/run"
+graphroot = "{folder}/graph"
+"""
+
+_ENGINE: Final = """\
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+tmp_dir = "{folder}/tmp"
+"""
+
+
+STORE_FOLDER: Final = "CM_EXEC_TEST_STORE"
+"""The variable by which a test process knows the folder of the store that it shares with the others."""
+
+
+class BuildError(Exception):
+    """A program that makes images or containers failed; its last words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """`folder` must be on a file system that overlays can be mounted on."""
+
+    folder: Path
+
+    def open(self) -> None:
+        """Write what tells the programs of this place; once more does no harm."""
+        self.folder.mkdir(exist_ok=True)
+        for file, text in ((self._storage, _STORAGE), (self._engine, _ENGINE)):
+            file.write_text(text.format(folder=self.folder))
+
+    def environment(self) -> dict[str, str]:
+        """What podman and buildah must find in their environment."""
+        return {
+            **os.environ,
+            "CONTAINERS_STORAGE_CONF": str(self._storage),
+            "CONTAINERS_CONF": str(self._engine),
+            "BUILDAH_ISOLATION": "chroot",
+            "TMPDIR": str(self.folder),
+        }
+
+    def run(self, *command: str | Path, variables: Mapping[str, str] | None = None) -> str:
+        """What a command prints that uses this place; BuildError where it fails."""
+        done = subprocess.run(
+            command,
+            env={**self.environment(), **(variables or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            said = (done.stdout + done.stderr)[-3000:]
+            raise BuildError(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{said}")
+        return done.stdout
+
+    def once(self, name: str, build: Callable[[], object]) -> None:
+        """Build in the first process that asks; the others wait. A failure is told to all, and not tried again."""
+        done, failed = self.folder / f"{name}.done", self.folder / f"{name}.failed"
+        with _locked(self.folder / f"{name}.lock"):
+            if failed.exists():
+                raise BuildError(failed.read_text())
+            if not done.exists():
+                failed.write_text(f"{name} could not be built; the first test that wanted it tells why")
+                build()
+                failed.rename(done)
+
+    def close(self) -> None:
+        """Remove all containers and images, and the folder."""
+        if self._storage.exists():
+            subprocess.run(
+                ["podman", "rm", "--all", "--force"], env=self.environment(), capture_output=True, check=False
+            )
+        for mount in _mounts_below(self.folder):
+            subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def _storage(self) -> Path:
+        return self.folder / "storage.conf"
+
+    @property
+    def _engine(self) -> Path:
+        return self.folder / "containers.conf"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _mounts_below(folder: Path) -> list[str]:
+    """Mount points under the folder, the innermost first."""
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return sorted((point for point in points if point.startswith(f"{folder}/")), reverse=True)
