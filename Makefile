@@ -5,7 +5,7 @@ READY := .venv/.ready-$(shell pwd | cksum | cut -d ' ' -f 1)
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs reference bench bundle image image-test clean
+.PHONY: help demo test lint docs reference bench bundle image image-test dist release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -36,6 +36,12 @@ image: ## the base image that holds it, with docker, podman or buildah
 
 image-test: $(READY) ## only the tests of both, in containers
 	@scripts/image-test $(ARGS)
+
+dist: $(READY) ## the source distribution and the wheel, built and checked
+	@scripts/build-dist
+
+release: $(READY) ## all that a release consists of, built and tested, in dist/; nothing is published
+	@scripts/release
 
 clean: ## remove .venv and what the tools left
 	rm -rf .venv .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
