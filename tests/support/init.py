@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from cm_exec.cli.init.languages import LANGUAGES, MODES
+from cm_exec.cli.init.languages import LANGUAGES
 from cm_exec.cli.init.tools import missing_tools
 from tests.support.tools import needs
 
@@ -36,14 +36,10 @@ def _is_here(language: str) -> bool:
     return language != "julia" and not missing_tools(LANGUAGES[language])
 
 
-def each_language_and_mode() -> list[object]:
-    """A parameter for each language of this machine in each mode."""
+def each_language() -> list[object]:
+    """A parameter for each language of this machine."""
     found = [name for name in LANGUAGES if name in _ALWAYS or _is_here(name)]
-    return [
-        pytest.param(name, mode, marks=[needs(*_ALWAYS[name])] if name in _ALWAYS else [], id=f"{name}-{mode}")
-        for name in found
-        for mode in MODES
-    ]
+    return [pytest.param(name, marks=[needs(*_ALWAYS[name])] if name in _ALWAYS else []) for name in found]
 
 
 def prepare(folder: Path) -> None:
@@ -73,4 +69,3 @@ def run(folder: Path, *command: str, **variables: str) -> "subprocess.CompletedP
 def init(folder: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """`cm-exec init ARGUMENTS`."""
     return run(folder, "cm-exec", "init", *arguments, **variables)
-

@@ -8,13 +8,13 @@ import sys
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Dict, List, NewType, Set, TypedDict
+from typing import TypedDict
 
 sys.path.insert(0, sys.argv[1])
-import cm_handler
-from compute_modules.function_registry.function_payload_converter import convert_payload
-from compute_modules.function_registry.function_schema_parser import parse_function_schema
-from compute_modules.function_registry.types import Long
+import cm_handler  # type: ignore[import-not-found]  # it is in that folder
+from compute_modules.function_registry.function_payload_converter import convert_payload  # type: ignore[import-not-found]
+from compute_modules.function_registry.function_schema_parser import parse_function_schema  # type: ignore[import-not-found]
+from compute_modules.function_registry.types import Long  # type: ignore[import-not-found]
 
 
 @dataclass
@@ -34,19 +34,18 @@ class Event(TypedDict):
     at: datetime
     later: datetime
     price: Decimal
-    points: List[Point]
-    names: Set[str]
-    by_number: Dict[int, Point]
-    by_day: Dict[date, Decimal]
+    points: list[Point]
+    names: set[str]
+    by_number: dict[int, Point]
+    by_day: dict[date, Decimal]
 
 
-def function(context: Any, event: Event) -> Any:
-    return event
+def function(event: Event) -> int:
+    return event["number"]
 
 
 if __name__ == "__main__":
     query = json.loads(sys.argv[2])
-    function.__annotations__.pop("context")
     tree = parse_function_schema(function, "function", [], {}).class_node
     served = cm_handler.Served(f"{__name__}:function")
     print(repr(convert_payload(json.loads(sys.argv[2]), tree)))

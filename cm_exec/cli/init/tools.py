@@ -21,9 +21,7 @@ def _is_there(tool: Tool) -> bool:
 
 def _succeeds(command: Sequence[str]) -> bool:
     try:
-        done = subprocess.run(
-            command, capture_output=True, check=False, stdin=subprocess.DEVNULL, timeout=_PATIENCE
-        )
+        done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL, timeout=_PATIENCE)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0

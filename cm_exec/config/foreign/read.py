@@ -29,7 +29,7 @@ def python_declarations(target: str, interpreter: str, *, folder: Path | None = 
     that of the handler that `cm-exec init --from-python` writes. Raises DescriptionError.
     """
     script = Path(__file__).with_name("python_hints.py")
-    command = [interpreter, script, target]
+    command = [interpreter, str(script), target]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, check=False, stdin=subprocess.DEVNULL)
     except OSError as error:

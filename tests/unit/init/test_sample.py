@@ -9,6 +9,6 @@ from tests.support.data_types import data_types
 
 
 @settings(max_examples=200, deadline=None)
-@given(data_types())
+@given(data_types)
 def test_a_sample_is_of_its_type(type_: DataType) -> None:
     checker(type_)(sample(type_))

@@ -111,7 +111,7 @@ def of_class(value: Any, cls: Any) -> Any:
 
 
 def members(value: Any, hints: Mapping[str, Any], optional: frozenset[str]) -> dict[str, Any]:
-    """The members of an object by their hints; one of `optional` may be missing, and one that may be None is it then."""
+    """The members of an object by their hints. One of `optional` may be missing; one that may be None is None then."""
     if not isinstance(value, dict):
         raise MisfitError("expected an object")
     for unknown in value.keys() - hints.keys():
@@ -137,7 +137,7 @@ def member(name: str, value: Any, hint: Any) -> Any:
 
 def is_struct(cls: Any) -> bool:
     """Whether it is a dataclass, a TypedDict or another class of typed fields."""
-    return inspect.isclass(cls) and cls.__module__ != "builtins" and bool(hints_of(cls))
+    return isinstance(cls, type) and cls.__module__ != "builtins" and bool(hints_of(cls))
 
 
 @functools.cache
@@ -186,8 +186,9 @@ def plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, collections.abc.Iterable):
         return [plain(item) for item in value]
-    if is_struct(type(value)):
-        return {name: plain(getattr(value, name)) for name in hints_of(type(value))}
+    cls: Any = type(value)
+    if is_struct(cls):
+        return {name: plain(getattr(value, name)) for name in hints_of(cls)}
     raise TypeError(f"a {type(value).__name__} cannot be a result")
 
 
@@ -247,7 +248,7 @@ class Served:
 
     def context(self, context: dict[str, Any]) -> Any:
         """What is known of the job, as the hint says: a dict, or a class such as the SDK's QueryContext."""
-        hint = self.hints.get("context")
+        hint: Any = self.hints.get("context")
         if not is_struct(hint):
             return context
         return hint(**{name: value for name, value in context.items() if name in hints_of(hint)})

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def greet(query: dict[str, Any]) -> str:
-    """What the function does. sys.exit with a text ends the job with that error, and the next one gets a new process."""
+    """What the function does. sys.exit with a text ends the job with that error; the next one gets a new process."""
     if not query.get("name"):
         sys.exit("the name is empty")
     return f"Hello, {query['name']}!"
