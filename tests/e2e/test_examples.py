@@ -86,3 +86,18 @@ def test_a_worker_answers_two_queries_and_drains(name: str, tmp_path: Path) -> N
                 example.assert_result(answer(call, process))
             process.send_signal(signal.SIGTERM)
             assert process.wait(DEADLINE) == 0
+
+
+@each_example
+def test_its_own_tests_pass(name: str, tmp_path: Path) -> None:
+    example = prepare(name, tmp_path / name)
+    done = subprocess.run(
+        [CM_EXEC, "test"],
+        cwd=example.folder,
+        env=environment(name, os.environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()

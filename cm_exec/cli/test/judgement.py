@@ -50,15 +50,23 @@ def judge(case: Case, function: Function, ended: bytes | Failure, stderr: bytes)
         return Complaint(message=f"the query does not fit the inputs of {function.name!r}: {misfit}")
     if (problem := result_problem(function, ended)) is not None:
         return Complaint(message=f"the result is not what {function.name!r} returns: {problem}", details=_shown(ended))
-    match case.expected:
+    return _judge_result(case.expected, ended)
+
+
+def _judge_result(expected: ResultIsJson | ResultIsBytes | ResultMatches, result: bytes) -> Complaint | None:
+    match expected:
         case ResultIsJson():
-            return _judge_json(case.expected, ended)
+            return _judge_json(expected, result)
         case ResultIsBytes(body=body):
-            if ended == body:
-                return None
-            return Complaint(message=_NOT_AS_EXPECTED, details=tuple(text_differences(_read(body), ended)))
+            return _judge_bytes(_read(body), result)
         case ResultMatches(pattern=pattern):
-            return _judge_match(pattern, ended)
+            return _judge_match(pattern, result)
+
+
+def _judge_bytes(expected: bytes, result: bytes) -> Complaint | None:
+    if result == expected:
+        return None
+    return Complaint(message=_NOT_AS_EXPECTED, details=tuple(text_differences(expected, result)))
 
 
 def _judge_failure(expected: JobFails, ended: bytes | Failure, stderr: bytes) -> Complaint | None:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from cm_exec.cli.words import count_text, duration_text
 from cm_exec.cli.terminal import BOLD, CYAN, DIM, GREEN, RED, Terminal
 from cm_exec.cli.test.case import Case
 from cm_exec.cli.test.excerpt import visible
 from cm_exec.cli.test.runner import Ran
+from cm_exec.cli.words import count_text, duration_text
 
 _MARKS: Final = {True: ("✓", "✗"), False: ("ok  ", "FAIL")}
 _MOST_STDERR: Final = 20

@@ -51,12 +51,12 @@ def _diff_lines(expected: str, found: str) -> Iterator[str]:
     at = common_start(expected, found)
     before = expected.count("\n", 0, at)
     start = max(0, before - _AROUND)
-    lines = [text.split("\n")[start : start + _WINDOW] for text in (expected, found)]
-    if any(len(line) > _LONGEST_LINE for line in (*lines[0], *lines[1])):
+    wanted, there = (text.split("\n")[start : start + _WINDOW] for text in (expected, found))
+    if any(len(line) > _LONGEST_LINE for line in (*wanted, *there)):
         yield f"line {before + 1}: {_in_line(expected, found, at)}"
         return
     yield f"- expected, + found, from line {start + 1} on:"
-    diff = difflib.unified_diff(*lines, lineterm="", n=_AROUND)
+    diff = difflib.unified_diff(wanted, there, lineterm="", n=_AROUND)
     changes = (line for line in islice(diff, 2, None) if not line.startswith("@@"))
     yield from islice(changes, _MOST_LINES)
     if next(changes, None) is not None or any(text.count("\n") >= start + _WINDOW for text in (expected, found)):

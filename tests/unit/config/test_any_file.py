@@ -28,7 +28,8 @@ value = st.recursive(
 )
 table = st.dictionaries(name, value, max_size=6)
 document = st.dictionaries(name, value, max_size=4) | st.fixed_dictionaries(
-    {"functions": st.dictionaries(text, text | table, max_size=4)}, optional={"defaults": table, "launcher": table, "tests": st.lists(table, max_size=3)},
+    {"functions": st.dictionaries(text, text | table, max_size=4)},
+    optional={"defaults": table, "launcher": table, "tests": st.lists(table, max_size=3)},
 )
 
 
@@ -76,7 +77,9 @@ def test_any_text_is_read_or_refused(content: str) -> None:
     assert isinstance(result, Config) or result.problems
 
 
-fields = st.sampled_from([f.type for shape in (FunctionTable, LauncherTable, FunctionTestTable) for f in msgspec.structs.fields(shape)])
+fields = st.sampled_from(
+    [f.type for shape in (FunctionTable, LauncherTable, FunctionTestTable) for f in msgspec.structs.fields(shape)]
+)
 
 
 @unhurried

@@ -26,7 +26,7 @@ BEYOND = re.compile(
     r"character \d+ of|nested|"  # what a type's text says
     r"cannot be with|needs (inputs|returns)|"  # what goes together
     r"have a range$|no less than min|inputs\.a\.(min|max): expected|"  # what a range means
-    r"found (nan|inf|1\.0|a date or time)|"  # what JSON has no word for, or no other word
+    r"found (nan|-?inf|1\.0|a date or time)|"  # what JSON has no word for, or no other word
     r"expected a program, found a blank string|"
     r"the name of a function, found \"|is the name of|"  # what another table says
     r"not JSON: |not a regular expression: "  # what a text means

@@ -1,6 +1,5 @@
 """Right files, and what they say once every default is in its place."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -189,7 +188,7 @@ def test_a_persistent_function_sets_every_option_of_its_mode() -> None:
         idle_timeout = 0.5
         """
     )
-    assert function == dataclasses.replace(
+    assert function == msgspec.structs.replace(
         function_of(""),
         mode="persistent",
         result_fd=3,

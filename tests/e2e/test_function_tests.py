@@ -1,0 +1,260 @@
+"""`cm-exec test` runs the tests of cm.toml."""
+
+import os
+import pty
+import signal
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.support.bench import Bench
+from tests.support.processes import wait_until
+from tests.support.toml import function, value
+from tests.support.worker import CM_EXEC
+
+ECHO = function("echo", ["cat"])
+COUNTER = """
+import sys
+for number, line in enumerate(sys.stdin, 1):
+    print(number, flush=True)
+"""
+TALKER = "import sys\nfor line in sys.stdin: print(line + '2', flush=True)"
+
+
+def case(of: str, **keys: object) -> str:
+    """A `[[tests]]` table; the query is null unless said."""
+    if not any(key.startswith("query") for key in keys):
+        keys["query_json"] = "null"
+    lines = [f"{key} = {value(member)}" for key, member in {"function": of, **keys}.items()]
+    return "\n".join(["[[tests]]", *lines, "", ""])
+
+
+def output(bench: Bench, *arguments: str, status: int, environment: dict[str, str] | None = None) -> str:
+    """What the run prints, which must end with this status and be no accident."""
+    done = bench.cm_exec("test", *arguments, environment=environment)
+    text = done.stdout.decode() + done.stderr.decode()
+    assert done.returncode == status, text
+    assert "Traceback" not in text
+    return text
+
+
+def test_tests_that_pass_are_exit_0(bench: Bench) -> None:
+    bench.folder.joinpath("q.json").write_bytes(b' {"n": 1.10}\n')
+    bench.write(
+        ECHO
+        + function("fail", "echo no such customer >&2; exit 3")
+        + function("hang", "sleep 300")
+        + function("text", "printf 'a\\r\\n'", output="text")
+        + function("streamed", "printf str; printf eam", stream=True)
+        + function("ahead", ["cat"], mode="prespawn")
+        + case("echo", query={"a": [1, "é"]}, result={"a": [1.0, "é"]})
+        + case("echo", query_file="q.json", result_file="q.json")
+        + case("echo", query_file="q.json", result_text=' {"n": 1.10}\n')
+        + case("echo", query=5, result_matches="^5$")
+        + case("fail", error="exit", error_contains="no such customer")
+        + case("hang", error="timeout", timeout=0.5)
+        + case("text", result="a\r\n")
+        + case("streamed", result_text="stream")
+        + case("ahead", query=1, result=1)
+    )
+    text = output(bench, status=0)
+    assert "9 tests: 9 passed" in text
+    assert text.count("ok  ") == 9
+
+
+def test_a_test_that_fails_is_exit_1_with_the_difference_and_the_stderr(bench: Bench) -> None:
+    bench.write(
+        function("f", "echo thinking >&2; cat")
+        + function("broken", "echo why >&2; exit 3")
+        + case("f", name="good", query=1, result=1)
+        + case("f", name="wrong", query_json='{"items":[{"price":4}]}', result_json='{"items":[{"price":3}]}')
+        + case("broken", result=1)
+    )
+    text = output(bench, status=1)
+    assert "ok   f: good" in text
+    assert "FAIL f: wrong" in text
+    assert "$.items[0].price: expected 3, found 4" in text
+    assert "| thinking" in text
+    assert 'again: cm-exec invoke f \'{"items":[{"price":4}]}\'' in text
+    assert "the command of 'broken' failed with exit status 3 (exit)" in text
+    assert "3 tests: 2 failed, 1 passed" in text
+
+
+def test_declared_types_are_checked_whether_the_worker_does_so_or_not(bench: Bench) -> None:
+    bench.write(
+        function("f", ["cat"], inputs={"n": "integer"}, returns="struct<n: string>")
+        + case("f", query={"n": 1}, result={"n": 1})
+    )
+    assert "the result is not what 'f' returns: $.n: expected a string" in output(bench, status=1)
+
+
+def test_a_persistent_function_serves_its_tests_one_after_another(bench: Bench) -> None:
+    bench.write(
+        function("count", ["python3", "-c", COUNTER], mode="persistent")
+        + "".join(case("count", result=number) for number in (1, 2, 3))
+    )
+    assert "3 passed" in output(bench, "--jobs", "1", status=0)
+
+
+def test_a_persistent_process_that_is_out_of_step_can_be_expected(bench: Bench) -> None:
+    bench.write(
+        function("talk", ["python3", "-c", TALKER], mode="persistent") + case("talk", query=1, error="out_of_step")
+    )
+    output(bench, status=0)
+
+
+def test_tests_run_side_by_side(bench: Bench) -> None:
+    waits = "touch $0; until [ -e $1 ]; do sleep 0.01; done"
+    bench.write(
+        function("a", ["sh", "-c", waits, "a", "b"])
+        + function("b", ["sh", "-c", waits, "b", "a"])
+        + case("a", result_text="", timeout=60)
+        + case("b", result_text="", timeout=60)
+    )
+    output(bench, "--jobs", "2", status=0)
+
+
+def test_a_functions_share_of_the_slots_is_kept(bench: Bench) -> None:
+    bench.write(
+        function("alone", "mkdir taken && sleep 0.05 && rmdir taken", max_concurrency=1)
+        + case("alone", result_text="") * 4
+    )
+    assert "4 passed" in output(bench, "--jobs", "4", status=0)
+
+
+def test_names_choose_tests(bench: Bench) -> None:
+    bench.write(
+        ECHO
+        + function("other", ["cat"])
+        + case("echo", name="Small", query=1, result=1)
+        + case("echo", name="large", query=2, result=2)
+        + case("other", query=3, result=3)
+    )
+    assert "1 test: 1 passed" in output(bench, "small", status=0)
+    assert "2 tests: 2 passed" in output(bench, "other", "LARGE", status=0)
+    assert "did you mean 'echo'?" in output(bench, "ecko", status=2)
+
+
+def test_without_tests_it_says_how_to_write_one(bench: Bench) -> None:
+    bench.write(ECHO)
+    text = output(bench, status=2)
+    assert "[[tests]]" in text
+    assert 'function = "echo"' in text
+
+
+def test_a_missing_file_is_told_by_check_and_test_and_does_not_stop_the_worker(bench: Bench) -> None:
+    bench.write(ECHO + case("echo", query_file="lost.json", result_file="gone.bin"))
+    for command in ("check", "test"):
+        done = bench.cm_exec(command)
+        assert done.returncode == 3
+        assert b"cm.toml: tests[0].query_file: " in done.stderr
+        assert b"cm.toml: tests[0].result_file: " in done.stderr
+        assert b"Traceback" not in done.stderr
+    assert bench.cm_exec("run").returncode == 4, "it looks for a runtime: its cm.toml is right"
+
+
+def test_check_run_and_test_tell_a_wrong_test_in_the_same_words(bench: Bench) -> None:
+    bench.write(ECHO + case("echo", query=1, reslt=1))
+    told = [bench.cm_exec(command) for command in ("check", "run", "test")]
+    assert {done.returncode for done in told} == {3}
+    words = b"cm-exec: cm.toml: tests[0].reslt: unknown key; did you mean result?\n"
+    assert {done.stderr for done in told} == {words}
+
+
+def test_fail_fast_starts_nothing_after_a_failure(bench: Bench) -> None:
+    bench.write(
+        function("f", "cat; echo x >>runs")
+        + case("f", query=1, result=1)
+        + case("f", query=1, result=2)
+        + case("f", query=1, result=1)
+    )
+    assert "1 failed, 1 passed, 1 not run" in output(bench, "--fail-fast", "--jobs", "1", status=1)
+    assert bench.folder.joinpath("runs").read_text() == "x\n" * 2
+
+
+def test_junit_is_written(bench: Bench) -> None:
+    bench.write(
+        function("f", "printf '\\033[31mred\\0' >&2; cat")
+        + case("f", query=1, result=1)
+        + case("f", query=1, result=2, name="wrong")
+    )
+    output(bench, "--junit", "out.xml", status=1)
+    root = ET.fromstring(bench.folder.joinpath("out.xml").read_bytes())  # noqa: S314 - our own
+    assert (root.tag, root.get("tests"), root.get("failures"), root.get("errors")) == ("testsuites", "2", "1", "0")
+    assert [element.text for element in root.iter("system-err")] == ["\\x1b[31mred\\x00"] * 2
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_runs(bench: Bench) -> None:
+    bench.write(function("f", "touch was-run") + case("f", result_text=""))
+    assert "lost/out.xml" in output(bench, "--junit", "lost/out.xml", status=2)
+    assert not bench.folder.joinpath("was-run").exists()
+
+
+@pytest.mark.parametrize("mode", ["spawn", "persistent"])
+def test_an_interrupted_run_ends_its_handlers(bench: Bench, mode: str) -> None:
+    bench.write(
+        function("f", "touch started; exec sleep 300", mode=mode)
+        + ECHO
+        + case("echo", query=1, result=1)
+        + case("f", result_text="")
+        + case("f", result_text="")
+    )
+    with subprocess.Popen(
+        [CM_EXEC, "test", "--jobs", "1", "--junit", "out.xml"],
+        cwd=bench.folder,
+        env=bench.environment({}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        wait_until(bench.folder.joinpath("started").exists, what="the handler's start")
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"interrupted: 3 tests: 1 passed, 2 not run" in stdout
+    assert b"Traceback" not in stderr
+    assert b'skipped="2"' in bench.folder.joinpath("out.xml").read_bytes()
+
+
+def test_a_program_that_is_not_there_is_a_failure_and_no_accident(bench: Bench) -> None:
+    bench.write(
+        function("lost", ["no-such-program"])
+        + function("gone", ["no-such-program"], mode="persistent")
+        + case("lost", result=1)
+        + case("gone", error="not_started")
+    )
+    text = output(bench, status=1)
+    assert "no-such-program" in text
+    assert "1 failed, 1 passed" in text
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_it_is_coloured_on_a_terminal_only_and_not_where_nobody_wants_it(
+    bench: Bench, no_color: str, *, coloured: bool
+) -> None:
+    bench.write(ECHO + case("echo", query=1, result=1))
+    done = on_a_terminal(bench.folder, {**bench.environment({}), "NO_COLOR": no_color, "LANG": "C.UTF-8"})
+    assert ("\x1b[" in done) is coloured
+    assert "✓" in done
+    assert "\x1b[" not in output(bench, status=0)
+
+
+def on_a_terminal(folder: Path, environment: dict[str, str]) -> str:
+    """What a run shows whose stdout is a terminal."""
+    ours, its = pty.openpty()
+    try:
+        done = subprocess.run([CM_EXEC, "test"], cwd=folder, env=environment, stdout=its, timeout=60, check=False)
+        assert done.returncode == 0
+        return os.read(ours, 65536).decode()
+    finally:
+        os.close(ours)
+        os.close(its)
+
+
+def test_a_locale_without_unicode_gets_escapes(bench: Bench) -> None:
+    bench.write(ECHO + case("echo", name="größer", query="é", result="è"))
+    text = output(bench, status=1, environment={"PYTHONIOENCODING": "ascii"})
+    assert "FAIL echo: gr\\xf6\\xdfer" in text
+    assert 'expected "\\xe8", found "\\xe9"' in text
