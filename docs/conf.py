@@ -1,7 +1,8 @@
 """The site of the documentation: `make docs`.
 
 Why Sphinx: it has been kept by many for long, fails where a link or an anchor leads nowhere, and with MyST reads the
-same Markdown that GitHub shows. mkdocs-material is in maintenance; zensical, its successor, is young.
+same Markdown that GitHub shows. mkdocs-material is in maintenance. zensical, its successor, checks links as well, and
+is at version 0.1.
 """
 
 from sphinx.application import Sphinx

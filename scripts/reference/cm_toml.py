@@ -141,7 +141,11 @@ def marked(text: str) -> str:
 
 
 def _long_forms() -> str:
-    shapes = [("An input", InputTable), ("A field of a struct", FieldTable), ("`returns`", ReturnsTable)]
+    shapes: list[tuple[str, type[Struct]]] = [
+        ("An input", InputTable),
+        ("A field of a struct", FieldTable),
+        ("`returns`", ReturnsTable),
+    ]
     rows = (
         (where, f"`{key.name}`", marked(key.description), key.unless_said, f"`{key.example}`")
         for where, shape in shapes

@@ -58,7 +58,7 @@ def with_test(line: str) -> str:
     function = "" if key == "function" else 'function = "double"\n'
     query = "" if key.startswith("query") else "query = 21\n"
     result = "" if key.startswith(("result", "error")) else "result = 42\n"
-    return f"[functions.double]\ncommand = \"cat\"\n[[tests]]\n{function}{query}{result}{line}\n"
+    return f'[functions.double]\ncommand = "cat"\n[[tests]]\n{function}{query}{result}{line}\n'
 
 
 FRAGMENTS = {"[functions.NAME]": with_key, "[[tests]]": with_test}

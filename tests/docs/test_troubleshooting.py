@@ -20,18 +20,18 @@ PAGE: Final = ROOT / "docs" / "troubleshooting.md"
 LINES: Final = [line for block in blocks(PAGE) if block.language == "text" for line in block.text.splitlines()]
 VALUES: Final = frozenset(
     {
-    "https://localhost:8945",
-    "cm.toml",
-    "MODULE_AUTH_TOKEN",
-    "DEFAULT_CA_PATH",
-    "CONNECTION_TO_RUNTIME",
-    "CONNECTIONS_TO_OTHER_PODS_CA_PATH",
+        "https://localhost:8945",
+        "cm.toml",
+        "MODULE_AUTH_TOKEN",
+        "DEFAULT_CA_PATH",
+        "CONNECTION_TO_RUNTIME",
+        "CONNECTIONS_TO_OTHER_PODS_CA_PATH",
         "GET_JOB_URI",
         "GET_JOB_URI and POST_RESULT_URI",
-    "MAX_CONCURRENT_TASKS",
-    *(sign.name for sign in signal.Signals),
-    *(os.strerror(number) for number in errno.errorcode),
-    *(os.strerror(number).lower() for number in errno.errorcode),
+        "MAX_CONCURRENT_TASKS",
+        *(sign.name for sign in signal.Signals),
+        *(os.strerror(number) for number in errno.errorcode),
+        *(os.strerror(number).lower() for number in errno.errorcode),
     }
 )
 """What stands in lines in the place of a value."""
@@ -42,12 +42,14 @@ def test_a_quoted_line_is_one_of_the_program(line: str) -> None:
     assert is_written(line, VALUES)
 
 
-@pytest.mark.parametrize("line", ["polling for work fails: …; trying again", "failed: exit: the command of '…' was late"])
+@pytest.mark.parametrize(
+    "line", ["polling for work fails: …; trying again", "failed: exit: the command of '…' was late"]
+)
 def test_a_line_that_is_not_the_program_s_would_be_noticed(line: str) -> None:
     assert not is_written(line, VALUES)
 
 
-@pytest.mark.parametrize("message", sorted(worker_s_messages(), key="…".join))
+@pytest.mark.parametrize("message", sorted(worker_s_messages()))
 def test_every_warning_and_error_of_the_worker_is_explained(message: Message) -> None:
     form = re.compile(".+".join(map(re.escape, message)))
     assert any(form.search(line) for line in LINES)
@@ -76,12 +78,13 @@ TROUBLE: Final = {
 def test_every_line_of_a_worker_in_trouble_is_explained(bench: Bench) -> None:
     polls = (behaviours.answer(503), behaviours.answer(401), behaviours.garbage, behaviours.reset_before_response)
     bench.runtime.script(Endpoint.JOB, *polls)
-    worker = bench.start("".join(TROUBLE.values()))
+    worker = bench.start(function("fine", ["cat"]) + "".join(TROUBLE.values()))
     for name in (*TROUBLE, "unknown"):
         bench.runtime.call(name)
     bench.runtime.script(Endpoint.RESULT, behaviours.answer(503), behaviours.answer(413))
-    bench.runtime.call("exits")
+    bench.runtime.call("fine")
     worker.stop()
-    told = [line for line in worker.stdout.splitlines() if re.match(r"\S+ (WARNING|ERROR) ", line)]
+    log = re.sub(r"https://localhost:\d+", "https://localhost:8945", worker.stdout)
+    told = [line for line in log.splitlines() if re.match(r"\S+ (WARNING|ERROR) ", line)]
     assert len(told) >= len(polls) + len(TROUBLE)
     assert not [line for line in told if not is_explained(line)]

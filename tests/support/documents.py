@@ -1,9 +1,9 @@
 """The documents of the repository, taken apart: blocks of code, links, anchors.
 
-A block whose first line is a comment with a file's name is that file for the console blocks below it on the page, until
-another has its name: `# cm.toml`, `// app.mjs`. A `console` block is run in a folder with those files: after `$ ` stands
-a command, and then what it prints, `…` for anything within a line, and a line of `…` for any lines. A comment with a
-table's name, `# [launcher]`, makes a block a fragment of a cm.toml.
+A block whose first line is a comment with a file's name is that file for the console blocks below it on the page,
+until another has its name: `# cm.toml`, `// app.mjs`. A `console` block is run in a folder with those files: after `$ `
+stands a command, and then what it prints, `…` for anything within a line, and a line of `…` for any lines. A comment
+with a table's name, `# [launcher]`, makes a block a fragment of a cm.toml.
 """
 
 import re

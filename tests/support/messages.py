@@ -13,17 +13,24 @@ SOURCE: Final = Path(cm_exec.__file__).parent
 _PLACEHOLDER: Final = re.compile(r"%[-.\d]*[a-z]|\{[^{}]*\}")
 _LOGGED: Final = {"warning", "error", "exception"}
 _RAISED: Final = {"NoRuntimeError", "RuntimeRefusedError", "NotReadyError"}
-_VALUE: Final = re.compile(r"…|'…'|\"…\"|functions\.…|\d+(\.\d+)?")
+_VALUE: Final = re.compile(r"…|'…'|\"[…\w]+\"|functions\.…|\d+(\.\d+)?")
+
+_WORD: Final = re.compile(r"[A-Za-z]{2}")
+_JOINTS: Final = {("", ": ", ""), ("", " ", ""), ("", " (", ")")}
+"""What joins two messages; other messages without a word are no messages."""
 
 Message = tuple[str, ...]
 """A message as its fixed parts: between two of them stands a value; the first and the last may be empty."""
 
 
 @cache
-def all_messages() -> frozenset[Message]:
-    """Every string and f-string of the program, each line of it."""
+def all_messages() -> list[Message]:
+    """Every string and f-string of the program, each line of it, those with the most text first."""
     nodes = (node for tree in _trees(SOURCE) for node in ast.walk(tree))
-    return frozenset(line for node in nodes for line in _lines(_parts(node)) if any(line))
+    messages = {
+        line for node in nodes for line in _lines(_parts(node)) if line in _JOINTS or _WORD.search("".join(line))
+    }
+    return sorted(messages, key=lambda parts: (-sum(map(len, parts)), parts))
 
 
 def worker_s_messages() -> set[Message]:
@@ -35,28 +42,27 @@ def worker_s_messages() -> set[Message]:
     return {message for call in calls if _is_told(call) and any(message := _parts(call.args[0]))}
 
 
+@cache
 def is_written(line: str, values: frozenset[str]) -> bool:
     """Whether the line is a message of the program whose values are `…`, numbers, messages again, or in `values`."""
+    if not line or line in values or _VALUE.fullmatch(line):
+        return True
+    possible = [parts for parts in all_messages() if all(part in line for part in parts)]
+    added = [parts[0] for parts in possible if _is_addition(parts) and line.endswith(parts[0])]
+    return any(_fits(line, parts, values) for parts in possible) or any(
+        is_written(line.removesuffix(end), values) for end in added
+    )
 
-    @cache
-    def fits_any(text: str) -> bool:
-        if not text or text in values or _VALUE.fullmatch(text):
-            return True
-        possible = [parts for parts in all_messages() if all(part in text for part in parts)]
-        added = [parts[0] for parts in possible if _is_addition(parts) and text.endswith(parts[0])]
-        return any(fits(text, parts) for parts in possible) or any(fits_any(text.removesuffix(end)) for end in added)
 
-    def fits(text: str, parts: Message) -> bool:
-        first, *others = parts
-        if not text.startswith(first):
-            return False
-        rest = text.removeprefix(first)
-        if not others:
-            return not rest
-        ends = (match.end() for match in re.finditer(f"(?={re.escape(others[0])})", rest)) if others[0] else [len(rest)]
-        return any(fits(rest[end:], tuple(others)) and fits_any(rest[:end]) for end in ends)
-
-    return fits_any(line)
+def _fits(text: str, parts: Message, values: frozenset[str]) -> bool:
+    first, *others = parts
+    if not text.startswith(first):
+        return False
+    rest = text.removeprefix(first)
+    if not others:
+        return not rest
+    ends = (match.end() for match in re.finditer(f"(?={re.escape(others[0])})", rest)) if others[0] else [len(rest)]
+    return any(_fits(rest[end:], tuple(others), values) and is_written(rest[:end], values) for end in ends)
 
 
 def _is_addition(message: Message) -> bool:
@@ -83,7 +89,7 @@ def _parts(node: ast.AST) -> Message:
         case ast.Constant(value=str(text)):
             return tuple(_PLACEHOLDER.split(text))
         case ast.JoinedStr(values=values):
-            return tuple("".join(v.value if isinstance(v, ast.Constant) else "\0" for v in values).split("\0"))
+            return tuple("".join(str(v.value) if isinstance(v, ast.Constant) else "\0" for v in values).split("\0"))
     return ("",)
 
 
