@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def test_the_schema_is_one() -> None:
 
 
 def test_the_shipped_file_is_up_to_date() -> None:
-    shipped = ROOT / "cm_exec" / "config" / "cm-toml.schema.json"
+    shipped = resources.files("cm_exec.config") / "cm-toml.schema.json"
     assert shipped.read_text() == cm_toml_schema_text(), (
         "run: cm-exec schema --config >cm_exec/config/cm-toml.schema.json"
     )
