@@ -10,6 +10,7 @@ import click
 
 from cm_exec.cli.program import COMMANDS, program
 
+_LONGEST_VALUE: Final = 30
 _DEFAULT_IN_HELP: Final = re.compile(r"\s*\[default: (?P<words>[^\]]+)\]$")
 
 
@@ -87,7 +88,7 @@ def _option(option: click.Option, context: click.Context) -> Parameter:
     return Parameter(
         names=(*option.opts, *option.secondary_opts),
         value="" if option.is_flag else _value(option, context),
-        help=_DEFAULT_IN_HELP.sub("", text),
+        help=_DEFAULT_IN_HELP.sub("", text) + _choices(option),
         unless_said=in_help["words"] if in_help else _default(option),
         variable=option.envvar if isinstance(option.envvar, str) else "",
         repeatable=option.multiple,
@@ -96,10 +97,18 @@ def _option(option: click.Option, context: click.Context) -> Parameter:
 
 def _value(option: click.Option, context: click.Context) -> str:
     if isinstance(option.type, click.Choice):
-        return "|".join(map(str, option.type.choices))
+        choices = "|".join(map(str, option.type.choices))
+        return choices if len(choices) <= _LONGEST_VALUE else max(option.opts, key=len).strip("-").upper()
     if option.metavar is None and isinstance(option.type, click.IntRange | click.FloatRange):
         return "N"
     return option.make_metavar(context)
+
+
+def _choices(option: click.Option) -> str:
+    """The choices in words, where they are too many to stand behind the option."""
+    if not isinstance(option.type, click.Choice) or len("|".join(option.type.choices)) <= _LONGEST_VALUE:
+        return ""
+    return f" One of {', '.join(option.type.choices)}."
 
 
 def _default(option: click.Option) -> str:
