@@ -19,6 +19,7 @@ html_title = "cm-exec"
 extensions = ["myst_parser"]
 myst_heading_anchors = 4  # as GitHub makes them
 html_theme = "furo"
+smartquotes = False  # two hyphens before an option stay two
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
