@@ -11,6 +11,6 @@ def need_extra(command: str, modules: Iterable[str]) -> None:
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         raise click.UsageError(
-            f"{command} needs {', '.join(missing)}, which come with: pip install 'cm-exec[dev]', on a machine with Python; "
-            "the self-contained /opt/cm-exec has only what a worker needs"
+            f"{command} needs {', '.join(missing)}, which come with: pip install 'cm-exec[dev]', "
+            "on a machine with Python; the self-contained /opt/cm-exec has only what a worker needs"
         )

@@ -55,7 +55,11 @@ def find_components(
     python = _python(layout, interpreter, owned.get(interpreter.executable), own)
     others = {name: path for name, path in libraries.items() if name not in own}
     from_index = [_from_index(layout, package) for package in packages]
-    return [*sorted(from_index, key=lambda c: c.kind is not Kind.LAUNCHER), python, *_from_debian(layout, others, owned)]
+    return [
+        *sorted(from_index, key=lambda c: c.kind is not Kind.LAUNCHER),
+        python,
+        *_from_debian(layout, others, owned),
+    ]
 
 
 def _from_index(layout: Layout, package: Package) -> Component:
@@ -79,30 +83,29 @@ def _from_index(layout: Layout, package: Package) -> Component:
 def _python(layout: Layout, interpreter: Interpreter, package: DebianPackage | None, libraries: set[str]) -> Component:
     """The interpreter: built from source, as official images have it, or Debian's."""
     places = [layout.interpreter, layout.standard_library, *(layout.libraries / name for name in libraries)]
-    if package:
-        licenses = _texts(package)
-    else:
-        licenses = {"LICENSE.txt": interpreter.standard_library / "LICENSE.txt"}
+    own_license = interpreter.standard_library / "LICENSE.txt"
     return Component(
         kind=Kind.PYTHON,
         name="python",
         version=interpreter.version,
-        purl=_debian_purl(package) if package else PackageURL("generic", None, "python", interpreter.version).to_string(),
+        purl=_debian_purl(package)
+        if package
+        else PackageURL("generic", None, "python", interpreter.version).to_string(),
         cpe="" if package else f"cpe:2.3:a:python:python:{interpreter.version}:*:*:*:*:*:*:*",
         license_expression="PSF-2.0",
         places=tuple(sorted(layout.relative(path) for path in places)),
-        licenses=licenses,
+        licenses=_texts(package) if package else {own_license.name: own_license},
     )
 
 
-def _from_debian(
-    layout: Layout, libraries: Mapping[str, Path], owned: Mapping[Path, DebianPackage]
-) -> list[Component]:
+def _from_debian(layout: Layout, libraries: Mapping[str, Path], owned: Mapping[Path, DebianPackage]) -> list[Component]:
     by_package: dict[str, list[str]] = defaultdict(list)
     packages: dict[str, DebianPackage] = {}
     for name, path in libraries.items():
         if path not in owned:
-            raise BundleError(f"no package of Debian owns {path}, so its licence is not known; Dockerfile.base builds anywhere")
+            raise BundleError(
+                f"no package of Debian owns {path}, so its licence is not known; Dockerfile.base builds anywhere"
+            )
         package = owned[path]
         packages[package.name] = package
         by_package[package.name].append(layout.relative(layout.libraries / name))

@@ -48,7 +48,9 @@ def install(layout: Layout, interpreter: Interpreter, wheel: Path | None, wheelh
 
 
 def _build_wheel(folder: Path) -> Path:
-    run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, SOURCE])
+    run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, SOURCE]
+    )
     (wheel,) = folder.glob("cm_exec-*.whl")
     return wheel
 
@@ -65,9 +67,9 @@ def _pip_install(layout: Layout, interpreter: Interpreter, wanted: Path, wheelho
     where = ["--no-index", "--find-links", str(wheelhouse)] if wheelhouse else []
     run(
         [
-            *(sys.executable, "-m", "pip", "--python", interpreter.executable, "install", "-q"),
+            *(sys.executable, "-m", "pip", "--python", str(interpreter.executable), "install", "-q"),
             *("--disable-pip-version-check", "--no-compile", "--only-binary", ":all:", "--require-hashes"),
-            *(*where, "--target", layout.site, "--requirement", wanted),
+            *(*where, "--target", str(layout.site), "--requirement", str(wanted)),
         ],
         {"PIP_ROOT_USER_ACTION": "ignore"},
     )
@@ -80,10 +82,14 @@ def _package(found: Distribution) -> Package:
     return Package(
         name=metadata["Name"].lower(),
         version=found.version,
-        license_expression=metadata.get("License-Expression") or metadata.get("License") or "",
+        license_expression=_first(metadata.get_all("License-Expression"), metadata.get_all("License")),
         places=tuple(places),
-        licenses=tuple(Path(found.locate_file(path).__fspath__()) for path in files if _is_license(path)),
+        licenses=tuple(Path(str(found.locate_file(path))) for path in files if _is_license(path)),
     )
+
+
+def _first(*several: list[str] | None) -> str:
+    return next((values[0] for values in several if values), "")
 
 
 def _is_license(path: Path) -> bool:

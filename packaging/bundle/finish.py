@@ -25,7 +25,7 @@ def write_archive(layout: Layout, archive: Path, epoch: int) -> None:
     """Write a .tar.gz of the bundle, to be unpacked at `/`. Equal bundles give equal bytes."""
     with (
         archive.open("wb") as file,
-        gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=epoch) as packed,
+        gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=6, mtime=epoch) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar,
     ):
         for path in sorted(_all(layout.root)):

@@ -43,7 +43,9 @@ def read_interpreter(python: Path) -> Interpreter:
     """Ask a Python where it keeps its things. Raises BundleError when it cannot be bundled."""
     told = json.loads(run([python, "-I", "-c", _QUESTIONS]))
     if told["implementation"] != "cpython" or told["platform"] != "linux-x86_64":
-        raise BundleError(f"{python}: expected CPython on linux-x86_64, found {told['implementation']} on {told['platform']}")
+        raise BundleError(
+            f"{python}: expected CPython on linux-x86_64, found {told['implementation']} on {told['platform']}"
+        )
     if tuple(map(int, told["version"].split(".")[:2])) < _OLDEST:
         raise BundleError(f"{python}: cm-exec needs Python {_OLDEST[0]}.{_OLDEST[1]} or later, found {told['version']}")
     return Interpreter(

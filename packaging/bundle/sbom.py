@@ -1,9 +1,10 @@
 """The bill of materials: scanners that ask dpkg or pip what there is find nothing in the bundle."""
 
+import json
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from cyclonedx.factory.license import LicenseFactory
 from cyclonedx.model.bom import Bom
@@ -32,7 +33,17 @@ def write_sbom(components: Sequence[Component], layout: Layout, epoch: int) -> N
     for component, entry in entries.items():
         needed = (other for other in components if other.kind in _BY.get(component.kind, ()))
         bom.register_dependency(entry, [entries[other] for other in needed])
-    layout.sbom.write_text(JsonV1Dot6(bom).output_as_string(indent=2) + "\n")
+    document = _in_order(json.loads(JsonV1Dot6(bom).output_as_string()))
+    layout.sbom.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _in_order(value: Any) -> Any:
+    """The same with the members of all arrays in one order: the library keeps some of them as sets."""
+    if isinstance(value, dict):
+        return {name: _in_order(member) for name, member in sorted(value.items())}
+    if isinstance(value, list):
+        return sorted(map(_in_order, value), key=json.dumps)
+    return value
 
 
 def _serial_number(components: Iterable[Component]) -> uuid.UUID:

