@@ -3,21 +3,41 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.bench import Bench
+from tests.support.bundle import Bundle, shared_bundle
 from tests.support.certificates import Authority
+from tests.support.images.store import STORE_FOLDER, Store
 from tests.support.replica import Replica
 from tests.support.scripted_runtime import ScriptedRuntime
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder for images and containers that all processes of xdist inherit; it is filled when a test wants one."""
+    if not hasattr(config, "workerinput"):
+        os.environ[STORE_FOLDER] = tempfile.mkdtemp(prefix="cm-exec-images-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        Store(Path(os.environ.pop(STORE_FOLDER))).close()
 
 
 @pytest.fixture(scope="session")
 def authority() -> Authority:
     """The CA that workers are given."""
     return Authority()
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The self-contained cm-exec, which is built for the first test that wants it."""
+    return shared_bundle(tmp_path_factory)
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def run(
 
 @pytest.fixture
 def empty_root(bundle: Bundle, unshare: tuple[str, ...], tmp_path: Path) -> list[str]:
-    """The start of a command in a root of devices, /etc/hosts and the bundle; where it can be, as a user without a name."""
+    """The start of a command in a root of devices and the bundle; where it can be, as a user without a name."""
     root = tmp_path / "root"
     bundle.copy_to(root)
     for folder in ("dev", "etc"):
