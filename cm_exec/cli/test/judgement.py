@@ -9,6 +9,7 @@ from cm_exec.cli.test.case import Case
 from cm_exec.cli.test.difference import Likeness, NotJsonError, decode, differences
 from cm_exec.cli.test.excerpt import beginning
 from cm_exec.cli.test.text_difference import text_differences
+from cm_exec.cli.words import count_text
 from cm_exec.config import Function
 from cm_exec.config.function_test import JobFails, ResultIsBytes, ResultIsJson, ResultMatches, Source
 from cm_exec.handlers.contract import query_problem, result_problem
@@ -20,6 +21,7 @@ _MOST: Final = 12
 
 _MOST_COUNTED: Final = 10_000
 
+_NOT_JSON: Final = "result_text, result_file and result_matches are for results that are no JSON"
 _NOT_AS_EXPECTED: Final = "the result is not what is expected"
 
 
@@ -92,7 +94,7 @@ def _judge_json(expected: ResultIsJson, result: bytes) -> Complaint | None:
         first = tuple(islice(found, _MOST))
         more = sum(1 for _ in islice(found, _MOST_COUNTED))
     except NotJsonError as error:
-        return Complaint(message=f"the result is not JSON: {error}", details=_shown(result))
+        return Complaint(message=f"the result is not JSON: {error}", details=(*_shown(result), _NOT_JSON))
     except RecursionError:
         return Complaint(message="the result is nested too deep to be compared")
     if not first:
@@ -125,5 +127,7 @@ def _found_in_bytes(pattern: str, result: bytes) -> bool:
 
 def _shown(result: bytes) -> tuple[str, ...]:
     """The beginning of a result."""
-    size = f"{len(result):,} byte{'' if len(result) == 1 else 's'}"
-    return (f"the result, {size}:", *beginning(result).rstrip("\n").split("\n")) if result else ("the result is empty",)
+    if not result:
+        return ("the result is empty",)
+    lines = beginning(result).rstrip("\n").split("\n")
+    return (f"the result, {count_text(len(result), 'byte')}:", *(f"| {line}" for line in lines))

@@ -55,7 +55,7 @@ def _diff_lines(expected: str, found: str) -> Iterator[str]:
     if any(len(line) > _LONGEST_LINE for line in (*wanted, *there)):
         yield f"line {before + 1}: {_in_line(expected, found, at)}"
         return
-    yield f"- expected, + found, from line {start + 1} on:"
+    yield f"from line {start + 1} on (- expected, + found):"
     diff = difflib.unified_diff(wanted, there, lineterm="", n=_AROUND)
     changes = (line for line in islice(diff, 2, None) if not line.startswith("@@"))
     yield from islice(changes, _MOST_LINES)

@@ -96,6 +96,17 @@ def test_the_first_differences_are_shown_and_the_others_counted() -> None:
     assert len(told.details) == 13
 
 
+def test_a_result_that_is_no_json_is_shown_and_the_way_to_expect_it() -> None:
+    told = complaint(json_is(b'"HI"'), b"HI\nYOU\n")
+    assert told is not None
+    assert told.details == (
+        "the result, 7 bytes:",
+        "| HI",
+        "| YOU",
+        "result_text, result_file and result_matches are for results that are no JSON",
+    )
+
+
 def test_a_result_must_be_what_the_function_returns() -> None:
     told = complaint(ResultMatches(pattern=""), b'"x"', query=b'{"n": 1}', config=TYPED)
     assert told is not None

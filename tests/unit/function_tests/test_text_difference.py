@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from cm_exec.cli.test.excerpt import beginning, common_start, visible
 from cm_exec.cli.test.text_difference import text_differences
 
-HEAD = "- expected, + found, from line {} on:"
+HEAD = "from line {} on (- expected, + found):"
 
 
 def test_a_text_is_shown_as_a_diff() -> None:
