@@ -74,6 +74,19 @@ def test_the_first_hour_needs_no_option(tmp_path: Path) -> None:
     assert steps[-2:] == ["cm-exec dev", "make image"]
 
 
+def test_an_editor_checks_cm_toml_by_the_schema_beside_it(tmp_path: Path) -> None:
+    init(tmp_path, "hello")
+    taplo = str(Path(sys.executable).with_name("taplo"))
+    path = tmp_path / "hello" / "cm.toml"
+    for judgement in ("lint", "fmt --check"):
+        right = run(tmp_path, taplo, *judgement.split(), str(path))
+        assert right.returncode == 0, right.stderr
+    path.write_text(path.read_text().replace("timeout", "timeoutt"))
+    wrong = run(tmp_path, taplo, "lint", str(path))
+    assert wrong.returncode == 1
+    assert "schema validation failed" in wrong.stderr
+
+
 def test_another_name_is_taken_everywhere(tmp_path: Path) -> None:
     name = """it's "a.b" \\ $HOME `id` @KEY@ #ü"""
     written = init(tmp_path, "hello", "--name", name)

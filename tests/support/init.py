@@ -22,6 +22,8 @@ _ALWAYS: Final[Mapping[str, Sequence[str]]] = {
     "perl": ("perl",),
     "java": ("java", "javac", "make"),
     "c": ("cc", "make"),
+    "go": ("go", "make"),
+    "r": ("Rscript",),
 }
 """What scripts/install-debian-packages installs for a language: without it the tests are skipped, and fail in CI."""
 

@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 _PROBES: Final[dict[str, Sequence[str]]] = {
+    "Rscript": ("Rscript", "-e", "library(jsonlite)"),
     "java": ("java", "-version"),
     "javac": ("javac", "-version"),  # a Java without a compiler does not run a source file
     "perl": ("perl", "-MJSON::PP", "-e", "1"),  # Debian's smallest perl has no JSON

@@ -21,9 +21,9 @@ class Tool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
-    """A language. `name` is also its folder of templates; `files` says what each file of its own is.
+    """A language. `name` is also its folder of templates, `handler` the file to change.
 
-    `persistent` is what its persistent handlers need in cm.toml besides.
+    `persistent` are lines that its persistent handlers need in cm.toml besides.
     """
 
     name: str
@@ -64,7 +64,7 @@ _ALL: Final = (
         command=("node", "handler.js"),
         handler="handler.js",
         tools=(Tool(name="node", how_to_get=_debian("nodejs", "node")),),
-        persistent="envelope = true       # a query comes with its job's id, and a result names it",
+        persistent="# A query comes with its job's id, and a result names it.\nenvelope = true",
     ),
     Language(
         name="perl",

@@ -14,9 +14,9 @@ _SCHEMA: Final = "cm-toml.schema.json"
 _FUNCTION: Final = "greet"
 
 _MODE: Final = {
-    "spawn": 'mode = "spawn"        # a process a job; "prespawn" and "persistent" save it the start',
-    "prespawn": 'mode = "prespawn"     # the next process is started ahead, and waits on stdin',
-    "persistent": 'mode = "persistent"   # a process serves one job after another: a line in, a line out',
+    "spawn": '# A process a job. "prespawn" and "persistent" save it the start.\nmode = "spawn"',
+    "prespawn": '# A process a job; the next one is started ahead, and waits on stdin.\nmode = "prespawn"',
+    "persistent": '# A process serves one job after another: a line is a query, a line its result.\nmode = "persistent"',
 }
 _ABOUT: Final = {
     "cm.toml": "the function: its command, types and tests",
