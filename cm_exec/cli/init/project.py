@@ -16,7 +16,7 @@ _FUNCTION: Final = "greet"
 _MODE: Final = {
     "spawn": '# A process a job. "prespawn" and "persistent" save it the start.\nmode = "spawn"',
     "prespawn": '# A process a job; the next one is started ahead, and waits on stdin.\nmode = "prespawn"',
-    "persistent": '# A process serves one job after another: a line is a query, a line its result.\nmode = "persistent"',
+    "persistent": '# A process serves one job after another: a line in, a line out.\nmode = "persistent"',
 }
 _ABOUT: Final = {
     "cm.toml": "the function: its command, types and tests",
