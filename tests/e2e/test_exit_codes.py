@@ -27,6 +27,7 @@ ECHO = function("f", ["cat"])
         ["invoke", "f", "null", "--query-file", "x.json"],
         ["invoke", "f", "--query-file", "/no/such/file"],
         ["check", "superfluous"],
+        ["test", "--jobs", "0"],
     ],
     ids=" ".join,
 )
@@ -58,7 +59,7 @@ def test_a_wrong_variable_is_told_by_its_name_and_never_replaced_in_silence(
     assert b"Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "check", "invoke f null"])
+@pytest.mark.parametrize("command", ["run", "check", "invoke f null", "test"])
 def test_no_cm_toml_is_exit_3(bench: Bench, command: str) -> None:
     done = bench.cm_exec(*command.split(), environment=bench.replica.modern())
     assert done.returncode == 3
@@ -115,7 +116,7 @@ def test_the_version_is_told(bench: Bench) -> None:
     assert cm_exec.__version__.encode() in done.stdout
 
 
-@pytest.mark.parametrize("command", ["", "run", "invoke", "check"])
+@pytest.mark.parametrize("command", ["", "run", "invoke", "check", "test"])
 def test_help_is_given(bench: Bench, command: str) -> None:
     done = bench.cm_exec(*command.split(), "--help")
     assert done.returncode == 0
