@@ -1,18 +1,16 @@
 """What a type of `tables` takes, read from its annotations."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
-from msgspec import Meta, UnsetType
+from msgspec import Meta, Struct, UnsetType
 
 from cm_exec.config.problem import quoted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
+class Expectation(Struct, frozen=True, kw_only=True):
     """What a key takes: in words, and where it takes only certain strings these.
 
     `item` is the type of an array's items, `entry` those of a table's keys and values; None where the key takes no

@@ -1,9 +1,9 @@
 """`[launcher]` values that the command line or the environment replaces."""
 
-from dataclasses import replace
 from typing import Any, TypedDict, Unpack
 
 import msgspec
+from msgspec.structs import replace
 
 from cm_exec.config.expectation import converted
 from cm_exec.config.tables import LauncherTable

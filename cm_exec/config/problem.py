@@ -3,16 +3,16 @@
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
+
+from msgspec import Struct, field
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands, such as ("functions", "thumbnail", "command", 1)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Problem(Struct, frozen=True, kw_only=True):
     """One mistake. `key` is dotted as in TOML, such as "functions.thumbnail.timeout"; empty for the file as a whole.
 
     `message` is a sentence without a full stop: what is expected, what was found, and the nearest right name.
@@ -25,8 +25,7 @@ class Problem:
         return f"{self.key}: {self.message}" if self.key else self.message
 
 
-@dataclass(slots=True)
-class Findings:
+class Findings(Struct):
     """The problems found so far, while a file is read."""
 
     problems: list[Problem] = field(default_factory=list)

@@ -1,9 +1,10 @@
 """What a cm.toml says, after every default is in its place."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from cm_exec.config.function_test import FunctionTest
 from cm_exec.protocol.function_schema import FunctionSchema, Input, Returns
@@ -16,8 +17,7 @@ LogFormat = Literal["text", "sls"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Function:
+class Function(Struct, frozen=True, kw_only=True):
     """One function and the command that serves it.
 
     `command` is a string for `/bin/sh -c`, or an argument list that is executed as it stands. `timeout` is in
@@ -61,8 +61,7 @@ class Function:
         return ("/bin/sh", "-c", self.command) if isinstance(self.command, str) else self.command
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launcher:
+class Launcher(Struct, frozen=True, kw_only=True):
     """The `[launcher]` table. `concurrency` is None where it is left to `MAX_CONCURRENT_TASKS`.
 
     `drain_timeout` is in seconds.
@@ -75,8 +74,7 @@ class Launcher:
     tls_server_name: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Struct, frozen=True, kw_only=True):
     """A whole cm.toml. `path` is absolute; `functions` and `tests` are in the order of the file."""
 
     path: Path

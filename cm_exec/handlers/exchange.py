@@ -8,8 +8,9 @@ import select
 import termios
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from cm_exec.handlers.leftovers import GIVE_UP, GRACE
 from cm_exec.handlers.process import WIDE, Child, resize_pipe
@@ -25,16 +26,14 @@ _LARGE: Final = 1024 * 1024
 _TAIL_KEPT: Final = STDERR_TAIL + 16 * 1024  # so that a token is redacted whole before the tail is cut
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What one job may use: `timeout` in seconds, None for none; `max_output` in bytes."""
 
     timeout: float | None
     max_output: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class Ending(Struct, frozen=True, kw_only=True):
     """How a child's job ended.
 
     `status` is its exit status as subprocess gives it, None if it could not be ended. `cause` is why the launcher

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from cm_exec.handlers.exchange import StderrSink
 from cm_exec.handlers.orphans import Family
@@ -13,15 +14,13 @@ from cm_exec.protocol.failure import Failure
 from cm_exec.protocol.job import Job
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """A job's result, ready to be posted."""
 
     spool: Spool
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(Struct, frozen=True):
     """A result that is still being produced, and has begun.
 
     `ended` waits for its end and says how it ended: well, and then `spool` holds the whole, or as a failure.
@@ -34,8 +33,7 @@ class Stream:
 Outcome = Result | Failure | Stream
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True, kw_only=True):
     """What all handlers of a launcher share.
 
     `environment` is the launcher's own; `spool_directory` is where large results wait, None for memory only; `stop`

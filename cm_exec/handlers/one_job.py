@@ -3,8 +3,9 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from cm_exec.config.types import Function
 from cm_exec.handlers.exchange import Ending, Exchange, Limits, StderrSink

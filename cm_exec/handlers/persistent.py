@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from cm_exec.config.types import Function
 from cm_exec.handlers.command import Command
@@ -118,8 +119,7 @@ class PersistentHandler:
             self._pool.discard(member)
 
 
-@dataclass(frozen=True, slots=True)
-class _Served:
+class _Served(Struct, frozen=True):
     """How a job went in one process; `given` tells whether the process had the whole query, or was ended."""
 
     member: Member

@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from cm_exec.handlers.ending import end_all
 from cm_exec.handlers.exchange import bytes_in
@@ -25,8 +26,7 @@ _LONGEST_PAUSE: Final = 30.0
 """Seconds between starts while every process dies before it has had a job."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolRules:
+class PoolRules(Struct, frozen=True, kw_only=True):
     """What a pool does.
 
     `size` is how many processes it keeps at most. `silent` says that a waiting process may write no result.
@@ -40,8 +40,7 @@ class PoolRules:
     idle_timeout: float | None
 
 
-@dataclass(slots=True, eq=False)
-class Member:
+class Member(Struct, eq=False):
     """One process of a pool, with the number of jobs that it has had. `redact` removes the last job's secrets."""
 
     child: Child

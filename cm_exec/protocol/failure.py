@@ -3,11 +3,11 @@
 The protocol has no channel for failures: a failed job is answered with a result that tells of it.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 STDERR_TAIL: Final = 4096
 """How much of a handler's stderr an error result carries at most, in bytes: its end."""
@@ -30,8 +30,7 @@ class Reason(StrEnum):
     INVALID_QUERY = "invalid_query"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(Struct, frozen=True, kw_only=True):
     """A job that has no result.
 
     `message` is one sentence for the caller. `exit_code` is the handler's exit status; `signal` is the name of

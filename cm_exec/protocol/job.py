@@ -3,16 +3,15 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from json.scanner import make_scanner
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Struct, frozen=True, kw_only=True):
     """One call of a function.
 
     `query` is the query's JSON text, byte for byte as it came. The query and the two secrets are left out of
@@ -21,10 +20,13 @@ class Job:
 
     job_id: str
     query_type: str
-    query: bytes = field(repr=False)
+    query: bytes
     user_id: str | None = None
-    auth_header: str | None = field(default=None, repr=False)
-    temporary_credentials_auth_token: str | None = field(default=None, repr=False)
+    auth_header: str | None = None
+    temporary_credentials_auth_token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Job(job_id={self.job_id!r}, query_type={self.query_type!r}, user_id={self.user_id!r})"
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, Protocol
 
+from msgspec import Struct
 from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError
 
@@ -71,8 +71,7 @@ class Rereadable(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Chunked:
+class Chunked(Struct, frozen=True):
     """A body that is sent as it is produced, and can be sent once only.
 
     Whatever `chunks` raises comes out of the request, and the body is cut off without its end.

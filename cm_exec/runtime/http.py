@@ -5,9 +5,10 @@ http.client and urllib3 take 0.3 ms a request, mostly for headers; a job has two
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct, field
 
 LONGEST_HEAD: Final = 64 * 1024
 _CHUNK: Final = 64 * 1024
@@ -31,8 +32,7 @@ class BrokenOffError(Exception):
         self.partial = partial
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A whole answer. Header names are in lower case; `reusable` tells whether the connection stays open."""
 
     status: int

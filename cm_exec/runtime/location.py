@@ -5,12 +5,12 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct
 
 from cm_exec.protocol import environment as names
 from cm_exec.runtime.errors import NoRuntimeError, NotReadyError
@@ -23,8 +23,7 @@ WAIT_FOR_FILES: Final = 60.0
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """One URL of the runtime, always HTTPS."""
 
     host: str
@@ -38,8 +37,7 @@ class Endpoint:
         return f"https://{host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Location:
+class Location(Struct, frozen=True, kw_only=True):
     """The runtime's endpoints with what is needed to talk to them.
 
     `ca_pem` holds the certificates of the only authority that is trusted. `schema` and `restart` are None where
@@ -50,8 +48,11 @@ class Location:
     result: Endpoint
     schema: Endpoint | None
     restart: Endpoint | None
-    token: str = field(repr=False)
-    ca_pem: str = field(repr=False)
+    token: str
+    ca_pem: str
+
+    def __repr__(self) -> str:
+        return f"Location(job={self.job!r}, result={self.result!r})"  # without the token
 
 
 def wait_for_location(environ: Mapping[str, str], stopped: Callable[[float], bool]) -> Location | None:

@@ -1,9 +1,10 @@
 """Asking for jobs: one poll at a time, for ever, at a pace that no trouble can turn into a spin."""
 
 import time
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
+
+from msgspec import Struct
 
 from cm_exec.protocol.status import Verdict, poll_verdict
 from cm_exec.runtime.backoff import Backoff
@@ -22,16 +23,18 @@ _TOO_QUICK: Final = 0.02
 _SLOWEST: Final = 0.4
 
 
-@dataclass(frozen=True, slots=True)
-class Polled:
+class Polled(Struct, frozen=True):
     """What one poll brought.
 
     `body` is the job as the runtime sent it, None if there was none. `torn` is the beginning of a body that broke
     off: the runtime may take the job as handed out, or hand it out again.
     """
 
-    body: bytes | bytearray | None = field(default=None, repr=False)
-    torn: bytes = field(default=b"", repr=False)
+    body: bytes | bytearray | None = None
+    torn: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Polled({len(self.body or b'')} bytes, {len(self.torn)} torn)"  # it may hold a secret
 
 
 _NOTHING: Final = Polled()

@@ -4,10 +4,11 @@ import logging
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from cm_exec.protocol.status import Verdict, result_verdict
 from cm_exec.runtime.backoff import Backoff
@@ -36,8 +37,7 @@ class Delivery(Enum):
     """The worker ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Struct, frozen=True):
     """What became of a result, and the last answer to it in words."""
 
     delivery: Delivery

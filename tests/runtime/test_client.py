@@ -4,9 +4,9 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from cm_exec.runtime import client as client_module
 from cm_exec.runtime.client import RuntimeClient

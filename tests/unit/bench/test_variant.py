@@ -1,12 +1,12 @@
 """The cm.toml for one function in one mode says what the user's file says, but for the mode."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tomli
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cm_exec.cli.bench.variant import toml_value, variant_text
 from cm_exec.config import Function, parse_config

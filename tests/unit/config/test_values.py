@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from cm_exec.config import Config, Function, Launcher, parse_config
 
@@ -188,7 +189,7 @@ def test_a_persistent_function_sets_every_option_of_its_mode() -> None:
         idle_timeout = 0.5
         """
     )
-    assert function == msgspec.structs.replace(
+    assert function == replace(
         function_of(""),
         mode="persistent",
         result_fd=3,

@@ -1,10 +1,10 @@
 """What a handler's environment holds, and what it never holds."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from cm_exec.handlers import environment as environment_module
 from cm_exec.handlers.environment import function_environment, job_environment, launcher_environment
