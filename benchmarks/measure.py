@@ -111,9 +111,11 @@ class Bench:
         with worker(row.command, environment, self._folder / "worker.log") as running:
             try:
                 polled = self._runtime.first_poll(lane, START, running.is_alive) - running.started
-                before, own_before = MachineClock.read(), running.usage().cpu
+                before, ours = MachineClock.read(), self._used()
+                own_before = running.usage().cpu
                 loaded = self._load(lane, payload, running, case)
-                after, used = MachineClock.read(), running.usage()
+                used = running.usage()
+                after, ours = MachineClock.read(), self._used() - ours
             except BenchmarkError as error:
                 raise BenchmarkError(f"{error}; its log ends: {running.log_tail() or '(empty)'}") from error
             finally:
@@ -127,8 +129,12 @@ class Bench:
             first_poll=polled,
             worker_cpu=worker_cpu / (case.warmup + len(loaded.latencies)),
             memory=used.proportional,
-            elsewhere=before.elsewhere(after, worker_cpu + loaded.runtime_cpu),
+            elsewhere=before.elsewhere(after, worker_cpu + ours),
         )
+
+    def _used(self) -> float:
+        """What the runtime and this program have used so far, in seconds: they make and warm up what is measured."""
+        return self._runtime.cpu + time.process_time()
 
     def _load(self, lane: str, payload: Payload, running: WorkerProcess, case: Case) -> Loaded:
         return self._runtime.load(

@@ -29,11 +29,24 @@ def usage(root: int) -> Usage:
     resident = _kib(root, "Rss")
     members = list(_tree(root))
     return Usage(
-        cpu=sum(_cpu(pid) for pid in members),
+        cpu=sum(cpu_seconds(pid) for pid in members),
         resident=resident,
         proportional=sum(_kib(pid, "Pss", gone=0) for pid in members),
         processes=len(members),
     )
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process and the children that it waited for have used; 0 when it is gone.
+
+    Its threads' time is the scheduler's, in nanoseconds there; its dead children's is in clock ticks.
+    """
+    try:
+        running = sum(int((task / "schedstat").read_text().split()[0]) for task in (PROC / str(pid) / "task").iterdir())
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return running / 1e9 + (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +80,6 @@ def _tree(root: int) -> Iterator[int]:
         return
     for child in children:
         yield from _tree(child)
-
-
-def _cpu(pid: int) -> float:
-    """Its threads' time from the scheduler, in nanoseconds there; its dead children's in clock ticks."""
-    try:
-        running = sum(int((task / "schedstat").read_text().split()[0]) for task in (PROC / str(pid) / "task").iterdir())
-        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return running / 1e9 + (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
 
 def _kib(pid: int, name: str, gone: int | None = None) -> int:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import trustme
 
 from benchmarks.payload import Payload
+from benchmarks.processes import cpu_seconds
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 STALL: Final = 180.0
@@ -65,6 +66,11 @@ class RuntimeProcess:
             "CONNECTIONS_TO_OTHER_PODS_CA_PATH": str(self._folder / "ca.pem"),
             "MAX_CONCURRENT_TASKS": str(concurrency),
         }
+
+    @property
+    def cpu(self) -> float:
+        """What it has used since its start, in seconds."""
+        return cpu_seconds(self._process.pid)
 
     def open(self, lane: str) -> None:
         """Serve a new lane."""
