@@ -62,7 +62,8 @@ def wait_for_another_than(pid: int) -> None:
 
 
 def wait_for_end(pid: int) -> None:
-    wait_until(lambda: pid not in loops(), what=f"the end of {pid}")
+    """Wait until it is a zombie or reaped: one that is being killed loses its command line before that."""
+    wait_until(lambda: all(p.pid != pid or p.state == "Z" for p in children(os.getpid())), what=f"the end of {pid}")
 
 
 class Background(threading.Thread):
