@@ -47,7 +47,7 @@ def command(config_path: Path, *, image_rules: bool, ignored: tuple[str, ...]) -
     wrong += [f"{config_path}: {problem}" for problem in file_problems(config.tests)]
     if wrong:
         raise UnresolvedError("\n".join(wrong))
-    tests = f"; {count_text(len(config.tests), 'test')}" if config.tests else ""
+    tests = f"; {count_text(len(config.tests), 'test')} for cm-exec test" if config.tests else ""
     click.echo(f"{config_path}: {count_text(len(checked), 'function')}, all can be started{tests}")
 
 
