@@ -37,7 +37,7 @@ def worker_s_messages() -> set[Message]:
     """What the worker logs as a warning or an error, and what ends it."""
     folders = [SOURCE / name for name in ("runtime", "worker", "handlers")]
     trees = [tree for folder in folders for tree in _trees(folder)]
-    trees.append(ast.parse((SOURCE / "cli" / "run.py").read_text()))
+    trees.append(ast.parse((SOURCE / "cli" / "launch.py").read_text()))
     calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
     return {message for call in calls if _is_told(call) and any(message := _parts(call.args[0]))}
 

@@ -7,7 +7,7 @@ import pytest
 from cm_exec.cli.check import UnresolvedError, _size
 from cm_exec.cli.failure import exit_code_of
 from cm_exec.cli.invoke import _exit_code
-from cm_exec.cli.run import _concurrency_of_platform
+from cm_exec.cli.launch import _concurrency_of_platform
 from cm_exec.config import ConfigError
 from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.runtime.errors import ExchangeError, NoRuntimeError, NotReadyError, RuntimeRefusedError
