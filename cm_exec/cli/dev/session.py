@@ -10,9 +10,9 @@ from typing import Final
 from cm_exec.cli.dev.crew import Crew
 from cm_exec.cli.dev.log_line import LogEntry
 from cm_exec.cli.dev.options import DevOptions
-from cm_exec.cli.terminal import DIM, GREEN, RED, YELLOW, Terminal
 from cm_exec.cli.dev.watch import Sources, Watcher
 from cm_exec.cli.dev.worker_process import WorkerProcess, describe_exit
+from cm_exec.cli.terminal import DIM, GREEN, RED, YELLOW, Terminal
 from cm_exec.config import Config, ConfigError, load_config
 from cm_exec.dev import LocalRuntime
 
