@@ -1,7 +1,5 @@
 """The bundle at work, where nothing else is and where much is hostile."""
 
-import os
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +12,6 @@ from tests.support.bundle import HOME, Bundle
 from tests.support.toml import function
 
 ENTRY = str(HOME / "bin" / "cm-exec")
-
-CHROOT = shutil.which("chroot") or "/usr/sbin/chroot"
 
 HOSTILE = {
     "PYTHONPATH": "/nowhere:{folder}/python",
@@ -56,18 +52,6 @@ def run(
     return subprocess.run(
         command, cwd=folder, env=dict(environment or {}), capture_output=True, check=False, stdin=subprocess.DEVNULL
     )
-
-
-@pytest.fixture
-def empty_root(bundle: Bundle, unshare: tuple[str, ...], tmp_path: Path) -> list[str]:
-    """The start of a command in a root of devices and the bundle; where it can be, as a user without a name."""
-    root = tmp_path / "root"
-    bundle.copy_to(root)
-    for folder in ("dev", "etc"):
-        root.joinpath(folder).mkdir()
-    root.joinpath("etc", "hosts").write_text("127.0.0.7 somewhere\n")
-    user = "--userspec=12345:12345" if os.getuid() == 0 else "--userspec=0:0"
-    return [*unshare, "--mount", "sh", "-c", f'mount --rbind /dev $0/dev && exec {CHROOT} {user} $0 "$@"', str(root)]
 
 
 def test_it_runs_in_a_root_with_nothing_else(empty_root: list[str], tmp_path: Path) -> None:

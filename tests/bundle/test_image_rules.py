@@ -1,0 +1,19 @@
+"""`cm-exec check --image-rules` where nearly nothing is."""
+
+import subprocess
+from pathlib import Path
+
+from tests.support.bundle import HOME
+from tests.support.toml import function
+
+
+def test_an_empty_root_breaks_the_rules_that_ask_for_programs(empty_root: list[str]) -> None:
+    Path(empty_root[-1], "cm.toml").write_text(function("f", "cat") + function("g", ["/bin/cat"]))
+    command = [*empty_root, str(HOME / "bin" / "cm-exec"), "check", "--image-rules"]
+    done = subprocess.run(command, env={}, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 3
+    broken = done.stderr.partition("rules: ")[2].strip().split(", ")
+    assert [name for name in broken if name != "user"] == ["shell", "tee", "echo", "handlers"]
+    assert "functions.f: command: there is no /bin/sh to run it" in done.stdout
+    assert "functions.g: command: '/bin/cat' does not exist" in done.stdout
+    assert "Traceback" not in done.stderr
