@@ -8,41 +8,49 @@ import os
 import sys
 from pathlib import Path
 
-from bundle.build import Request, build
-from bundle.failure import BundleError
+try:
+    from bundle.build import Request, build
+    from bundle.failure import BundleError
+except ModuleNotFoundError as error:
+    needed = Path(__file__).with_name("build-requirements.txt")
+    sys.exit(f"build_bundle: {error.name} is missing: {sys.executable} -m pip install --require-hashes -r {needed}")
 
 
 def main() -> None:
-    """Build it and exit with 1 and one sentence where that cannot be done."""
+    """Build it, or exit with 1 and one sentence where that cannot be done."""
     arguments = _parser().parse_args()
     try:
-        summary = build(
-            Request(
-                output=arguments.output.absolute(),
-                archive=arguments.archive,
-                wheel=arguments.wheel,
-                python=arguments.python,
-                wheelhouse=arguments.wheelhouse,
-                epoch=int(os.environ.get("SOURCE_DATE_EPOCH", "0")) or None,
-            )
-        )
+        summary = build(Request(**vars(arguments), epoch=_epoch(os.environ.get("SOURCE_DATE_EPOCH", ""))))
     except BundleError as error:
         sys.exit(f"build_bundle: {error}")
+    except OSError as error:
+        sys.exit(f"build_bundle: {error.filename}: {error.strerror}")
     print(summary)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="build_bundle", description="Build the self-contained cm-exec.")
-    parser.add_argument("--output", type=Path, required=True, help="the folder to fill: missing or empty")
-    parser.add_argument("--archive", type=Path, help="write a .tar.gz, too, to be unpacked at /")
-    parser.add_argument("--wheel", type=Path, help="the wheel of cm-exec; built from this source tree unless said")
+    parser.add_argument("--output", type=_path, required=True, help="the folder to fill: missing or empty")
+    parser.add_argument("--archive", type=_path, help="write a .tar.gz, too, to be unpacked at /")
+    parser.add_argument("--wheel", type=_path, help="the wheel of cm-exec; built from this source tree unless said")
     parser.add_argument(
-        "--python", type=Path, default=Path(sys.executable), help="the Python to bundle; the one that runs this"
+        "--python", type=_path, default=Path(sys.executable), help="the Python to bundle; the one that runs this"
     )
     parser.add_argument(
-        "--wheelhouse", type=Path, help="take the dependencies from the wheels in this folder, without an index"
+        "--wheelhouse", type=_path, help="take the dependencies from the wheels in this folder, without an index"
     )
     return parser
+
+
+def _path(text: str) -> Path:
+    return Path(text).absolute()
+
+
+def _epoch(text: str) -> int | None:
+    """SOURCE_DATE_EPOCH's value, as reproducible-builds.org defines it. Raises BundleError."""
+    if text and not text.isdecimal():
+        raise BundleError(f"SOURCE_DATE_EPOCH: expected seconds since 1970, found {text!r}")
+    return int(text) if text else None
 
 
 if __name__ == "__main__":

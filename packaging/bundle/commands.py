@@ -21,14 +21,17 @@ def find_program(name: str) -> str:
 
 def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> str:
     """What the command writes to stdout, in the C locale; `environment` is added. Raises BundleError."""
-    done = subprocess.run(
-        command,
-        env={**os.environ, "LC_ALL": "C", **(environment or {})},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            env={**os.environ, "LC_ALL": "C", **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        raise BundleError(f"{command[0]}: {error.strerror}") from None
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip())[-2000:]
         raise BundleError(f"{' '.join(map(str, command))[:300]} failed with {done.returncode}:\n{said}")

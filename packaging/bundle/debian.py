@@ -60,9 +60,25 @@ def _search(names: list[str]) -> str:
 
 
 def _package(name: str) -> DebianPackage:
-    told = run(["dpkg-query", "--show", "--showformat", "${Package}\t${Version}\t${Architecture}", name])
-    package, version, architecture = told.split("\t")
-    text = _DOCUMENTS / package / "copyright"
-    if not text.is_file():
-        raise BundleError(f"the licence of {package} is not at {text}: install the package with its documentation")
+    ((package, version, architecture, source),) = _installed(name)
+    text = _copyright(package) or next(filter(None, map(_copyright, _siblings(source))), None)
+    if text is None:
+        raise BundleError(f"{_DOCUMENTS / package} has no licence: install the package with its documentation")
     return DebianPackage(name=package, version=version, architecture=architecture, copyright_file=text)
+
+
+def _copyright(package: str) -> Path | None:
+    text = _DOCUMENTS / package / "copyright"
+    return text if text.is_file() else None
+
+
+def _siblings(source: str) -> list[str]:
+    """Packages of the same source: one may refer to another's text by a link, which slim images do not have."""
+    return [package for package, _, _, its_source in _installed() if its_source == source]
+
+
+def _installed(*names: str) -> list[list[str]]:
+    """Name, version, architecture and source package of these, or of all."""
+    fields = "${Package}\\t${Version}\\t${Architecture}\\t${source:Package}\\n"
+    told = run(["dpkg-query", "--show", f"--showformat={fields}", *names])
+    return [line.split("\t") for line in told.splitlines()]
