@@ -9,6 +9,7 @@ from typing import Final
 import click
 import pytest
 
+from cm_exec import __version__
 from cm_exec.cli.program import program
 from cm_exec.config.load import load_config
 from cm_exec.protocol import environment
@@ -80,6 +81,11 @@ def test_every_make_target_that_is_documented_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)", documents, flags=re.MULTILINE))
     assert {"demo", "test"} <= named <= targets
+
+
+def test_the_image_that_the_documents_name_is_of_this_version() -> None:
+    named = {version for page in PAGES for version in re.findall(r"cm-exec-base:([\w.]+\w)", page.read_text())}
+    assert named == {__version__}
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -15,6 +15,7 @@ import tomli
 
 from cm_exec.config import ConfigError, parse_config
 from cm_exec.config.json_schema import cm_toml_schema, cm_toml_schema_text
+from tests.support.documents import PAGES, blocks
 from tests.support.tools import needs
 from tests.unit.config import test_function_tests, test_mistakes, test_signature
 from tests.unit.types.test_python_sdk import CM_TOML
@@ -89,8 +90,11 @@ def test_every_cm_toml_of_the_repository_is_right() -> None:
         VALIDATOR.validate(document(path.read_text()))
 
 
-def readme_blocks() -> list[str]:
-    return re.findall(r"^```toml\n(.*?)^```$", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+def documented() -> Iterator[str]:
+    """The whole files in the README and the other documents."""
+    for block in (block for page in PAGES for block in blocks(page)):
+        if block.language == "toml" and (block.file or "cm.toml") == "cm.toml" and not block.fragment_of:
+            yield block.text
 
 
 def parameters(test: Any) -> Iterator[Any]:
@@ -102,7 +106,7 @@ def parameters(test: Any) -> Iterator[Any]:
 
 def right_texts() -> Iterator[str]:
     yield CM_TOML
-    yield from readme_blocks()
+    yield from documented()
     for inputs, types in test_signature.test_a_struct_is_written_where_it_is_used_or_by_name.pytestmark[0].args[1]:  # type: ignore[attr-defined]
         yield f'[functions.f]\ncommand = "cat"\n{inputs}\n{types}'
     for text in parameters(test_signature.test_returns_is_a_type_a_struct_or_void):
