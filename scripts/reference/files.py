@@ -20,6 +20,6 @@ def generated_files() -> dict[Path, str]:
         ROOT / "cm_exec" / "config" / "cm-toml.schema.json": cm_toml_schema_text(),
         DOCS / "cm-toml.md": with_blocks(DOCS / "cm-toml.md", cm_toml.blocks()),
         DOCS / "commands.md": with_blocks(DOCS / "commands.md", commands.blocks(program)),
-        **{SHARE / "man" / "man1" / f"{name}.1": text for name, text in man.pages(program).items()},
+        **{SHARE / "man" / place: text for place, text in man.pages(program).items()},
         **{SHARE / place: text for place, text in completions.scripts().items()},
     }

@@ -1,72 +1,61 @@
-"""Man pages of the program and its commands, from click.
+"""Man pages of the program, its commands and its file, from click and from the types that read the file.
 
-click-man makes them too, but without the variables, the exit codes and the files, and each day anew with its date.
+click-man makes such pages, too, but without variables, exit codes and files, and it sees no command that is loaded late.
 """
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
+from scripts.reference.cm_toml import Key, function_keys, launcher_keys, test_keys
 from scripts.reference.command_line import Parameter, Program, Verb
 from scripts.reference.exit_codes import EXIT_CODES
+from scripts.reference.roff import entries, escaped, line, page, prose
 
 _PROGRAM_SHORT: Final = "any executable as a Palantir Foundry compute module"
-_CONFIG_FILE: Final = ("cm.toml", "Maps functions to commands; in the current folder unless --config names another.")
+_FILES: Final = ("cm.toml", "Maps functions to commands; in the current folder unless --config names another.")
 
 
 def pages(program: Program) -> dict[str, str]:
-    """Each page by its name, such as "cm-exec-invoke"."""
-    verbs = {f"cm-exec-{verb.name}": _verb_page(verb, program) for verb in program.verbs}
-    return {"cm-exec": _program_page(program), **verbs}
+    """Each page by its place under share/man, such as "man1/cm-exec-invoke.1"."""
+    verbs = {f"man1/cm-exec-{verb.name}.1": _verb_page(verb, program) for verb in program.verbs}
+    return {"man1/cm-exec.1": _program_page(program), **verbs, "man5/cm.toml.5": _file_page()}
 
 
 def _program_page(program: Program) -> str:
-    commands = [(f"cm-exec-{verb.name}(1)", verb.short) for verb in program.verbs]
-    return _page(
+    return page(
         "cm-exec",
+        1,
         _PROGRAM_SHORT,
         ("SYNOPSIS", ".B cm\\-exec\n[COMMAND] [OPTIONS] [ARGUMENTS]"),
-        ("DESCRIPTION", _prose([*program.about, "With no COMMAND it is run."])),
-        ("COMMANDS", _entries(commands)),
+        ("DESCRIPTION", prose(*program.about, "With no COMMAND it is run.")),
+        ("COMMANDS", entries((f"cm-exec-{verb.name}(1)", verb.short) for verb in program.verbs)),
         ("OPTIONS", _options(program.options)),
-        ("EXIT STATUS", _entries((str(code), words) for code, words in EXIT_CODES.items())),
-        ("ENVIRONMENT", _prose(["What a command takes from its environment is told on its page."])),
-        ("FILES", _entries([_CONFIG_FILE])),
-        ("SEE ALSO", _see_also(program.verbs)),
+        ("EXIT STATUS", entries((str(code), words) for code, words in EXIT_CODES.items())),
+        ("ENVIRONMENT", prose("What a command takes from its environment is told on its page.")),
+        ("FILES", entries([_FILES])),
+        ("SEE ALSO", _see_also(["cm.toml(5)"], program.verbs)),
     )
 
 
 def _verb_page(verb: Verb, program: Program) -> str:
     command, _, rest = verb.usage.partition(f" {verb.name}")
     variables = [(option.variable, _names(option)) for option in verb.options if option.variable]
-    return _page(
+    return page(
         f"cm-exec-{verb.name}",
-        _lowered(verb.short.removesuffix(".")),
-        ("SYNOPSIS", f".B {_escaped(f'{command} {verb.name}')}\n{_escaped(rest.strip())}"),
-        ("DESCRIPTION", _prose(verb.about)),
+        1,
+        f"{verb.short[:1].lower()}{verb.short[1:].removesuffix('.')}",
+        ("SYNOPSIS", f".B {escaped(f'{command} {verb.name}')}\n{escaped(rest.strip())}"),
+        ("DESCRIPTION", prose(*verb.about)),
         ("OPTIONS", _options(verb.options)),
-        ("ENVIRONMENT", _entries((name, f"Stands for {option}.") for name, option in variables)),
-        ("EXIT STATUS", _prose(["As told in cm-exec(1), and what is said above."])),
-        ("FILES", _entries([_CONFIG_FILE])),
-        ("SEE ALSO", _see_also([other for other in program.verbs if other is not verb], first="cm-exec(1), ")),
+        ("ENVIRONMENT", entries((name, f"Stands for {option}.") for name, option in variables)),
+        ("EXIT STATUS", prose("As told in cm-exec(1), and what is said above.")),
+        ("FILES", entries([_FILES])),
+        ("SEE ALSO", _see_also(["cm-exec(1)", "cm.toml(5)"], [other for other in program.verbs if other is not verb])),
     )
 
 
-def _page(name: str, short: str, *sections: tuple[str, str]) -> str:
-    head = f'.TH {name.upper()} 1 "" "cm\\-exec"\n.nh\n.ad l\n.SH NAME\n{_escaped(name)} \\- {_escaped(short)}\n'
-    return head + "".join(f".SH {title}\n{text}\n" for title, text in sections if text)
-
-
-def _prose(paragraphs: Iterable[str]) -> str:
-    return "\n.PP\n".join(_line(text.replace("`", "")) for text in paragraphs)
-
-
-def _entries(entries: Iterable[tuple[str, str]]) -> str:
-    return "\n".join(f".TP\n.B {_escaped(term)}\n{_line(text.replace('`', ''))}" for term, text in entries)
-
-
 def _options(options: Iterable[Parameter]) -> str:
-    return _entries((_names(option), _about(option)) for option in options)
+    return entries((_names(option), _about(option)) for option in options)
 
 
 def _names(option: Parameter) -> str:
@@ -80,19 +69,35 @@ def _about(option: Parameter) -> str:
     return f"{option.help}{unless}{variable}"
 
 
-def _see_also(verbs: Iterable[Verb], first: str = "") -> str:
-    return _line(first + ", ".join(f"cm-exec-{verb.name}(1)" for verb in verbs))
+def _see_also(first: list[str], verbs: Iterable[Verb]) -> str:
+    return line(", ".join([*first, *(f"cm-exec-{verb.name}(1)" for verb in verbs)]))
 
 
-def _lowered(text: str) -> str:
-    return text[:1].lower() + text[1:]
+def _file_page() -> str:
+    return page(
+        "cm.toml",
+        5,
+        "which command serves which function of a compute module",
+        (
+            "DESCRIPTION",
+            prose(
+                "A TOML file with the tables [functions], [defaults], [launcher], [types] and [[tests]].",
+                'NAME = "command" under [functions] is short for a table with a command and nothing else. [defaults] has '
+                "any option of a function but command, for all functions.",
+                "cm-exec check tells all mistakes in the file.",
+            ),
+        ),
+        ("[functions.NAME]", _keys(function_keys())),
+        ("[launcher]", _keys(launcher_keys())),
+        ("[[tests]]", _keys(test_keys())),
+        ("SEE ALSO", line("cm-exec(1), cm-exec-check(1), cm-exec-schema(1), cm-exec-test(1)")),
+    )
 
 
-def _line(text: str) -> str:
-    """A line of text: one that begins with a dot or a quote would be a command of roff."""
-    escaped = _escaped(text)
-    return f"\\&{escaped}" if re.match(r"[.']", escaped) else escaped
+def _keys(keys: Iterable[Key]) -> str:
+    return entries((key.name, _facts(key)) for key in keys)
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\e").replace("-", "\\-").replace("…", "...")
+def _facts(key: Key) -> str:
+    facts = [("Takes", key.takes), ("Unless said", key.unless_said), *key.more, ("Example", key.example.split("\n")[0])]
+    return "\n".join([key.description, *(f"{label}: {text}" for label, text in facts)])

@@ -7,7 +7,7 @@ import pytest
 
 from scripts.reference.exit_codes import EXIT_CODES
 from scripts.reference.files import generated_files
-from tests.support.documents import shown
+from tests.support.documents import ROOT, shown
 from tests.support.errors import error_classes
 
 FILES: Final = generated_files()
@@ -18,9 +18,9 @@ def test_a_generated_file_is_up_to_date(path: Path) -> None:
     assert path.read_text() == FILES[path], "run: make reference"
 
 
-def test_no_man_page_is_left_of_a_command_that_is_gone() -> None:
-    folder = next(path.parent for path in FILES if path.suffix == ".1")
-    assert {*folder.iterdir()} == {path for path in FILES if path.parent == folder}
+def test_nothing_is_left_of_what_is_gone() -> None:
+    folder = ROOT / "share"
+    assert {path for path in folder.rglob("*") if path.is_file()} == {path for path in FILES if folder in path.parents}
 
 
 @pytest.mark.parametrize("error", sorted(error_classes(), key=str))
