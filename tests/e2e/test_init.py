@@ -108,7 +108,10 @@ def test_another_name_is_taken_everywhere(tmp_path: Path) -> None:
         (["--lang", "cobol"], "'cobol' is not one of 'bash', 'python'"),
         (["--mode", "fork"], "'fork' is not one of 'spawn'"),
         (["--from-python", "nowhere"], "expected MODULE:FUNCTION"),
-        (["--from-python", "nowhere:f"], "No module named 'nowhere' (python3 looks in the current folder"),
+        (
+            ["--from-python", "nowhere:f"],
+            "No module named 'nowhere'; looked for in hello, which is not there yet, and among the packages of python3",
+        ),
         (["--from-python", "a:b", "--lang", "go"], "leave out --lang go"),
     ],
 )

@@ -233,7 +233,8 @@ def test_from_tells_what_it_could_not_take_over(bench: Bench) -> None:
 def test_from_python_reads_hints_with_the_python3_of_path(bench: Bench) -> None:
     bench.folder.joinpath("handlers.py").write_text("def double(x: int) -> float: ...\n")
     described = bench.cm_exec("schema", "--from-python", "handlers:double")
-    assert (described.returncode, described.stderr) == (0, b"")
+    note = b"cm-exec: note: `cm-exec init --from-python handlers:double` writes cm_handler.py\n"
+    assert (described.returncode, described.stderr) == (0, note)
     bench.write(described.stdout.decode())
     (schema,) = json.loads(bench.cm_exec("schema").stdout)
     assert schema["functionName"] == "double"

@@ -30,17 +30,22 @@ def plan_function(asked: Asked, target: str) -> Plan:
     """A folder that serves the function `MODULE:FUNCTION`. Raises click.BadParameter."""
     if not all(target.partition(":")):
         raise click.BadParameter("expected MODULE:FUNCTION, such as app.handlers:double", param_hint=_OPTION)
-    folder = asked.directory if asked.directory.is_dir() else None
-    try:
-        declarations = python_declarations(target, _INTERPRETER, folder=folder)
-    except DescriptionError as error:
-        where = f"{_INTERPRETER} looks in {folder or 'the current folder'} and among its packages"
-        raise click.BadParameter(f"{target}: {error} ({where})", param_hint=_OPTION) from None
+    declarations = _declarations(asked.directory, target)
     (declared,) = declarations.functions
     function = _with_command(declared, asked)
     block = declarations_toml(Declarations(functions=[function], types=declarations.types))
     inputs = parse_config(block, path=Path("/cm.toml")).functions[function.name].inputs
     return plan_python(asked, function=function.name, files=_files(block, function.name, inputs), notes=[])
+
+
+def _declarations(folder: Path, target: str) -> Declarations:
+    """As it will be imported: from the folder, or from the packages of the interpreter."""
+    there = folder.is_dir()
+    try:
+        return python_declarations(target, _INTERPRETER, folder=folder if there else Path("/"))
+    except DescriptionError as error:
+        where = f"{folder}{'' if there else ', which is not there yet,'} and among the packages of {_INTERPRETER}"
+        raise click.BadParameter(f"{target}: {error}; looked for in {where}", param_hint=_OPTION) from None
 
 
 def _with_command(declared: DeclaredFunction, asked: Asked) -> DeclaredFunction:

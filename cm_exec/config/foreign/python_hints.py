@@ -4,7 +4,7 @@ usage: python_hints.py MODULE:FUNCTION
 
 It imports nothing but the standard library and the module, and works on Python 3.9 and later. Types are read as the
 official Python SDK reads them; where that refuses one (an enum, a literal, a tuple of one type), its plain meaning is
-taken. The answer is the JSON array for POST schemas; exit code 3 and a sentence on stderr where there is none.
+taken. The answer is the JSON array for POST schemas; where there is none, exit code 3 and a sentence, stderr's last line.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import inspect
 import json
 import os
 import sys
+import traceback
 import typing
 from typing import Any
 
@@ -185,22 +186,34 @@ def name_of(hint: Any) -> str:
 
 
 def found(target: str) -> Any:
-    """The function that is meant."""
+    """The function that is meant. Raises NoTypeError, AttributeError."""
     module, _, name = target.partition(":")
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - a string is what sys.path takes
     with contextlib.redirect_stdout(sys.stderr):  # what the module prints is no answer
-        function: Any = importlib.import_module(module)
+        function: Any = imported(module)
     for part in name.split("."):
         function = getattr(function, part)
     return inspect.unwrap(function)
+
+
+def imported(module: str) -> Any:
+    """The module. Raises NoTypeError, whatever it does when it is imported."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise NoTypeError(str(error)) from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - other people's code
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{place.filename}, line {place.lineno}"
+        raise NoTypeError(f"{module} cannot be imported: {type(error).__name__}: {error} ({where})") from None
 
 
 def main(target: str) -> int:
     """Print the schema, or what is wrong."""
     try:
         print(json.dumps([schema(found(target), target.rpartition(".")[2].rpartition(":")[2])]))
-    except (NoTypeError, ImportError, AttributeError) as error:
-        print(error, file=sys.stderr)
+    except (NoTypeError, AttributeError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
         return 3
     return 0
 

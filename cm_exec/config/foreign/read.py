@@ -35,7 +35,8 @@ def python_declarations(target: str, interpreter: str, *, folder: Path | None = 
     except OSError as error:
         raise DescriptionError(f"{interpreter} cannot be run: {error.strerror}") from None
     if done.returncode:
-        raise DescriptionError(done.stderr.decode(errors="replace").strip() or f"{interpreter} failed")
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise DescriptionError(said[-1] if said else f"{interpreter} failed")
     declarations = _declarations(_decode(done.stdout), target)
     options = {"command": [interpreter, PYTHON_HANDLER, target], "output": "json", "result_fd": 3}
     functions = [msgspec.structs.replace(each, options=options) for each in declarations.functions]

@@ -354,6 +354,8 @@ POINT = "struct<x: float, color: optional<string>, label?: string>"
 @pytest.fixture
 def handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "handlers.py").write_text(HANDLERS)
+    (tmp_path / "broken.py").write_text("print('noise')\nraise ValueError('no')\n")
+    (tmp_path / "ending.py").write_text("raise SystemExit(3)\n")
     monkeypatch.chdir(tmp_path)
 
 
@@ -389,6 +391,8 @@ def test_the_hints_of_a_python_function_become_its_types(
         ("handlers:missing", "name 'Nothing' is not defined"),
         ("handlers:nope", "has no attribute 'nope'"),
         ("nowhere:f", "No module named 'nowhere'"),
+        ("broken:f", r"^broken cannot be imported: ValueError: no \(.*broken.py, line 2\)$"),
+        ("ending:f", r"^ending cannot be imported: SystemExit: 3 \(.*ending.py, line 1\)$"),
     ],
 )
 def test_hints_that_mean_no_type_are_refused(target: str, message: str) -> None:
