@@ -1,6 +1,6 @@
 """Man pages of the program, its commands and its file, from click and from the types that read the file.
 
-click-man makes such pages, too, but without variables, exit codes and files, and it sees no command that is loaded late.
+click-man makes such pages, too, but without variables, exit codes and files, and sees no command that is loaded late.
 """
 
 from collections.abc import Iterable
@@ -82,8 +82,8 @@ def _file_page() -> str:
             "DESCRIPTION",
             prose(
                 "A TOML file with the tables [functions], [defaults], [launcher], [types] and [[tests]].",
-                'NAME = "command" under [functions] is short for a table with a command and nothing else. [defaults] has '
-                "any option of a function but command, for all functions.",
+                'NAME = "command" under [functions] is short for a table with a command and nothing else. [defaults] '
+                "has any option of a function but command, for all functions.",
                 "cm-exec check tells all mistakes in the file.",
             ),
         ),
