@@ -4,7 +4,8 @@ usage: python_hints.py MODULE:FUNCTION
 
 It imports nothing but the standard library and the module, and works on Python 3.9 and later. Types are read as the
 official Python SDK reads them; where that refuses one (an enum, a literal, a tuple of one type), its plain meaning is
-taken. The answer is the JSON array for POST schemas; where there is none, exit code 3 and a sentence, stderr's last line.
+taken. The answer is the JSON array for POST schemas; where there is none, the exit code is 3 and stderr's last line
+says why.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ The query is the whole of stdin; with --lines, for `mode = "persistent"`, each l
 goes to file descriptor 3 (`result_fd = 3` in cm.toml): what the function prints is a log and spoils no result.
 
 The function has its inputs as parameters, or it has one event: a dataclass, a TypedDict or another class of typed
-fields. A parameter called `context` gets what is known of the job, by the names of the official SDK, and of
-`(context, event)` an event without a hint is the whole query.
+fields. A parameter called `context` gets what is known of the job, by the names of the official SDK (the caller's
+tokens with `credentials = true` in cm.toml), and of `(context, event)` an event without a hint is the whole query.
 
 Values are on the wire as the official SDK has them: dates and decimals are strings, bytes are a string's UTF-8, and
 a datetime is in UTC without a zone; it may come as milliseconds since 1970, too.
