@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from cm_exec import __version__
 from tests.support.tools import needs
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -124,3 +125,11 @@ def test_the_version_stands_in_one_place() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", version)
     elsewhere = ["pyproject.toml", "Dockerfile.base", "Makefile", ".github/workflows/release.yml"]
     assert not [name for name in elsewhere if version in (ROOT / name).read_text().replace(f">={version}", "")]
+
+
+def test_documents_name_the_image_of_this_version() -> None:
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    named = {
+        (path.name, tag) for path in documents for tag in re.findall(r"cm-exec-base:(\d\S*?)[\s`,)]", path.read_text())
+    }
+    assert {tag for _, tag in named} == {__version__}, named
