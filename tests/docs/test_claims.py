@@ -1,0 +1,100 @@
+"""Lists and numbers in the prose are those of the code."""
+
+import re
+from typing import Final, get_args
+
+import pytest
+
+from cm_exec.config.tables import FunctionOptions, LauncherTable
+from cm_exec.config.types import Framing, Mode, Output
+from cm_exec.dev import parse_fault
+from cm_exec.handlers.leftovers import GRACE
+from cm_exec.handlers.spool import MEMORY_LIMIT
+from cm_exec.protocol.failure import STDERR_TAIL
+from cm_exec.protocol.status import Verdict, result_verdict
+from cm_exec.protocol.types.parse import parse_type
+from cm_exec.protocol.types.text import BUILTIN_NAMES
+from cm_exec.runtime.connection import CONNECT_TIMEOUT, READ_TIMEOUT
+from cm_exec.runtime.link import FIRST_DELAY, LONGEST_DELAY
+from cm_exec.runtime.location import WAIT_FOR_FILES
+from cm_exec.runtime.poller import REFUSED_FOR_GOOD
+from cm_exec.runtime.reporter import REFUSED_RESULT
+from cm_exec.worker.torn import REDELIVERY
+from cm_exec.worker.worker import OPEN_POLL
+from tests.support.documents import ROOT
+
+DOCS: Final = ROOT / "docs"
+
+
+def page(name: str) -> str:
+    """A page, its lines joined."""
+    return " ".join((DOCS / f"{name}.md").read_text().split())
+
+
+def first_cells(name: str) -> list[str]:
+    """What stands as code in the first cell of each row of a page's tables."""
+    rows = re.findall(r"^\| (`[^|]+`) \|", (DOCS / f"{name}.md").read_text(), re.MULTILINE)
+    return [code for row in rows for code in re.findall(r"`([^`]+)`", row)]
+
+
+@pytest.mark.parametrize("fault", first_cells("local-runtime"))
+def test_a_fault_is_one(fault: str) -> None:
+    parse_fault(fault)
+
+
+@pytest.mark.parametrize("name", [*BUILTIN_NAMES, "void"])
+def test_every_type_is_told(name: str) -> None:
+    assert name in {re.split(r"[<(]", cell)[0] for cell in first_cells("types")}
+
+
+@pytest.mark.parametrize("text", [cell for cell in first_cells("types") if not re.search(r"[KTV.]|void", cell)])
+def test_a_type_is_one(text: str) -> None:
+    parse_type(text)
+
+
+@pytest.mark.parametrize("word", [*get_args(Mode), *get_args(Framing), *get_args(Output)])
+def test_every_mode_framing_and_output_is_told(word: str) -> None:
+    assert f'"{word}"' in page("handlers") or f'"{word}"' in page("cm-toml")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "verdict"),
+    [
+        ([408, 421, 423, 425, 429, 500, 503], Verdict.RETRY),
+        ([401, 403], Verdict.REAUTHENTICATE),
+        ([404, 409, 410], Verdict.GONE),
+        ([413, 400, 422], Verdict.REFUSED),
+    ],
+)
+def test_what_an_answer_means(statuses: list[int], verdict: Verdict) -> None:
+    assert {result_verdict(status) for status in statuses} == {verdict}
+    named = {str(status) for status in statuses if status not in {500, 503, 400, 422}}
+    rows = [row for row in (DOCS / "how-it-works.md").read_text().splitlines() if row.startswith("| ")]
+    assert any(named <= set(re.findall(r"\d{3}", row)) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("where", "claim"),
+    [
+        ("how-it-works", f"Pauses start at {FIRST_DELAY:g} s, double up to {LONGEST_DELAY:g} s"),
+        ("how-it-works", f"Connecting may take {CONNECT_TIMEOUT:g} s, an answer {READ_TIMEOUT:g} s"),
+        ("how-it-works", f"hand it out again within {REDELIVERY:g} s"),
+        ("how-it-works", f"the open one is waited for ({OPEN_POLL:g} s at most)"),
+        ("how-it-works", f"`drain_timeout` ({LauncherTable().drain_timeout:g} s unless said"),
+        ("handlers", f"for each job | {FunctionOptions().timeout:g} s |"),
+        ("handlers", f"| {str(FunctionOptions().max_output).replace('MiB', ' MiB')} |"),
+        ("handlers", f"`stderr` (its last {STDERR_TAIL // 1024} KiB)"),
+        ("handlers", f"Results above {MEMORY_LIMIT // 1024**2} MiB wait in a temporary file"),
+        ("troubleshooting", f"every poll for {REFUSED_FOR_GOOD:g} s"),
+    ],
+)
+def test_a_number_is_the_one_of_the_code(where: str, claim: str) -> None:
+    assert claim in page(where)
+
+
+def test_a_number_in_words_is_the_one_of_the_code() -> None:
+    assert (GRACE, WAIT_FOR_FILES, REFUSED_FOR_GOOD, REFUSED_RESULT) == (1, 60, 600, 120)
+    assert "SIGTERM, a second of grace, SIGKILL" in page("handlers")
+    assert "waits up to a minute for files that come late" in page("how-it-works")
+    assert "after ten minutes of nothing else the worker ends" in page("how-it-works")
+    assert "refused after two minutes" in page("how-it-works")
