@@ -119,9 +119,10 @@ class LogWriter(logging.Handler):
         self._thread = threading.Thread(target=self._write_for_ever, name="log", daemon=True)
         self._thread.start()
 
-    def createLock(self) -> None:  # noqa: N802 - logging's name
-        """None is needed: emit has its own."""
-        self.lock = None
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Emit it without logging's lock: emit has its own."""
+        self.emit(record)
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record, or count it as dropped. Never blocks."""
