@@ -189,3 +189,13 @@ def test_a_terminal_has_colours_unless_it_wants_none(
     finally:
         os.close(read)
         os.close(write)
+
+
+def test_a_record_passes_as_logging_hands_it_on_from_python_3_13(pipe: Pipe) -> None:
+    """It then takes the handler's lock without asking whether there is one."""
+    writer = LogWriter(pipe[1], Plain())
+    assert writer.lock is not None
+    with writer.lock:
+        assert writer.handle(record("a line"))
+    assert os.read(pipe[0], 100) == b"a line\n"
+    writer.close()
