@@ -15,6 +15,10 @@ EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
 
 TOOLS: Final[Mapping[str, Sequence[str]]] = {
     "c": ("cc",),
+    "image-c": ("cc",),
+    "image-java": ("java", "javac"),
+    "image-jq": ("jq",),
+    "image-perl": ("perl",),
     "imagemagick": ("convert", "jq", "base64"),
     "java": ("java", "javac"),
     "node": ("node",),
