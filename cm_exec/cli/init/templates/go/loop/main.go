@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"io"
@@ -20,13 +21,18 @@ func greet(q query) (string, error) {
 	return "Hello, " + q.Name + "!", nil
 }
 
-// serve answers one query after another; nil at the end of stdin.
-func serve(queries *json.Decoder, results *json.Encoder) error {
+// serve answers one query after another; nil at the end of stdin. It reads lines, since a json.Decoder would answer
+// before the end of a line, and such a result is taken for one that nobody asked for.
+func serve(lines *bufio.Reader, results *json.Encoder) error {
 	for {
-		var q query
-		if err := queries.Decode(&q); errors.Is(err, io.EOF) {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
+			return err
+		}
+		var q query
+		if err := json.Unmarshal(line, &q); err != nil {
 			return err
 		}
 		result, err := greet(q)
@@ -41,7 +47,7 @@ func serve(queries *json.Decoder, results *json.Encoder) error {
 
 func main() {
 	log.SetFlags(0)
-	if err := serve(json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)); err != nil {
+	if err := serve(bufio.NewReader(os.Stdin), json.NewEncoder(os.Stdout)); err != nil {
 		log.Fatal(err) // this job gets the error, the next one a new process
 	}
 }
