@@ -16,7 +16,9 @@ from cm_exec.cli.program import program
 from tests.support.documents import PAGES, Block, blocks, shown
 from tests.support.tools import needs, search_path
 
-TOOLS = ("jq", "node", "java", "perl", "convert")
+TOOLS = {"jq": ["jq"], "node": ["node"], "java": ["java", "javac"], "perl": ["perl"], "convert": ["convert"]}
+"""What a word in a session or its files needs."""
+
 MARK = "\x1e"
 """Between the output of one command and the next: ASCII's record separator, which no command here writes."""
 
@@ -29,7 +31,8 @@ def sessions() -> Iterator[Any]:
             if block.file:
                 files[block.file] = block.text
             if block.language == "console":
-                used = [tool for tool in TOOLS if re.search(rf"\b{tool}\b", block.text + "".join(files.values()))]
+                text = block.text + "".join(files.values())
+                used = [tool for word, tools in TOOLS.items() if re.search(rf"\b{word}\b", text) for tool in tools]
                 yield pytest.param(dict(files), block, marks=needs(*used), id=f"{shown(page)}:{block.line}")
 
 
