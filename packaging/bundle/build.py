@@ -78,4 +78,4 @@ def _assemble(layout: Layout, interpreter: Interpreter, request: Request) -> lis
 def _summary(components: Iterable[Component], layout: Layout) -> str:
     size = sum(path.stat().st_size for path in layout.root.rglob("*") if path.is_file())
     told = [f"{c.name} {c.version}" for c in components if c.kind is not Kind.LIBRARY or c.name.startswith("libc6")]
-    return f"{layout.root}: {size / 1e6:.1f} MB, {', '.join(told)}"
+    return f"{size / 1e6:.1f} MB: {', '.join(told)}"
