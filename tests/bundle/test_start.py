@@ -104,6 +104,25 @@ def test_a_worker_answers_jobs_of_all_modes_over_tls(
     assert worker.stderr == ""
 
 
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+sys.path.append("/opt/cm-exec/site")
+import cm_exec
+for module in pkgutil.walk_packages(cm_exec.__path__, "cm_exec."):
+    if "__main__" in module.name or module.name.startswith(("cm_exec.dev", "cm_exec.cli.dev", "cm_exec.cli.bench")):
+        continue
+    importlib.import_module(module.name)
+    print(module.name)
+"""
+
+
+def test_every_module_of_a_worker_finds_what_it_imports(at_home: list[str], tmp_path: Path) -> None:
+    """The standard library is not there as a whole."""
+    done = run([*at_home, str(HOME / "bin" / "python3"), "-ISc", IMPORT_ALL], tmp_path)
+    assert done.stderr == b""
+    assert {"cm_exec.cli.run", "cm_exec.cli.check", "cm_exec.cli.test"} <= set(done.stdout.decode().split())
+
+
 @pytest.mark.parametrize("command", ["dev", "bench"])
 def test_a_command_for_laptops_says_where_to_get_it(at_home: list[str], tmp_path: Path, command: str) -> None:
     tmp_path.joinpath("cm.toml").write_text(function("echo", ["cat"]))
