@@ -19,6 +19,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.support.bundle import HOME, Bundle, build_bundle
+from tests.support.tools import needs
 
 UNCHECKED_HASH = 1
 
@@ -85,6 +86,7 @@ def test_programs_and_libraries_need_nothing_that_is_not_in_it(bundle: Bundle) -
     assert {"libc.so.6", "libgcc_s.so.1", "libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2"} <= present
 
 
+@needs("readelf")
 def test_the_interpreter_looks_in_the_bundle_before_anywhere_else_and_the_others_nowhere(bundle: Bundle) -> None:
     interpreter = bundle.tree / "bin" / "python3"
     assert patchelf("--print-interpreter", interpreter) == f"{HOME}/lib/ld-linux-x86-64.so.2"
