@@ -23,7 +23,8 @@ class Tool:
 class Language:
     """A language. `name` is also its folder of templates, `handler` the file to change.
 
-    `persistent` are lines that its persistent handlers need in cm.toml besides.
+    `persistent` are lines that its persistent handlers need in cm.toml besides. `watched` is what `cm-exec dev` has to
+    watch that it does not take for code by itself.
     """
 
     name: str
@@ -32,6 +33,12 @@ class Language:
     handler: str
     tools: tuple[Tool, ...]
     persistent: str = ""
+    watched: str = ""
+
+    @property
+    def dev(self) -> str:
+        """The command for `cm-exec dev`, without the program."""
+        return f"dev --watch {self.watched}" if self.watched else "dev"
 
 
 def _debian(packages: str, formula: str) -> str:
@@ -118,6 +125,7 @@ _ALL: Final = (
         title="Java",
         command=("java", "-XX:+UseSerialGC", "-cp", "classes", "Handler"),
         handler="Handler.java",
+        watched="classes",
         tools=(
             Tool(
                 name="javac",

@@ -82,6 +82,7 @@ def surroundings(asked: Asked) -> Files:
         "PHONY": "build dev test image" if build else "dev test image",
         "BUILD": f"{build}\n" if build else "",
         "BUILT": "build " if build else "",
+        "DEV": asked.language.dev,
         "IGNORED": own.get(".gitignore", ""),
     }
     makefile, dockerignore = (read_part(f"all/{part}", values) for part in ("Makefile.in", "dot-dockerignore.in"))

@@ -28,11 +28,13 @@ def report(asked: Asked, plan: Plan, *, written: Sequence[str], kept: Sequence[s
 def _next_steps(asked: Asked, plan: Plan) -> Iterator[tuple[str, str]]:
     if asked.directory != Path():
         yield f"cd {shlex.quote(str(asked.directory))}", ""
-    if needs_build(asked.language):
+    built = needs_build(asked.language)
+    if built:
         yield "make build", "compile or install what the handler needs"
     yield "cm-exec test", "run the tests of cm.toml"
     yield f"cm-exec invoke {shlex.quote(plan.function)} --query-file query.json", "one query"
-    yield "cm-exec dev", "call it in a browser; what you save takes effect (needs cm-exec[dev])"
+    change = "after `make build` a change" if built else "what you save"
+    yield f"cm-exec {asked.language.dev}", f"call it in a browser; {change} takes effect (needs cm-exec[dev])"
     yield "make image", f"the image for Foundry; it takes cm-exec from {asked.base_image}"
 
 
