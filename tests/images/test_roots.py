@@ -17,6 +17,7 @@ from tests.support.images.roots import ROOTS
 from tests.support.images.spec import NO_TMP, NOEXEC_TMP, PROGRAM, Image, Spec
 from tests.support.images.store import Store
 from tests.support.ledger import Endpoint
+from tests.support.processes import wait_until
 from tests.support.toml import function, table
 
 pytestmark = [needs_containers(), pytest.mark.timeout(PATIENCE)]
@@ -90,6 +91,12 @@ def test_invoke_prints_the_result(place: Place) -> None:
     assert place.node.execute(place.container, PROGRAM, "invoke", "echo", '{"x":1}') == b'{"x":1}'
 
 
+def test_the_image_keeps_the_platform_s_rules(place: Place) -> None:
+    told = place.node.execute(place.container, PROGRAM, "check", "--image-rules").decode()
+    assert "\nuser       ok       uid 12345, gid 12345\n" in told
+    assert "broken" not in told
+
+
 def test_a_handler_has_the_environment_of_the_container_and_nothing_else(place: Place) -> None:
     started = variables_of(Path(f"/proc/{place.container.pid}/environ").read_bytes())
     seen = variables_of(place.call("environment"))
@@ -113,7 +120,7 @@ def test_a_result_that_would_be_kept_in_a_file_is_whole(place: Place) -> None:
 
 def test_pid_1_leaves_no_zombie(place: Place) -> None:
     assert [place.call("orphans") for _ in range(10)] == [b"done"] * 10
-    assert place.container.zombies() == []
+    wait_until(lambda: not place.container.zombies(), what="the end of all zombies")
 
 
 @each_root
