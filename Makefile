@@ -16,7 +16,7 @@ demo: $(READY) ## play the whole story on the local runtime: worker, handlers, r
 test: $(READY) ## all tests, with branch coverage; ARGS="-k word" for some
 	@scripts/test $(ARGS)
 
-lint: $(READY) ## ruff, mypy, import contracts, shellcheck, hadolint, the links of the documentation
+lint: $(READY) ## ruff, mypy, import contracts, shellcheck, hadolint, zizmor, the links of the documentation
 	@scripts/lint
 
 docs: $(READY) ## the documentation as a site in build/docs; a link that leads nowhere fails
