@@ -23,6 +23,8 @@ def hindrance(path: Path, search_path: str, *, by_shell: bool = False) -> str:
     `#!` line for a script of its own.
     """
     try:
+        if not path.is_file():  # to open a pipe would wait
+            return ""
         with path.open("rb") as file:
             return _hindrance(file, search_path, by_shell=by_shell)
     except OSError:

@@ -1,5 +1,6 @@
 """What may not be released, in a repository made for the purpose."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from cm_exec import __version__
 from tests.support.tools import needs
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-SCRIPTS: Final = ("version", "release-notes", "check-release")
+SCRIPTS: Final = ("version", "release-notes", "check-release", "release")
 CHANGELOG: Final = """\
 # Changelog
 
@@ -113,6 +114,29 @@ def test_all_reasons_are_told_at_once(repository: Repository) -> None:
     repository.write(version="next")
     told = repository.refusal()
     assert all(text in told for text in ('the version is "next"', "not as committed", "says nothing of next"))
+
+
+def test_what_may_not_be_released_is_not_even_built(repository: Repository) -> None:
+    stray = repository.folder / "dist"
+    stray.mkdir()
+    stray.joinpath("kept").touch()
+    done = repository.run("release")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "?? dist/" in done.stderr
+    assert stray.joinpath("kept").exists()
+
+
+def test_an_option_that_release_does_not_know_is_refused(repository: Repository) -> None:
+    done = repository.run("release", "--publish")
+    assert (done.returncode, done.stderr) == (2, "usage: release [--quick] [--without-image]\n")
+
+
+def test_without_a_container_engine_that_is_told() -> None:
+    environment = {**os.environ, "CM_EXEC_ENGINE": "no-such-engine"}
+    done = subprocess.run(
+        [ROOT / "scripts" / "container-engine"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, "No container engine answers: no-such-engine.\n")
 
 
 def test_notes_are_what_stands_under_the_heading(repository: Repository) -> None:

@@ -1,5 +1,6 @@
 """What keeps the kernel from executing a file."""
 
+import os
 import shutil
 import struct
 from pathlib import Path
@@ -46,6 +47,11 @@ def test_a_shell_needs_no_first_line(tmp_path: Path) -> None:
 
 def test_a_program_that_is_not_there_is_not_judged(tmp_path: Path) -> None:
     assert hindrance(tmp_path / "absent", NOWHERE) == ""
+
+
+def test_what_is_no_file_is_not_judged(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert hindrance(tmp_path / "pipe", NOWHERE) == hindrance(tmp_path, NOWHERE) == ""
 
 
 def program(*, machine: int | None = None, loader: bytes | None = None) -> bytes:
