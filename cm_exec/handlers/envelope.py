@@ -1,9 +1,13 @@
 """The envelope in which a persistent process gets a query, and may give a result. Bytes in, bytes out."""
 
+import json
+
 import msgspec
 
 from cm_exec.handlers.framing import OutOfStepError
 from cm_exec.protocol.job import Job
+from cm_exec.protocol.json_text import json_problem
+from cm_exec.protocol.member_spans import member_spans
 
 
 def wrap(job: Job, *, credentials: bool) -> bytes:
@@ -32,7 +36,7 @@ def unwrap(result: bytes, job_id: str) -> bytes:
     try:
         named = msgspec.json.decode(result, type=_Named).job_id
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return result
+        return _unwrap_by_places(result, job_id)
     if named is msgspec.UNSET:
         return result
     if named != job_id:
@@ -41,3 +45,18 @@ def unwrap(result: bytes, job_id: str) -> bytes:
         return bytes(msgspec.json.decode(result, type=_ResultEnvelope).result)
     except msgspec.MsgspecError:
         return result
+
+
+def _unwrap_by_places(result: bytes, job_id: str) -> bytes:
+    r"""The same for JSON that msgspec refuses: half a surrogate pair (`"\ud83d"`)."""
+    if json_problem(result) is not None:
+        return result
+    text = result.decode()
+    try:
+        members = {name: text[start:end] for name, (start, end) in member_spans(text).items()}
+        named = json.loads(members["jobId"])
+    except (ValueError, LookupError, RecursionError):
+        return result
+    if isinstance(named, str) and named != job_id:
+        raise OutOfStepError("a result that names another job")
+    return members["result"].encode() if named == job_id and members.keys() == {"jobId", "result"} else result

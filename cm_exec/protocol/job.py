@@ -1,14 +1,12 @@
 """A job as the runtime hands it out, and what can be saved of one that is broken."""
 
-import json
 import re
-from collections.abc import Callable
-from json.decoder import scanstring  # type: ignore[attr-defined]
-from json.scanner import make_scanner
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
+
+from cm_exec.protocol.member_spans import member_spans
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -128,16 +126,11 @@ def _text(raw: msgspec.Raw) -> str | None:
         return None
 
 
-_decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str)  # digits are not limited then
-_scan_value: Final[Callable[[str, int], tuple[Any, int]]] = make_scanner(_decoder)  # type: ignore[arg-type]
-_space: Final = re.compile(r"[ \t\n\r]*")
-
-
 def _scan_members(text: str) -> _Members:
     r"""Read a job whose query holds what msgspec refuses and JSON allows: half a surrogate pair (`"\ud83d"`)."""
-    spans = _spans(text, 0)
+    spans = member_spans(text)
     if "computeModuleJobV1" in spans:
-        spans = _spans(text, spans["computeModuleJobV1"][0])
+        spans = member_spans(text, spans["computeModuleJobV1"][0])
 
     def raw(name: str) -> msgspec.Raw:
         start, end = spans.get(name, (0, 0))
@@ -147,42 +140,6 @@ def _scan_members(text: str) -> _Members:
 
 
 _WIRE_NAMES: Final = {f.name: f.encode_name for f in msgspec.structs.fields(_Members)}
-
-
-def _spans(text: str, at: int) -> dict[str, tuple[int, int]]:
-    """Where each member's value starts and ends, of the object that starts at `at`."""
-
-    def skip(position: int, expected: str = "") -> int:
-        position = _skip_space(text, position)
-        if not text.startswith(expected, position):
-            raise ValueError(expected)
-        return position + len(expected)
-
-    spans: dict[str, tuple[int, int]] = {}
-    at = skip(skip(at, "{"))
-    while not text.startswith("}", at):
-        name, at = scanstring(text, skip(at, '"'), True)
-        start = skip(skip(at, ":"))
-        _, end = _scan(text, start)
-        spans[name] = (start, end)
-        at = skip(end)
-        if not text.startswith("}", at):
-            at = skip(skip(at, ","))
-            if text.startswith("}", at):
-                raise ValueError("trailing comma")
-    return spans
-
-
-def _skip_space(text: str, position: int) -> int:
-    match = _space.match(text, position)
-    return match.end() if match else position
-
-
-def _scan(text: str, start: int) -> tuple[Any, int]:
-    try:
-        return _scan_value(text, start)
-    except StopIteration:
-        raise ValueError("no value") from None
 
 
 _JOB_ID: Final = re.compile(rb'"jobId"\s*:\s*("(?:[^"\\]|\\.)*")')

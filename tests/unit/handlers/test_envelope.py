@@ -56,6 +56,19 @@ def test_an_enveloped_result_is_unwrapped_byte_for_byte() -> None:
     assert unwrap(b'{"jobId":"\\u006a","result":null}', "j") == b"null"
 
 
+def test_half_a_surrogate_pair_hides_no_envelope() -> None:
+    assert unwrap(b' {"result":"\\ud83d", "jobId":"\\u006a"} ', "j") == b'"\\ud83d"'
+    with pytest.raises(OutOfStepError):
+        unwrap(b'{"jobId":"another","result":"\\ud83d"}', "j")
+    for other in (
+        b'{"jobId":7,"result":"\\ud83d"}',
+        b'{"result":"\\ud83d"}',
+        b'["\\ud83d"]',
+        b'{"jobId":"j","x":"\\ud83d"}',
+    ):
+        assert unwrap(other, "j") == other
+
+
 @pytest.mark.parametrize(
     "result",
     [
