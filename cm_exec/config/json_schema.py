@@ -62,6 +62,7 @@ def cm_toml_schema() -> dict[str, Any]:
     definitions = {**parts, **of_types, **_types()}
     definitions["FunctionTestTable"] |= _ONE_QUERY_AND_EXPECTATION
     root = definitions.pop(file["$ref"].removeprefix(_REF))
+    _join_arms(root["properties"]["functions"], definitions)
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         **_for_draft_7(root),
@@ -69,6 +70,18 @@ def cm_toml_schema() -> dict[str, Any]:
         "description": "Maps the functions of a Foundry compute module to commands; read by cm-exec.",
         "$defs": {name: _for_draft_7(definitions[name]) for name in sorted(definitions)},
     }
+
+
+def _join_arms(functions: dict[str, Any], definitions: dict[str, Any]) -> None:
+    """One schema for a function's string or table in place of two.
+
+    What is said of strings is nothing to tables and the reverse. Of two schemas an editor says that neither fits, for
+    the whole table; of one it names the very key.
+    """
+    string, table = functions["additionalProperties"]["anyOf"]
+    definition = definitions[table["$ref"].removeprefix(_REF)]
+    definition |= {**string, "type": [string["type"], definition["type"]]}
+    functions["additionalProperties"] = table
 
 
 def cm_toml_schema_text() -> str:
