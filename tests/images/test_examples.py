@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cm_exec import __version__
 from tests.support.examples import EXAMPLES, Example
 from tests.support.images.examples import BUILD_TOOLS, IMAGE_EXAMPLES
 from tests.support.images.images import Images
@@ -21,9 +22,10 @@ def instructions(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", IMAGE_EXAMPLES)
-def test_a_dockerfile_is_short_and_its_user_a_number(name: str) -> None:
+def test_a_dockerfile_is_short_takes_this_version_and_names_a_user_by_number(name: str) -> None:
     lines = instructions(name)
     assert 2 <= len(lines) <= LONGEST
+    assert f"cm-exec-base:{__version__}" in " ".join(lines).replace("=", " ").split()
     users = [line.split()[1] for line in lines if line.startswith("USER")]
     assert users[-1].isdigit()
     assert users[-1] != "0"

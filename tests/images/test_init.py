@@ -17,7 +17,7 @@ from tests.support.init import init
 @needs_containers("make")
 def test_make_image_makes_a_worker(images: Images, store: Store, node: Node, tmp_path: Path) -> None:
     images.base()
-    store.run("buildah", "tag", "localhost/root-debian12", "localhost/python:3.13-slim-bookworm")  # it has a Python
+    store.run("buildah", "tag", "localhost/root-python", "localhost/python:3.13-slim-bookworm")
     written = init(tmp_path, "hello")
     assert written.returncode == 0, written.stderr
     store.run("make", "-C", tmp_path / "hello", "image", "ENGINE=buildah")

@@ -64,7 +64,7 @@ def test_nothing_survives_the_shell_and_the_next_start_frees_the_job(
     images: Images, node: Node, tmp_path: Path
 ) -> None:
     with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=1) as runtime:
-        files = tmp_path / "runtime"
+        files = runtime.files.directory
         spec = replace(wrapped(images), variables=runtime.environment(), mounts=[f"{files}:{files}:ro"])
         container = node.launch(spec)
         lost = runtime.submit("endless", b"null")

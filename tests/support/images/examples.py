@@ -23,19 +23,36 @@ ENV PATH=/opt/java/bin:/usr/bin:/bin
 """
 
 
+_PYTHON: Final = """\
+FROM {debian}
+RUN apt-get update && apt-get install --yes --no-install-recommends python3 python3-venv
+"""
+
+OPTIONS: Final = ("--pull=never", "--layers=false", "--format", "docker")
+
+
 def build_image(store: Store, folder: Path, image: str, *, start: str | None = None) -> None:
     """Run the folder's Dockerfile. `start` takes the place of the image that its first FROM names."""
-    options = ["--pull-never", "--layers=false", "--format", "docker", "--tag", image]
-    options += [] if start is None else ["--from", start]
-    store.run("buildah", "build", *options, folder)
+    options = [] if start is None else ["--from", start]
+    store.run("buildah", "build", *OPTIONS, "--tag", image, *options, folder)
 
 
 def build_java(store: Store, image: str, *, debian: str) -> None:
     """Debian with this machine's Java, as far as it is needed to run a source file."""
-    context = store.folder / "java-context"
-    context.mkdir()
+    folder = _context(store, "java", _JAVA.format(debian=debian))
     modules = ["--add-modules", "java.base,jdk.compiler,jdk.zipfs"]
     smaller = ["--strip-debug", "--no-header-files", "--no-man-pages"]
-    subprocess.run(["jlink", *modules, *smaller, "--output", context / "java"], check=True, capture_output=True)
-    context.joinpath("Dockerfile").write_text(_JAVA.format(debian=debian))
-    build_image(store, context, image)
+    subprocess.run(["jlink", *modules, *smaller, "--output", folder / "java"], check=True, capture_output=True)
+    build_image(store, folder, image)
+
+
+def build_python(store: Store, image: str, *, debian: str) -> None:
+    """Debian with the Python that is bundled."""
+    build_image(store, _context(store, "python", _PYTHON.format(debian=debian)), image)
+
+
+def _context(store: Store, name: str, dockerfile: str) -> Path:
+    folder = store.folder / f"build-{name}"
+    folder.mkdir()
+    folder.joinpath("Dockerfile").write_text(dockerfile)
+    return folder

@@ -1,17 +1,24 @@
 """The images of the tests, each built when a test first wants it."""
 
+import os
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cm_exec import __version__
 from tests.support.examples import prepare
-from tests.support.images.examples import STAND_INS, build_image, build_java
-from tests.support.images.roots import build_root
+from tests.support.images.examples import OPTIONS, STAND_INS, build_image, build_java, build_python
+from tests.support.images.roots import import_root
 from tests.support.images.spec import Image
 from tests.support.images.store import Store
 
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
+
+
+_ON_DEBIAN: Final = {"java": build_java, "python": build_python}
+"""Images that are Debian 13 and something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +33,9 @@ class Images:
         return Image(name=self._bare(name), mounts=(f"{self.bundle()}:/opt/cm-exec:ro",))
 
     def base(self) -> Image:
-        """The image of Dockerfile.base, built on Debian 12 and ending in Debian 13."""
+        """The image of Dockerfile.base, on Debian 13."""
         self.store.once("base", self._build_base)
-        return Image(name="localhost/cm-exec-base")
+        return Image(name=f"localhost/cm-exec-base:{__version__}")
 
     def example(self, name: str) -> Image:
         """The image that the Dockerfile of examples/NAME makes of the base image."""
@@ -40,21 +47,25 @@ class Images:
 
     def _bare(self, name: str) -> str:
         image = f"localhost/root-{name}"
-        if name == "java":
-            debian = self._bare("debian13")
-            self.store.once("root-java", lambda: build_java(self.store, image, debian=debian))
-        else:
-            self.store.once(f"root-{name}", lambda: build_root(self.store, name, image))
+        self.store.once(f"root-{name}", lambda: self._build_root(name, image))
         return image
 
+    def _build_root(self, name: str, image: str) -> None:
+        if name in _ON_DEBIAN:
+            _ON_DEBIAN[name](self.store, image, debian=self._bare("debian13"))
+        else:
+            import_root(self.store, name, image)
+
     def _build_base(self) -> None:
-        variables = {
-            "CM_EXEC_ENGINE": "buildah",
-            "PYTHON_IMAGE": self._bare("debian12"),
-            "BASE_IMAGE": self._bare("debian13"),
-        }
-        self.store.run(REPOSITORY / "scripts" / "build-image", variables=variables)
+        build = (REPOSITORY / "scripts" / "build-image", *OPTIONS)
+        images = {"PYTHON_IMAGE": self._bare("python"), "BASE_IMAGE": self._bare("debian13")}
+        self.store.run(*build, variables={"CM_EXEC_ENGINE": "buildah", "PIP_CERT": _certificates(), **images})
 
     def _build_example(self, name: str, image: str, start: str | None) -> None:
         folder = prepare(name, self.store.folder / name).folder
         build_image(self.store, folder, image, start=start)
+
+
+def _certificates() -> str:
+    """What pip is to trust in the build: as on this machine."""
+    return os.environ.get("PIP_CERT") or ssl.get_default_verify_paths().cafile or ""

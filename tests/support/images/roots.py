@@ -7,17 +7,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from tests.support.images.debian import Debian
 from tests.support.images.store import Store
 from tests.support.tools import find
 
-_SCRIPTS: Final = Path(__file__).resolve().parents[3] / "scripts"
-
-_DEBIAN: Final[Mapping[str, tuple[str, ...]]] = {
-    "debian11": ("bullseye", "python3"),  # a Python of its own, which is older than what cm-exec can run on
-    "debian12": ("bookworm", "python3", "python3-venv"),  # also what Dockerfile.base builds on
-    "debian13": ("trixie", "perl"),  # also what Dockerfile.base ends in
+_DEBIAN: Final[Mapping[str, Debian]] = {
+    "debian11": Debian(suite="bullseye", packages=("python3",), installed=False),  # a Python that is older than 3.11
+    "debian12": Debian(suite="bookworm", installed=False),
+    "debian13": Debian(suite="trixie", packages=("perl",)),  # the base image is built on it, and an example
 }
-"""Suite, and packages in addition to the smallest system with apt."""
 
 _MUSL_ECHO: Final = """
 #include <stdio.h>
@@ -25,11 +23,10 @@ int main(void) { for (int c; (c = getchar()) != EOF;) putchar(c); return 0; }
 """
 
 
-def build_root(store: Store, name: str, image: str) -> None:
+def import_root(store: Store, name: str, image: str) -> None:
     """Make the image `image` of the root `name`."""
     if name in _DEBIAN:
-        suite, *packages = _DEBIAN[name]
-        store.run(_SCRIPTS / "debian-image", suite, image, *packages)
+        store.run("podman", "import", "--quiet", _DEBIAN[name].tar(), image)
     else:
         tar = store.folder / f"{name}.tar"
         _SMALL[name](tar)
