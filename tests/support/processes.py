@@ -40,7 +40,7 @@ def children(pid: int) -> list[Process]:
 
 def pid_namespace(pid: int) -> str:
     """The kernel's name of the PID namespace in which a process lives."""
-    return os.readlink(f"/proc/{pid}/ns/pid")
+    return str(Path(f"/proc/{pid}/ns/pid").readlink())
 
 
 def inhabitants(namespace: str) -> list[Process]:
