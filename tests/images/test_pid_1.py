@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.answers import error_of
 from tests.support.images.images import Images
-from tests.support.images.needs import PATIENCE, needs_containers
+from tests.support.images.needs import PATIENCE, needs_containers, needs_memory_limit
 from tests.support.images.node import Node
 from tests.support.images.spec import NOEXEC_TMP, Spec
 from tests.support.ledger import Endpoint
@@ -42,6 +42,7 @@ def test_a_second_signal_ends_the_container_at_once(images: Images, node: Node) 
     assert container.wait() == 128 + signal.SIGTERM
 
 
+@needs_memory_limit()
 def test_a_handler_that_is_killed_for_its_memory_is_answered_for_and_the_launcher_lives(
     images: Images, node: Node
 ) -> None:

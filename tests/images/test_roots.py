@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.answers import error_of
 from tests.support.certificates import Authority
 from tests.support.images import hostile
 from tests.support.images.container import Container
@@ -137,9 +138,16 @@ def test_sigterm_to_pid_1_ends_in_answered_jobs_and_exit_0(root: str, images: Im
     assert [bytes(node.runtime.result(job).body) for job in jobs] == [b"done", b"done"]
 
 
-def test_a_handler_runs_with_the_python_of_its_image(images: Images, node: Node) -> None:
-    node.start(Spec(image=images.root("debian11"), config=function("version", ["python3", "-V"])))
+def test_a_handler_runs_with_the_python_of_its_image_and_the_traps_are_traps(images: Images, node: Node) -> None:
+    hostile.write(node.folder / "hostile", with_c_library=False)
+    only = {name: hostile.VARIABLES[name] for name in ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH")}
+    trapped = [function(name, ["python3", "-c", "pass"], env={name: value}) for name, value in only.items()]
+    config = function("version", ["python3", "-V"]) + "".join(trapped)
+    mounts = [f"{node.folder}/hostile:{hostile.PLACE}:ro"]
+    node.start(Spec(image=images.root("debian11"), config=config, mounts=mounts))
     assert node.runtime.call("version").startswith(b"Python 3.9.")
+    for name in only:
+        assert error_of(node.runtime.result(node.runtime.submit(name)))["reason"] == "exit", name
 
 
 def test_a_handler_runs_with_another_c_library(images: Images, node: Node) -> None:

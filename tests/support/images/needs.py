@@ -1,17 +1,29 @@
 """What the tests that run containers need of this machine."""
 
 import os
+from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.support.tools import ToolMissingError, find
 
-_TOOLS: Final = ("buildah", "podman", "runc", "conmon", "mmdebstrap", "busybox", "musl-gcc")
+_TOOLS: Final = ("buildah", "podman", "runc", "mmdebstrap", "busybox", "musl-gcc")
 
 
 PATIENCE: Final = 600
 """Seconds for a test that may be the first to want an image, which is then built of Debian's packages."""
+
+
+def needs_memory_limit() -> pytest.MarkDecorator:
+    """The mark of a test that limits a container's memory: the kernel must let podman do so."""
+    groups = Path("/sys/fs/cgroup")
+    unified = groups / "cgroup.controllers"
+    limited = (groups / "memory").is_dir() or (unified.exists() and "memory" in unified.read_text().split())
+    reason = "no control group of this machine limits memory (cgroup_disable=memory is a kernel's option)"
+    if not limited and os.environ.get("CI") == "true":
+        raise ToolMissingError(reason)
+    return pytest.mark.skipif(not limited, reason=reason)
 
 
 def needs_containers(*tools: str) -> pytest.MarkDecorator:

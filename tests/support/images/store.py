@@ -12,7 +12,7 @@ from typing import Final
 
 _STORAGE: Final = """\
 [storage]
-driver = "overlay"
+driver = "{driver}"
 runroot = "{folder}/run"
 graphroot = "{folder}/graph"
 """
@@ -36,7 +36,7 @@ class BuildError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """`folder` must be on a file system that overlays can be mounted on."""
+    """Images and containers under `folder`."""
 
     folder: Path
 
@@ -44,7 +44,7 @@ class Store:
         """Write what tells the programs of this place; once more does no harm."""
         self.folder.mkdir(exist_ok=True)
         for file, text in ((self._storage, _STORAGE), (self._engine, _ENGINE)):
-            file.write_text(text.format(folder=self.folder))
+            file.write_text(text.format(folder=self.folder, driver=_driver(self.folder)))
 
     def environment(self) -> dict[str, str]:
         """What podman and buildah must find in their environment."""
@@ -99,6 +99,12 @@ class Store:
     @property
     def _engine(self) -> Path:
         return self.folder / "containers.conf"
+
+
+def _driver(folder: Path) -> str:
+    """Overlays cannot stand on an overlay, which is what a container has for its root; copies can, and are slower."""
+    below = subprocess.run(["stat", "--file-system", "--format=%T", folder], capture_output=True, text=True, check=True)
+    return "vfs" if below.stdout.strip() == "overlayfs" else "overlay"
 
 
 @contextmanager
