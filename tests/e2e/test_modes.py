@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.answers import error_of
 from tests.support.bench import Bench
-from tests.support.processes import wait_until
+from tests.support.processes import has_ended, wait_until
 from tests.support.toml import function
 
 LOOP = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / "loop_handler.py")]
@@ -82,6 +82,7 @@ def test_a_process_that_is_killed_while_idle_is_replaced_and_told(bench: Bench) 
     worker = bench.start(loop())
     pid = ask(bench, "pid")
     os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: has_ended(pid), what="its end")
     assert ask(bench, "pid") != pid
     wait_until(lambda: "ended while it waited" in worker.log, what="the line in the log")
 

@@ -13,7 +13,7 @@ from cm_exec.handlers.handler import Handler, Surroundings
 from cm_exec.handlers.modes import create_handlers
 from cm_exec.protocol.job import Job
 from tests.support.handling import Ran, function_of, run
-from tests.support.processes import children, wait_until
+from tests.support.processes import children, has_ended, wait_until
 
 SCRIPT: Final = Path(__file__).with_name("loop_handler.py")
 LOOP: Final = (sys.executable, "-S", "-E", str(SCRIPT))
@@ -62,8 +62,7 @@ def wait_for_another_than(pid: int) -> None:
 
 
 def wait_for_end(pid: int) -> None:
-    """Wait until it is a zombie or reaped: one that is being killed loses its command line before that."""
-    wait_until(lambda: all(p.pid != pid or p.state == "Z" for p in children(os.getpid())), what=f"the end of {pid}")
+    wait_until(lambda: has_ended(pid), what=f"the end of {pid}")
 
 
 class Background(threading.Thread):

@@ -38,6 +38,12 @@ def children(pid: int) -> list[Process]:
     return [p for p in found if p and p.parent == pid]
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process is a zombie or gone: one that is being killed loses its command line before that."""
+    process = _read(pid)
+    return process is None or process.state == "Z"
+
+
 def pid_namespace(pid: int) -> str:
     """The kernel's name of the PID namespace in which a process lives."""
     return str(Path(f"/proc/{pid}/ns/pid").readlink())
