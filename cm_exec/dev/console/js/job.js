@@ -12,6 +12,7 @@ const STDERR_SHOWN = 40; // lines below a failure
 
 let tab = "result";
 let detail = null; // of the chosen job: its query, log and breaches
+let loads = 0; // how often a detail came: what was drawn with the one before is old
 let log = [];
 let logDropped = 0;
 let drawn = "";
@@ -29,9 +30,10 @@ function render() {
   }
   renderHead(job);
   tabList(byId("job-tabs"), [["result", "Result"], ["log", job.logLines ? `Log ${number(job.logLines)}` : "Log"], ["query", "Query"], ["details", "Details"]], tab, showTab);
-  const key = `${job.id} ${job.state} ${tab} ${job.breaches} ${detail !== null}`;
+  const version = `${job.id} ${job.state} ${job.breaches} `;
+  const key = `${version}${tab} ${loads}`;
   if (key === drawn) return;
-  if (!drawn.startsWith(`${job.id} ${job.state}`)) load(job);
+  if (!drawn.startsWith(version)) load(job);
   drawn = key;
   renderBody(job);
 }
@@ -83,6 +85,7 @@ async function load(job) {
     if (error.status !== 404) return;
     detail = { id: job.id, query: "", queryTruncated: false, breachList: [] };
   }
+  loads += 1;
   render();
   renderLog();
 }
