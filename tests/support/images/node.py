@@ -82,7 +82,12 @@ class Node:
         stdout_file, stderr_file = outside / "stdout", outside / "stderr"
         with stdout_file.open("wb") as out, stderr_file.open("wb") as err:
             process = subprocess.Popen(
-                command, env=self.store.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=err
+                command,
+                cwd=outside,  # conmon writes a file "oom" where it stands
+                env=self.store.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
             )
         return Container(
             process=process,
