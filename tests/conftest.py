@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from tests.support.bench import Bench
 from tests.support.bundle import Bundle, shared_bundle
 from tests.support.certificates import Authority
-from tests.support.images.store import STORE_FOLDER, Store
+from tests.support.images.store import STORE_FOLDER, Store, make_folder
 from tests.support.replica import Replica
 from tests.support.scripted_runtime import ScriptedRuntime
 
@@ -20,7 +19,7 @@ from tests.support.scripted_runtime import ScriptedRuntime
 def pytest_configure(config: pytest.Config) -> None:
     """A folder for images and containers that all processes of xdist inherit; it is filled when a test wants one."""
     if not hasattr(config, "workerinput"):
-        os.environ[STORE_FOLDER] = tempfile.mkdtemp(prefix="cm-exec-images-")
+        os.environ[STORE_FOLDER] = str(make_folder())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -25,15 +25,17 @@ class Debian:
     packages: tuple[str, ...] = ()
     installed: bool = True
 
-    def tar(self) -> Path:
-        """The tar, which other processes must not ask for at the same time."""
+    def tar(self, scratch: Path) -> Path:
+        """The tar, which other processes must not ask for at the same time; it is made in the folder `scratch`."""
         command = list(self._command())
         key = hashlib.sha256("\0".join(command).encode()).hexdigest()[:16]
         path = _cache() / f"{self.suite}-{key}.tar"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(f".{os.getpid()}.tar")
-            _run([*command, self.suite, str(part), *_mirror()])
+            part = path.with_suffix(f".{os.getpid()}.part")
+            _run([*command, self.suite, str(part), *_mirror()], scratch)
+            for outdated in path.parent.glob(f"{self.suite}-*.tar"):
+                outdated.unlink()
             part.rename(path)
         return path
 
@@ -73,6 +75,9 @@ def _output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stdout
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+def _run(command: list[str], scratch: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
     assert done.returncode == 0, f"{shlex.join(command)}:\n{done.stderr[-3000:]}"

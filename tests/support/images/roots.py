@@ -26,7 +26,7 @@ int main(void) { for (int c; (c = getchar()) != EOF;) putchar(c); return 0; }
 def import_root(store: Store, name: str, image: str) -> None:
     """Make the image `image` of the root `name`."""
     if name in _DEBIAN:
-        store.run("podman", "import", "--quiet", _DEBIAN[name].tar(), image)
+        store.run("podman", "import", "--quiet", _DEBIAN[name].tar(store.folder), image)
     else:
         tar = store.folder / f"{name}.tar"
         _SMALL[name](tar)
