@@ -4,7 +4,12 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from cm_exec.config.tables.keys import TYPE_WORDS, Flag, Text, expect
+from cm_exec.config.tables.keys import TYPE_WORDS, Flag, Text, about, expect
+
+_Description = Annotated[
+    Text,
+    about("Description", "Told to those who call it.", example="The address of the picture.", unless_said="none"),
+]
 
 
 class ReturnsTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,18 +25,7 @@ class ReturnsTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             extra_json_schema={"anyOf": [{"const": "void"}, {"$ref": "#/$defs/Type"}]},
         ),
     ]
-    description: (
-        Annotated[
-            Text,
-            Meta(
-                title="Description",
-                description="Told to those who call it.",
-                examples=["The address of the picture."],
-                extra={"unless_said": "none"},
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    description: _Description | UnsetType = UNSET
 
 
 class FieldTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,18 +41,7 @@ class FieldTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             extra_json_schema={"$ref": "#/$defs/Type"},
         ),
     ]
-    description: (
-        Annotated[
-            Text,
-            Meta(
-                title="Description",
-                description="Told to those who call it.",
-                examples=["The address of the picture."],
-                extra={"unless_said": "none"},
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    description: _Description | UnsetType = UNSET
     required: (
         Annotated[
             Flag,
