@@ -32,7 +32,7 @@ bundle: $(READY) ## the self-contained cm-exec, for images of any kind: dist/cm-
 	@scripts/build-bundle
 
 image: ## the base image that holds it, with docker, podman or buildah
-	@scripts/build-image
+	@scripts/build-image $(ARGS)
 
 image-test: $(READY) ## only the tests of both, in containers
 	@scripts/image-test $(ARGS)
