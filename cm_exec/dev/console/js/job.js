@@ -19,6 +19,9 @@ let drawn = "";
 
 const chosen = () => state.jobs.get(state.chosenJob) ?? null;
 
+/** How many lines the job has written: its log may come after its end, and after the job's own news. */
+const logLines = (job) => Math.max(job.logLines, detail?.id === job.id ? log.length + logDropped : 0);
+
 function render() {
   const job = chosen();
   if (!job) {
@@ -29,9 +32,9 @@ function render() {
     return;
   }
   renderHead(job);
-  tabList(byId("job-tabs"), [["result", "Result"], ["log", job.logLines ? `Log ${number(job.logLines)}` : "Log"], ["query", "Query"], ["details", "Details"]], tab, showTab);
+  tabList(byId("job-tabs"), [["result", "Result"], ["log", logLines(job) ? `Log ${number(logLines(job))}` : "Log"], ["query", "Query"], ["details", "Details"]], tab, showTab);
   const version = `${job.id} ${job.state} ${job.breaches} `;
-  const key = `${version}${tab} ${loads}`;
+  const key = `${version}${tab} ${loads} ${logLines(job) > 0}`;
   if (key === drawn) return;
   if (!drawn.startsWith(version)) load(job);
   drawn = key;
@@ -79,8 +82,10 @@ async function load(job) {
     const found = await getJson(`/jobs/${job.id}`);
     if (state.chosenJob !== job.id) return;
     detail = found;
-    log = found.log;
-    logDropped = Math.max(0, found.logLines - log.length);
+    if (found.log.length >= log.length) {
+      log = found.log;
+      logDropped = Math.max(0, found.logLines - log.length);
+    }
   } catch (error) {
     if (error.status !== 404) return;
     detail = { id: job.id, query: "", queryTruncated: false, breachList: [] };
@@ -98,6 +103,7 @@ const reloadLog = throttled(async () => {
     if (state.chosenJob !== job.id) return;
     log = found.log;
     logDropped = found.dropped;
+    render();
     renderLog();
   } catch {
     // It is forgotten, or the runtime is gone; the next change tells.
@@ -119,7 +125,7 @@ function resultTab(job) {
   const place = h("div");
   resultView(job).then((view) => place.replaceChildren(view), (error) => place.replaceChildren(h("p.bad", null, error.message)));
   parts.push(place);
-  if (job.state !== "done" && job.logLines) parts.push(h("h3", null, "stderr"), logBox(true));
+  if (job.state !== "done" && logLines(job)) parts.push(h("h3", null, "stderr"), logBox(true));
   return parts;
 }
 
