@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
-from cm_exec.config.tables.keys import TYPE_WORDS, Command, MemberName, ShellCommand, Text, expect
+from cm_exec.config.tables.keys import TYPE_WORDS, Command, MemberName, ShellCommand, Text, about, expect
 from cm_exec.config.tables.options import FunctionOptions
 
 
@@ -16,11 +16,11 @@ class FunctionTable(FunctionOptions, frozen=True, kw_only=True, forbid_unknown_f
     description: (
         Annotated[
             Text,
-            Meta(
-                title="Description",
-                description="Published as that of the result, where `returns` has none of its own.",
-                examples=["A smaller picture."],
-                extra={"unless_said": "none"},
+            about(
+                "Description",
+                "Published as that of the result, where `returns` has none of its own.",
+                example="A smaller picture.",
+                unless_said="none",
             ),
         ]
         | UnsetType

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from cm_exec.config.tables.keys import MAX_SECONDS, Seconds, ServerName, Slots, expect
+from cm_exec.config.tables.keys import MAX_SECONDS, Seconds, ServerName, Slots, about, expect
 from cm_exec.config.types import LogFormat, LogLevel
 
 
@@ -14,11 +14,11 @@ class LauncherTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     concurrency: (
         Annotated[
             Slots,
-            Meta(
-                title="Slots",
-                description="Jobs that run at once; MAX_CONCURRENT_TASKS unless said, which the platform sets, else 1.",
-                examples=[4],
-                extra={"unless_said": "MAX_CONCURRENT_TASKS, else 1"},
+            about(
+                "Slots",
+                "Jobs that run at once; MAX_CONCURRENT_TASKS unless said, which the platform sets, else 1.",
+                example=4,
+                unless_said="MAX_CONCURRENT_TASKS, else 1",
             ),
         ]
         | UnsetType
@@ -46,11 +46,11 @@ class LauncherTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tls_server_name: (
         Annotated[
             ServerName,
-            Meta(
-                title="TLS server name",
-                description="The name to check in the runtime's certificate, where it is not the URI's host.",
-                examples=["localhost"],
-                extra={"unless_said": "the host in the URI"},
+            about(
+                "TLS server name",
+                "The name to check in the runtime's certificate, where it is not the URI's host.",
+                example="localhost",
+                unless_said="the host in the URI",
             ),
         ]
         | UnsetType

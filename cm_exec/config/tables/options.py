@@ -15,6 +15,7 @@ from cm_exec.config.tables.keys import (
     Slots,
     VariableName,
     VariableValue,
+    about,
     expect,
 )
 from cm_exec.config.types import Framing, Mode, Output, ResultFd
@@ -72,12 +73,11 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Annotated[
             tuple[InheritedName, ...],
             expect('an array of variables\' names, such as ["PATH", "LANG"]'),
-            Meta(
-                title="Inherited variables",
-                description="Only these of the launcher's variables reach the handler, and with [] none; all of them "
-                "unless said.",
-                examples=[["PATH", "LANG"]],
-                extra={"unless_said": "all of them"},
+            about(
+                "Inherited variables",
+                "Only these of the launcher's variables reach the handler, and with [] none; all of them unless said.",
+                example=["PATH", "LANG"],
+                unless_said="all of them",
             ),
         ]
         | UnsetType
@@ -85,12 +85,12 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_concurrency: (
         Annotated[
             Slots,
-            Meta(
-                title="Share of the slots",
-                description="Jobs of this function that run at once at most; those above it wait without holding a "
+            about(
+                "Share of the slots",
+                "Jobs of this function that run at once at most; those above it wait without holding a "
                 "slot. All slots unless said.",
-                examples=[2],
-                extra={"unless_said": "all slots"},
+                example=2,
+                unless_said="all slots",
             ),
         ]
         | UnsetType
@@ -147,11 +147,11 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     processes: (
         Annotated[
             Slots,
-            Meta(
-                title="Processes",
-                description="Processes of a function at most; as many as slots unless said.",
-                examples=[2],
-                extra={"unless_said": "as many as slots"},
+            about(
+                "Processes",
+                "Processes of a function at most; as many as slots unless said.",
+                example=2,
+                unless_said="as many as slots",
             ),
         ]
         | UnsetType
@@ -160,11 +160,11 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Annotated[
             Annotated[int, Meta(ge=1)],
             expect("an integer, 1 or more"),
-            Meta(
-                title="Jobs a process",
-                description="A persistent process is replaced after this many jobs.",
-                examples=[10_000],
-                extra={"unless_said": "never replaced for that"},
+            about(
+                "Jobs a process",
+                "A persistent process is replaced after this many jobs.",
+                example=10_000,
+                unless_said="never replaced for that",
             ),
         ]
         | UnsetType
@@ -173,12 +173,12 @@ class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Annotated[
             Seconds,
             expect(f"a number of seconds from 0 to {MAX_SECONDS} (0 is no limit)"),
-            Meta(
-                title="Idle timeout",
-                description="A process that has waited for a job this long, in seconds, is ended, and in mode prespawn "
+            about(
+                "Idle timeout",
+                "A process that has waited for a job this long, in seconds, is ended, and in mode prespawn "
                 "replaced; 0 is no limit.",
-                examples=[600],
-                extra={"unless_said": "no limit"},
+                example=600,
+                unless_said="no limit",
             ),
         ]
         | UnsetType

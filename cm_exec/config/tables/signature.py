@@ -45,11 +45,11 @@ class FieldTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     required: (
         Annotated[
             Flag,
-            Meta(
-                title="Required",
-                description="false: it may be left out. true unless said, but false for an optional<...>.",
-                examples=[False],
-                extra={"unless_said": "true, but false for an optional<...>"},
+            about(
+                "Required",
+                "false: it may be left out. true unless said, but false for an optional<...>.",
+                example=False,
+                unless_said="true, but false for an optional<...>",
             ),
         ]
         | UnsetType
