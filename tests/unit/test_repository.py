@@ -61,7 +61,7 @@ def tracked_texts() -> Iterator[tuple[str, str]]:
 @needs("git")
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout: there is no list of tracked files")
 def test_no_file_names_a_place_on_somebodys_machine() -> None:
-    place = re.compile(r"(?<![\w.])/(?:work|root|home|Users)/\w|\.pyenv[/]")
+    place = re.compile(r"(?<![\w.])/(?:work|root|home|Users)/\w|\.\w{2,}env/")
     found = [f"{name}: {match.group()}" for name, text in tracked_texts() for match in place.finditer(text)]
     assert not found
 
