@@ -12,7 +12,7 @@ import click
 from cm_exec.cli.completion import function_names
 from cm_exec.cli.logs import start_log
 from cm_exec.cli.options import config_option
-from cm_exec.cli.supervision import EndAtOnce, supervise
+from cm_exec.cli.supervision import end_jobs, supervise
 from cm_exec.config import load_config
 from cm_exec.config.types import Function
 from cm_exec.handlers.contract import query_problem, result_problem
@@ -113,12 +113,9 @@ class Invocation:
     def signalled(self, which: signal.Signals, how_often: int) -> None:
         """End the command at the first signal, without asking at the second."""
         self._signal = which
-        if how_often == 1:
-            self._surroundings.stop.set()
-            return
-        self._surroundings.kill_all()
-        self.exit_code = 128 + which
-        raise EndAtOnce
+        if how_often > 1:
+            self.exit_code = 128 + which
+        end_jobs(self._surroundings, how_often)
 
 
 def _check_query(function: Function, query: bytes) -> None:

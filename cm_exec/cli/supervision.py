@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Final
 
 from cm_exec.handlers.exit_watch import announce_exits, has_pidfds
+from cm_exec.handlers.handler import Surroundings
 from cm_exec.handlers.memory import give_back_large_buffers
 from cm_exec.handlers.orphans import become_subreaper, reap_adopted
 
@@ -22,6 +23,15 @@ _REAP_EVERY: Final = 1.0
 
 class EndAtOnce(Exception):  # noqa: N818 - an order, not an error
     """Raised by `on_signal`: the work is not waited for."""
+
+
+def end_jobs(surroundings: Surroundings, how_often: int) -> None:
+    """End all jobs at the first signal; at the second without asking. Raises EndAtOnce then."""
+    if how_often == 1:
+        surroundings.stop.set()
+        return
+    surroundings.kill_all()
+    raise EndAtOnce
 
 
 def supervise(work: Callable[[], None], on_signal: Callable[[signal.Signals, int], None]) -> None:

@@ -11,7 +11,7 @@ import click
 
 from cm_exec.cli.cores import cores
 from cm_exec.cli.logs import start_log
-from cm_exec.cli.supervision import EndAtOnce, supervise
+from cm_exec.cli.supervision import end_jobs, supervise
 from cm_exec.cli.test.case import Case, read_cases
 from cm_exec.cli.test.junit import junit_xml
 from cm_exec.cli.test.options import RunOptions
@@ -78,11 +78,7 @@ class Session:
     def signalled(self, which: signal.Signals, how_often: int) -> None:
         """End all jobs at the first signal, without asking at the second."""
         self._signal = which
-        if how_often == 1:
-            self._surroundings.stop.set()
-            return
-        self._surroundings.kill_all()
-        raise EndAtOnce
+        end_jobs(self._surroundings, how_often)
 
     def tell(self) -> None:
         """Print the summary, and write the file for CI. Raises click.UsageError where it cannot be written."""
