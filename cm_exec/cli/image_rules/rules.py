@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from cm_exec.cli.image_rules.facts import Facts
+from cm_exec.cli.words import count_text
 
 Verdict = Literal["ok", "warning", "broken"]
 
@@ -93,9 +94,9 @@ def _log(facts: Facts) -> Finding:
 
 def _config(facts: Facts) -> Finding:
     if not facts.mistakes:
-        return Finding("ok", f"{facts.config}: {_count(len(facts.functions), 'function')}")
+        return Finding("ok", f"{facts.config}: {count_text(len(facts.functions), 'function')}")
     if facts.config_is_readable:
-        found = f"{facts.config}: {_count(len(facts.mistakes), 'mistake')}"
+        found = f"{facts.config}: {count_text(len(facts.mistakes), 'mistake')}"
         return Finding("broken", found, facts.mistakes, "mend it: `cm-exec check` tells the same on any machine")
     remedy = (
         "copy the file into the image, readable for its user; or mount a content directory with it; and name it with "
@@ -109,7 +110,7 @@ def _handlers(facts: Facts) -> Finding:
         return Finding("warning", "not looked for", remedy="mend cm.toml first")
     problems = tuple(f"functions.{c.function.name}: {c.problem}" for c in facts.functions if c.problem)
     if not problems:
-        return Finding("ok", f"{_count(len(facts.functions), 'program')} can be started by this user")
+        return Finding("ok", f"{count_text(len(facts.functions), 'program')} can be started by this user")
     remedy = "install what is missing for linux/amd64 and the image's own libc, executable for the image's user"
     return Finding("broken", f"{len(problems)} of {len(facts.functions)} cannot be started", problems, remedy)
 
@@ -132,11 +133,11 @@ def _home(facts: Facts) -> Finding:
 def _files(facts: Facts) -> Finding:
     if facts.unreadable:
         problems = tuple(f"{name}: {path} is not readable for uid {facts.uid}" for name, path in facts.unreadable)
-        return Finding("broken", f"{_count(len(problems), 'file')} not readable", problems, "run as another user")
+        return Finding("broken", f"{count_text(len(problems), 'file')} not readable", problems, "run as another user")
     if facts.absent:
         problems = tuple(f"{name}: {path} is not there" for name, path in facts.absent)
         remedy = "nothing, where they come late: cm-exec waits a minute for them"
-        return Finding("warning", f"{_count(len(problems), 'file')} not there", problems, remedy)
+        return Finding("warning", f"{count_text(len(problems), 'file')} not there", problems, remedy)
     return Finding("ok", "all readable" if facts.has_runtime else "no runtime here, so none to read")
 
 
@@ -145,10 +146,6 @@ def _variables(facts: Facts) -> Finding:
         return Finding("ok", "the platform's" if facts.has_runtime else "none of the platform's is set")
     remedy = "take them out of the image's ENV: the platform sets its own"
     return Finding("warning", f"set, with no runtime here: {', '.join(facts.reserved)}", remedy=remedy)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 RULES: Final = (
