@@ -17,6 +17,31 @@ LogFormat = Literal["text", "sls"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
+class Service(Struct, frozen=True, kw_only=True):
+    """Processes that stay up and serve functions; see docs/services.md."""
+
+    name: str
+    command: str | tuple[str, ...] | None
+    env: Mapping[str, str]
+    cwd: Path
+    inherit_env: tuple[str, ...] | None
+    credentials: bool
+    result_fd: ResultFd = 1
+    protocol: Literal["lines", "content-length", "http"] = "lines"
+    envelope: bool = False
+    processes: int | None = None
+    jobs_per_process: int = 1
+    ready: str = "read"
+    start_timeout: float = 300.0
+    max_jobs: int | None = None
+    idle_timeout: float | None = None
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command as it is executed."""
+        return ("/bin/sh", "-c", self.command) if isinstance(self.command, str) else self.command or ()
+
+
 class Function(Struct, frozen=True, kw_only=True):
     """One function and the command that serves it.
 
@@ -49,6 +74,31 @@ class Function(Struct, frozen=True, kw_only=True):
     returns: Returns | None = None
     check_queries: bool = False
     check_results: bool = False
+
+    @property
+    def service(self) -> Service | None:
+        """The service that serves the function."""
+        if self.mode != "persistent":
+            return None
+        return Service(
+            name=self.name,
+            command=self.command,
+            env=self.env,
+            cwd=self.cwd,
+            inherit_env=self.inherit_env,
+            credentials=self.credentials,
+            result_fd=self.result_fd,
+            protocol=self.framing,
+            envelope=self.envelope,
+            processes=self.processes,
+            max_jobs=self.max_jobs,
+            idle_timeout=self.idle_timeout,
+        )
+
+    @property
+    def checks_lines(self) -> bool:
+        """Whether a line that is not JSON is no result."""
+        return True
 
     @property
     def schema(self) -> FunctionSchema:

@@ -1,19 +1,20 @@
-"""The log: one writer thread, so that a reader that is slow or gone never delays a job."""
+"""The log: one writer thread, so that a slow or absent reader never delays a job."""
 
 import json
 import logging
 import os
-import select
 import threading
 from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, Protocol
 
 from cm_exec.config import LogFormat
+from cm_exec.processes.descriptors import write_all
 
 MOST_PENDING: Final = 8 * 1024 * 1024
-"""Bytes of messages that wait for a slow reader; what comes on top is dropped and counted."""
+"""Bytes of records that wait for a slow reader; what exceeds them is dropped and counted."""
 
 _BATCH: Final = 64 * 1024
 _GATHER: Final = 0.01  # seconds: at a thousand jobs a second a hundred wake-ups are enough
@@ -116,11 +117,18 @@ class LogWriter(logging.Handler):
         self._closing = False
         self._gone = False
         self._wake = threading.Condition()
-        self._thread = threading.Thread(target=self._write_for_ever, name="log", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        self._start_thread()
+
+    def _start_thread(self) -> None:
+        """Start the writer; where no thread can be had, records wait for a later try or for `close`."""
+        thread = threading.Thread(target=self._write_forever, name="log", daemon=True)
+        with suppress(RuntimeError):
+            thread.start()
+            self._thread = thread
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Emit it without logging's lock: emit has its own."""
+        """Emit a record without logging's lock: emit has its own."""
         self.emit(record)
         return True
 
@@ -135,16 +143,21 @@ class LogWriter(logging.Handler):
             self._records.append(record)
             if len(self._records) == 1:
                 self._wake.notify()
+        if self._thread is None:
+            self._start_thread()
 
     def close(self, timeout: float = 2.0) -> None:
         """Write what is queued, if the reader takes it within `timeout` seconds."""
         with self._wake:
             self._closing = True
             self._wake.notify()
-        self._thread.join(timeout)
+        if self._thread is not None:
+            self._thread.join(timeout)
+        else:
+            self._write_forever()
         super().close()
 
-    def _write_for_ever(self) -> None:
+    def _write_forever(self) -> None:
         while not self._gone:
             with self._wake:
                 while not self._records and not self._closing:
@@ -156,10 +169,14 @@ class LogWriter(logging.Handler):
                 batch, dropped = self._take_batch()
             if dropped:
                 batch.append(_dropped_record(dropped))
-            self._gone = not _write_all(self._fd, "".join(map(self._format.lines, batch)).encode(errors="replace"))
+            try:
+                write_all(self._fd, "".join(map(self._format.lines, batch)).encode(errors="replace"))
+            except OSError:
+                self._gone = True
 
     def _take_batch(self) -> tuple[list[logging.LogRecord], int]:
-        batch, size = [], 0
+        batch: list[logging.LogRecord] = []
+        size = 0
         while self._records and size < _BATCH:
             batch.append(self._records.popleft())
             size += _cost(batch[-1])
@@ -169,7 +186,8 @@ class LogWriter(logging.Handler):
 
 
 def _cost(record: logging.LogRecord) -> int:
-    return _RECORD_COST + (len(record.msg) if isinstance(record.msg, str | bytes) else 0)
+    parts = (record.msg, *(record.args or ()), *getattr(record, "tags", {}).values())
+    return _RECORD_COST + sum(len(part) for part in parts if isinstance(part, str | bytes))
 
 
 def _dropped_record(lines: int) -> logging.LogRecord:
@@ -177,21 +195,8 @@ def _dropped_record(lines: int) -> logging.LogRecord:
     return logging.LogRecord("cm_exec.log", logging.WARNING, __file__, 0, message, (lines,), None)
 
 
-def _write_all(fd: int, data: bytes) -> bool:
-    """Whether the reader is still there."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except BlockingIOError:
-            select.select([], [fd], [])
-        except OSError:
-            return False
-    return True
-
-
 def start_log(fd: int, log_format: LogFormat, level: str, session_id: str = "") -> LogWriter:
-    """Send the log of cm-exec to a descriptor, from now on."""
+    """Send the log of cm-exec to a descriptor from now on."""
     line_format: LineFormat
     if log_format == "sls":
         line_format = SlsFormat(session_id)

@@ -1,5 +1,7 @@
-"""Where the runtime is, from the environment: the modern variables or the original connection file."""
+"""Find the runtime by the environment: the modern variables or the original connection file."""
 
+import asyncio
+import ipaddress
 import logging
 import os
 import re
@@ -11,37 +13,41 @@ from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cm_exec.protocol import environment as names
 from cm_exec.runtime.errors import NoRuntimeError, NotReadyError
 
-log: Final = logging.getLogger(__name__)
-
-WAIT_FOR_FILES: Final = 60.0
-"""Seconds to wait for the files that the platform writes when the container already runs."""
+log: Final = logging.getLogger("cm_exec.runtime")
 
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
 class Endpoint(Struct, frozen=True):
-    """One URL of the runtime, always HTTPS."""
+    """One URL of the runtime. Plain HTTP is only used on a loopback address."""
 
     host: str
     port: int
     path: str
+    is_secure: bool = True
+
+    @property
+    def authority(self) -> str:
+        """Host and port as they stand in a URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
     @property
     def origin(self) -> str:
         """The URL without its path."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"https://{host}:{self.port}"
+        return f"{'https' if self.is_secure else 'http'}://{self.authority}"
 
 
-class Location(Struct, frozen=True, kw_only=True):
-    """The runtime's endpoints with what is needed to talk to them.
+class RuntimeEndpoints(Struct, frozen=True, kw_only=True):
+    """The runtime's endpoints with token and trust.
 
-    `ca_pem` holds the certificates of the only authority that is trusted. `schema` and `restart` are None where
-    the runtime has no such endpoint.
+    `ca_pem` holds the certificates of the only authority that is trusted, and is empty for plain HTTP. `schema` and
+    `restart` are None if the runtime has no such endpoint.
     """
 
     job: Endpoint
@@ -52,34 +58,33 @@ class Location(Struct, frozen=True, kw_only=True):
     ca_pem: str
 
     def __repr__(self) -> str:
-        return f"Location(job={self.job!r}, result={self.result!r})"  # without the token
+        return f"RuntimeEndpoints(job={self.job!r}, result={self.result!r})"  # without the token
 
 
-def wait_for_location(environ: Mapping[str, str], stopped: Callable[[float], bool]) -> Location | None:
-    """The location, as soon as its files are there; None when `stopped(seconds)` says that nobody wants it any more.
+async def wait_for_endpoints(environ: Mapping[str, str], seconds: float) -> RuntimeEndpoints:
+    """Return the endpoints as soon as their files exist.
 
-    Raises NoRuntimeError when the environment names no runtime, or a file is still missing after WAIT_FOR_FILES.
+    Raises NoRuntimeError when the environment names no runtime, or when a file is still missing after `seconds`.
     """
-    deadline = time.monotonic() + WAIT_FOR_FILES
-    told = ""
+    deadline = time.monotonic() + seconds
+    logged = ""
     while True:
         try:
-            return read_location(environ)
+            return read_endpoints(environ)
         except NotReadyError as error:
             why = str(error)
         if time.monotonic() > deadline:
-            raise NoRuntimeError(f"{why}; waited {WAIT_FOR_FILES:g} s for it")
-        if why != told:
+            raise NoRuntimeError(f"{why}; waited {seconds:g} s for it")
+        if why != logged:
             log.info("waiting for the runtime's connection: %s", why)
-            told = why
-        if stopped(0.1):
-            return None
+            logged = why
+        await asyncio.sleep(0.1)
 
 
-def read_location(environ: Mapping[str, str]) -> Location:
+def read_endpoints(environ: Mapping[str, str]) -> RuntimeEndpoints:
     """Read variables and files once.
 
-    Raises NotReadyError for a file that is missing or half written, NoRuntimeError for what no waiting can mend.
+    Raises NotReadyError for a file that is missing or half written, NoRuntimeError for what waiting cannot fix.
     """
     if environ.get(names.GET_JOB_URI) and environ.get(names.POST_RESULT_URI):
         return _from_variables(environ)
@@ -92,15 +97,25 @@ def read_location(environ: Mapping[str, str]) -> Location:
     )
 
 
-def _from_variables(environ: Mapping[str, str]) -> Location:
+def _from_variables(environ: Mapping[str, str]) -> RuntimeEndpoints:
     job = _endpoint(names.GET_JOB_URI, environ[names.GET_JOB_URI])
-    return Location(
+    result = _endpoint(names.POST_RESULT_URI, environ[names.POST_RESULT_URI], base=job)
+    return _with_credentials(environ, job, result, _token(environ), lambda: _ca(environ))
+
+
+def _with_credentials(
+    environ: Mapping[str, str], job: Endpoint, result: Endpoint, token: str, ca_pem: Callable[[], str]
+) -> RuntimeEndpoints:
+    schema = _optional_endpoint(environ, names.POST_SCHEMA_URI, job)
+    restart = _optional_endpoint(environ, names.RESTART_NOTIFICATION_URI, job)
+    is_secure = any(endpoint is not None and endpoint.is_secure for endpoint in (job, result, schema, restart))
+    return RuntimeEndpoints(
         job=job,
-        result=_endpoint(names.POST_RESULT_URI, environ[names.POST_RESULT_URI], base=job),
-        schema=_optional_endpoint(environ, names.POST_SCHEMA_URI, job),
-        restart=_optional_endpoint(environ, names.RESTART_NOTIFICATION_URI, job),
-        token=_token(environ),
-        ca_pem=_ca(environ),
+        result=replace(result, path=result.path.rstrip("/")),
+        schema=schema,
+        restart=restart,
+        token=token,
+        ca_pem=ca_pem() if is_secure else "",
     )
 
 
@@ -110,18 +125,29 @@ def _optional_endpoint(environ: Mapping[str, str], name: str, base: Endpoint) ->
 
 
 def _endpoint(name: str, uri: str, base: Endpoint | None = None) -> Endpoint:
-    """Take a URL apart; a mere path is joined to `base`, as the documentation's example for schemas needs it."""
+    """Split a URL; a path without a host is joined to `base`, as the documentation's example for schemas needs it."""
     if uri.startswith("/") and base is not None:
-        return Endpoint(base.host, base.port, uri)
+        return replace(base, path=uri)
     try:
         parts = urlsplit(uri)
-        host, port = parts.hostname, parts.port or 443
+        host, port = parts.hostname, parts.port
     except ValueError as error:
         raise NoRuntimeError(f"{name}: {uri!r} is not a URL: {error}") from None
-    if parts.scheme != "https" or not host:
-        raise NoRuntimeError(f"{name}: {uri!r} is not an https:// URL; the token is sent over HTTPS only")
+    if parts.scheme not in {"http", "https"} or not host:
+        raise NoRuntimeError(f"{name}: {uri!r} is not an https:// URL")
+    is_secure = parts.scheme == "https"
+    if not is_secure and not is_loopback(host):
+        raise NoRuntimeError(f"{name}: {uri!r} is not an https:// URL; http:// is accepted for loopback addresses only")
     path = parts.path or "/"
-    return Endpoint(host, port, f"{path}?{parts.query}" if parts.query else path)
+    return Endpoint(host, port or (443 if is_secure else 80), f"{path}?{parts.query}" if parts.query else path, is_secure)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine: localhost, 127.0.0.0/8 or ::1."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _token(environ: Mapping[str, str]) -> str:
@@ -172,7 +198,7 @@ class _ConnectionFile(msgspec.Struct, rename="camel"):
     trust_store_path: str = ""
 
 
-def _from_connection_file(environ: Mapping[str, str]) -> Location:
+def _from_connection_file(environ: Mapping[str, str]) -> RuntimeEndpoints:
     name = names.CONNECTION_TO_RUNTIME
     path = environ[name]
     try:
@@ -181,15 +207,12 @@ def _from_connection_file(environ: Mapping[str, str]) -> Location:
         raise NotReadyError(f"{name}: {path} is not a whole connection file: {error}") from None
     job, result = (_path_endpoint(info, p) for p in (info.get_job_path, info.post_result_path))
     token = _header_value(f"{name}: {path}", info.module_auth_token) if info.module_auth_token else _token(environ)
-    ca = _certificates(f"{name}: trustStorePath", info.trust_store_path) if info.trust_store_path else _ca(environ)
-    return Location(
-        job=job,
-        result=result,
-        schema=_optional_endpoint(environ, names.POST_SCHEMA_URI, job),
-        restart=_optional_endpoint(environ, names.RESTART_NOTIFICATION_URI, job),
-        token=token,
-        ca_pem=ca,
-    )
+
+    def ca_pem() -> str:
+        store = info.trust_store_path
+        return _certificates(f"{name}: trustStorePath", store) if store else _ca(environ)
+
+    return _with_credentials(environ, job, result, token, ca_pem)
 
 
 def _path_endpoint(info: _ConnectionFile, path: str) -> Endpoint:

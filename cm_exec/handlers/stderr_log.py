@@ -1,4 +1,4 @@
-"""A handler's stderr on its way to the log, line by line."""
+"""Send a handler's stderr to the log, line by line."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -7,16 +7,17 @@ from typing import Final
 log: Final = logging.getLogger("cm_exec.handler")
 
 _LONGEST_PIECE: Final = 64 * 1024
+_LONGEST_SECRET: Final = 16 * 1024
 
 
-class StderrRelay:
-    """Hands whole lines to the log as they come, several in one record, each job's apart.
+class StderrLogger:
+    """Logs complete lines as they come, several in one record.
 
-    The bytes are neither split nor decoded here: that is the log's work, on a thread of its own, so that a handler
-    never waits for it. A line longer than 64 KiB goes in pieces.
+    Bytes are neither split nor decoded here: the log does that on its own thread. A line longer than 64 KiB is logged
+    in pieces; a secret is never split between two pieces.
     """
 
-    def __init__(self, tags: Mapping[str, str], redact: Callable[[bytes], bytes]) -> None:
+    def __init__(self, tags: Mapping[str, str], redact: Callable[[bytes], bytes] = bytes) -> None:
         self._tags = tags
         self._redact = redact
         self._rest = b""
@@ -26,12 +27,13 @@ class StderrRelay:
         text = self._rest + chunk
         end = text.rfind(b"\n") + 1
         if not end and len(text) >= _LONGEST_PIECE:
-            end = len(text)
+            text = self._redact(text)
+            end = max(0, len(text) - _LONGEST_SECRET)
         self._rest = text[end:]
         self._log(text[:end])
 
-    def close(self) -> None:
-        """The end of stderr: what stands there without a final newline is a line too."""
+    def flush(self) -> None:
+        """Log what has come without a line end."""
         self._log(self._rest)
         self._rest = b""
 
