@@ -2,8 +2,8 @@
 
 import pytest
 
-from cm_exec.cli.bench.advice import USE, advise
-from cm_exec.cli.bench.measurement import Measurement, Memory
+from cm_exec.bench.advice import USE, advise
+from cm_exec.bench.measurement import Measurement, Memory
 from cm_exec.config.types import Mode
 
 MIB = 1 << 20

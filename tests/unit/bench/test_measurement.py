@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cm_exec.cli.bench.failure import failure_text
-from cm_exec.cli.bench.measurement import Memory, percentile, throughput
-from cm_exec.cli.bench.memory import MemoryWatch, memory_of
+from cm_exec.bench.failure import failure_text
+from cm_exec.bench.measurement import Memory, percentile, throughput
+from cm_exec.bench.memory import MemoryWatch, memory_of
 from cm_exec.cli.words import bar, bytes_text, count_text, duration_text, rate_text
 from tests.support.processes import wait_until
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tomli
 
-from cm_exec.cli.bench.plan import Plan, make_plan
+from cm_exec.bench.plan import Plan, make_plan
 from cm_exec.config import parse_config
 from cm_exec.config.types import Mode
 from tests.support.toml import function

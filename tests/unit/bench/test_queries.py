@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import pytest
 
-from cm_exec.cli.bench.queries import choose_queries, described
+from cm_exec.bench.queries import choose_queries, described
 
 
 def chosen(folder: Path, *, query: str | None = None, files: tuple[str, ...] = ()) -> dict[str, tuple[bytes, str]]:

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from cm_exec.cli.bench.advice import advise
-from cm_exec.cli.bench.measurement import Measurement, Memory, NotMeasured
-from cm_exec.cli.bench.queries import Query
-from cm_exec.cli.bench.report import Report, report_json, report_text
+from cm_exec.bench.advice import advise
+from cm_exec.bench.measurement import Measurement, Memory, NotMeasured
+from cm_exec.bench.queries import Query
+from cm_exec.bench.report import Report, report_json, report_text
 
 QUICK = Measurement(
     function="quick",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cm_exec.cli.bench.variant import toml_value, variant_text
+from cm_exec.bench.variant import toml_value, variant_text
 from cm_exec.config import Function, parse_config
 from cm_exec.config.types import Mode
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cm_exec.cli.test.difference import Likeness, NotJsonError, decode, differences
+from cm_exec.function_tests.difference import Likeness, NotJsonError, decode, differences
 
 SUBSET = Likeness(subset=True)
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from cm_exec.cli.test.case import Case, file_problems, read_cases
-from cm_exec.cli.test.judgement import Complaint, judge
 from cm_exec.config import ConfigError, parse_config
 from cm_exec.config.function_test import Expectation, JobFails, ResultIsBytes, ResultIsJson, ResultMatches
+from cm_exec.function_tests.case import Case, file_problems, read_cases
+from cm_exec.function_tests.judgement import Complaint, judge
 from cm_exec.protocol.failure import Failure, Reason
 
 TYPED = '[functions.f]\ncommand = "cat"\ninputs = { n = "integer" }\nreturns = "integer"\n'

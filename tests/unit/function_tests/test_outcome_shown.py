@@ -6,14 +6,14 @@ import click
 import junitparser
 import pytest
 
-from cm_exec.cli.test.case import Case, read_cases
-from cm_exec.cli.test.judgement import Complaint
-from cm_exec.cli.test.junit import junit_xml
-from cm_exec.cli.test.report import Report, again
-from cm_exec.cli.test.runner import Ran
-from cm_exec.cli.test.selection import chosen
-from cm_exec.cli.test.stderr_tail import LONGEST, StderrTail
 from cm_exec.config import Config, parse_config
+from cm_exec.function_tests.case import Case, read_cases
+from cm_exec.function_tests.judgement import Complaint
+from cm_exec.function_tests.junit import junit_xml
+from cm_exec.function_tests.report import Report, again
+from cm_exec.function_tests.runner import Ran
+from cm_exec.function_tests.selection import chosen
+from cm_exec.function_tests.stderr_tail import LONGEST, StderrTail
 
 CONFIG = """
 [functions]

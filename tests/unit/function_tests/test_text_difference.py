@@ -4,8 +4,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cm_exec.cli.test.excerpt import beginning, common_start, visible
-from cm_exec.cli.test.text_difference import text_differences
+from cm_exec.function_tests.excerpt import beginning, common_start, visible
+from cm_exec.function_tests.text_difference import text_differences
 
 HEAD = "from line {} on (- expected, + found):"
 

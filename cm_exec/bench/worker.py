@@ -1,0 +1,90 @@
+"""The worker that is measured: `cm-exec run` as a process, against a local runtime."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Self
+
+from cm_exec.bench.failure import NotMeasuredError
+from cm_exec.cli.dev.child import worker_arguments
+from cm_exec.cli.dev.worker_process import describe_exit, worker_environment
+from cm_exec.dev import LocalRuntime
+from cm_exec.protocol import environment as names
+
+_HIDDEN: Final = names.CONNECTION_VARIABLES | {
+    names.MAX_CONCURRENT_TASKS,
+    "CM_EXEC_TLS_SERVER_NAME",
+    "CM_EXEC_DRAIN_TIMEOUT",
+}
+"""Variables for the worker in production that would keep this one from the local runtime."""
+
+_START: Final = 60.0
+"""Seconds to the first poll: the persistent processes start before it."""
+_ENDS: Final = (5.0, 2.0)
+"""Seconds that the worker has after the first SIGTERM and after the second."""
+_TAIL: Final = 2000
+
+
+class BenchWorker:
+    """One worker, which is over at the end of its context.
+
+    In a process group of its own: Ctrl-C on the terminal is for `bench`, which ends it.
+    """
+
+    def __init__(self, runtime: LocalRuntime, config: Path, slots: int) -> None:
+        self._runtime = runtime
+        self._log = config.with_name("worker.log")
+        arguments = ("--config", str(config), "--concurrency", str(slots), "--drain-timeout", "1")
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                worker_arguments("run", *arguments),
+                env=worker_environment(runtime.environment(), _HIDDEN),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def wait_for_poll(self, attend: Callable[[], None]) -> None:
+        """Return when it polls, and call `attend` meanwhile. Raises NotMeasuredError when it ends instead."""
+        deadline = time.monotonic() + _START
+        while not self._runtime.open_polls:
+            self.check()
+            if time.monotonic() > deadline:
+                raise NotMeasuredError(f"the worker did not poll within {_START:g} s{self._tail()}")
+            attend()
+            time.sleep(0.01)
+
+    def check(self) -> None:
+        """Raise NotMeasuredError when it has ended."""
+        if self._process.poll() is not None:
+            raise NotMeasuredError(f"the worker {describe_exit(self._process.returncode)}{self._tail()}")
+
+    def _tail(self) -> str:
+        """The end of its log."""
+        with self._log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL))
+            text = log.read().decode(errors="backslashreplace").strip()
+        return f"; its log ends: {text}" if text else ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for seconds in _ENDS:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+                return
+        self._process.kill()
+        self._process.wait()
