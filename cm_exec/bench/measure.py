@@ -1,4 +1,4 @@
-"""One measurement: a runtime and a worker of its own, a warm-up, full load, and jobs one by one."""
+"""One measurement: a runtime and a worker of its own, a warm-up, full load, then jobs one by one."""
 
 import tempfile
 import time
@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from cm_exec.bench.failure import NotMeasuredError
-from cm_exec.bench.jobs import Ended, Jobs
+from cm_exec.bench.jobs import BenchJobs, CompletedJob, MeasurementError
 from cm_exec.bench.measurement import Measurement, Memory, percentile, throughput
 from cm_exec.bench.memory import MemoryWatch
 from cm_exec.bench.plan import Step
@@ -16,31 +15,30 @@ from cm_exec.bench.worker import BenchWorker
 from cm_exec.dev import LocalRuntime
 
 WARM_UP: Final = 0.25
-"""The part of a measurement's seconds that passes before anything counts."""
+"""The share of a measurement's seconds that passes before anything counts."""
 
 _POLL: Final = 0.3
-"""Seconds of a long poll. The worker waits for its open one when it ends, and jobs come all the time."""
+"""Seconds of a long poll: the worker waits for its open poll when it stops, and here jobs always come soon."""
 
 _QUICK: Final = 0.05
-"""Seconds. Jobs that take less find others waiting, so that giving them takes no time from the worker."""
+"""Seconds. Faster jobs find others waiting in the worker, so that handing them out costs the worker no time."""
 
-_ALONE: Final = 30
-_ALONE_AT_LEAST: Final = 3
-"""How many jobs come one by one."""
+_UNLOADED_JOBS: Final = 30
+_LEAST_UNLOADED_JOBS: Final = 3
 
-_SHORTEST_REST: Final = 0.02
-_LONGEST_REST: Final = 5.0
+_SHORTEST_PAUSE: Final = 0.02
+_LONGEST_PAUSE: Final = 5.0
 
 
-def patience(seconds: float) -> float:
-    """How long a single job may take, in seconds, where a measurement takes `seconds`."""
+def job_timeout(seconds: float) -> float:
+    """Return how many seconds a single job may take if a measurement takes `seconds`."""
     return max(30.0, 10 * seconds)
 
 
-def measure(step: Step, query: bytes, seconds: float, attend: Callable[[], None]) -> Measurement:
-    """Measure; what `attend` raises, which is called all the time, ends it.
+def measure(step: Step, query: bytes, seconds: float, on_tick: Callable[[], None]) -> Measurement:
+    """Measure one step. `on_tick` is called all the time; what it raises ends the measurement.
 
-    Raises NotMeasuredError when the function fails or does not end, or the worker does.
+    Raises MeasurementError if the function fails or does not end, or if the worker ends.
     """
     with tempfile.TemporaryDirectory(prefix="cm-exec-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -50,19 +48,39 @@ def measure(step: Step, query: bytes, seconds: float, attend: Callable[[], None]
             LocalRuntime(folder, max_concurrent_tasks=step.slots, poll_wait=_POLL, history=100) as runtime,
             BenchWorker(runtime, config, step.slots) as worker,
         ):
-            worker.wait_for_poll(attend)
+            worker.wait_for_poll(on_tick)
 
-            def look_around() -> None:
-                attend()
+            def check() -> None:
+                on_tick()
                 worker.check()
 
-            jobs = Jobs(runtime, step.function.name, query, look_around)
-            return _measure(step, jobs, seconds, worker.pid)
+            jobs = BenchJobs(runtime, step.function.name, query, check)
+            quick = _run_one_per_slot(jobs, step.slots, seconds) < _QUICK
+            load = _run_full_load(jobs, step.slots, seconds, waiting=max(2, step.slots) if quick else 0, pid=worker.pid)
+            if not load.latencies:
+                why = load.failures[0] if load.failures else f"no job ended within {job_timeout(seconds):g} s"
+                raise MeasurementError(why)
+            p50 = percentile(load.latencies, 0.5)
+            return Measurement(
+                function=step.function.name,
+                mode=step.mode,
+                slots=step.slots,
+                jobs=len(load.latencies),
+                failed=len(load.failures),
+                failure=load.failures[0] if load.failures else None,
+                p50=p50,
+                p90=percentile(load.latencies, 0.9),
+                p99=percentile(load.latencies, 0.99),
+                jobs_per_second=throughput(load.latencies, load.elapsed, step.slots),
+                unloaded_p50=_run_one_by_one(jobs, seconds, pause=1.5 * p50) if step.unloaded else None,
+                memory=load.memory,
+                runtime_share=load.runtime_share,
+            )
 
 
 @dataclass(slots=True)
 class _Load:
-    """What was seen with all slots busy: the latencies of what succeeded, in `elapsed` seconds of the clock."""
+    """What happened with all slots busy, in `elapsed` seconds: latencies of successful jobs, and failures."""
 
     latencies: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -70,97 +88,71 @@ class _Load:
     runtime_share: float = 0.0
     memory: Memory = field(default_factory=Memory)
 
-    def note(self, ended: Ended) -> None:
-        if ended.failure is None:
-            self.latencies.append(ended.seconds)
-        else:
-            self.failures.append(ended.failure)
 
-
-def _measure(step: Step, jobs: Jobs, seconds: float, worker: int) -> Measurement:
-    quick = _try_out(jobs, step.slots, seconds) < _QUICK
-    load = _fill(jobs, step.slots, seconds, waiting=max(2, step.slots) if quick else 0, worker=worker)
-    if not load.latencies:
-        raise NotMeasuredError(load.failures[0] if load.failures else f"no job ended in {patience(seconds):g} s")
-    p50 = percentile(load.latencies, 0.5)
-    return Measurement(
-        function=step.function.name,
-        mode=step.mode,
-        slots=step.slots,
-        jobs=len(load.latencies),
-        failed=len(load.failures),
-        failure=load.failures[0] if load.failures else None,
-        p50=p50,
-        p90=percentile(load.latencies, 0.9),
-        p99=percentile(load.latencies, 0.99),
-        jobs_per_second=throughput(load.latencies, load.elapsed, step.slots),
-        alone=_one_by_one(jobs, seconds, rest=1.5 * p50) if step.rests else None,
-        memory=load.memory,
-        runtime_share=load.runtime_share,
-    )
-
-
-def _try_out(jobs: Jobs, slots: int, seconds: float) -> float:
-    """Run a job in each slot, so that every process has had one; the longest latency. The first failure ends it."""
+def _run_one_per_slot(jobs: BenchJobs, slots: int, seconds: float) -> float:
+    """Run a job in each slot, so that every process has had one, and return the longest latency."""
     for _ in range(slots):
         jobs.submit()
     longest = 0.0
     for _ in range(slots):
-        ended = _next(jobs, seconds)
-        if ended.failure is not None:
-            raise NotMeasuredError(ended.failure)
-        longest = max(longest, ended.seconds)
+        completed = _next(jobs, seconds)
+        if completed.failure is not None:
+            raise MeasurementError(completed.failure)
+        longest = max(longest, completed.seconds)
     return longest
 
 
-def _next(jobs: Jobs, seconds: float) -> Ended:
-    """The next job that ends. Raises NotMeasuredError when none does in time."""
-    ended = jobs.next(time.monotonic() + patience(seconds))
-    if ended is None:
-        raise NotMeasuredError(f"a job was not done within {patience(seconds):g} s; a larger --seconds waits longer")
-    return ended
+def _next(jobs: BenchJobs, seconds: float) -> CompletedJob:
+    """Return the next job that ends. Raises MeasurementError if none ends in time."""
+    completed = jobs.next(time.monotonic() + job_timeout(seconds))
+    if completed is None:
+        raise MeasurementError(f"a job took longer than {job_timeout(seconds):g} s; a larger --seconds allows more")
+    return completed
 
 
-def _fill(jobs: Jobs, slots: int, seconds: float, *, waiting: int, worker: int) -> _Load:
-    """Keep all slots busy, and `waiting` jobs behind them: for the warm-up, then for `seconds`."""
+def _run_full_load(jobs: BenchJobs, slots: int, seconds: float, *, waiting: int, pid: int) -> _Load:
+    """Keep all slots busy and `waiting` jobs behind them: for the warm-up, then for `seconds`."""
     for _ in range(slots + waiting):
         jobs.submit()
-    _run(jobs, _Load(), until=time.monotonic() + WARM_UP * seconds, at_least=slots, seconds=seconds)
+    _replace_jobs(jobs, _Load(), until=time.monotonic() + WARM_UP * seconds, at_least=slots, seconds=seconds)
     load = _Load()
-    with MemoryWatch(worker) as memory:
+    with MemoryWatch(pid) as memory:
         began, used = time.monotonic(), time.process_time()
-        _run(jobs, load, until=began + seconds, at_least=slots, seconds=seconds)
+        _replace_jobs(jobs, load, until=began + seconds, at_least=slots, seconds=seconds)
         load.elapsed = time.monotonic() - began
         load.runtime_share = (time.process_time() - used) / load.elapsed
     load.memory = memory.peak
     return load
 
 
-def _run(jobs: Jobs, load: _Load, *, until: float, at_least: int, seconds: float) -> None:
-    """Put a new job in the place of each that ends; return as one ends."""
-    given_up = until + patience(seconds)
+def _replace_jobs(jobs: BenchJobs, load: _Load, *, until: float, at_least: int, seconds: float) -> None:
+    """Submit a new job for each that ends; return when one ends after `until`."""
+    deadline = until + job_timeout(seconds)
     seen = 0
     while time.monotonic() < until or seen < at_least:
-        ended = jobs.next(given_up)
-        if ended is None:
+        completed = jobs.next(deadline)
+        if completed is None:
             return
         seen += 1
-        load.note(ended)
+        if completed.failure is None:
+            load.latencies.append(completed.seconds)
+        else:
+            load.failures.append(completed.failure)
         jobs.submit()
 
 
-def _one_by_one(jobs: Jobs, seconds: float, rest: float) -> float | None:
-    """The median latency of jobs that find everything at rest, the process that was started ahead too.
+def _run_one_by_one(jobs: BenchJobs, seconds: float, pause: float) -> float | None:
+    """Return the median latency of jobs that find everything idle, also the process that was started ahead.
 
-    None when all of them fail.
+    Returns None if all of them fail.
     """
-    while jobs.out:
+    while jobs.outstanding:
         _next(jobs, seconds)
-    ended: list[Ended] = []
+    completed: list[CompletedJob] = []
     end = time.monotonic() + seconds
-    while len(ended) < _ALONE and (len(ended) < _ALONE_AT_LEAST or time.monotonic() < end):
-        jobs.rest(min(_LONGEST_REST, max(_SHORTEST_REST, rest)))
+    while len(completed) < _UNLOADED_JOBS and (len(completed) < _LEAST_UNLOADED_JOBS or time.monotonic() < end):
+        jobs.idle(min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, pause)))
         jobs.submit()
-        ended.append(_next(jobs, seconds))
-    latencies = [job.seconds for job in ended if job.failure is None]
+        completed.append(_next(jobs, seconds))
+    latencies = [job.seconds for job in completed if job.failure is None]
     return percentile(latencies, 0.5) if latencies else None

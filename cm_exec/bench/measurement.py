@@ -1,4 +1,4 @@
-"""What a measurement gives, as values."""
+"""The values that a measurement yields."""
 
 import math
 from collections.abc import Sequence
@@ -12,26 +12,27 @@ _BUSY: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """The most that was seen, in bytes: the worker's, and that of all its handlers' processes together.
+    """Peak memory in bytes: of the worker, and of all its handlers' processes together.
 
-    Pages that several processes share are divided among them. None where the system does not tell.
+    Pages that several processes share are divided among them. None where the system does not report it.
     """
 
     worker: int | None = None
     handlers: int | None = None
 
     def peak(self, other: "Memory") -> "Memory":
-        """The greater of both."""
+        """Return the greater value of each."""
         return Memory(worker=_greater(self.worker, other.worker), handlers=_greater(self.handlers, other.handlers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """Latencies, in seconds, are from the hand-out of a job to its answer, with every slot busy.
+    """One function in one mode with one number of slots.
 
-    `alone` is the median latency of jobs that came one by one, with rests between them; None where that was not
-    measured. `failed` jobs are in none of the other numbers, and `failure` is what the first of them said.
-    `runtime_share` is how much of its one core the local runtime used meanwhile.
+    Latencies are in seconds, from the hand-out of a job to its answer, with every slot busy. `unloaded_p50` is the
+    median latency of jobs that came one by one, with pauses between them; None if that was not measured. `failed`
+    counts jobs that no other number includes; `failure` is the message of the first. `runtime_share` is the share
+    of one core that the local runtime used.
     """
 
     function: str
@@ -44,24 +45,24 @@ class Measurement:
     p90: float
     p99: float
     jobs_per_second: float
-    alone: float | None
+    unloaded_p50: float | None
     memory: Memory
     runtime_share: float
 
     @property
     def runtime_was_busy(self) -> bool:
-        """Whether the local runtime took so much of the time that the function could do more with another one."""
+        """Report whether the local runtime was so busy that it may have limited the function."""
         return self.runtime_share > _BUSY
 
     @property
     def slot_time(self) -> float:
-        """Seconds that a slot is taken by one job, on average: Little's law, with all slots busy."""
+        """Return the average seconds that one job occupies a slot: Little's law, with all slots busy."""
         return self.slots / self.jobs_per_second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotMeasured:
-    """A step that failed, and why."""
+class FailedMeasurement:
+    """A step that failed, and the reason."""
 
     function: str
     mode: Mode
@@ -70,9 +71,9 @@ class NotMeasured:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The least of the values that at least `share` (0 to 1) of them do not exceed.
+    """Return the smallest value that at least `share` (0 to 1) of the values do not exceed.
 
-    So with few values a high percentile is the greatest. Raises ValueError when there are none.
+    With few values a high percentile is therefore the maximum. Raises ValueError for no values.
     """
     if not values:
         raise ValueError("no values")
@@ -80,10 +81,10 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def throughput(latencies: Sequence[float], elapsed: float, slots: int) -> float:
-    """Jobs per second, of jobs that ended within `elapsed` seconds of full load.
+    """Return the jobs per second, for jobs that ended within `elapsed` seconds of full load.
 
-    By Little's law it is at most `slots` over the mean latency; with few, long jobs the mere count would say more,
-    as most of their time may lie before the count began.
+    By Little's law this is at most `slots` over the mean latency. The plain count would be too high for few, long
+    jobs: most of their time may lie before the count began.
     """
     most = slots * len(latencies) / sum(latencies)
     return min(len(latencies) / elapsed, most) if elapsed > 0 else most

@@ -9,19 +9,21 @@ from typing import Final, Self
 from cm_exec.bench.measurement import Memory
 
 _PROC: Final = Path("/proc")
-_EVERY: Final = 0.2
-"""Seconds between looks: each takes a millisecond or two from what is measured."""
+_INTERVAL: Final = 0.2
+"""Seconds between samples: each takes a millisecond or two from what is measured."""
 
 
 def memory_of(worker: int) -> Memory:
-    """What the process and those beneath it use now."""
-    below = [_proportional(pid) for pid in _descendants(worker) if not _is_starting(pid, worker)]
-    seen = [size for size in below if size is not None]
-    return Memory(worker=_proportional(worker), handlers=sum(seen) if seen else None)
+    """Return the current memory of a worker's process and of its descendants."""
+    own_command = _command(worker)
+    # until exec a child shares all memory with the worker: its command line is still the worker's
+    sizes = [_proportional(pid) for pid in _descendants(worker) if _command(pid) != own_command]
+    known = [size for size in sizes if size is not None]
+    return Memory(worker=_proportional(worker), handlers=sum(known) if known else None)
 
 
 class MemoryWatch(threading.Thread):
-    """Looks at a worker's memory every now and then, inside its context."""
+    """Samples a worker's memory at intervals, inside its context, and keeps the `peak`."""
 
     def __init__(self, worker: int) -> None:
         super().__init__(name="memory", daemon=True)
@@ -30,12 +32,12 @@ class MemoryWatch(threading.Thread):
         self.peak = Memory()
 
     def run(self) -> None:
-        """See threading.Thread."""
-        while not self._ended.wait(_EVERY):
-            self._look()
-        self._look()  # one at least, however late this thread gets its turn
+        """Sample until the context ends, at least once."""
+        while not self._ended.wait(_INTERVAL):
+            self._sample()
+        self._sample()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         self.peak = self.peak.peak(memory_of(self._worker))
 
     def __enter__(self) -> Self:
@@ -45,11 +47,6 @@ class MemoryWatch(threading.Thread):
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self.join()
-
-
-def _is_starting(pid: int, worker: int) -> bool:
-    """Whether the process has not been replaced by its command yet, and shares all memory with the worker."""
-    return _command(pid) == _command(worker)
 
 
 def _command(pid: int) -> bytes:
@@ -70,23 +67,15 @@ def _descendants(pid: int) -> Iterator[int]:
 def _children(task: Path) -> list[int]:
     try:
         return [int(child) for child in (task / "children").read_text().split()]
-    except OSError:  # the thread is gone, or the kernel does not tell
+    except OSError:  # the thread has exited, or the kernel does not report children
         return []
 
 
 def _proportional(pid: int) -> int | None:
-    """Resident bytes, shared pages divided among those who share them; where the kernel cannot, all of them."""
+    """Return the resident bytes with shared pages divided among their users, or plain RSS if the kernel has no PSS."""
     place = _PROC / str(pid)
-    try:
-        lines = (place / "smaps_rollup").read_text().splitlines()
-    except OSError:
-        return _resident(place)
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), None)
-
-
-def _resident(place: Path) -> int | None:
-    try:
-        lines = (place / "status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), None)
+    for name, key in (("smaps_rollup", "Pss:"), ("status", "VmRSS:")):
+        with suppress(OSError):
+            lines = (place / name).read_text().splitlines()
+            return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(key)), None)
+    return None

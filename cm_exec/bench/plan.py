@@ -1,36 +1,43 @@
-"""What is measured: each function in each mode that it can have, with each number of slots."""
+"""The plan of a run: each function in each mode that it can have, with each number of slots."""
 
+import datetime as dt
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, get_args
 
-from cm_exec.bench.variant import variant_text
 from cm_exec.config import Config, ConfigError, Function, parse_config
+from cm_exec.config.combinations import fitting
 from cm_exec.config.types import Mode
 from cm_exec.handlers.modes import shares
+
+MODES: Final[tuple[Mode, ...]] = get_args(Mode)
+
+_KEPT_LAUNCHER_KEYS: Final = ("log_format", "log_level")
+"""The [launcher] keys that affect speed. The others concern the platform, or are what a run varies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One measurement. `function` has the mode that is measured, and `config` is the cm.toml for it.
+    """One measurement. `function` has the mode to measure, and `config` is the text of its cm.toml.
 
-    With `rests` jobs that come one by one, with rests between them, are measured too.
+    If `unloaded` is set, the step also measures jobs that come one by one, with pauses between them.
     """
 
     function: Function
     config: str
     slots: int
-    rests: bool
+    unloaded: bool
 
     @property
     def mode(self) -> Mode:
-        """The mode that is measured."""
+        """Return the mode to measure."""
         return self.function.mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """The steps in their order, and what is not measured, a sentence each."""
+class BenchPlan:
+    """The steps in order, and a sentence for each thing that is not measured."""
 
     steps: tuple[Step, ...]
     notes: tuple[str, ...]
@@ -43,52 +50,80 @@ def make_plan(
     functions: Sequence[Function],
     modes: Collection[Mode],
     slots: Sequence[int],
-) -> Plan:
-    """The plan for these functions of `config`, whose TOML is `document`; no `modes` are all."""
+) -> BenchPlan:
+    """Plan the measurement of these functions of `config`, whose TOML is `document`; empty `modes` means all."""
     steps: list[Step] = []
     notes: list[str] = []
     for function in functions:
-        possible = _possible_modes(function)
-        notes += [_impossible(function, mode) for mode in modes if mode not in possible]
+        # a loop over queries cannot serve a single one, nor the other way round
+        possible: tuple[Mode, ...] = ("persistent",) if function.mode == "persistent" else ("spawn", "prespawn")
+        notes += [_not_possible(function, mode) for mode in modes if mode not in possible]
         for mode in possible:
             if modes and mode not in modes:
                 continue
+            text = variant_text(document, function, mode)
             try:
-                variant = _variant(config, document, function, mode)
+                variant = parse_config(text, path=config.path).functions[function.name]
             except ConfigError as error:
-                notes.append(f"{function.name}: {mode} cannot be: {error.problems[0]}")
+                notes.append(f"{function.name}: cannot be measured in mode {mode}: {error.problems[0]}")
                 continue
-            counts, note = _counts(variant[0], slots)
-            steps += _steps(*variant, counts)
+            counts, note = _counts(variant, slots)
+            steps += _steps(variant, text, counts)
             notes += [note] if note and note not in notes else []
-    return Plan(steps=tuple(steps), notes=tuple(notes))
+    return BenchPlan(steps=tuple(steps), notes=tuple(notes))
 
 
-def _possible_modes(function: Function) -> tuple[Mode, ...]:
-    """A loop over queries is no handler of a single one, and the other way round."""
-    return ("persistent",) if function.mode == "persistent" else ("spawn", "prespawn")
-
-
-def _impossible(function: Function, mode: Mode) -> str:
+def _not_possible(function: Function, mode: Mode) -> str:
     if mode == "persistent":
-        return f"{function.name}: persistent is not measured: it needs a handler with a loop, declared as persistent"
-    return f"{function.name}: {mode} is not measured: the handler is declared as persistent, a loop over many queries"
+        why = "it needs a handler that loops over queries, declared as persistent"
+    else:
+        why = "the handler is declared as persistent: it loops over queries"
+    return f"{function.name}: not measured in mode {mode}: {why}"
 
 
-def _variant(config: Config, document: Mapping[str, Any], function: Function, mode: Mode) -> tuple[Function, str]:
-    text = variant_text(document, function, mode)
-    return parse_config(text, path=config.path).functions[function.name], text
+def variant_text(document: Mapping[str, Any], function: Function, mode: Mode) -> str:
+    """Return the text of a cm.toml with `function` alone, in `mode`.
+
+    `document` is the user's file as parsed TOML. Types and defaults are copied; options of modes that are not
+    measured are left out. `cwd` becomes absolute, since the text is written to another folder.
+    """
+    entry = document["functions"][function.name]
+    own = {"command": entry} if isinstance(entry, str | list) else entry
+    own = {**fitting(own, {"mode": mode}), "mode": mode, "cwd": str(function.cwd)}
+    launcher = {key: value for key, value in document.get("launcher", {}).items() if key in _KEPT_LAUNCHER_KEYS}
+    shared = {key: document[key] for key in ("defaults", "types") if key in document}
+    tables = {"functions": {function.name: own}, "launcher": launcher, **shared}
+    return "".join(f"{key} = {toml_value(value)}\n" for key, value in tables.items())
+
+
+def toml_value(value: object) -> str:
+    """Return a value as TOML in one line. Raises TypeError for a value that TOML cannot express."""
+    match value:
+        case bool() | str():
+            # JSON's strings are TOML's, except for one control character
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case int() | float():
+            return str(value)
+        case dt.datetime() | dt.date() | dt.time():
+            return value.isoformat()
+        case list() | tuple():
+            return f"[{', '.join(map(toml_value, value))}]"
+        case Mapping():
+            pairs = (f"{toml_value(str(key))} = {toml_value(item)}" for key, item in value.items())
+            return f"{{ {', '.join(pairs)} }}"
+        case _:
+            raise TypeError(f"TOML has no {type(value).__name__}")
 
 
 def _counts(function: Function, slots: Sequence[int]) -> tuple[list[int], str]:
-    """The numbers of slots that the function can use, and what to say where these are fewer than asked for."""
-    share = shares([function]).get(function.name)
-    if share is None or share >= max(slots):
+    """Return the numbers of slots that the function can use, and a note if these are fewer than requested."""
+    limit = shares([function]).get(function.name)
+    if limit is None or limit >= max(slots):
         return list(slots), ""
-    counts = sorted({min(count, share) for count in slots})
-    return counts, f"{function.name}: no more than {share} of its jobs run at once, as its table in cm.toml says"
+    counts = sorted({min(count, limit) for count in slots})
+    return counts, f"{function.name}: its table in cm.toml limits it to {limit} concurrent jobs"
 
 
 def _steps(function: Function, config: str, counts: Sequence[int]) -> Iterator[Step]:
     for count in counts:
-        yield Step(function=function, config=config, slots=count, rests=count == counts[0])
+        yield Step(function=function, config=config, slots=count, unloaded=count == counts[0])

@@ -1,4 +1,4 @@
-"""A progress bar on the terminal, and whether the user has had enough."""
+"""A progress bar on the terminal, and the signals that end a run early."""
 
 import signal
 import sys
@@ -10,23 +10,27 @@ from typing import Any, Final, Self
 
 import click
 
-from cm_exec.bench.failure import Interrupted
 from cm_exec.bench.plan import Step
 from cm_exec.cli.words import count_text
 
-_PARTS: Final = 1000
-"""Of one step."""
-_EVERY: Final = 0.1
+_UNITS: Final = 1000
+"""The length of one step in the bar's units."""
+
+_INTERVAL: Final = 0.1
 """Seconds between drawings."""
 
 
-class Progress:
-    """Draws how far the run is, where stderr is a terminal; `step_seconds` is what a step takes, roughly."""
+class InterruptedRun(Exception):  # noqa: N818 - an order, not an error
+    """Raised when a signal asks the program to end."""
+
+
+class BenchProgress:
+    """Draws the progress of a run if stderr is a terminal; `step_seconds` is the rough duration of a step."""
 
     def __init__(self, steps: int, step_seconds: float) -> None:
         self._step_seconds = step_seconds
         self._bar: Any = click.progressbar(
-            length=steps * _PARTS,
+            length=steps * _UNITS,
             file=sys.stderr,
             hidden=not sys.stderr.isatty(),
             show_percent=False,
@@ -36,32 +40,32 @@ class Progress:
             empty_char="░",
         )
         self._began = 0.0
-        self._drawn = 0.0
-        self._shown = 0
+        self._drawn_at = 0.0
+        self._drawn = 0
         self._label = ""
 
     def begin(self, step: Step) -> None:
-        """A step begins."""
+        """Show that a step begins."""
         self._began = time.monotonic()
-        self._shown = 0
+        self._drawn = 0
         self._label = f"{step.function.name}, {step.mode}, {count_text(step.slots, 'slot')}"
         self._draw(0)
 
     def tick(self) -> None:
-        """Time passes."""
+        """Show that time passes."""
         now = time.monotonic()
-        if now - self._drawn >= _EVERY:
+        if now - self._drawn_at >= _INTERVAL:
             share = min(0.99, (now - self._began) / self._step_seconds)
-            self._draw(int(share * _PARTS))
+            self._draw(int(share * _UNITS))
 
     def end(self) -> None:
-        """The step is over."""
-        self._draw(_PARTS)
+        """Show that the step is complete."""
+        self._draw(_UNITS)
 
-    def _draw(self, shown: int) -> None:
-        self._drawn = time.monotonic()
-        self._bar.update(shown - self._shown, self._label)
-        self._shown = shown
+    def _draw(self, units: int) -> None:
+        self._drawn_at = time.monotonic()
+        self._bar.update(units - self._drawn, self._label)
+        self._drawn = units
 
     def __enter__(self) -> Self:
         self._bar.__enter__()
@@ -74,28 +78,28 @@ class Progress:
 
 
 class Interruptions:
-    """Takes note of SIGINT, SIGTERM and SIGHUP inside `heard`."""
+    """Notes SIGINT, SIGTERM and SIGHUP inside `installed`."""
 
     def __init__(self) -> None:
-        self.which: int = 0
+        self.signal: int = 0
         """The signal that came; 0 for none."""
 
     def check(self) -> None:
-        """Raise Interrupted when one came."""
-        if self.which:
-            raise Interrupted
+        """Raise InterruptedRun if a signal came."""
+        if self.signal:
+            raise InterruptedRun
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
-        """Hear them; what was in their place comes back at the end."""
-        before = {
-            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        }
+    def installed(self) -> Iterator[None]:
+        """Install the signal handlers, and restore the previous ones at the end."""
+
+        def note(number: int, _frame: FrameType | None) -> None:
+            self.signal = number
+
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, note) for number in numbers}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.which = number

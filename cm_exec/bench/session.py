@@ -2,51 +2,65 @@
 
 import json
 import os
-import shutil
-import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import click
 import tomli
 
 from cm_exec.bench.advice import Advice, advise
-from cm_exec.bench.failure import Interrupted, NotMeasuredError
+from cm_exec.bench.jobs import MeasurementError
 from cm_exec.bench.measure import WARM_UP, measure
-from cm_exec.bench.measurement import Measurement, NotMeasured
-from cm_exec.bench.options import BenchOptions
-from cm_exec.bench.plan import Plan, Step, make_plan
-from cm_exec.bench.progress import Interruptions, Progress
-from cm_exec.bench.queries import Query, choose_queries
-from cm_exec.bench.report import Report, report_json, report_text
+from cm_exec.bench.measurement import FailedMeasurement, Measurement
+from cm_exec.bench.plan import BenchPlan, Step, make_plan
+from cm_exec.bench.progress import BenchProgress, InterruptedRun, Interruptions
+from cm_exec.bench.report import BenchQuery, BenchReport, report_json, report_text
 from cm_exec.config import Config, Function, load_config
+from cm_exec.config.types import Mode
+from cm_exec.protocol.json_text import json_problem
 from cm_exec.protocol.nearest import nearest
 
 _FAILED: Final = 1
-_AROUND: Final = 1.5
-"""Seconds that a step takes beside its measurement, roughly."""
+_OVERHEAD: Final = 1.5
+"""Seconds that a step takes besides its measurement, roughly."""
+
+_QUERY_FILE: Final = "query.json"
 
 
-def run_session(options: BenchOptions) -> int:
-    """Measure and print; the exit status. Raises ConfigError, click.UsageError."""
-    config = load_config(options.config_path)
-    functions = list(_wanted(config, options.functions))
-    queries = choose_queries(
-        [function.name for function in functions],
-        query=options.query,
-        query_files=options.query_files,
-        beside=options.config_path.parent,
-    )
-    plan = _plan(config, functions, options)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchArgs:
+    """The command line. `functions` and `modes` are empty for all; `rate` is in jobs per second."""
+
+    functions: tuple[str, ...]
+    config_path: Path
+    modes: tuple[Mode, ...]
+    concurrency: tuple[int, ...]
+    seconds: float
+    query: str | None
+    query_file: Path | None
+    rate: float | None
+    as_json: bool
+
+
+def run_session(args: BenchArgs) -> int:
+    """Measure, print, and return the exit status. Raises ConfigError, click.UsageError."""
+    config = load_config(args.config_path)
+    functions = list(_selected(config, args.functions))
+    query = choose_query(args.query, args.query_file, args.config_path.parent)
+    document = tomli.loads(config.path.read_text(encoding="utf-8-sig"))
+    plan = make_plan(config, document, functions=functions, modes=dict.fromkeys(args.modes), slots=args.concurrency)
     if not plan.steps:
         raise click.UsageError("\n".join(["nothing is left to measure", *plan.notes]))
-    run = Run(plan, queries, options.seconds)
+    run = BenchRun(plan, query, args.seconds)
     run.work()
-    _print(run.report(options.rate), as_json=options.as_json)
+    report = run.report(args.rate)
+    click.echo(json.dumps(report_json(report), indent=2) if args.as_json else report_text(report))
     return run.exit_code
 
 
-def _wanted(config: Config, names: Sequence[str]) -> Iterator[Function]:
+def _selected(config: Config, names: Sequence[str]) -> Iterator[Function]:
     for name in names:
         if name not in config.functions:
             near = nearest(name, config.functions)
@@ -55,83 +69,88 @@ def _wanted(config: Config, names: Sequence[str]) -> Iterator[Function]:
     yield from (function for name, function in config.functions.items() if not names or name in names)
 
 
-def _plan(config: Config, functions: Sequence[Function], options: BenchOptions) -> Plan:
-    document = tomli.loads(config.path.read_text(encoding="utf-8-sig"))
-    return make_plan(
-        config, document, functions=functions, modes=dict.fromkeys(options.modes), slots=options.concurrency
-    )
+def choose_query(text: str | None, file: Path | None, folder: Path) -> BenchQuery:
+    """Choose the query for all functions; `folder` is that of cm.toml.
+
+    Raises click.UsageError if the query cannot be read, or is not JSON and so cannot be a job's query.
+    """
+    if text is not None and file is not None:
+        raise click.UsageError("give the query as --query or as --query-file, not both")
+    if text is not None:
+        query = BenchQuery(body=os.fsencode(text), source="--query")
+    elif file is not None or (folder / _QUERY_FILE).is_file():
+        path = file or folder / _QUERY_FILE
+        try:
+            query = BenchQuery(body=path.read_bytes(), source=str(path))
+        except OSError as error:
+            raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--query-file") from None
+    else:
+        query = BenchQuery(body=b"{}", source="{} (default: there is no --query, no --query-file and no query.json)")
+    if (problem := json_problem(query.body)) is not None:
+        raise click.UsageError(f"the query from {query.source} is not valid JSON: {problem}")
+    return query
 
 
-class Run:
-    """Works off a plan. `seconds` is for each measurement."""
+class BenchRun:
+    """Measures the steps of a plan, each for `seconds`."""
 
-    def __init__(self, plan: Plan, queries: dict[str, Query], seconds: float) -> None:
+    def __init__(self, plan: BenchPlan, query: BenchQuery, seconds: float) -> None:
         self._plan = plan
-        self._queries = queries
+        self._query = query
         self._seconds = seconds
         self._interruptions = Interruptions()
         self._measured: list[Measurement] = []
-        self._failed: list[NotMeasured] = []
+        self._failed: list[FailedMeasurement] = []
 
     def work(self) -> None:
         """Measure step by step, until the end or a signal."""
-        progress = Progress(len(self._plan.steps), (1 + WARM_UP) * self._seconds + _AROUND)
-        with self._interruptions.heard(), progress:
-            for step in self._plan.steps:
-                progress.begin(step)
-                try:
-                    self._step(step, progress)
-                except Interrupted:
-                    return
-                progress.end()
+        progress = BenchProgress(len(self._plan.steps), (1 + WARM_UP) * self._seconds + _OVERHEAD)
 
-    def _step(self, step: Step, progress: Progress) -> None:
-        def attend() -> None:
+        def on_tick() -> None:
             self._interruptions.check()
             progress.tick()
 
-        attend()
-        if self._is_in_vain(step):
-            return
-        name = step.function.name
-        try:
-            self._measured.append(measure(step, self._queries[name].body, self._seconds, attend))
-        except NotMeasuredError as error:
-            self._failed.append(NotMeasured(function=name, mode=step.mode, slots=step.slots, why=str(error)))
+        with self._interruptions.installed(), progress:
+            for step in self._plan.steps:
+                progress.begin(step)
+                try:
+                    on_tick()
+                    if not self._should_skip(step):
+                        self._measured.append(measure(step, self._query.body, self._seconds, on_tick))
+                except MeasurementError as error:
+                    name = step.function.name
+                    failed = FailedMeasurement(function=name, mode=step.mode, slots=step.slots, why=str(error))
+                    self._failed.append(failed)
+                except InterruptedRun:
+                    return
+                progress.end()
 
-    def _is_in_vain(self, step: Step) -> bool:
-        """Whether the mode failed with fewer slots, or the function in spawn, which asks least of it."""
+    def _should_skip(self, step: Step) -> bool:
+        """Report whether the mode failed with fewer slots, or the function failed in spawn, the simplest mode."""
         return any(f.function == step.function.name and f.mode in {step.mode, "spawn"} for f in self._failed)
 
     @property
     def exit_code(self) -> int:
-        """128 + n after signal n, 1 when a function failed, else 0."""
-        if self._interruptions.which:
-            return 128 + self._interruptions.which
+        """Return 128 + n after signal n, 1 if a function failed, else 0."""
+        if self._interruptions.signal:
+            return 128 + self._interruptions.signal
         return _FAILED if self._failed else 0
 
-    def report(self, rate: float | None) -> Report:
-        """What was measured so far."""
-        return Report(
-            queries=self._queries,
+    def report(self, rate: float | None) -> BenchReport:
+        """Report the results so far."""
+        functions = list(dict.fromkeys(step.function.name for step in self._plan.steps))
+        return BenchReport(
+            query=self._query,
+            functions=functions,
             measured=self._measured,
             failed=self._failed,
-            advice=list(self._advice(rate)),
+            advice=list(self._advice(functions, rate)),
             notes=self._plan.notes,
             seconds=self._seconds,
-            interrupted=bool(self._interruptions.which),
+            interrupted=bool(self._interruptions.signal),
         )
 
-    def _advice(self, rate: float | None) -> Iterator[Advice]:
-        for name in self._queries:
+    def _advice(self, functions: Sequence[str], rate: float | None) -> Iterator[Advice]:
+        for name in functions:
             if measured := [m for m in self._measured if m.function == name]:
                 yield advise(measured, rate)
-
-
-def _print(report: Report, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(report_json(report), indent=2))
-        return
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
-    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    click.echo(report_text(report, columns=columns, unicode=unicode))

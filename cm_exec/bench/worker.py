@@ -1,4 +1,4 @@
-"""The worker that is measured: `cm-exec run` as a process, against a local runtime."""
+"""The worker that is measured: `cm-exec run` as a process, connected to a local runtime."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
-from cm_exec.bench.failure import NotMeasuredError
+from cm_exec.bench.jobs import MeasurementError
 from cm_exec.cli.dev.child import worker_arguments
 from cm_exec.cli.dev.worker_process import describe_exit, worker_environment
 from cm_exec.dev import LocalRuntime
@@ -20,19 +20,22 @@ _HIDDEN: Final = names.CONNECTION_VARIABLES | {
     "CM_EXEC_TLS_SERVER_NAME",
     "CM_EXEC_DRAIN_TIMEOUT",
 }
-"""Variables for the worker in production that would keep this one from the local runtime."""
+"""Variables of a worker in production that would keep this one away from the local runtime."""
 
-_START: Final = 60.0
-"""Seconds to the first poll: the persistent processes start before it."""
-_ENDS: Final = (5.0, 2.0)
-"""Seconds that the worker has after the first SIGTERM and after the second."""
-_TAIL: Final = 2000
+_START_TIMEOUT: Final = 60.0
+"""Seconds to the first poll, which persistent processes start before."""
+
+_STOP_TIMEOUTS: Final = (5.0, 2.0)
+"""Seconds that the worker has after the first SIGTERM, and after the second."""
+
+_LOG_TAIL: Final = 2000
+"""Bytes."""
 
 
 class BenchWorker:
-    """One worker, which is over at the end of its context.
+    """A worker that runs until the end of its context.
 
-    In a process group of its own: Ctrl-C on the terminal is for `bench`, which ends it.
+    It has a process group of its own: Ctrl-C on the terminal is for `bench`, which then stops the worker.
     """
 
     def __init__(self, runtime: LocalRuntime, config: Path, slots: int) -> None:
@@ -51,28 +54,27 @@ class BenchWorker:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Return its process id."""
         return self._process.pid
 
-    def wait_for_poll(self, attend: Callable[[], None]) -> None:
-        """Return when it polls, and call `attend` meanwhile. Raises NotMeasuredError when it ends instead."""
-        deadline = time.monotonic() + _START
+    def wait_for_poll(self, on_tick: Callable[[], None]) -> None:
+        """Return at its first poll. Raises MeasurementError if it ends instead, or needs too long."""
+        deadline = time.monotonic() + _START_TIMEOUT
         while not self._runtime.open_polls:
             self.check()
             if time.monotonic() > deadline:
-                raise NotMeasuredError(f"the worker did not poll within {_START:g} s{self._tail()}")
-            attend()
+                raise MeasurementError(f"the worker did not poll within {_START_TIMEOUT:g} s{self._log_end()}")
+            on_tick()
             time.sleep(0.01)
 
     def check(self) -> None:
-        """Raise NotMeasuredError when it has ended."""
+        """Raise MeasurementError if it has ended."""
         if self._process.poll() is not None:
-            raise NotMeasuredError(f"the worker {describe_exit(self._process.returncode)}{self._tail()}")
+            raise MeasurementError(f"the worker {describe_exit(self._process.returncode)}{self._log_end()}")
 
-    def _tail(self) -> str:
-        """The end of its log."""
+    def _log_end(self) -> str:
         with self._log.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL))
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL))
             text = log.read().decode(errors="backslashreplace").strip()
         return f"; its log ends: {text}" if text else ""
 
@@ -80,7 +82,7 @@ class BenchWorker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for seconds in _ENDS:
+        for seconds in _STOP_TIMEOUTS:
             with suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):

@@ -1,16 +1,27 @@
-"""`cm-exec bench`: how fast one's own handlers are in each mode. Imports the `dev` extra when called."""
+"""`cm-exec bench`: measures functions in each mode. Imports the `dev` extra when called."""
 
 import sys
-from typing import Final, Unpack
+from pathlib import Path
+from typing import Any, Final, get_args
 
 import click
 
-from cm_exec.bench.options import MODES, Asked, BenchOptions, read_counts
 from cm_exec.cli.completion import function_names
 from cm_exec.cli.extra import need_extra
 from cm_exec.cli.options import config_option
+from cm_exec.config.tables import MAX_SLOTS
+from cm_exec.config.types import Mode
 
 _EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme")
+
+
+def read_counts(_context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
+    """Parse numbers of slots, such as `1,4`, in ascending order without duplicates. Raises click.BadParameter."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdecimal() and 1 <= int(word[:9]) <= MAX_SLOTS for word in words):
+        message = f"expected integers from 1 to {MAX_SLOTS}, separated by commas, such as 1,4"
+        raise click.BadParameter(message, param=parameter)
+    return tuple(sorted({int(word) for word in words}))
 
 
 @click.command(name="bench")
@@ -20,8 +31,8 @@ _EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme")
     "--mode",
     "modes",
     multiple=True,
-    type=click.Choice(MODES),
-    help="Only this mode. Repeatable.  [default: all that the function can have]",
+    type=click.Choice(get_args(Mode)),
+    help="Measure only this mode. Repeatable.  [default: all modes that the function can have]",
 )
 @click.option(
     "--concurrency",
@@ -29,40 +40,39 @@ _EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme")
     default="1,4",
     show_default=True,
     metavar="N,...",
-    help="The numbers of slots to measure with.",
+    help="Numbers of slots to measure with.",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(0.1, 600),
     default=2.0,
     show_default=True,
-    help="How long each measurement takes, less its start.",
+    help="Duration of each measurement, excluding start-up.",
 )
 @click.option("--query", metavar="JSON", help="The query.  [default: query.json beside cm.toml, else {}]")
 @click.option(
     "--query-file",
-    "query_files",
-    multiple=True,
-    metavar="[FUNCTION=]FILE",
-    help="Take the query, or that of one function, from FILE. Repeatable.",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Take the query from FILE.",
 )
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     metavar="JOBS/S",
-    help="Say how many replicas bear so many jobs per second.",
+    help="Estimate the replicas needed for this many jobs per second.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers and the advice as JSON.")
-def command(**options: Unpack[Asked]) -> None:
+def command(**options: Any) -> None:
     """Measure the functions of cm.toml, or only FUNCTION, on a local runtime.
 
-    Each function is run in each mode that it can have and with each number of slots: by a worker as in production,
-    with its own cm.toml, against a runtime on this machine. cm.toml itself is not touched.
+    Runs each function in each mode that it can have and with each number of slots: by a worker as in production,
+    connected to a runtime on this machine. cm.toml itself is not changed.
 
-    A function that fails is told with its error and not measured; the exit status is then 1. After Ctrl-C what was
-    measured is shown; the exit status is then 130.
+    A function that fails is reported with its error and skipped; the exit status is then 1. Ctrl-C prints the
+    results so far; the exit status is then 130.
     """
     need_extra("bench", _EXTRA)
-    from cm_exec.bench.session import run_session  # noqa: PLC0415 - what it imports comes with the extra
+    from cm_exec.bench.session import BenchArgs, run_session  # noqa: PLC0415 - what it imports comes with the extra
 
-    sys.exit(run_session(BenchOptions(**options)))
+    sys.exit(run_session(BenchArgs(**options)))
