@@ -7,7 +7,7 @@ import click
 from cm_exec.cli.options import config_option
 from cm_exec.cli.words import count_text
 from cm_exec.config import Config, ConfigError, load_config
-from cm_exec.function_tests.case import file_problems
+from cm_exec.function_tests.cases import file_problems
 from cm_exec.preflight.command import Checked, check_function
 
 

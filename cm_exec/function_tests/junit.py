@@ -1,23 +1,25 @@
-"""The outcome of a run as JUnit's XML, which CI systems read."""
+"""The results of a run as JUnit XML, which CI systems read."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from cm_exec.function_tests.case import Case
-from cm_exec.function_tests.excerpt import visible
-from cm_exec.function_tests.runner import Ran
+from cm_exec.function_tests.cases import PreparedTest
+from cm_exec.function_tests.runner import CompletedTest
+from cm_exec.function_tests.text_comparison import visible
 
 _NOT_RUN: Final = "not run"
 
 
-def junit_xml(cases: Sequence[Case], ran: Iterable[Ran], *, started: str, seconds: float) -> bytes:
-    """A `testsuites` with a `testsuite` for each function and a `testcase` for each of its tests.
+def junit_xml(
+    cases: Sequence[PreparedTest], completed: Iterable[CompletedTest], *, started: str, seconds: float
+) -> bytes:
+    """Return a `testsuites` element with a `testsuite` for each function and a `testcase` for each of its tests.
 
-    A wrong result is a `failure`, a job that failed though a result was expected an `error`; a test that did not run
-    is `skipped`. `started` is a time of ISO 8601.
+    A wrong result is a `failure`; a job that failed though a result was expected is an `error`; a test that did not
+    run is `skipped`. `started` is an ISO 8601 time.
     """
-    by_test = {one.case.test.at: one for one in ran}
+    by_test = {one.case.test.at: one for one in completed}
     root = ET.Element("testsuites", name="cm-exec test", time=_time(seconds))
     for function in dict.fromkeys(case.test.function for case in cases):
         suite = ET.SubElement(root, "testsuite", name=function, timestamp=started)
@@ -32,19 +34,19 @@ def junit_xml(cases: Sequence[Case], ran: Iterable[Ran], *, started: str, second
     return document + b"\n"
 
 
-def _add_case(suite: ET.Element, case: Case, ran: Ran | None) -> None:
+def _add_case(suite: ET.Element, case: PreparedTest, completed: CompletedTest | None) -> None:
     test = case.test
-    seconds = _time(ran.seconds if ran else 0)
+    seconds = _time(completed.seconds if completed else 0)
     element = ET.SubElement(suite, "testcase", classname=test.function, name=test.label, time=seconds)
-    if ran is None:
+    if completed is None:
         ET.SubElement(element, "skipped", message=_NOT_RUN)
         return
-    if (complaint := ran.complaint) is not None:
-        kind, type_ = ("failure", "result") if complaint.reason is None else ("error", complaint.reason)
-        problem = ET.SubElement(element, kind, message=visible(complaint.message), type=type_)
-        problem.text = visible("\n".join([complaint.message, *complaint.details]))
-    if ran.stderr:
-        ET.SubElement(element, "system-err").text = visible(ran.stderr.decode(errors="backslashreplace"))
+    if (problem := completed.problem) is not None:
+        kind, type_ = ("failure", "result") if problem.reason is None else ("error", problem.reason)
+        detail = ET.SubElement(element, kind, message=visible(problem.message), type=type_)
+        detail.text = visible("\n".join([problem.message, *problem.details]))
+    if completed.stderr:
+        ET.SubElement(element, "system-err").text = visible(completed.stderr.decode(errors="backslashreplace"))
 
 
 def _count(element: ET.Element) -> None:

@@ -1,4 +1,4 @@
-"""What a run looks like to people: a line a test as it ends, what is wrong with it, and a summary."""
+"""The report of a run for people: one line per test as it ends, the problem of a failed one, and a summary."""
 
 import shlex
 import sys
@@ -8,9 +8,9 @@ from typing import Final
 
 from cm_exec.cli.terminal import BOLD, CYAN, DIM, GREEN, RED, Terminal
 from cm_exec.cli.words import count_text, duration_text
-from cm_exec.function_tests.case import Case
-from cm_exec.function_tests.excerpt import visible
-from cm_exec.function_tests.runner import Ran
+from cm_exec.function_tests.cases import PreparedTest
+from cm_exec.function_tests.runner import CompletedTest
+from cm_exec.function_tests.text_comparison import visible
 
 _MARKS: Final = {True: ("✓", "✗"), False: ("ok  ", "FAIL")}
 _MOST_STDERR: Final = 20
@@ -18,16 +18,16 @@ _MOST_STDERR: Final = 20
 
 _LONGEST_STDERR: Final = 200
 _LONGEST_QUERY: Final = 2000
-"""Characters of a command line that is still copied."""
+"""Characters of a query that still goes into a command line."""
 
 _FEW: Final = 20
-"""Tests whose failures are still seen without a list of them."""
+"""A run of more tests ends with a list of the failed ones."""
 
 _COLOURS: Final = {"-": RED, "+": GREEN}
 
 
-class Report:
-    """Writes to stdout. `config_path` is how the user called cm.toml."""
+class FunctionTestReport:
+    """Writes to stdout. `config_path` is the path of cm.toml as the user wrote it."""
 
     def __init__(self, config_path: Path) -> None:
         self._config_path = config_path
@@ -36,36 +36,38 @@ class Report:
         is_terminal = sys.stdout is not None and sys.stdout.isatty()
         self._passed, self._failed = _MARKS[is_terminal and self._can_write("✓✗")]
 
-    def ended(self, ran: Ran) -> None:
-        """Tell of a test that has ended."""
-        title, took = ran.case.test.title, self._styled(f"({duration_text(ran.seconds)})", DIM)
-        if ran.complaint is None:
+    def ended(self, test: CompletedTest) -> None:
+        """Report a test that has ended."""
+        title, took = test.case.test.title, self._styled(f"({duration_text(test.seconds)})", DIM)
+        if test.problem is None:
             self._write(f"{self._styled(self._passed, GREEN)} {visible(title)} {took}")
             return
         head = f"{self._styled(self._failed, RED)} {self._styled(visible(title), BOLD)} {took}"
-        self._write("\n".join([head, *(f"    {line}".rstrip() for line in self._failure(ran))]))
+        self._write("\n".join([head, *(f"    {line}".rstrip() for line in self._failure(test))]))
 
-    def _failure(self, ran: Ran) -> Iterator[str]:
-        complaint = ran.complaint
-        assert complaint is not None  # noqa: S101 - the caller has looked
-        reason = f" ({complaint.reason})" if complaint.reason else ""
-        yield visible(complaint.message) + reason
-        yield from (self._styled(f"  {visible(line)}", _COLOURS.get(line[:1], "")) for line in complaint.details)
-        if ran.stderr.strip():
+    def _failure(self, test: CompletedTest) -> Iterator[str]:
+        problem = test.problem
+        assert problem is not None  # noqa: S101 - the caller has checked
+        reason = f" ({problem.reason})" if problem.reason else ""
+        yield visible(problem.message) + reason
+        yield from (self._styled(f"  {visible(line)}", _COLOURS.get(line[:1], "")) for line in problem.details)
+        if test.stderr.strip():
             yield "stderr:"
-            yield from (self._styled(f"  | {line}", DIM) for line in _end_of(ran.stderr))
-        yield f"again: {self._styled(visible(again(ran.case, self._config_path)), CYAN)}"
+            yield from (self._styled(f"  | {line}", DIM) for line in _end_of(test.stderr))
+        yield f"again: {self._styled(visible(rerun_command(test.case, self._config_path)), CYAN)}"
 
-    def summary(self, cases: Sequence[Case], ran: Sequence[Ran], *, seconds: float, interrupted: bool) -> None:
-        """Tell how all went."""
-        failed = [one for one in ran if one.complaint is not None]
-        if len(ran) > _FEW:
+    def summary(
+        self, cases: Sequence[PreparedTest], completed: Sequence[CompletedTest], *, seconds: float, interrupted: bool
+    ) -> None:
+        """Print how many tests passed, failed and did not run."""
+        failed = [one for one in completed if one.problem is not None]
+        if len(completed) > _FEW:
             for one in sorted(failed, key=lambda one: cases.index(one.case)):
                 self._write(f"{self._styled(self._failed, RED)} {visible(one.case.test.title)}")
         counts = [
             self._styled(f"{len(failed)} failed", RED) if failed else "",
-            self._styled(f"{len(ran) - len(failed)} passed", GREEN) if len(ran) > len(failed) else "",
-            f"{len(cases) - len(ran)} not run" if len(cases) > len(ran) else "",
+            self._styled(f"{len(completed) - len(failed)} passed", GREEN) if len(completed) > len(failed) else "",
+            f"{len(cases) - len(completed)} not run" if len(cases) > len(completed) else "",
         ]
         interruption = "interrupted: " if interrupted else ""
         tests = count_text(len(cases), "test")
@@ -75,7 +77,7 @@ class Report:
         return self._terminal.styled(text, style)
 
     def _write(self, text: str) -> None:
-        """What the terminal has no characters for is written as escapes."""
+        """Write a text, with escapes for characters that the terminal lacks."""
         self._terminal.write(text.encode(self._encoding, "backslashreplace").decode(self._encoding))
 
     def _can_write(self, text: str) -> bool:
@@ -94,8 +96,8 @@ def _end_of(stderr: bytes) -> Iterator[str]:
         yield visible(line if len(line) <= _LONGEST_STDERR else f"{line[:_LONGEST_STDERR]}…")
 
 
-def again(case: Case, config_path: Path) -> str:
-    """The command line that runs the query once more and shows all of the result."""
+def rerun_command(case: PreparedTest, config_path: Path) -> str:
+    """Return the command line that runs the query again and shows the whole result."""
     test = case.test
     command = ["cm-exec", "invoke", *(() if config_path == Path("cm.toml") else ("--config", str(config_path)))]
     if isinstance(test.query, Path):
@@ -109,12 +111,12 @@ def again(case: Case, config_path: Path) -> str:
 
 
 def _arguments(*arguments: str) -> list[str]:
-    """Positional arguments, none of which is taken for an option."""
+    """Return positional arguments, none of which is taken for an option."""
     return ["--", *arguments] if any(argument.startswith("-") for argument in arguments) else list(arguments)
 
 
 def _relative(path: Path, config_path: Path) -> str:
-    """The file as it is called from here."""
+    """Return the file's path relative to the current folder."""
     folder = config_path.parent
     try:
         return str(folder / path.relative_to(folder.absolute()))

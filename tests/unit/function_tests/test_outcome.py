@@ -1,4 +1,4 @@
-"""Whether a job went as its test expects, as values."""
+"""Checks of a job's outcome."""
 
 from pathlib import Path
 from typing import Any
@@ -7,8 +7,8 @@ import pytest
 
 from cm_exec.config import ConfigError, parse_config
 from cm_exec.config.function_test import Expectation, JobFails, ResultIsBytes, ResultIsJson, ResultMatches
-from cm_exec.function_tests.case import Case, file_problems, read_cases
-from cm_exec.function_tests.judgement import Complaint, judge
+from cm_exec.function_tests.cases import PreparedTest, file_problems, read_cases
+from cm_exec.function_tests.outcome import OutcomeProblem, check_outcome
 from cm_exec.protocol.failure import Failure, Reason
 
 TYPED = '[functions.f]\ncommand = "cat"\ninputs = { n = "integer" }\nreturns = "integer"\n'
@@ -16,12 +16,14 @@ PLAIN = '[functions.f]\ncommand = "cat"\n'
 EXIT = Failure(reason=Reason.EXIT, message="the command of 'f' failed with exit status 3", exit_code=3)
 
 
-def complaint(
+def check(
     expected: Expectation, ended: bytes | Failure, *, query: bytes = b"1", stderr: bytes = b"", config: str = PLAIN
-) -> Complaint | None:
+) -> OutcomeProblem | None:
     text = f"{config}[[tests]]\nfunction = 'f'\nquery = 1\nresult = 1"
     read = parse_config(text, path=Path("/srv/cm.toml"))
-    return judge(Case(test=read.tests[0], query=query, expected=expected), read.functions["f"], ended, stderr)
+    return check_outcome(
+        PreparedTest(test=read.tests[0], query=query, expected=expected), read.functions["f"], ended, stderr
+    )
 
 
 def json_is(text: bytes, **options: Any) -> ResultIsJson:
@@ -44,24 +46,24 @@ def json_is(text: bytes, **options: Any) -> ResultIsJson:
         (JobFails(reason=Reason.EXIT, contains="no such"), EXIT),
     ],
 )
-def test_what_is_expected_is_no_complaint(expected: Expectation, ended: bytes | Failure) -> None:
-    assert complaint(expected, ended, stderr=b"no such customer\n") is None
+def test_passes(expected: Expectation, ended: bytes | Failure) -> None:
+    assert check(expected, ended, stderr=b"no such customer\n") is None
 
 
 @pytest.mark.parametrize(
     ("expected", "ended", "message"),
     [
-        (json_is(b"1"), b"2", "the result is not what is expected"),
-        (json_is(b"1"), b"NaN", "the result is not JSON: JSON is malformed: invalid character (byte 0)"),
-        (json_is(b"1"), b"", "the result is not JSON: Input data was truncated"),
+        (json_is(b"1"), b"2", "the result is not as expected"),
+        (json_is(b"1"), b"NaN", "the result is not valid JSON: JSON is malformed: invalid character (byte 0)"),
+        (json_is(b"1"), b"", "the result is not valid JSON: Input data was truncated"),
         (
             json_is(b"[" * 900 + b"]" * 900),
             b"[" * 900 + b"1" + b"]" * 900,
-            "the result is nested too deep to be compared",
+            "the result is nested too deeply to be compared",
         ),
-        (ResultIsBytes(body=b"a"), b"a\n", "the result is not what is expected"),
-        (ResultMatches(pattern="^x"), b"ax", "nothing in the result matches '^x'"),
-        (ResultMatches(pattern="(?u)x"), b"\xffx", "nothing in the result matches '(?u)x'"),
+        (ResultIsBytes(body=b"a"), b"a\n", "the result is not as expected"),
+        (ResultMatches(pattern="^x"), b"ax", "the result has no match for '^x'"),
+        (ResultMatches(pattern="(?u)x"), b"\xffx", "the result has no match for '(?u)x'"),
         (JobFails(reason=Reason.EXIT, contains=None), b"1", "expected the error 'exit', found a result"),
         (JobFails(reason=None, contains="x"), b"1", "expected an error, found a result"),
         (
@@ -76,54 +78,58 @@ def test_what_is_expected_is_no_complaint(expected: Expectation, ended: bytes | 
         ),
     ],
 )
-def test_what_is_not_expected_is_told(expected: Expectation, ended: bytes | Failure, message: str) -> None:
-    told = complaint(expected, ended)
-    assert told is not None
-    assert told.message == message
-    assert told.reason is None
+def test_fails(expected: Expectation, ended: bytes | Failure, message: str) -> None:
+    problem = check(expected, ended)
+    assert problem is not None
+    assert problem.message == message
+    assert problem.reason is None
 
 
-def test_a_job_that_failed_has_its_reason() -> None:
-    told = complaint(json_is(b"1"), EXIT)
-    assert told == Complaint(message=EXIT.message, reason="exit")
+def test_failed_job() -> None:
+    """A job that failed has its reason."""
+    problem = check(json_is(b"1"), EXIT)
+    assert problem == OutcomeProblem(message=EXIT.message, reason="exit")
 
 
-def test_the_first_differences_are_shown_and_the_others_counted() -> None:
-    told = complaint(json_is(b"[" + b"1," * 99 + b"1]"), b"[" + b"2," * 99 + b"2]")
-    assert told is not None
-    assert told.details[0] == "$[0]: expected 1, found 2"
-    assert told.details[-1] == "and 88 more"
-    assert len(told.details) == 13
+def test_many_differences() -> None:
+    """The first differences are shown and the others counted."""
+    problem = check(json_is(b"[" + b"1," * 99 + b"1]"), b"[" + b"2," * 99 + b"2]")
+    assert problem is not None
+    assert problem.details[0] == "$[0]: expected 1, found 2"
+    assert problem.details[-1] == "and 88 more"
+    assert len(problem.details) == 13
 
 
-def test_a_result_that_is_no_json_is_shown_and_the_way_to_expect_it() -> None:
-    told = complaint(json_is(b'"HI"'), b"HI\nYOU\n")
-    assert told is not None
-    assert told.details == (
+def test_invalid_json() -> None:
+    """The result is shown, and the keys that can expect it."""
+    problem = check(json_is(b'"HI"'), b"HI\nYOU\n")
+    assert problem is not None
+    assert problem.details == (
         "the result, 7 bytes:",
         "| HI",
         "| YOU",
-        "result_text, result_file and result_matches are for results that are no JSON",
+        "for results that are not JSON use result_text, result_file or result_matches",
     )
 
 
-def test_a_result_must_be_what_the_function_returns() -> None:
-    told = complaint(ResultMatches(pattern=""), b'"x"', query=b'{"n": 1}', config=TYPED)
-    assert told is not None
-    assert told.message.startswith("the result is not what 'f' returns: $: expected an integer")
+def test_wrong_returns() -> None:
+    problem = check(ResultMatches(pattern=""), b'"x"', query=b'{"n": 1}', config=TYPED)
+    assert problem is not None
+    assert problem.message.startswith("the result does not match what 'f' returns: $: expected an integer")
 
 
-def test_a_query_must_fit_inputs_unless_an_error_is_expected() -> None:
-    told = complaint(json_is(b"1"), b"1", query=b'{"n": "x"}', config=TYPED)
-    assert told is not None
-    assert told.message.startswith("the query does not fit the inputs of 'f': $.n: expected an integer")
-    assert complaint(JobFails(reason=Reason.EXIT, contains=None), EXIT, query=b"{}", config=TYPED) is None
+def test_wrong_inputs() -> None:
+    """A query must match inputs, unless an error is expected."""
+    problem = check(json_is(b"1"), b"1", query=b'{"n": "x"}', config=TYPED)
+    assert problem is not None
+    assert problem.message.startswith("the query does not match the inputs of 'f': $.n: expected an integer")
+    assert check(JobFails(reason=Reason.EXIT, contains=None), EXIT, query=b"{}", config=TYPED) is None
 
 
-def test_a_job_that_fails_for_a_query_that_does_not_fit_says_so() -> None:
-    told = complaint(json_is(b"1"), EXIT, query=b"{}", config=TYPED)
-    assert told is not None
-    assert told.details[0].startswith("the query does not fit inputs: $.n: expected an integer")
+def test_failed_job_wrong_inputs() -> None:
+    problem = check(json_is(b"1"), EXIT, query=b"{}", config=TYPED)
+    assert problem is not None
+    assert problem.details[0].startswith("the query does not match inputs: $.n: expected an integer")
 
 
 FILES = """
@@ -140,7 +146,7 @@ result_file = "r.bin"
 """
 
 
-def test_files_are_read_as_they_are(tmp_path: Path) -> None:
+def test_files(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name, body in [("q.json", b" 1 \n"), ("sub/q.json", b"2"), ("r.json", b"[ ]"), ("r.bin", b"\xff\r\n")]:
         (tmp_path / name).write_bytes(body)
@@ -151,7 +157,8 @@ def test_files_are_read_as_they_are(tmp_path: Path) -> None:
     assert file_problems(tests) == []
 
 
-def test_files_that_are_missing_or_no_json_are_told_all_at_once(tmp_path: Path) -> None:
+def test_wrong_files(tmp_path: Path) -> None:
+    """All files that are missing or invalid are reported at once."""
     (tmp_path / "q.json").write_bytes(b"hello")
     (tmp_path / "sub").write_bytes(b"")
     (tmp_path / "r.bin").mkdir()
@@ -160,10 +167,10 @@ def test_files_that_are_missing_or_no_json_are_told_all_at_once(tmp_path: Path) 
         read_cases(tests, Path("x/cm.toml"))
     lines = str(refused.value).replace(str(tmp_path), "").splitlines()
     assert lines == [
-        "x/cm.toml: tests[0].query_file: '/q.json' is not JSON: JSON is malformed: invalid character (byte 0)",
-        "x/cm.toml: tests[0].result_file: '/r.json' cannot be read: No such file or directory",
-        "x/cm.toml: tests[1].query_file: '/sub/q.json' cannot be read: Not a directory",
-        "x/cm.toml: tests[1].result_file: '/r.bin' cannot be read: Is a directory",
+        "x/cm.toml: tests[0].query_file: '/q.json' is not valid JSON: JSON is malformed: invalid character (byte 0)",
+        "x/cm.toml: tests[0].result_file: cannot read '/r.json': No such file or directory",
+        "x/cm.toml: tests[1].query_file: cannot read '/sub/q.json': Not a directory",
+        "x/cm.toml: tests[1].result_file: cannot read '/r.bin': Is a directory",
     ]
     assert [str(problem) for problem in file_problems(tests)] == [
         str(line) for line in map(str, refused.value.problems)

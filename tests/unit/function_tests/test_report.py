@@ -1,4 +1,4 @@
-"""What a run shows: the report for people, JUnit's XML for CI, and which tests are chosen."""
+"""The report for people, JUnit XML for CI, and the selection of tests."""
 
 from pathlib import Path
 
@@ -7,13 +7,11 @@ import junitparser
 import pytest
 
 from cm_exec.config import Config, parse_config
-from cm_exec.function_tests.case import Case, read_cases
-from cm_exec.function_tests.judgement import Complaint
+from cm_exec.function_tests.cases import PreparedTest, read_cases, select_tests
 from cm_exec.function_tests.junit import junit_xml
-from cm_exec.function_tests.report import Report, again
-from cm_exec.function_tests.runner import Ran
-from cm_exec.function_tests.selection import chosen
-from cm_exec.function_tests.stderr_tail import LONGEST, StderrTail
+from cm_exec.function_tests.outcome import OutcomeProblem
+from cm_exec.function_tests.report import FunctionTestReport, rerun_command
+from cm_exec.function_tests.runner import STDERR_LIMIT, CompletedTest, StderrTail
 
 CONFIG = """
 [functions]
@@ -43,22 +41,23 @@ def config(tests: str = TESTS) -> Config:
     return parse_config(f"{CONFIG}{tests}", path=Path("/srv/cm.toml"))
 
 
-def cases(tests: str = TESTS) -> list[Case]:
+def cases(tests: str = TESTS) -> list[PreparedTest]:
     return read_cases(config(tests).tests, Path("cm.toml"))
 
 
-def ran(case: Case, complaint: Complaint | None = None, stderr: bytes = b"") -> Ran:
-    return Ran(case=case, seconds=0.25, complaint=complaint, stderr=stderr)
+def completed(case: PreparedTest, problem: OutcomeProblem | None = None, stderr: bytes = b"") -> CompletedTest:
+    return CompletedTest(case=case, seconds=0.25, problem=problem, stderr=stderr)
 
 
-WRONG = Complaint(message="the result is not what is expected", details=("$: expected 42, found \x1b[0m", "-a", "+b"))
-BROKEN = Complaint(message="the command of 'shout' failed", reason="exit")
+WRONG = OutcomeProblem(message="the result is not as expected", details=("$: expected 42, found \x1b[0m", "-a", "+b"))
+BROKEN = OutcomeProblem(message="the command of 'shout' failed", reason="exit")
 
 
-def test_junit_has_a_suite_a_function_and_tells_a_failure_from_an_error(tmp_path: Path) -> None:
+def test_junit(tmp_path: Path) -> None:
+    """A suite for each function; failures are distinct from errors."""
     first, second, third = cases()
     path = tmp_path / "junit.xml"
-    outcome = [ran(first), ran(second, WRONG, b"log \x00\xff\n"), ran(third, BROKEN)]
+    outcome = [completed(first), completed(second, WRONG, b"log \x00\xff\n"), completed(third, BROKEN)]
     path.write_bytes(junit_xml([first, second, third], outcome, started="2026-01-02T03:04:05", seconds=0.5))
     report = junitparser.JUnitXml.fromfile(str(path))
     double, shout = report
@@ -69,32 +68,32 @@ def test_junit_has_a_suite_a_function_and_tells_a_failure_from_an_error(tmp_path
     assert wrong.name == "Negative <numbers>"
     (failure,) = wrong.result
     assert isinstance(failure, junitparser.Failure)
-    assert (failure.type, failure.message) == ("result", "the result is not what is expected")
-    assert failure.text == "the result is not what is expected\n$: expected 42, found \\x1b[0m\n-a\n+b"
+    assert (failure.type, failure.message) == ("result", "the result is not as expected")
+    assert failure.text == "the result is not as expected\n$: expected 42, found \\x1b[0m\n-a\n+b"
     assert wrong.system_err == "log \\x00\\xff\n"
     ((error,),) = (case.result for case in shout)
     assert isinstance(error, junitparser.Error)
     assert (error.type, error.message) == ("exit", "the command of 'shout' failed")
 
 
-def test_a_test_that_did_not_run_is_skipped(tmp_path: Path) -> None:
+def test_junit_skipped(tmp_path: Path) -> None:
     path = tmp_path / "junit.xml"
     path.write_bytes(junit_xml(cases(), [], started="2026-01-02T03:04:05", seconds=0))
     report = junitparser.JUnitXml.fromfile(str(path))
     assert (report.tests, report.skipped) == (3, 3)
 
 
-def test_a_failure_is_shown_with_all_that_helps(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failure(capsys: pytest.CaptureFixture[str]) -> None:
     first, second, _ = cases()
-    report = Report(Path("cm.toml"))
-    report.ended(ran(first))
-    report.ended(ran(second, WRONG, b"one\r\ntwo\x07\n"))
-    report.ended(ran(second, BROKEN))
-    report.summary([first, second], [ran(first), ran(second, WRONG)], seconds=1.5, interrupted=False)
+    report = FunctionTestReport(Path("cm.toml"))
+    report.ended(completed(first))
+    report.ended(completed(second, WRONG, b"one\r\ntwo\x07\n"))
+    report.ended(completed(second, BROKEN))
+    report.summary([first, second], [completed(first), completed(second, WRONG)], seconds=1.5, interrupted=False)
     assert capsys.readouterr().out == (
         "ok   double 1 (250 ms)\n"
         "FAIL double: Negative <numbers> (250 ms)\n"
-        "    the result is not what is expected\n"
+        "    the result is not as expected\n"
         "      $: expected 42, found \\x1b[0m\n"
         "      -a\n"
         "      +b\n"
@@ -109,21 +108,24 @@ def test_a_failure_is_shown_with_all_that_helps(capsys: pytest.CaptureFixture[st
     )
 
 
-def test_many_tests_end_in_a_list_of_those_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_tests(capsys: pytest.CaptureFixture[str]) -> None:
+    """A run of many tests ends with a list of those that failed."""
     first, second, third = cases()
-    outcome = [ran(third, BROKEN), ran(second, WRONG), *([ran(first)] * 30)]
-    Report(Path("cm.toml")).summary([first, second, third], outcome, seconds=1, interrupted=False)
+    outcome = [completed(third, BROKEN), completed(second, WRONG), *([completed(first)] * 30)]
+    FunctionTestReport(Path("cm.toml")).summary([first, second, third], outcome, seconds=1, interrupted=False)
     assert capsys.readouterr().out.startswith("FAIL double: Negative <numbers>\nFAIL shout: it's loud\n\n")
 
 
-def test_what_did_not_run_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_not_run(capsys: pytest.CaptureFixture[str]) -> None:
     first, second, third = cases()
-    Report(Path("cm.toml")).summary([first, second, third], [ran(first)], seconds=1, interrupted=True)
+    FunctionTestReport(Path("cm.toml")).summary([first, second, third], [completed(first)], seconds=1, interrupted=True)
     assert capsys.readouterr().out == "\ninterrupted: 3 tests: 1 passed, 2 not run, in 1.00 s\n"
 
 
-def test_a_long_stderr_shows_its_end(capsys: pytest.CaptureFixture[str]) -> None:
-    Report(Path("cm.toml")).ended(ran(cases()[0], BROKEN, b"".join(b"line %d\n" % n for n in range(100))))
+def test_long_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    FunctionTestReport(Path("cm.toml")).ended(
+        completed(cases()[0], BROKEN, b"".join(b"line %d\n" % n for n in range(100)))
+    )
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert "| … 80 lines before" in lines
     assert "| line 80" in lines
@@ -141,12 +143,12 @@ def test_a_long_stderr_shows_its_end(capsys: pytest.CaptureFixture[str]) -> None
         (f'query = "{"x" * 3000}"', "cm.toml", "cm-exec test 'double 1'"),
     ],
 )
-def test_the_command_that_runs_it_again_is_told(query: str, path: str, command: str) -> None:
+def test_rerun_command(query: str, path: str, command: str) -> None:
     absolute = Path(path).absolute()
     text = f"{CONFIG}[[tests]]\nfunction = 'double'\n{query}\nresult = 1"
     (test,) = parse_config(text, path=absolute).tests
     body = test.query if isinstance(test.query, bytes) else b""
-    assert again(Case(test=test, query=body, expected=test.expected), Path(path)) == command
+    assert rerun_command(PreparedTest(test=test, query=body, expected=test.expected), Path(path)) == command
 
 
 @pytest.mark.parametrize(
@@ -160,8 +162,9 @@ def test_the_command_that_runs_it_again_is_told(query: str, path: str, command: 
         (["double:"], ["double: Negative <numbers>"]),
     ],
 )
-def test_a_name_is_that_of_a_function_or_a_part_of_a_test_s(names: list[str], titles: list[str]) -> None:
-    assert [test.title for test in chosen(config(), names, Path("cm.toml"))] == titles
+def test_names(names: list[str], titles: list[str]) -> None:
+    """A name is that of a function, or a part of a test's title."""
+    assert [test.title for test in select_tests(config(), names, Path("cm.toml"))] == titles
 
 
 @pytest.mark.parametrize(
@@ -172,24 +175,24 @@ def test_a_name_is_that_of_a_function_or_a_part_of_a_test_s(names: list[str], ti
         ("silent", "the function 'silent' has no test"),
     ],
 )
-def test_a_name_that_means_no_test_is_refused(name: str, message: str) -> None:
+def test_unknown_name(name: str, message: str) -> None:
     with pytest.raises(click.UsageError) as refused:
-        chosen(config(), [name], Path("cm.toml"))
+        select_tests(config(), [name], Path("cm.toml"))
     assert refused.value.message == message
 
 
-def test_a_cm_toml_without_tests_says_how_to_write_one() -> None:
+def test_no_tests() -> None:
     with pytest.raises(click.UsageError) as refused:
-        chosen(config(""), [], Path("my/cm.toml"))
-    assert refused.value.message.startswith("there is no test in my/cm.toml.")
+        select_tests(config(""), [], Path("my/cm.toml"))
+    assert refused.value.message.startswith("my/cm.toml has no tests.")
     shown = "\n".join(line.strip() for line in refused.value.message.splitlines()[2:])
     assert config(shown).tests[0].title == "double 1"
 
 
-def test_of_a_long_stderr_the_end_is_kept() -> None:
+def test_stderr_tail() -> None:
     tail = StderrTail()
     for number in range(40_000):
         tail.write(b"%09d\n" % number)
     kept = tail.getvalue()
-    assert len(kept) == LONGEST
+    assert len(kept) == STDERR_LIMIT
     assert kept.endswith(b"000039999\n")

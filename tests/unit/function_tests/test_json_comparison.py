@@ -1,4 +1,4 @@
-"""JSON is compared by value, and each difference is told with its place."""
+"""JSON is compared by value; each difference is reported with its path."""
 
 import copy
 import json
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cm_exec.function_tests.difference import Likeness, NotJsonError, decode, differences
+from cm_exec.function_tests.json_comparison import ComparisonOptions, InvalidJsonError, decode, differences
 
-SUBSET = Likeness(subset=True)
+SUBSET = ComparisonOptions(subset=True)
 
 scalar = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)
@@ -20,9 +20,9 @@ value = st.recursive(
 )
 
 
-def told(expected: str, found: str, **likeness: Any) -> list[str]:
-    """The differences of two JSON texts."""
-    return list(differences(decode(expected.encode()), decode(found.encode()), Likeness(**likeness)))
+def compare(expected: str, found: str, **options: Any) -> list[str]:
+    """Return the differences of two JSON texts."""
+    return list(differences(decode(expected.encode()), decode(found.encode()), ComparisonOptions(**options)))
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def told(expected: str, found: str, **likeness: Any) -> list[str]:
         ("[]", " [ ] "),
     ],
 )
-def test_what_is_the_same_value_is_equal(one: str, other: str) -> None:
-    assert told(one, other) == []
+def test_equal(one: str, other: str) -> None:
+    assert compare(one, other) == []
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,9 @@ def test_what_is_the_same_value_is_equal(one: str, other: str) -> None:
         ("[[1, 2]]", "[[2, 1]]", ["$[0][0]: expected 1, found 2", "$[0][1]: expected 2, found 1"]),
     ],
 )
-def test_a_difference_has_its_path(expected: str, found: str, lines: list[str]) -> None:
-    assert told(expected, found) == lines
+def test_differences(expected: str, found: str, lines: list[str]) -> None:
+    """Each difference has its path."""
+    assert compare(expected, found) == lines
 
 
 @pytest.mark.parametrize(
@@ -101,10 +102,9 @@ def test_a_difference_has_its_path(expected: str, found: str, lines: list[str]) 
         ("5", "5", []),
     ],
 )
-def test_a_subset_lets_objects_have_more_members_and_arrays_no_more_items(
-    expected: str, found: str, lines: list[str]
-) -> None:
-    assert told(expected, found, subset=True) == lines
+def test_subset(expected: str, found: str, lines: list[str]) -> None:
+    """Objects may have more members, arrays not more items."""
+    assert compare(expected, found, subset=True) == lines
 
 
 @pytest.mark.parametrize(
@@ -121,43 +121,44 @@ def test_a_subset_lets_objects_have_more_members_and_arrays_no_more_items(
         ('{"a": [1, {"b": 2}]}', '{"a": [1.01, {"b": 1.99}]}', 0.02, True),
     ],
 )
-def test_a_tolerance_is_for_numbers(expected: str, found: str, tolerance: float, equal: bool) -> None:
-    assert (told(expected, found, tolerance=tolerance) == []) is equal
+def test_tolerance(expected: str, found: str, tolerance: float, equal: bool) -> None:
+    assert (compare(expected, found, tolerance=tolerance) == []) is equal
 
 
-def test_long_strings_are_shown_where_they_differ() -> None:
-    (line,) = told(json.dumps("a" * 500 + "b" + "c" * 500), json.dumps("a" * 500 + "d" + "c" * 500))
+def test_long_strings() -> None:
+    """Long strings are shown around their difference."""
+    (line,) = compare(json.dumps("a" * 500 + "b" + "c" * 500), json.dumps("a" * 500 + "d" + "c" * 500))
     assert line.startswith('$: from character 501 on expected …"aaaa')
     assert "aab" in line
     assert "aad" in line
     assert len(line) < 250
 
 
-def test_long_values_are_cut() -> None:
-    (line,) = told(json.dumps(list(range(10_000))), json.dumps("x"))
+def test_long_values() -> None:
+    (line,) = compare(json.dumps(list(range(10_000))), json.dumps("x"))
     assert line.startswith("$: expected [0, 1, 2,")
     assert line.endswith('…, found "x"')
     assert len(line) < 150
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"NaN", b"[1,]", b"\xff", b"'x'", b"[" * 100_000])
-def test_what_is_no_json_is_refused_with_a_reason(text: bytes) -> None:
-    with pytest.raises(NotJsonError) as refused:
+def test_invalid_json(text: bytes) -> None:
+    with pytest.raises(InvalidJsonError) as refused:
         decode(text)
     assert str(refused.value)
 
 
 @settings(deadline=None)
 @given(value)
-def test_whatever_is_written_as_json_is_equal_to_itself(some: Any) -> None:
+def test_equal_to_itself(some: Any) -> None:
     text = json.dumps(some)
-    assert told(text, json.dumps(some, indent=2, ensure_ascii=False)) == []
-    assert told(text, text, subset=True) == []
+    assert compare(text, json.dumps(some, indent=2, ensure_ascii=False)) == []
+    assert compare(text, text, subset=True) == []
 
 
 @settings(deadline=None)
 @given(value, value)
-def test_values_are_equal_both_ways_or_neither_way(one: Any, other: Any) -> None:
+def test_symmetric(one: Any, other: Any) -> None:
     there, back = list(differences(one, other)), list(differences(other, one))
     assert bool(there) == bool(back)
     assert all(line.startswith("$") and "\n" not in line for line in there)
@@ -165,7 +166,8 @@ def test_values_are_equal_both_ways_or_neither_way(one: Any, other: Any) -> None
 
 @settings(deadline=None)
 @given(value, st.data())
-def test_an_object_without_some_members_is_a_subset(whole: Any, data: st.DataObject) -> None:
+def test_part_is_subset(whole: Any, data: st.DataObject) -> None:
+    """An object without some members is a subset."""
     part = copy.deepcopy(whole)
     remove_members(part, data)
     assert list(differences(part, whole, SUBSET)) == []
