@@ -55,16 +55,7 @@ def check_outcome(
     if (problem := result_problem(function, outcome)) is not None:
         message = f"the result does not match what {function.name!r} returns: {problem}"
         return OutcomeProblem(message=message, details=_shown(outcome))
-    match case.expected:
-        case ResultIsJson():
-            return _check_json(case.expected, outcome)
-        case ResultIsBytes(body=body):
-            expected = _content(body)
-            if outcome == expected:
-                return None
-            return OutcomeProblem(message=_NOT_AS_EXPECTED, details=tuple(text_differences(expected, outcome)))
-        case ResultMatches(pattern=pattern):
-            return _check_match(pattern, outcome)
+    return _check_result(case.expected, outcome)
 
 
 def _check_failure(expected: JobFails, outcome: bytes | Failure, stderr: bytes) -> OutcomeProblem | None:
@@ -77,6 +68,17 @@ def _check_failure(expected: JobFails, outcome: bytes | Failure, stderr: bytes) 
     if expected.contains is not None and expected.contains not in said:
         found = f"{outcome.message} ({outcome.reason.value})"
         return OutcomeProblem(message=f"expected {expected.contains!r} in the error or in stderr, found: {found}")
+    return None
+
+
+def _check_result(expected: ResultIsJson | ResultIsBytes | ResultMatches, result: bytes) -> OutcomeProblem | None:
+    match expected:
+        case ResultIsJson():
+            return _check_json(expected, result)
+        case ResultIsBytes(body=body) if (content := _content(body)) != result:
+            return OutcomeProblem(message=_NOT_AS_EXPECTED, details=tuple(text_differences(content, result)))
+        case ResultMatches(pattern=pattern):
+            return _check_match(pattern, result)
     return None
 
 

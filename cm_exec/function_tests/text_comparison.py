@@ -103,12 +103,12 @@ def _diff_lines(expected: str, found: str) -> Iterator[str]:
     at = common_start(expected, found)
     before = expected.count("\n", 0, at)
     start = max(0, before - _CONTEXT_LINES)
-    windows = [text.split("\n")[start : start + _WINDOW] for text in (expected, found)]
-    if any(len(line) > _LONGEST_LINE for line in (*windows[0], *windows[1])):
+    old, new = (text.split("\n")[start : start + _WINDOW] for text in (expected, found))
+    if any(len(line) > _LONGEST_LINE for line in (*old, *new)):
         yield f"line {before + 1}: {_line_difference(expected, found, at)}"
         return
     yield f"from line {start + 1} on (- expected, + found):"
-    diff = difflib.unified_diff(*windows, lineterm="", n=_CONTEXT_LINES)
+    diff = difflib.unified_diff(old, new, lineterm="", n=_CONTEXT_LINES)
     changes = (line for line in islice(diff, 2, None) if not line.startswith("@@"))
     yield from islice(changes, _MOST_LINES)
     if next(changes, None) is not None or any(text.count("\n") >= start + _WINDOW for text in (expected, found)):
