@@ -24,7 +24,7 @@ import click
 
 from benchmarks.processes import usage
 from benchmarks.worker_process import worker
-from cm_exec.dev import Call, LocalRuntime
+from cm_exec.local_runtime import Call, LocalRuntime
 
 HANDLER: Final = Path(__file__).with_name("handlers") / "soak_loop.py"
 STRAYS: Final = ("before", "behind", "at once", "a little later", "when idle", "a part")

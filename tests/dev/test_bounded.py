@@ -3,14 +3,14 @@
 import gc
 from pathlib import Path
 
-from cm_exec.dev.core.breach import Breach, BreachKind
-from cm_exec.dev.core.job import Forgotten, Job
-from cm_exec.dev.core.job_body import Submission
-from cm_exec.dev.core.job_log import LINES_A_JOB, LONGEST_LINE, JobLog, LogLine, shortened
-from cm_exec.dev.core.lifecycle import State
-from cm_exec.dev.feed import JOBS_AT_ONCE, Feed, Subscriber
-from cm_exec.dev.shelf import Shelf
-from cm_exec.dev.spool import Spool
+from cm_exec.local_runtime.core.job import Forgotten, Job
+from cm_exec.local_runtime.core.job_body import Submission
+from cm_exec.local_runtime.core.job_log import LINES_A_JOB, LONGEST_LINE, JobLog, LogLine, shortened
+from cm_exec.local_runtime.core.lifecycle import State
+from cm_exec.local_runtime.core.violation import Breach, BreachKind
+from cm_exec.local_runtime.feed import JOBS_AT_ONCE, Feed, Subscriber
+from cm_exec.local_runtime.result_cache import Shelf
+from cm_exec.local_runtime.spool import Spool
 
 
 def spool(folder: Path, content: bytes, *, in_memory: int = 100) -> Spool:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from cm_exec.dev import LocalRuntime, ProcessState
+from cm_exec.local_runtime import LocalRuntime, ProcessState
 from tests.support.caller import Caller
 from tests.support.local_runtime import HandWorker
 

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cm_exec.dev import LocalRuntime, ProcessState
+from cm_exec.local_runtime import LocalRuntime, ProcessState
 from tests.support.caller import Caller, events
 
 

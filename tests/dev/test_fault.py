@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from cm_exec.dev.core.fault import Endpoint, Fault, FaultKind, FaultPlan
-from cm_exec.dev.core.fault_text import FaultSyntaxError, format_fault, parse_fault
+from cm_exec.local_runtime.core.fault import Endpoint, Fault, FaultKind, FaultPlan
+from cm_exec.local_runtime.core.fault_text import FaultSyntaxError, format_fault, parse_fault
 
 
 def test_without_rules_nothing_happens() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cm_exec.dev.core.functions import FunctionRegistry, Source
+from cm_exec.local_runtime.core.functions import FunctionRegistry, Source
 
 INTEGER = {"type": "integer", "integer": {}}
 ADD: dict[str, Any] = {

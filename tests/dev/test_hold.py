@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.dev import LocalRuntime
+from cm_exec.local_runtime import LocalRuntime
 from tests.support.local_runtime import HandWorker
 from tests.support.processes import wait_until
 

@@ -5,13 +5,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cm_exec.dev.core.breach import Breach, BreachKind
-from cm_exec.dev.core.job import Answer, Change, Forgotten, Job, Reception, Rules
-from cm_exec.dev.core.job_body import Submission
-from cm_exec.dev.core.ledger import RESULT_TYPE, Ledger
-from cm_exec.dev.core.lifecycle import State
-from cm_exec.dev.core.nature import Kind, Nature
-from cm_exec.dev.core.outcome import ReportedFailure
+from cm_exec.local_runtime.core.job import Answer, Change, Forgotten, Job, Reception, Rules
+from cm_exec.local_runtime.core.job_body import Submission
+from cm_exec.local_runtime.core.ledger import RESULT_TYPE, Ledger
+from cm_exec.local_runtime.core.lifecycle import State
+from cm_exec.local_runtime.core.media_type import Kind, Nature
+from cm_exec.local_runtime.core.outcome import ReportedFailure
+from cm_exec.local_runtime.core.violation import Breach, BreachKind
 
 TEXT = Nature(Kind.TEXT, "text/plain", ".txt")
 GOOD = Answer(size=2, content_type=RESULT_TYPE, streamed=False, nature=TEXT)

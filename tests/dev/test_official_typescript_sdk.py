@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.dev import BreachKind, Endpoint, LocalRuntime, NoResultError, State
+from cm_exec.local_runtime import BreachKind, Endpoint, LocalRuntime, NoResultError, State
 from tests.support.official_sdks import kill, typescript_command, worker
 
 LONG = 60.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cm_exec.dev.core.polls import PollWatch, WorkerState
+from cm_exec.local_runtime.core.polls import PollWatch, WorkerState
 
 
 def polled(at: float) -> PollWatch:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cm_exec.dev import BreachKind, Endpoint, Fault, FaultKind, LocalRuntime, NoResultError, State
+from cm_exec.local_runtime import BreachKind, Endpoint, Fault, FaultKind, LocalRuntime, NoResultError, State
 from tests.support.local_runtime import HandWorker
 
 LONG = 30.0

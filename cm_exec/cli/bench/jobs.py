@@ -7,8 +7,8 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from cm_exec.cli.bench.failure import failure_text
-from cm_exec.dev import Job, LocalRuntime
-from cm_exec.dev.spool import Spool
+from cm_exec.local_runtime import Job, LocalRuntime
+from cm_exec.local_runtime.spool import Spool
 
 _GLANCE: Final = 0.1
 """Seconds after which a wait looks around."""

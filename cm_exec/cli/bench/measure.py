@@ -13,7 +13,7 @@ from cm_exec.cli.bench.measurement import Measurement, Memory, percentile, throu
 from cm_exec.cli.bench.memory import MemoryWatch
 from cm_exec.cli.bench.plan import Step
 from cm_exec.cli.bench.worker import BenchWorker
-from cm_exec.dev import LocalRuntime
+from cm_exec.local_runtime import LocalRuntime
 
 WARM_UP: Final = 0.25
 """The part of a measurement's seconds that passes before anything counts."""

@@ -1,0 +1,95 @@
+"""A job of the local runtime as a value, and what the ledger is told and tells of it."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from cm_exec.local_runtime.core.job_body import Submission
+from cm_exec.local_runtime.core.lifecycle import State
+from cm_exec.local_runtime.core.media_type import Nature
+from cm_exec.local_runtime.core.outcome import ReportedFailure
+from cm_exec.local_runtime.core.violation import Breach
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a worker posted for a job, without its bytes.
+
+    `size` in bytes; `streamed` where it came chunked; `failure` where it is an error result; `mismatch` where it is
+    not what the function's schema declares: a sentence.
+    """
+
+    size: int
+    content_type: str | None
+    streamed: bool
+    nature: Nature
+    failure: ReportedFailure | None = None
+    mismatch: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as it stands. Times are in seconds since the epoch; `number` counts the jobs from 1.
+
+    `in_hand` says that a worker has it and owes a result, which may be so after the caller gave up; `attempts` is
+    how often it was handed out; `reason` says why it failed or was lost.
+    """
+
+    job_id: str
+    number: int
+    submission: Submission
+    state: State
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    answer: Answer | None = None
+    in_hand: bool = False
+    attempts: int = 0
+    reason: str | None = None
+
+    @property
+    def function(self) -> str:
+        """The function that was called."""
+        return self.submission.function
+
+    @property
+    def query(self) -> bytes:
+        """The query's JSON text."""
+        return self.submission.query
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """A job fell out of the history."""
+
+    job_id: str
+
+
+Change = Job | Breach | Forgotten
+
+
+class Reception(Enum):
+    """What the ledger makes of a posted result."""
+
+    ACCEPTED = auto()
+    REPEATED = auto()
+    """The job had its answer; the first one stays."""
+    LATE = auto()
+    """The caller had given up; the result is kept for the history."""
+    DROPPED = auto()
+    """A restart had thrown the job away."""
+    UNKNOWN = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The runtime's limits.
+
+    `slots` is the most jobs a worker may have at once, None for no limit; `history` how many ended jobs are kept,
+    with queries of `history_bytes` together at most; `answer_grace` is how long, in
+    seconds, a job may be out after its caller gave up before it is called unanswered.
+    """
+
+    slots: int | None = 1
+    history: int = 1000
+    history_bytes: int = 256 * 1024 * 1024
+    answer_grace: float = 5.0
