@@ -7,7 +7,7 @@ import click
 
 from cm_exec.cli.extra import need_extra
 from cm_exec.cli.options import config_option
-from cm_exec.devserver.args import STYLES, Asked, DevOptions
+from cm_exec.devserver.args import STYLES, DevOptions, DevOptionsDict
 
 _EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme", "watchfiles")
 
@@ -72,7 +72,7 @@ _EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme", "watchfiles")
     help="Do not restart the worker when files change.",
 )
 @click.option("--open", "open_browser", is_flag=True, help="Open the console in the browser.")
-def command(**options: Unpack[Asked]) -> None:
+def command(**options: Unpack[DevOptionsDict]) -> None:
     """Run the functions of cm.toml on a local runtime, with a web console.
 
     Starts a runtime as Foundry's and a worker against it, prints the console's address, and restarts the worker when

@@ -8,7 +8,7 @@ Style = Literal["modern", "connection-file"]
 STYLES: Final[tuple[Style, ...]] = get_args(Style)
 
 
-class Asked(TypedDict):
+class DevOptionsDict(TypedDict):
     """The options as the command line gives them."""
 
     config_path: Path

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import click
 
-from cm_exec.devserver.instances import Address, running
+from cm_exec.devserver.instances import Address, list_running
 from cm_exec.protocol.failure import Reason
 
 _FAILED: Final = 1
@@ -41,11 +41,11 @@ def call_dev(function: str, query: bytes, *, url: str | None, config_path: Path)
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise click.BadParameter(f"{url!r} is not like http://127.0.0.1:8950", param_hint="--dev-url")
-    with _spoken_to(url):
-        return _call(Desk(parts.hostname, parts.port or 80), function, query)
+    with _connection_errors(url):
+        return _call(CallerClient(parts.hostname, parts.port or 80), function, query)
 
 
-class Desk:
+class CallerClient:
     """The port for callers of a running `cm-exec dev`."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -66,7 +66,7 @@ class Desk:
         return connection.getresponse()
 
 
-def _call(desk: Desk, function: str, query: bytes) -> int:
+def _call(desk: CallerClient, function: str, query: bytes) -> int:
     response = desk.post(f"/functions/{quote(function, safe='')}?timeout=0", query)
     job_id = response.headers.get("X-Job-Id")
     if response.status not in _SUCCESS:
@@ -83,7 +83,7 @@ def _call(desk: Desk, function: str, query: bytes) -> int:
     return _exit_code(job)
 
 
-def _stderr(desk: Desk, job: dict[str, Any]) -> list[str]:
+def _stderr(desk: CallerClient, job: dict[str, Any]) -> list[str]:
     """What the handler wrote. It comes by the worker's log, and so may come a little after the result."""
     began = time.monotonic()
     lines: list[str] = []
@@ -118,7 +118,7 @@ def _exit_code(job: dict[str, Any]) -> int:
 
 
 def _find(config_path: Path) -> str:
-    found = running()
+    found = list_running()
     wanted = str(config_path.resolve())
     matching = [address for address in found if address.config_path == wanted] or found
     if not matching:
@@ -133,7 +133,7 @@ def _listed(addresses: list[Address]) -> str:
 
 
 @contextmanager
-def _spoken_to(url: str) -> Iterator[None]:
+def _connection_errors(url: str) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:

@@ -33,7 +33,7 @@ class _Breach(msgspec.Struct):
 class _Update(msgspec.Struct):
     jobs: list[_Job] = []
     jobsOmitted: int = 0  # noqa: N815
-    breaches: list[_Breach] = []
+    violations: list[_Breach] = []
 
 
 _ENDED = frozenset({"done", "failed", "lost"})
@@ -72,8 +72,8 @@ class Follower(threading.Thread):
                 self._terminal.line(job.function, *_sentence(job))
         if update.jobsOmitted:
             self._terminal.line("runtime", f"… and {update.jobsOmitted} more jobs", DIM)
-        for breach in update.breaches:
-            self._terminal.line(breach.function or "worker", f"breach of the contract: {breach.message}", RED)
+        for violation in update.violations:
+            self._terminal.line(violation.function or "worker", f"breach of the contract: {violation.message}", RED)
 
 
 def _sentence(job: _Job) -> tuple[str, str]:

@@ -18,7 +18,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def announced(address: Address) -> Iterator[None]:
+def registered(address: Address) -> Iterator[None]:
     """Let `cm-exec invoke --dev` find it meanwhile. Where no file can be written, it needs --dev-url."""
     path: Path | None = None
     with suppress(OSError):
@@ -35,7 +35,7 @@ def announced(address: Address) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def running() -> list[Address]:
+def list_running() -> list[Address]:
     """Those that run now; what killed ones left is removed."""
     folder = _folder()
     found = []

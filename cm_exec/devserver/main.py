@@ -19,8 +19,8 @@ from cm_exec.config import Config, load_config
 from cm_exec.devserver.args import DevOptions
 from cm_exec.devserver.banner import print_banner, print_for_other_worker
 from cm_exec.devserver.follow import Follower
-from cm_exec.devserver.instances import Address, announced
-from cm_exec.devserver.session import Event, Session, Signalled
+from cm_exec.devserver.instances import Address, registered
+from cm_exec.devserver.session import DevSession, Event, SignalReceived
 from cm_exec.local_runtime import Fault, FaultSyntaxError, LocalRuntime, ProcessState, parse_fault
 from cm_exec.protocol.environment import MAX_CONCURRENT_TASKS
 
@@ -38,14 +38,14 @@ def run_session(options: DevOptions) -> None:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cm-exec-dev-", ignore_cleanup_errors=True))
         runtime = stack.enter_context(_create_runtime(options, config, faults, Path(folder)))
         stack.enter_context(_signals_to(events))
-        stack.enter_context(announced(_address(runtime, options)))
+        stack.enter_context(registered(_address(runtime, options)))
         print_banner(terminal, runtime, config, options.config_path)
         if options.env_file is not None:
             _write_env_file(options.env_file, runtime.files.env_file(options.env_style), terminal)
         Follower(runtime.url, terminal).start()
         if options.open_browser:
             webbrowser.open(runtime.console_url)
-        session = Session(options, runtime, terminal, events)
+        session = DevSession(options, runtime, terminal, events)
         if config is None:
             print_for_other_worker(terminal, runtime, options.env_style)
             runtime.report_process(ProcessState.NONE)
@@ -106,7 +106,7 @@ def _caller_port(wanted: int | None) -> int:
 @contextmanager
 def _signals_to(events: SimpleQueue[Event]) -> Iterator[None]:
     def note(number: int, _frame: FrameType | None) -> None:
-        events.put(Signalled(signal.Signals(number)))
+        events.put(SignalReceived(signal.Signals(number)))
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:

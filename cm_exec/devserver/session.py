@@ -13,12 +13,12 @@ from cm_exec.devserver.args import DevOptions
 from cm_exec.devserver.log_line import LogEntry
 from cm_exec.devserver.watch import Sources, Watcher
 from cm_exec.devserver.worker_process import WorkerProcess, describe_exit
-from cm_exec.devserver.worker_set import Crew
+from cm_exec.devserver.worker_set import WorkerSet
 from cm_exec.local_runtime import LocalRuntime
 
 _BACKOFF: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds before a worker that ended by itself is started again, by how often in a row it did."""
-_HELD: Final = 10.0
+_STABLE_AFTER: Final = 10.0
 """Seconds after which a worker that ends has not failed at its start."""
 _KILL_AFTER: Final = 2.0
 """Seconds from the second Ctrl-C to SIGKILL."""
@@ -27,30 +27,30 @@ _COLOURS: Final = {"WARN": YELLOW, "ERROR": RED, "DEBUG": DIM}
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class FilesChanged:
     """Files were saved."""
 
     paths: list[Path]
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class WorkerExited:
     """A worker has ended."""
 
     worker: WorkerProcess
 
 
 @dataclass(frozen=True, slots=True)
-class Signalled:
+class SignalReceived:
     """Ctrl-C, or its like."""
 
     which: signal.Signals
 
 
-Event = Saved | Ended | Signalled
+Event = FilesChanged | WorkerExited | SignalReceived
 
 
-class Session:
+class DevSession:
     """Keeps a worker of the newest right configuration at work. One thread; what others have to tell are events."""
 
     def __init__(
@@ -60,14 +60,14 @@ class Session:
         self._runtime = runtime
         self._terminal = terminal
         self._events = events
-        self._crew = Crew(runtime, on_line=self._log, on_end=lambda worker: events.put(Ended(worker)))
+        self._workers = WorkerSet(runtime, on_line=self._log, on_end=lambda worker: events.put(WorkerExited(worker)))
         self._failures = 0
         self._start_at: float | None = None
         """When a worker that ended is started again."""
 
     def wait_for_signal(self) -> None:
         """Return when the program is asked to end."""
-        while not isinstance(self._events.get(), Signalled):
+        while not isinstance(self._events.get(), SignalReceived):
             pass
         self._terminal.line("dev", "stopping")
 
@@ -75,16 +75,16 @@ class Session:
         """Run a worker until the program is asked to end, and let it drain then."""
         self._config = config
         self._runtime.declare_functions(_descriptions(config))
-        self._crew.start(config)
+        self._workers.start(config)
         watcher = self._watch()
         try:
-            while (event := self._next_event()) is None or not isinstance(event, Signalled):
+            while (event := self._next_event()) is None or not isinstance(event, SignalReceived):
                 self._handle(event)
             self._drain()
         finally:
             if watcher is not None:
                 watcher.stop()
-            for worker in self._crew.all():
+            for worker in self._workers.all():
                 worker.kill()
 
     def _watch(self) -> Watcher | None:
@@ -92,7 +92,7 @@ class Session:
             return None
         self._watcher = Watcher(
             Sources(self._config, self._options.watched),
-            on_save=lambda paths: self._events.put(Saved(paths)),
+            on_save=lambda paths: self._events.put(FilesChanged(paths)),
             on_trouble=lambda why: self._terminal.line("dev", f"changes of files are not seen: {why}", YELLOW),
         )
         self._watcher.start()
@@ -108,9 +108,9 @@ class Session:
 
     def _handle(self, event: Event | None) -> None:
         match event:
-            case Saved(paths):
+            case FilesChanged(paths):
                 self._saved(paths)
-            case Ended(worker):
+            case WorkerExited(worker):
                 self._ended(worker)
             case _:
                 self._start_again()
@@ -122,7 +122,7 @@ class Session:
             config = load_config(self._options.config_path)
         except ConfigError as error:
             self._runtime.report_configuration(str(error))
-            kept = "; the worker goes on as it was" if self._crew.current else ""
+            kept = "; the worker goes on as it was" if self._workers.current else ""
             self._terminal.line(self._options.config_path.name, f"is wrong{kept}\n{error}", RED)
             return
         self._runtime.report_configuration(None)
@@ -130,17 +130,17 @@ class Session:
         self._watcher.set_sources(Sources(config, self._options.watched))
         self._runtime.declare_functions(_descriptions(config))
         self._failures, self._start_at = 0, None
-        worker = self._crew.replace(config)
+        worker = self._workers.replace(config)
         self._terminal.line("dev", f"{_named(paths)} changed: the worker is new (process {worker.pid})", GREEN)
 
     # Workers
 
     def _ended(self, worker: WorkerProcess) -> None:
-        if not self._crew.ended(worker):
+        if not self._workers.ended(worker):
             if worker.exit_code not in {0, -signal.SIGTERM}:  # by the signal itself, before it was ready for it
                 self._terminal.line("dev", f"the old worker {describe_exit(worker.exit_code)}", RED)
             return
-        self._failures = 0 if worker.age > _HELD else self._failures
+        self._failures = 0 if worker.age > _STABLE_AFTER else self._failures
         pause = _BACKOFF[min(self._failures, len(_BACKOFF) - 1)]
         self._failures += 1
         self._start_at = time.monotonic() + pause
@@ -149,23 +149,23 @@ class Session:
 
     def _start_again(self) -> None:
         self._start_at = None
-        if self._crew.current is None:
-            self._crew.start(self._config)
+        if self._workers.current is None:
+            self._workers.start(self._config)
 
     def _drain(self) -> None:
         """Let the workers finish, at a second signal end at once."""
-        self._crew.drain()
+        self._workers.drain()
         self._terminal.line("dev", "stopping; Ctrl-C again ends the jobs at once", DIM)
         kill_at: float | None = None
-        while self._crew.all():
+        while self._workers.all():
             try:
                 event = self._events.get(timeout=None if kill_at is None else max(0.0, kill_at - time.monotonic()))
             except Empty:
                 return
-            if isinstance(event, Ended):
-                self._crew.ended(event.worker)
-            elif isinstance(event, Signalled):
-                self._crew.end()
+            if isinstance(event, WorkerExited):
+                self._workers.ended(event.worker)
+            elif isinstance(event, SignalReceived):
+                self._workers.end()
                 kill_at = kill_at or time.monotonic() + _KILL_AFTER
 
     def _log(self, entry: LogEntry) -> None:

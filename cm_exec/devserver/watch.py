@@ -20,7 +20,7 @@ _CODE: Final = frozenset({
 })  # fmt: skip
 """Endings of files that are code. A handler that writes its results beside itself must not restart its worker."""
 
-_PASSED_OVER: Final = frozenset({
+_IGNORED_FOLDERS: Final = frozenset({
     "__pycache__", "build", "dist", "node_modules", "packrat", "renv", "site-packages", "target", "vendor",
     "venv",
 })  # fmt: skip
@@ -35,8 +35,8 @@ _STEP: Final = 25
 _FIRST_LOOK: Final = 200
 """Milliseconds after the start of a watch at which is looked for what was saved before it."""
 
-Mark = tuple[int, int, int]
-Marks = dict[Path, Mark]
+FileStamp = tuple[int, int, int]
+FileStamps = dict[Path, FileStamp]
 
 
 class Sources:
@@ -63,20 +63,20 @@ class Sources:
                     break
         return sorted(folder for folder in found if folder.is_dir())
 
-    def marks(self, folders: list[Path]) -> Marks:
+    def marks(self, folders: list[Path]) -> FileStamps:
         """What tells a file from its next version, for each that is a reason to start the worker anew."""
         return {path: mark for folder in folders for path, mark in self._marks_in(folder)}
 
-    def _marks_in(self, folder: Path) -> Iterator[tuple[Path, Mark]]:
+    def _marks_in(self, folder: Path) -> Iterator[tuple[Path, FileStamp]]:
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 path = Path(entry.path)
                 with suppress(OSError):
-                    if self.concern(path) and entry.is_file():
+                    if self.is_relevant(path) and entry.is_file():
                         status = path.stat()
                         yield path, (status.st_mtime_ns, status.st_ino, status.st_size)
 
-    def concern(self, path: Path) -> bool:
+    def is_relevant(self, path: Path) -> bool:
         """Whether a change of this file is a reason to start the worker anew."""
         if path in self._named or any(path.is_relative_to(folder) for folder in self._whole):
             return True
@@ -114,7 +114,7 @@ def _tree(root: Path) -> Iterator[Path]:
 def _children(folder: Path) -> Iterator[Path]:
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False) and entry.name not in _PASSED_OVER and entry.name[0] != ".":
+            if entry.is_dir(follow_symlinks=False) and entry.name not in _IGNORED_FOLDERS and entry.name[0] != ".":
                 yield Path(entry.path)
 
 
@@ -134,7 +134,7 @@ class Watcher(threading.Thread):
         self._on_trouble = on_trouble
         self._look_again = threading.Event()
         self._stopped = False
-        self._seen: Marks = {}
+        self._seen: FileStamps = {}
 
     def set_sources(self, sources: Sources) -> None:
         """Watch others from now on."""
@@ -172,7 +172,7 @@ class Watcher(threading.Thread):
         )
         is_first = True
         for batch in changes:
-            if is_first or any(self._sources.concern(Path(name)) or Path(name).is_dir() for _, name in batch):
+            if is_first or any(self._sources.is_relevant(Path(name)) or Path(name).is_dir() for _, name in batch):
                 is_first = False
                 self._look(folders)
                 if self._sources.folders() != folders:

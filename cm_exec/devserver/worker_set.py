@@ -9,11 +9,11 @@ from cm_exec.devserver.worker_process import WorkerProcess, describe_exit, worke
 from cm_exec.local_runtime import LocalRuntime, ProcessState
 from cm_exec.protocol import environment as names
 
-_HAND_OVER: Final = 1.0
+_HANDOVER_SECONDS: Final = 1.0
 """Seconds that a successor waits for a worker without jobs to be gone; behind one with jobs it starts beside it."""
 
 
-class Crew:
+class WorkerSet:
     """Starts, replaces and ends workers against one runtime. Not for several threads.
 
     A worker that still has jobs when it is replaced finishes them beside its successor. That successor does not send
@@ -31,13 +31,13 @@ class Crew:
         self._on_line = on_line
         self._on_end = on_end
         self.current: WorkerProcess | None = None
-        self._leaving: dict[WorkerProcess, frozenset[str]] = {}
+        self._draining: dict[WorkerProcess, frozenset[str]] = {}
         """Those that finish their jobs, and the ids of these."""
 
     def start(self, config: Config) -> WorkerProcess:
         """Start a worker where none is."""
         variables = self._runtime.environment()
-        if self._leaving:
+        if self._draining:
             del variables[names.RESTART_NOTIFICATION_URI]
         self.current = WorkerProcess(
             config.path,
@@ -56,8 +56,8 @@ class Crew:
             self._runtime.hold()
             held = self._held()
             old.drain()
-            if not old.wait(_HAND_OVER):
-                self._leaving[old] = held
+            if not old.wait(_HANDOVER_SECONDS):
+                self._draining[old] = held
         try:
             return self.start(config)
         finally:
@@ -66,13 +66,13 @@ class Crew:
     def ended(self, worker: WorkerProcess) -> bool:
         """Take note that a worker has ended, so that what it held is lost: whether it was the one at work."""
         reason = f"the worker {describe_exit(worker.exit_code)}"
-        if worker in self._leaving:
-            self._runtime.worker_gone(reason, self._leaving.pop(worker))
+        if worker in self._draining:
+            self._runtime.worker_gone(reason, self._draining.pop(worker))
         if worker is not self.current:
             return False
         self.current = None
-        others = frozenset().union(*self._leaving.values())
-        self._runtime.worker_gone(reason, self._held() - others if self._leaving else None)
+        others = frozenset().union(*self._draining.values())
+        self._runtime.worker_gone(reason, self._held() - others if self._draining else None)
         self._runtime.report_process(ProcessState.EXITED, exit_code=worker.exit_code, command=COMMAND)
         return True
 
@@ -89,10 +89,10 @@ class Crew:
 
     def all(self) -> list[WorkerProcess]:
         """All that run."""
-        return [*self._leaving, *([self.current] if self.current else [])]
+        return [*self._draining, *([self.current] if self.current else [])]
 
     def _held(self) -> frozenset[str]:
-        return frozenset(job.job_id for job in self._runtime.jobs if job.in_hand)
+        return frozenset(job.job_id for job in self._runtime.jobs if job.outstanding)
 
     def _report(self, state: ProcessState) -> None:
         pid = self.current.pid if self.current else None

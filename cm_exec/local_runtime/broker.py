@@ -12,22 +12,22 @@ from typing import Final
 
 from cm_exec.local_runtime.call import Call
 from cm_exec.local_runtime.core.declared import LARGEST as LARGEST_CHECKED
-from cm_exec.local_runtime.core.fault import Endpoint
+from cm_exec.local_runtime.core.fault import ProtocolEndpoint
 from cm_exec.local_runtime.core.functions import FunctionRegistry
-from cm_exec.local_runtime.core.job import Answer, Change, Forgotten, Job, Reception, Rules
+from cm_exec.local_runtime.core.job import Change, Evicted, Limits, PostedResult, PostOutcome, RuntimeJob
 from cm_exec.local_runtime.core.job_body import Submission
 from cm_exec.local_runtime.core.job_log import JobLog, LogLine, shortened
 from cm_exec.local_runtime.core.ledger import Ledger
 from cm_exec.local_runtime.core.lifecycle import State
-from cm_exec.local_runtime.core.media_type import LOOKED_AT, nature_of
+from cm_exec.local_runtime.core.media_type import SNIFF_LIMIT, sniff
 from cm_exec.local_runtime.core.outcome import LARGEST as LARGEST_FAILURE
 from cm_exec.local_runtime.core.outcome import reported_failure
 from cm_exec.local_runtime.core.polls import PollWatch
-from cm_exec.local_runtime.core.violation import Breach, BreachKind
+from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind
 from cm_exec.local_runtime.core.worker_process import WorkerProcess
 from cm_exec.local_runtime.feed import Feed
-from cm_exec.local_runtime.result_cache import Shelf
-from cm_exec.local_runtime.spool import Spool
+from cm_exec.local_runtime.result_cache import ResultCache
+from cm_exec.local_runtime.spool import ResultSpool
 
 RESULTS_KEPT: Final = 1024 * 1024 * 1024
 """Bytes of results that the history keeps, most of them on the disk."""
@@ -47,17 +47,19 @@ class Restart:
 class Broker:
     """Serves the protocol application on one side and the callers on the other.
 
-    `clock` gives seconds since the epoch that never go back. `on_room` is called when a job may go out; `loop` is
+    `clock` gives seconds since the epoch that never go back. `on_slot_free` is called when a job may go out; `loop` is
     set before anything else is called.
     """
 
-    def __init__(self, *, directory: Path, rules: Rules, clock: Callable[[], float], patience: float = 10.0) -> None:
+    def __init__(
+        self, *, directory: Path, limits: Limits, clock: Callable[[], float], poll_timeout: float = 10.0
+    ) -> None:
         self.clock = clock
         self.directory = directory
         self.loop: AbstractEventLoop | None = None
-        self.on_room: Callable[[], None] = lambda: None
-        self.ledger = Ledger(rules=rules, tell=self._changed)
-        self.polls = PollWatch(patience=patience)
+        self.on_slot_free: Callable[[], None] = lambda: None
+        self.ledger = Ledger(limits=limits, tell=self._changed)
+        self.polls = PollWatch(poll_timeout=poll_timeout)
         self.functions = FunctionRegistry()
         self.log = JobLog()
         self.feed = Feed()
@@ -66,17 +68,17 @@ class Broker:
         self.process: WorkerProcess | None = None
         self.configuration_error: str | None = None
         self._calls: dict[str, Call] = {}
-        self._shelf = Shelf(budget=RESULTS_KEPT)
-        self._coming: dict[str, Spool] = {}
+        self._shelf = ResultCache(budget=RESULTS_KEPT)
+        self._incoming: dict[str, ResultSpool] = {}
         self.ended_by_function: dict[str, Counter[State]] = {}
-        self._breaches_of: Counter[str] = Counter()
-        self._alarm: TimerHandle | None = None
+        self._violations_of: Counter[str] = Counter()
+        self._timer: TimerHandle | None = None
         self._last_unauthorized = float("-inf")
         self._closed = False
 
     # The callers' side
 
-    def submit(self, call: Call, submission: Submission) -> Job:
+    def submit(self, call: Call, submission: Submission) -> RuntimeJob:
         """Queue a job."""
         self._calls[call.job_id] = call
         job = self.ledger.submit(call.job_id, submission, self.clock())
@@ -85,8 +87,8 @@ class Broker:
             return job
         if self.functions.called(submission.function):
             self.feed.tell_functions()
-        self._set_alarm()
-        self.on_room()
+        self._set_timer_for_next()
+        self.on_slot_free()
         return self.ledger.jobs[call.job_id]
 
     def expect(self, call: Call) -> None:
@@ -94,20 +96,20 @@ class Broker:
         self._calls[call.job_id] = call
         self.ledger.adopt(call.job_id, self.clock())
 
-    def body(self, job_id: str) -> Spool | None:
+    def body(self, job_id: str) -> ResultSpool | None:
         """The result's bytes, as far as they are there and kept."""
-        return self._shelf.get(job_id) or self._coming.get(job_id)
+        return self._shelf.get(job_id) or self._incoming.get(job_id)
 
-    def breaches_of(self, job_id: str) -> int:
+    def violations_of(self, job_id: str) -> int:
         """How many breaches are about a job."""
-        return self._breaches_of[job_id]
+        return self._violations_of[job_id]
 
     def close(self) -> None:
         """The runtime ends."""
         self._closed = True
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self.ledger.close(self.clock())
         for job_id, call in tuple(self._calls.items()):
             call.end(self.ledger.jobs[job_id], None)
@@ -131,7 +133,7 @@ class Broker:
     def release(self) -> None:
         """Jobs are handed out again."""
         self.polls.expect(self.clock())
-        self._set_alarm()
+        self._set_timer_for_next()
 
     def worker_gone(self, reason: str, only: Collection[str] | None = None) -> list[str]:
         """The worker's process is known to have ended: the jobs it held are lost, its silence is no breach.
@@ -141,12 +143,12 @@ class Broker:
         if only is None:
             self.polls.forget()
         now = self.clock()
-        held = [job_id for job_id in self.ledger.in_hand if only is None or job_id in only]
+        held = [job_id for job_id in self.ledger.outstanding if only is None or job_id in only]
         for job_id in held:
-            self.ledger.report(BreachKind.UNANSWERED, f"not answered: {reason}", now, job=self.ledger.jobs[job_id])
-        dropped = self.ledger.drop_in_hand(now, reason, only)
+            self.ledger.report(ViolationKind.UNANSWERED, f"not answered: {reason}", now, job=self.ledger.jobs[job_id])
+        dropped = self.ledger.drop_outstanding(now, reason, only)
         self.feed.wake()
-        self.on_room()
+        self.on_slot_free()
         return dropped
 
     def declare_functions(self, descriptions: Mapping[str, str | None]) -> None:
@@ -166,7 +168,7 @@ class Broker:
 
     # The worker's side
 
-    def hand_out(self) -> Job | None:
+    def hand_out(self) -> RuntimeJob | None:
         """The next job, if one may go out."""
         return self.ledger.hand_out(self.clock())
 
@@ -182,54 +184,56 @@ class Broker:
     def poll_ended(self) -> None:
         """A worker has its answer, or is gone."""
         self.polls.ended(self.clock())
-        if self._alarm is None:
-            self._set_alarm()
+        if self._timer is None:
+            self._set_timer_for_next()
 
-    def result_began(self, job_id: str, *, streamed: bool) -> Spool:
+    def result_began(self, job_id: str, *, streamed: bool) -> ResultSpool:
         """A result comes; where its bytes go."""
-        body = Spool(self.directory)
+        body = ResultSpool(self.directory)
         self.ledger.answer_began(job_id)
         job = self.ledger.jobs.get(job_id)
         if streamed and job is not None and not job.state.final:
-            self._coming[job_id] = body
+            self._incoming[job_id] = body
             call = self._calls.get(job_id)
             if call is not None:
                 call.begin(body)
         return body
 
-    def result_ended(self, job_id: str, body: Spool, *, content_type: str | None, streamed: bool) -> Reception:
+    def result_ended(self, job_id: str, body: ResultSpool, *, content_type: str | None, streamed: bool) -> PostOutcome:
         """It is there."""
         body.finish()
-        self._coming.pop(job_id, None)
+        self._incoming.pop(job_id, None)
         job = self.ledger.jobs.get(job_id)
         if job is not None and job.answer is None and job.state is not State.LOST:
             self._shelf.put(job_id, body)
         answer = self._answer(job, job_id, body, content_type=content_type, streamed=streamed)
-        reception = self.ledger.answer(job_id, answer, self.clock())
-        self.on_room()
-        return reception
+        outcome = self.ledger.answer(job_id, answer, self.clock())
+        self.on_slot_free()
+        return outcome
 
-    def _answer(self, job: Job | None, job_id: str, body: Spool, *, content_type: str | None, streamed: bool) -> Answer:
-        beginning = body.read(0, LOOKED_AT)
+    def _answer(
+        self, job: RuntimeJob | None, job_id: str, body: ResultSpool, *, content_type: str | None, streamed: bool
+    ) -> PostedResult:
+        beginning = body.read(0, SNIFF_LIMIT)
         failure = reported_failure(beginning, job_id) if body.size <= LARGEST_FAILURE else None
         mismatch = None
         if job is not None and failure is None and body.size <= LARGEST_CHECKED:
             whole = beginning if len(beginning) == body.size else body.content()
             mismatch = self.functions.mismatch(job.function, whole, streamed=streamed)
-        return Answer(
+        return PostedResult(
             size=body.size,
             content_type=content_type,
             streamed=streamed,
-            nature=nature_of(beginning, body.size),
+            media=sniff(beginning, body.size),
             failure=failure,
             mismatch=mismatch,
         )
 
-    def result_cut(self, job_id: str, body: Spool) -> None:
+    def result_cut(self, job_id: str, body: ResultSpool) -> None:
         """It broke off."""
         body.cut_short()
         self.ledger.answer_broke(job_id, body.size)
-        self._coming.pop(job_id, None)
+        self._incoming.pop(job_id, None)
         self.write_log(job_id, f"the posted result broke off after {body.size} bytes", "runtime")
 
     def reply_lost(self, job_id: str) -> None:
@@ -238,9 +242,9 @@ class Broker:
 
     def too_large(self, job_id: str, size: int) -> None:
         """It was over the limit."""
-        self._coming.pop(job_id, None)
+        self._incoming.pop(job_id, None)
         self.ledger.answer_refused(job_id)
-        self._report(BreachKind.TOO_LARGE, f"a result of {size} bytes or more is over the limit", job_id)
+        self._report(ViolationKind.TOO_LARGE, f"a result of {size} bytes or more is over the limit", job_id)
 
     def schemas_posted(self, body: bytes, content_type: str | None) -> None:
         """The worker's functions."""
@@ -249,42 +253,42 @@ class Broker:
         if (content_type or "").partition(";")[0].strip() != "application/json":
             wrong.append(f"the schemas came as {content_type or 'no content type'}; it must be application/json")
         for sentence in wrong:
-            self.ledger.report(BreachKind.INVALID_SCHEMA, sentence, self.clock())
+            self.ledger.report(ViolationKind.INVALID_SCHEMA, sentence, self.clock())
         self.feed.tell_functions()
 
     def restarted(self) -> list[str]:
         """The worker started anew: the jobs that are dropped."""
-        dropped = self.ledger.drop_in_hand(self.clock(), "dropped by the worker's restart notification")
+        dropped = self.ledger.drop_outstanding(self.clock(), "dropped by the worker's restart notification")
         self.restarts.append(Restart(at=self.clock(), dropped=tuple(dropped)))
         self.feed.wake()
         return dropped
 
-    def unauthorized(self, endpoint: Endpoint) -> None:
+    def unauthorized(self, endpoint: ProtocolEndpoint) -> None:
         """A request without the right token. A worker that repeats it at once and for ever is told of now and then."""
         now = self.clock()
         if now - self._last_unauthorized < _UNAUTHORIZED_PAUSE:
             return
         self._last_unauthorized = now
-        self.ledger.report(BreachKind.UNAUTHORIZED, f"a {endpoint} request without the right token", now)
+        self.ledger.report(ViolationKind.UNAUTHORIZED, f"a {endpoint} request without the right token", now)
 
-    def _report(self, kind: BreachKind, message: str, job_id: str) -> None:
+    def _report(self, kind: ViolationKind, message: str, job_id: str) -> None:
         job = self.ledger.jobs.get(job_id)
         self.ledger.report(kind, message, self.clock(), job=job, job_id=job_id)
 
     # What follows from a change
 
     def _changed(self, change: Change) -> None:
-        if isinstance(change, Forgotten):
+        if isinstance(change, Evicted):
             self._shelf.drop(change.job_id)
             self.log.forget(change.job_id)
-            self._breaches_of.pop(change.job_id, None)
-        elif isinstance(change, Breach):
-            self._count_breach(change)
+            self._violations_of.pop(change.job_id, None)
+        elif isinstance(change, ProtocolViolation):
+            self._count_violation(change)
         elif change.state.final:
             self._ended(change)
         self.feed.tell(change)
 
-    def _ended(self, job: Job) -> None:
+    def _ended(self, job: RuntimeJob) -> None:
         call = self._calls.pop(job.job_id, None)
         if call is None:
             return  # it had ended before, and something more became known of it
@@ -294,31 +298,31 @@ class Broker:
             self.ended_by_function[job.function][job.state] += 1
         call.end(job, self._shelf.get(job.job_id))
 
-    def _count_breach(self, breach: Breach) -> None:
-        job = self.ledger.jobs.get(breach.job_id or "")
+    def _count_violation(self, violation: ProtocolViolation) -> None:
+        job = self.ledger.jobs.get(violation.job_id or "")
         if job is not None:
-            self._breaches_of[job.job_id] += 1
+            self._violations_of[job.job_id] += 1
             self.feed.tell(job)
 
-    def _set_alarm(self) -> None:
+    def _set_timer_for_next(self) -> None:
         """See to it that `_ring` is called when something is due: by the ledger, or for polls that stopped."""
         due = min((at for at in (self.ledger.next_deadline(), self.polls.deadline()) if at is not None), default=None)
         if due is None or self.loop is None or self._closed:
             return
         wait = max(0.0, due - self.clock())
-        if self._alarm is not None:
-            if self._alarm.when() <= self.loop.time() + wait:
+        if self._timer is not None:
+            if self._timer.when() <= self.loop.time() + wait:
                 return
-            self._alarm.cancel()
-        self._alarm = self.loop.call_later(wait, self._ring)
+            self._timer.cancel()
+        self._timer = self.loop.call_later(wait, self._on_timer)
 
-    def _ring(self) -> None:
-        self._alarm = None
+    def _on_timer(self) -> None:
+        self._timer = None
         now = self.clock()
         self.ledger.tick(now)
         if self.polls.overdue(now):
-            held = len(self.ledger.in_hand)
+            held = len(self.ledger.outstanding)
             at_work = f", while it has {held} jobs: it may be held unresponsive" if held else ""
-            message = f"no poll for {self.polls.patience:g} s{at_work}"
-            self.ledger.report(BreachKind.POLLS_STOPPED, message, now)
-        self._set_alarm()
+            message = f"no poll for {self.polls.poll_timeout:g} s{at_work}"
+            self.ledger.report(ViolationKind.POLLS_STOPPED, message, now)
+        self._set_timer_for_next()

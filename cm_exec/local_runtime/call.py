@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from cm_exec.local_runtime.core.job import Job
+from cm_exec.local_runtime.core.job import RuntimeJob
 from cm_exec.local_runtime.core.outcome import ReportedFailure
-from cm_exec.local_runtime.spool import Spool
+from cm_exec.local_runtime.spool import ResultSpool
 
 
 class NoResultError(Exception):
@@ -14,7 +14,7 @@ class NoResultError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class CallResult:
     """What the worker posted.
 
     `streamed` says that it came chunked; `failure` what it tells of where it is an error result.
@@ -31,8 +31,8 @@ class Call:
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
-        self._ended: Future[tuple[Job, Spool | None]] = Future()
-        self._on_begin: Callable[[Spool], None] = lambda _: None
+        self._ended: Future[tuple[RuntimeJob, ResultSpool | None]] = Future()
+        self._on_begin: Callable[[ResultSpool], None] = lambda _: None
 
     def __repr__(self) -> str:
         return f"Call({self.job_id!r})"
@@ -42,7 +42,7 @@ class Call:
         """Whether the job has ended."""
         return self._ended.done()
 
-    def wait(self, timeout: float | None = None) -> Result:
+    def wait(self, timeout: float | None = None) -> CallResult:
         """The result, as soon as it is there.
 
         Raises TimeoutError after `timeout` seconds, and NoResultError when none will come.
@@ -50,26 +50,26 @@ class Call:
         job, body = self._ended.result(timeout)
         if job.answer is None or body is None:
             raise NoResultError(f"job {job.job_id} ({job.function}) is {job.state}: {job.reason}")
-        return Result(
+        return CallResult(
             body=body.content(),
             content_type=job.answer.content_type,
             streamed=job.answer.streamed,
             failure=job.answer.failure,
         )
 
-    def on_begin(self, callback: Callable[[Spool], None]) -> None:
+    def on_begin(self, callback: Callable[[ResultSpool], None]) -> None:
         """Call this on the runtime's thread when a result begins to come chunked."""
         self._on_begin = callback
 
-    def on_end(self, callback: Callable[[Job, Spool | None], None]) -> None:
+    def on_end(self, callback: Callable[[RuntimeJob, ResultSpool | None], None]) -> None:
         """Call this on the runtime's thread when the job has ended; at once if it has."""
         self._ended.add_done_callback(lambda ended: callback(*ended.result()))
 
-    def begin(self, body: Spool) -> None:
+    def begin(self, body: ResultSpool) -> None:
         """Called by the runtime."""
         self._on_begin(body)
 
-    def end(self, job: Job, body: Spool | None) -> None:
+    def end(self, job: RuntimeJob, body: ResultSpool | None) -> None:
         """Called by the runtime, once."""
         if not self._ended.done():
             self._ended.set_result((job, body))
@@ -79,6 +79,6 @@ class Call:
         _, body = self._ended.result(timeout)
         yield from body.chunks() if body else ()
 
-    def wait_ended(self, timeout: float | None = None) -> Job:
+    def wait_ended(self, timeout: float | None = None) -> RuntimeJob:
         """The job in its final state."""
         return self._ended.result(timeout)[0]

@@ -10,13 +10,13 @@ from typing import Final, Self
 
 from cm_exec.local_runtime import certificate
 from cm_exec.local_runtime.broker import Broker
-from cm_exec.local_runtime.core.fault import Endpoint, Fault, FaultPlan
-from cm_exec.local_runtime.core.job import Rules
+from cm_exec.local_runtime.core.fault import Fault, FaultPlan, ProtocolEndpoint
+from cm_exec.local_runtime.core.job import Limits
 from cm_exec.local_runtime.http.caller_api import CONSOLE
-from cm_exec.local_runtime.http.caller_server import CallerDesk
+from cm_exec.local_runtime.http.caller_server import CallerServer
 from cm_exec.local_runtime.http.listener import Listener
 from cm_exec.local_runtime.http.protocol_api import ProtocolApi
-from cm_exec.local_runtime.http.runtime_info import Host
+from cm_exec.local_runtime.http.runtime_info import RuntimeInfo
 from cm_exec.local_runtime.loop_thread import LoopThread
 from cm_exec.local_runtime.worker_files import WorkerEnvironment, create_folder
 
@@ -28,7 +28,7 @@ class Request:
     """A request of a worker. `at` in seconds since the epoch; `status` is 0 where a fault left it unanswered."""
 
     at: float
-    endpoint: Endpoint
+    endpoint: ProtocolEndpoint
     status: int
 
 
@@ -47,7 +47,7 @@ class Engine:
         poll_wait: float = 5.0,
         max_result: int | None = None,
         history: int = 1000,
-        patience: float = 10.0,
+        poll_timeout: float = 10.0,
         answer_grace: float = 5.0,
         port: int = 0,
         listen: bool = True,
@@ -60,11 +60,11 @@ class Engine:
         folder = create_folder(directory)
         certificates = certificate.issue()
         slots = max_concurrent_tasks if strict else None
-        rules = Rules(slots=slots, history=history, answer_grace=answer_grace)
+        limits = Limits(slots=slots, history=history, answer_grace=answer_grace)
         self._ca = certificates.ca
         self._token = secrets.token_urlsafe(32)
         self._requests: list[Request] = []
-        self._broker = Broker(directory=folder.parent, rules=rules, clock=_clock(), patience=patience)
+        self._broker = Broker(directory=folder.parent, limits=limits, clock=_clock(), poll_timeout=poll_timeout)
         self._api = ProtocolApi(
             self._broker,
             tokens={self._token.encode()},
@@ -73,20 +73,20 @@ class Engine:
             faults=FaultPlan(list(faults)),
             on_request=self._note_request,
         )
-        self._broker.on_room = self._api.polls.offer
+        self._broker.on_slot_free = self._api.polls.offer
         self._listener = Listener(port=port, tls=certificates.server)
         self._environment = WorkerEnvironment(directory=folder, port=self._listener.port, slots=max_concurrent_tasks)
         self._environment.write(token=self._token, ca=self._ca)
-        self._host = Host(self._broker, self._api, self._environment, strict=strict, call_timeout=call_timeout)
-        self._desk: CallerDesk | None = None
+        self._info = RuntimeInfo(self._broker, self._api, self._environment, strict=strict, call_timeout=call_timeout)
+        self._caller_server: CallerServer | None = None
         if caller_port is not None:
-            self._desk = self._open_desk(caller_port, console, programs_need_token=programs_need_token)
+            self._caller_server = self._open_desk(caller_port, console, programs_need_token=programs_need_token)
         self._listen_at_start = listen
         self._thread: LoopThread | None = None
 
-    def _open_desk(self, port: int, console: Path, *, programs_need_token: bool) -> CallerDesk:
+    def _open_desk(self, port: int, console: Path, *, programs_need_token: bool) -> CallerServer:
         try:
-            return CallerDesk(self._host, port=port, console=console, programs_need_token=programs_need_token)
+            return CallerServer(self._info, port=port, console=console, programs_need_token=programs_need_token)
         except OSError:
             self._listener.release()
             raise
@@ -95,11 +95,11 @@ class Engine:
         """Serve, from a thread."""
         self._thread = LoopThread("local-runtime")
         self._broker.loop = self._thread.loop
-        self._host.started = self._broker.clock()
+        self._info.started = self._broker.clock()
         if self._listen_at_start:
             self.resume()
-        if self._desk is not None:
-            self._thread.run(self._desk.listener.open(self._desk.application))
+        if self._caller_server is not None:
+            self._thread.run(self._caller_server.listener.open(self._caller_server.application))
 
     def stop(self) -> None:
         """Answer the open polls, end every connection, end the thread. What is out counts as unanswered."""
@@ -109,9 +109,9 @@ class Engine:
         self.pause(grace=1.0)
         thread.call(self._broker.close)
         self._listener.release()
-        if self._desk is not None:
-            thread.run(self._desk.listener.close(grace=1.0))
-            self._desk.listener.release()
+        if self._caller_server is not None:
+            thread.run(self._caller_server.listener.close(grace=1.0))
+            self._caller_server.listener.release()
         thread.stop()
         self._thread = None
 
@@ -128,7 +128,7 @@ class Engine:
         """Be down: connections are ended (after `grace` seconds at most) and refused. Jobs stay as they are."""
 
         async def close() -> None:
-            self._host.paused = True
+            self._info.paused = True
             self._api.polls.stop()
             await self._listener.close(grace=grace)
             self._broker.polls.forget()
@@ -141,7 +141,7 @@ class Engine:
         async def open_() -> None:
             self._api.polls.start()
             await self._listener.open(self._api)
-            self._host.paused = False
+            self._info.paused = False
 
         self._running().run(open_())
 
@@ -150,7 +150,7 @@ class Engine:
             raise RuntimeError("the runtime is not running")
         return self._thread
 
-    def _note_request(self, endpoint: Endpoint, status: int) -> None:
+    def _note_request(self, endpoint: ProtocolEndpoint, status: int) -> None:
         self._requests.append(Request(at=self._broker.clock(), endpoint=endpoint, status=status))
         if len(self._requests) > _REQUESTS_KEPT * 2:
             del self._requests[:_REQUESTS_KEPT]

@@ -5,13 +5,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from cm_exec.local_runtime.core.job import Change, Forgotten, Job
+from cm_exec.local_runtime.core.job import Change, Evicted, RuntimeJob
 from cm_exec.local_runtime.core.job_log import LogLine
-from cm_exec.local_runtime.core.violation import Breach
+from cm_exec.local_runtime.core.violation import ProtocolViolation
 
 JOBS_AT_ONCE: Final = 200
 _LOGS_AT_ONCE: Final = 500
-_BREACHES_AT_ONCE: Final = 200
+_VIOLATIONS_AT_ONCE: Final = 200
 _FORGOTTEN_AT_ONCE: Final = 2000
 
 
@@ -19,10 +19,10 @@ _FORGOTTEN_AT_ONCE: Final = 2000
 class News:
     """What changed since the last. `jobs` are the newest of those that changed; `jobs_omitted` how many more did."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[RuntimeJob, ...]
     jobs_omitted: int
     forgotten: tuple[str, ...]
-    breaches: tuple[Breach, ...]
+    violations: tuple[ProtocolViolation, ...]
     logs: tuple[LogLine, ...]
     logs_dropped: int
     functions: bool
@@ -32,9 +32,9 @@ class News:
 class Subscriber:
     """One who watches. What it has not read yet is bounded: jobs by id, the rest by number."""
 
-    _jobs: dict[str, Job] = field(default_factory=dict)
+    _jobs: dict[str, RuntimeJob] = field(default_factory=dict)
     _forgotten: deque[str] = field(default_factory=lambda: deque(maxlen=_FORGOTTEN_AT_ONCE))
-    _breaches: deque[Breach] = field(default_factory=lambda: deque(maxlen=_BREACHES_AT_ONCE))
+    _violations: deque[ProtocolViolation] = field(default_factory=lambda: deque(maxlen=_VIOLATIONS_AT_ONCE))
     _logs: deque[LogLine] = field(default_factory=lambda: deque(maxlen=_LOGS_AT_ONCE))
     _log_count: int = 0
     _functions: bool = False
@@ -43,13 +43,13 @@ class Subscriber:
 
     def tell(self, change: Change | LogLine) -> None:
         """Note a change."""
-        if isinstance(change, Job):
+        if isinstance(change, RuntimeJob):
             self._jobs[change.job_id] = change
-        elif isinstance(change, Forgotten):
+        elif isinstance(change, Evicted):
             self._jobs.pop(change.job_id, None)
             self._forgotten.append(change.job_id)
-        elif isinstance(change, Breach):
-            self._breaches.append(change)
+        elif isinstance(change, ProtocolViolation):
+            self._violations.append(change)
         else:
             self._logs.append(change)
             self._log_count += 1
@@ -85,14 +85,14 @@ class Subscriber:
             jobs=tuple(newest),
             jobs_omitted=len(changed) - len(newest),
             forgotten=tuple(self._forgotten),
-            breaches=tuple(self._breaches),
+            violations=tuple(self._violations),
             logs=tuple(self._logs),
             logs_dropped=self._log_count - len(self._logs),
             functions=self._functions,
         )
         self._jobs.clear()
         self._forgotten.clear()
-        self._breaches.clear()
+        self._violations.clear()
         self._logs.clear()
         self._log_count = 0
         self._functions = False

@@ -3,18 +3,18 @@
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from cm_exec.local_runtime.spool import Spool
+from cm_exec.local_runtime.spool import ResultSpool
 
 
 @dataclass(slots=True)
-class Shelf:
+class ResultCache:
     """Results by job. When they take more than `budget` bytes together, the oldest go; the newest always stays."""
 
     budget: int
-    _spools: OrderedDict[str, Spool] = field(default_factory=OrderedDict)
+    _spools: OrderedDict[str, ResultSpool] = field(default_factory=OrderedDict)
     _size: int = 0
 
-    def put(self, job_id: str, spool: Spool) -> None:
+    def put(self, job_id: str, spool: ResultSpool) -> None:
         """Keep a complete result."""
         self.drop(job_id)
         self._spools[job_id] = spool
@@ -23,7 +23,7 @@ class Shelf:
             _, oldest = self._spools.popitem(last=False)
             self._size -= oldest.size
 
-    def get(self, job_id: str) -> Spool | None:
+    def get(self, job_id: str) -> ResultSpool | None:
         """The result, None where there is none or it had to go."""
         return self._spools.get(job_id)
 

@@ -8,14 +8,14 @@ from typing import TypeVar
 
 from cm_exec.local_runtime.broker import Restart
 from cm_exec.local_runtime.call import Call
-from cm_exec.local_runtime.core.fault import Endpoint, Fault
-from cm_exec.local_runtime.core.job import Job
+from cm_exec.local_runtime.core.fault import Fault, ProtocolEndpoint
+from cm_exec.local_runtime.core.job import RuntimeJob
 from cm_exec.local_runtime.core.job_body import Submission
 from cm_exec.local_runtime.core.job_log import LogLine
-from cm_exec.local_runtime.core.violation import Breach
+from cm_exec.local_runtime.core.violation import ProtocolViolation
 from cm_exec.local_runtime.core.worker_process import ProcessState, WorkerProcess
 from cm_exec.local_runtime.engine import Engine, Request
-from cm_exec.local_runtime.http.caller_server import CallerDesk
+from cm_exec.local_runtime.http.caller_server import CallerServer
 from cm_exec.local_runtime.worker_files import Style, WorkerEnvironment
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class LocalRuntime(Engine):
     and not kept). `poll_wait` is the long poll's length in seconds; `max_result` the largest result in bytes, None
     for any; `history` how many ended jobs are known. With `listen=False` connections are refused until `resume`.
 
-    `patience` is how long, in seconds, no poll may be open before that is a breach; `answer_grace` how long a job
+    `poll_timeout` is how long, in seconds, no poll may be open before that is a breach; `answer_grace` how long a job
     may be out after its caller gave up before that is one.
 
     `caller_port` opens the port for callers and the console (0: any free one); `call_timeout` is how long its
@@ -97,10 +97,10 @@ class LocalRuntime(Engine):
         """The token for the callers' port."""
         return self._caller_desk().token
 
-    def _caller_desk(self) -> CallerDesk:
-        if self._desk is None:
+    def _caller_desk(self) -> CallerServer:
+        if self._caller_server is None:
             raise RuntimeError("the runtime has no port for callers")
-        return self._desk
+        return self._caller_server
 
     # What the program that runs the worker tells
 
@@ -212,7 +212,7 @@ class LocalRuntime(Engine):
 
     def set_faults(self, *texts: str) -> None:
         """Put these in place of all rules, as a person writes them (see `parse_fault`). Raises FaultSyntaxError."""
-        self._running().call(lambda: self._host.set_faults(list(texts)))
+        self._running().call(lambda: self._info.set_faults(list(texts)))
 
     def clear_faults(self) -> None:
         """Let everything go right."""
@@ -221,14 +221,14 @@ class LocalRuntime(Engine):
     # What happened
 
     @property
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[RuntimeJob]:
         """The jobs that are known, the oldest first."""
         return self._look(lambda: list(self._broker.ledger.jobs.values()))
 
     @property
-    def breaches(self) -> list[Breach]:
+    def violations(self) -> list[ProtocolViolation]:
         """What the worker did against the contract, the oldest first."""
-        return self._look(lambda: list(self._broker.ledger.breaches))
+        return self._look(lambda: list(self._broker.ledger.violations))
 
     def job_log(self, job_id: str | None) -> list[LogLine]:
         """The lines of a job that are kept, the oldest first; with None those of no job."""
@@ -254,7 +254,7 @@ class LocalRuntime(Engine):
         """How many polls are waiting for a job."""
         return self._look(lambda: self._api.polls.count)
 
-    def count(self, endpoint: Endpoint, status: int | None = None) -> int:
+    def count(self, endpoint: ProtocolEndpoint, status: int | None = None) -> int:
         """How many requests there were, of the last 10,000."""
         return sum(r.endpoint is endpoint and status in {None, r.status} for r in self.requests)
 

@@ -11,7 +11,7 @@ IN_MEMORY: Final = 256 * 1024
 CHUNK: Final = 256 * 1024
 
 
-class Spool:
+class ResultSpool:
     """Bytes that are appended by one writer and read by any number of readers, from any thread once complete.
 
     `complete` is set by `finish`, `cut` by `cut_short`; `on_growth` is called after each change. The file is

@@ -141,7 +141,7 @@ def drain(stage: Stage) -> None:
     stage.tell.say("The poll that was open is waited for: a job may come with it.")
     stage.tell.check("the worker ended with status 0", stage.worker.wait(DEADLINE) == 0)
     stage.tell.check(
-        "the runtime saw each job answered once, and no breach of the protocol", not stage.runtime.breaches
+        "the runtime saw each job answered once, and no breach of the protocol", not stage.runtime.violations
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.devserver.instances import Address, announced, running
+from cm_exec.devserver.instances import Address, list_running, registered
 
 
 @pytest.fixture(autouse=True)
@@ -19,34 +19,34 @@ def address(pid: int) -> Address:
 
 
 def test_it_is_found_while_it_runs_and_not_after(folder: Path) -> None:
-    assert running() == []
-    with announced(address(os.getpid())):
-        assert running() == [address(os.getpid())]
+    assert list_running() == []
+    with registered(address(os.getpid())):
+        assert list_running() == [address(os.getpid())]
         assert folder.stat().st_mode & 0o777 == 0o700
-    assert running() == []
+    assert list_running() == []
 
 
 def test_what_a_killed_one_left_is_removed(folder: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         pass
-    with announced(address(gone.pid)):
-        assert running() == []
+    with registered(address(gone.pid)):
+        assert list_running() == []
         assert list(folder.iterdir()) == []
 
 
 def test_a_folder_that_others_can_write_to_is_not_believed(folder: Path) -> None:
-    with announced(address(os.getpid())):
+    with registered(address(os.getpid())):
         folder.chmod(0o777)
-        assert running() == []
+        assert list_running() == []
 
 
 def test_half_a_file_is_passed_over(folder: Path) -> None:
-    with announced(address(os.getpid())):
+    with registered(address(os.getpid())):
         (folder / "dev-1.json").write_text('{"pid": 1, "url"')
-        assert running() == [address(os.getpid())]
+        assert list_running() == [address(os.getpid())]
 
 
 def test_without_a_place_for_the_file_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/proc/nowhere")
-    with announced(address(os.getpid())):
-        assert running() == []
+    with registered(address(os.getpid())):
+        assert list_running() == []

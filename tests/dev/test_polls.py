@@ -6,7 +6,7 @@ from cm_exec.local_runtime.core.polls import PollWatch, WorkerState
 
 
 def polled(at: float) -> PollWatch:
-    watch = PollWatch(patience=10)
+    watch = PollWatch(poll_timeout=10)
     watch.began(at)
     watch.ended(at)
     return watch
@@ -27,8 +27,8 @@ def test_an_open_poll_is_never_overdue() -> None:
     ("now", "in_hand", "state"),
     [(1.9, 0, WorkerState.READY), (2.1, 1, WorkerState.BUSY), (2.1, 0, WorkerState.SILENT)],
 )
-def test_after_the_last_poll(now: float, in_hand: int, state: WorkerState) -> None:
-    assert polled(0).state(now, in_hand) is state
+def test_after_the_last_poll(now: float, outstanding: int, state: WorkerState) -> None:
+    assert polled(0).state(now, outstanding) is state
 
 
 def test_silence_is_reported_once_until_a_poll_comes() -> None:

@@ -7,8 +7,8 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from cm_exec.cli.bench.failure import failure_text
-from cm_exec.local_runtime import Job, LocalRuntime
-from cm_exec.local_runtime.spool import Spool
+from cm_exec.local_runtime import LocalRuntime, RuntimeJob
+from cm_exec.local_runtime.spool import ResultSpool
 
 _GLANCE: Final = 0.1
 """Seconds after which a wait looks around."""
@@ -59,7 +59,7 @@ class Jobs:
             self._attend()
             time.sleep(min(left, _GLANCE))
 
-    def _note(self, job: Job, body: Spool | None) -> None:
+    def _note(self, job: RuntimeJob, body: ResultSpool | None) -> None:
         """Called by the runtime's thread."""
         failure = None
         if job.answer is None:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Self
 
 
-class Endpoint(StrEnum):
+class ProtocolEndpoint(StrEnum):
     """The protocol's four requests."""
 
     POLL = "poll"
@@ -41,7 +41,7 @@ class Fault:
     """
 
     kind: FaultKind
-    endpoint: Endpoint | None = None
+    endpoint: ProtocolEndpoint | None = None
     probability: float = 1.0
     remaining: int | None = None
     seconds: float = 0.0
@@ -50,7 +50,7 @@ class Fault:
     processed: bool = False
     after_bytes: int | None = None
 
-    def often(self, *, probability: float = 1.0, remaining: int | None = None) -> Self:
+    def with_frequency(self, *, probability: float = 1.0, remaining: int | None = None) -> Self:
         """The same, so often."""
         return replace(self, probability=probability, remaining=remaining)
 
@@ -60,9 +60,9 @@ class FaultPlan:
     """The rules in force."""
 
     faults: list[Fault] = field(default_factory=list)
-    chance: random.Random = field(default_factory=random.Random)
+    rng: random.Random = field(default_factory=random.Random)
 
-    def take(self, endpoint: Endpoint) -> tuple[Fault, ...]:
+    def take(self, endpoint: ProtocolEndpoint) -> tuple[Fault, ...]:
         """What befalls one request: the delays that match, then the first other fault that does."""
         if not self.faults:
             return ()
@@ -79,7 +79,7 @@ class FaultPlan:
         hits.sort(key=lambda fault: fault.kind is not FaultKind.LATENCY)
         return tuple(hits)
 
-    def _hits(self, fault: Fault, endpoint: Endpoint) -> bool:
+    def _hits(self, fault: Fault, endpoint: ProtocolEndpoint) -> bool:
         if fault.endpoint not in {None, endpoint}:
             return False
-        return fault.probability >= 1 or self.chance.random() < fault.probability
+        return fault.probability >= 1 or self.rng.random() < fault.probability

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from cm_exec.local_runtime.core.fault import Endpoint, Fault, FaultKind
+from cm_exec.local_runtime.core.fault import Fault, FaultKind, ProtocolEndpoint
 
 SYNTAX: Final = "[ENDPOINT.]KIND[=VALUE][@PROBABILITY|*COUNT]"
 
@@ -31,7 +31,7 @@ def parse_fault(text: str) -> Fault:
         raise FaultSyntaxError(f"{text!r} is not of the form {SYNTAX}")
     endpoint = _endpoint(form["endpoint"], text)
     fault = _kind(form["kind"], form["value"], endpoint, text)
-    if fault.processed and endpoint in {None, Endpoint.POLL}:
+    if fault.processed and endpoint in {None, ProtocolEndpoint.POLL}:
         raise FaultSyntaxError(f"{text!r}: 'lost' is for result, schemas and restart, such as result.lost")
     return _with_frequency(fault, form["probability"], form["count"], text)
 
@@ -39,10 +39,10 @@ def parse_fault(text: str) -> Fault:
 def format_fault(fault: Fault) -> str:
     """The text that `parse_fault` reads as this fault; without the body of a status."""
     endpoint = f"{fault.endpoint}." if fault.endpoint else ""
-    often = f"@{fault.probability:g}" if fault.probability < 1 else ""
+    suffix = f"@{fault.probability:g}" if fault.probability < 1 else ""
     if fault.remaining is not None:
-        often = f"*{fault.remaining}"
-    return f"{endpoint}{_kind_text(fault)}{often}"
+        suffix = f"*{fault.remaining}"
+    return f"{endpoint}{_kind_text(fault)}{suffix}"
 
 
 def _kind_text(fault: Fault) -> str:
@@ -55,16 +55,16 @@ def _kind_text(fault: Fault) -> str:
     return "lost" if fault.processed else fault.kind.value
 
 
-def _endpoint(name: str | None, text: str) -> Endpoint | None:
+def _endpoint(name: str | None, text: str) -> ProtocolEndpoint | None:
     if name is None:
         return None
     try:
-        return Endpoint(name)
+        return ProtocolEndpoint(name)
     except ValueError:
-        raise FaultSyntaxError(f"{text!r}: {name!r} is none of {', '.join(Endpoint)}") from None
+        raise FaultSyntaxError(f"{text!r}: {name!r} is none of {', '.join(ProtocolEndpoint)}") from None
 
 
-def _kind(kind: str, value: str | None, endpoint: Endpoint | None, text: str) -> Fault:
+def _kind(kind: str, value: str | None, endpoint: ProtocolEndpoint | None, text: str) -> Fault:
     if kind == "latency":
         return Fault(kind=FaultKind.LATENCY, endpoint=endpoint, seconds=_number(value, "seconds", text))
     if kind == "cut":
@@ -88,11 +88,11 @@ def _with_frequency(fault: Fault, probability: str | None, count: str | None, te
         share = _number(probability, "a probability", text)
         if not 0 < share <= 1:
             raise FaultSyntaxError(f"{text!r}: a probability is above 0 and at most 1")
-        return fault.often(probability=share)
+        return fault.with_frequency(probability=share)
     if count is not None:
         if not count.isdecimal() or int(count) == 0:
             raise FaultSyntaxError(f"{text!r}: after * stands how many requests are hit")
-        return fault.often(remaining=int(count))
+        return fault.with_frequency(remaining=int(count))
     return fault
 
 

@@ -10,7 +10,7 @@ import msgspec
 from cm_exec.local_runtime.core.declared import is_untyped, mismatch
 
 
-class Source(StrEnum):
+class FunctionSource(StrEnum):
     """How a function came to be known."""
 
     SCHEMA = "schema"
@@ -26,7 +26,7 @@ class FunctionEntry:
     """A function. `schema` is as the worker posted it."""
 
     name: str
-    source: Source
+    source: FunctionSource
     schema: Mapping[str, Any] | None = None
     description: str | None = None
 
@@ -68,7 +68,7 @@ class FunctionRegistry:
     def declare(self, descriptions: Mapping[str, str | None]) -> None:
         """Replace the functions that are known without a schema; name to description."""
         self._declared = {
-            name: FunctionEntry(name=name, source=Source.DECLARED, description=description)
+            name: FunctionEntry(name=name, source=FunctionSource.DECLARED, description=description)
             for name, description in descriptions.items()
         }
 
@@ -76,7 +76,7 @@ class FunctionRegistry:
         """Note a call; whether the name is new."""
         if self.get(name) is not None or len(self._called) >= _CALLED_KEPT:
             return False
-        self._called[name] = FunctionEntry(name=name, source=Source.CALLED)
+        self._called[name] = FunctionEntry(name=name, source=FunctionSource.CALLED)
         return True
 
     def post(self, body: bytes) -> list[str]:
@@ -90,7 +90,10 @@ class FunctionRegistry:
         wrong += [sentence for index, schema in enumerate(schemas) for sentence in _faults(schema, index)]
         self._posted = {
             schema["functionName"]: FunctionEntry(
-                name=schema["functionName"], source=Source.SCHEMA, schema=schema, description=_description(schema)
+                name=schema["functionName"],
+                source=FunctionSource.SCHEMA,
+                schema=schema,
+                description=_description(schema),
             )
             for schema in schemas
             if isinstance(schema, dict) and isinstance(schema.get("functionName"), str)

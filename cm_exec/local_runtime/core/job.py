@@ -5,13 +5,13 @@ from enum import Enum, auto
 
 from cm_exec.local_runtime.core.job_body import Submission
 from cm_exec.local_runtime.core.lifecycle import State
-from cm_exec.local_runtime.core.media_type import Nature
+from cm_exec.local_runtime.core.media_type import MediaType
 from cm_exec.local_runtime.core.outcome import ReportedFailure
-from cm_exec.local_runtime.core.violation import Breach
+from cm_exec.local_runtime.core.violation import ProtocolViolation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class PostedResult:
     """What a worker posted for a job, without its bytes.
 
     `size` in bytes; `streamed` where it came chunked; `failure` where it is an error result; `mismatch` where it is
@@ -21,13 +21,13 @@ class Answer:
     size: int
     content_type: str | None
     streamed: bool
-    nature: Nature
+    media: MediaType
     failure: ReportedFailure | None = None
     mismatch: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class RuntimeJob:
     """A job as it stands. Times are in seconds since the epoch; `number` counts the jobs from 1.
 
     `in_hand` says that a worker has it and owes a result, which may be so after the caller gave up; `attempts` is
@@ -41,8 +41,8 @@ class Job:
     created: float
     started: float | None = None
     ended: float | None = None
-    answer: Answer | None = None
-    in_hand: bool = False
+    answer: PostedResult | None = None
+    outstanding: bool = False
     attempts: int = 0
     reason: str | None = None
 
@@ -58,16 +58,16 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forgotten:
+class Evicted:
     """A job fell out of the history."""
 
     job_id: str
 
 
-Change = Job | Breach | Forgotten
+Change = RuntimeJob | ProtocolViolation | Evicted
 
 
-class Reception(Enum):
+class PostOutcome(Enum):
     """What the ledger makes of a posted result."""
 
     ACCEPTED = auto()
@@ -81,7 +81,7 @@ class Reception(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Limits:
     """The runtime's limits.
 
     `slots` is the most jobs a worker may have at once, None for no limit; `history` how many ended jobs are kept,

@@ -5,17 +5,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from cm_exec.local_runtime.core.job import Answer, Change, Forgotten, Job, Reception, Rules
+from cm_exec.local_runtime.core.job import Change, Evicted, Limits, PostedResult, PostOutcome, RuntimeJob
 from cm_exec.local_runtime.core.job_body import Submission
 from cm_exec.local_runtime.core.lifecycle import Event, State, after
 from cm_exec.local_runtime.core.timers import Timer, Timers
-from cm_exec.local_runtime.core.violation import Breach, BreachKind
+from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind
 
 RESULT_TYPE: Final = "application/octet-stream"
 """The content type of a result, whatever it is."""
 
 
-_BREACHES_KEPT: Final = 1000
+_VIOLATIONS_KEPT: Final = 1000
 
 
 @dataclass(slots=True)
@@ -26,12 +26,12 @@ class Ledger:
     change, in order.
     """
 
-    rules: Rules
+    limits: Limits
     tell: Callable[[Change], None]
-    breaches: deque[Breach] = field(default_factory=lambda: deque(maxlen=_BREACHES_KEPT))
-    _jobs: dict[str, Job] = field(default_factory=dict)
+    violations: deque[ProtocolViolation] = field(default_factory=lambda: deque(maxlen=_VIOLATIONS_KEPT))
+    _jobs: dict[str, RuntimeJob] = field(default_factory=dict)
     _queue: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    _in_hand: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _outstanding: OrderedDict[str, None] = field(default_factory=OrderedDict)
     _ended: deque[str] = field(default_factory=deque)
     _ended_bytes: int = 0
     _answering: set[str] = field(default_factory=set)
@@ -40,14 +40,14 @@ class Ledger:
     _counts: Counter[State] = field(default_factory=Counter)
     _number: int = 0
     _timers: Timers = field(default_factory=Timers)
-    _breach_count: int = 0
+    _violation_count: int = 0
 
     @property
-    def jobs(self) -> Mapping[str, Job]:
+    def jobs(self) -> Mapping[str, RuntimeJob]:
         """All that are known, the oldest first."""
         return self._jobs
 
-    def newest_first(self) -> Iterator[Job]:
+    def newest_first(self) -> Iterator[RuntimeJob]:
         """All jobs that are known, the newest first."""
         return reversed(self._jobs.values())
 
@@ -57,9 +57,9 @@ class Ledger:
         return {**dict.fromkeys(State, 0), **self._counts}
 
     @property
-    def in_hand(self) -> tuple[str, ...]:
+    def outstanding(self) -> tuple[str, ...]:
         """The jobs that a worker has and owes a result, in the order they were handed out."""
-        return tuple(self._in_hand)
+        return tuple(self._outstanding)
 
     @property
     def latest_number(self) -> int:
@@ -67,13 +67,15 @@ class Ledger:
         return self._number
 
     @property
-    def breach_count(self) -> int:
+    def violation_count(self) -> int:
         """How many breaches there were, those that are no longer kept included."""
-        return self._breach_count
+        return self._violation_count
 
-    def submit(self, job_id: str, submission: Submission, now: float) -> Job:
+    def submit(self, job_id: str, submission: Submission, now: float) -> RuntimeJob:
         """Put a new job at the end of the queue."""
-        job = Job(job_id=job_id, number=self._next_number(), submission=submission, state=State.QUEUED, created=now)
+        job = RuntimeJob(
+            job_id=job_id, number=self._next_number(), submission=submission, state=State.QUEUED, created=now
+        )
         self._counts[State.QUEUED] += 1
         self._queue[job_id] = None
         if submission.timeout is not None:
@@ -82,30 +84,30 @@ class Ledger:
 
     def can_hand_out(self) -> bool:
         """Whether a poll would get a job now."""
-        return bool(self._queue) and (self.rules.slots is None or len(self._in_hand) < self.rules.slots)
+        return bool(self._queue) and (self.limits.slots is None or len(self._outstanding) < self.limits.slots)
 
-    def hand_out(self, now: float) -> Job | None:
+    def hand_out(self, now: float) -> RuntimeJob | None:
         """The next job, None where none waits or all slots are taken."""
         if not self.can_hand_out():
             return None
         job_id, _ = self._queue.popitem(last=False)
-        self._in_hand[job_id] = None
+        self._outstanding[job_id] = None
         job = self._jobs[job_id]
-        return self._move(job, Event.HANDED_OUT, started=now, in_hand=True, attempts=job.attempts + 1)
+        return self._move(job, Event.HANDED_OUT, started=now, outstanding=True, attempts=job.attempts + 1)
 
-    def adopt(self, job_id: str, now: float) -> Job:
+    def adopt(self, job_id: str, now: float) -> RuntimeJob:
         """Note a job as handed out that was not queued here."""
-        self._in_hand[job_id] = None
+        self._outstanding[job_id] = None
         self._counts[State.RUNNING] += 1
         return self._store(
-            Job(
+            RuntimeJob(
                 job_id=job_id,
                 number=self._next_number(),
                 submission=Submission(function="", query=b""),
                 state=State.RUNNING,
                 created=now,
                 started=now,
-                in_hand=True,
+                outstanding=True,
                 attempts=1,
             )
         )
@@ -113,15 +115,15 @@ class Ledger:
     def put_back(self, job_id: str) -> None:
         """The poll that got the job was gone: it is the next one again."""
         job = self._jobs.get(job_id)
-        self._in_hand.pop(job_id, None)
+        self._outstanding.pop(job_id, None)
         if job is None:
             return  # a restart dropped it meanwhile, and it is forgotten
         if job.state is State.RUNNING:
             self._queue[job_id] = None
             self._queue.move_to_end(job_id, last=False)
-            self._move(job, Event.PUT_BACK, started=None, in_hand=False)
-        elif job.in_hand:
-            self._store(replace(job, in_hand=False))
+            self._move(job, Event.PUT_BACK, started=None, outstanding=False)
+        elif job.outstanding:
+            self._store(replace(job, outstanding=False))
             self._forget_old()
 
     def answer_began(self, job_id: str) -> None:
@@ -143,61 +145,61 @@ class Ledger:
         if job_id in self._jobs:
             self._unheard.add(job_id)
 
-    def answer(self, job_id: str, answer: Answer, now: float) -> Reception:
+    def answer(self, job_id: str, answer: PostedResult, now: float) -> PostOutcome:
         """Take a result."""
         self._answering.discard(job_id)
         job = self._jobs.get(job_id)
         if job is None:
-            self.report(BreachKind.UNKNOWN_JOB, "a result for a job that was never handed out", now, job_id=job_id)
-            return Reception.UNKNOWN
+            self.report(ViolationKind.UNKNOWN_JOB, "a result for a job that was never handed out", now, job_id=job_id)
+            return PostOutcome.UNKNOWN
         if job.state.final:
             return self._answer_to_final(job, answer, now)
         self._queue.pop(job_id, None)
-        self._in_hand.pop(job_id, None)
+        self._outstanding.pop(job_id, None)
         event = Event.ANSWERED_WITH_ERROR if answer.failure else Event.ANSWERED
         reason = "an error result" if answer.failure else None
-        job = self._move(job, event, ended=now, answer=answer, in_hand=False, reason=reason)
+        job = self._move(job, event, ended=now, answer=answer, outstanding=False, reason=reason)
         self._report_content(job, answer, now)
-        return Reception.ACCEPTED
+        return PostOutcome.ACCEPTED
 
-    def _report_content(self, job: Job, answer: Answer, now: float) -> None:
+    def _report_content(self, job: RuntimeJob, answer: PostedResult, now: float) -> None:
         cut = self._cut.pop(job.job_id, 0)
         if answer.size < cut and answer.failure is None:
             message = f"the result was cut after {cut} bytes, and its repetition has {answer.size}: the rest is lost"
-            self.report(BreachKind.TRUNCATED, message, now, job=job)
+            self.report(ViolationKind.TRUNCATED, message, now, job=job)
         if answer.content_type != RESULT_TYPE:
             message = f"the result came as {answer.content_type or 'no content type'}; it must be {RESULT_TYPE}"
-            self.report(BreachKind.CONTENT_TYPE, message, now, job=job)
+            self.report(ViolationKind.CONTENT_TYPE, message, now, job=job)
         if answer.mismatch is not None:
-            self.report(BreachKind.OUTPUT_TYPE, answer.mismatch, now, job=job)
+            self.report(ViolationKind.OUTPUT_TYPE, answer.mismatch, now, job=job)
 
-    def _answer_to_final(self, job: Job, answer: Answer, now: float) -> Reception:
+    def _answer_to_final(self, job: RuntimeJob, answer: PostedResult, now: float) -> PostOutcome:
         if job.state is State.LOST:
-            self.report(BreachKind.LATE, "a result for a job that a restart had dropped", now, job=job)
-            return Reception.DROPPED
+            self.report(ViolationKind.LATE, "a result for a job that a restart had dropped", now, job=job)
+            return PostOutcome.DROPPED
         if job.job_id in self._unheard:
             self._unheard.discard(job.job_id)
-            return Reception.REPEATED
+            return PostOutcome.REPEATED
         if job.answer is not None:
-            self.report(BreachKind.ANSWERED_TWICE, "a second result for a job that has one", now, job=job)
-            return Reception.REPEATED
+            self.report(ViolationKind.ANSWERED_TWICE, "a second result for a job that has one", now, job=job)
+            return PostOutcome.REPEATED
         late = now - (job.ended or now)
-        self._in_hand.pop(job.job_id, None)
-        self.report(BreachKind.LATE, f"the result came {late:.1f} s after the caller gave up", now, job=job)
-        self._store(replace(job, answer=answer, in_hand=False))
+        self._outstanding.pop(job.job_id, None)
+        self.report(ViolationKind.LATE, f"the result came {late:.1f} s after the caller gave up", now, job=job)
+        self._store(replace(job, answer=answer, outstanding=False))
         self._forget_old()
-        return Reception.LATE
+        return PostOutcome.LATE
 
-    def drop_in_hand(self, now: float, reason: str, only: Collection[str] | None = None) -> list[str]:
+    def drop_outstanding(self, now: float, reason: str, only: Collection[str] | None = None) -> list[str]:
         """Throw away every job that the worker holds (of `only` these), as a restart notification does; their ids."""
-        dropped = [job_id for job_id in self._in_hand if only is None or job_id in only]
+        dropped = [job_id for job_id in self._outstanding if only is None or job_id in only]
         for job_id in dropped:
-            del self._in_hand[job_id]
+            del self._outstanding[job_id]
             job = self._jobs[job_id]
             if job.state is State.RUNNING:
-                self._move(job, Event.DROPPED, ended=now, in_hand=False, reason=reason)
+                self._move(job, Event.DROPPED, ended=now, outstanding=False, reason=reason)
             else:
-                self._store(replace(job, in_hand=False))
+                self._store(replace(job, outstanding=False))
         self._forget_old()
         return dropped
 
@@ -209,7 +211,7 @@ class Ledger:
         if job.state is State.QUEUED:
             del self._queue[job_id]
         else:
-            self._set_timer(now + self.rules.answer_grace, Timer.UNANSWERED, job_id)
+            self._set_timer(now + self.limits.answer_grace, Timer.UNANSWERED, job_id)
         self._move(job, Event.GIVEN_UP, ended=now, reason=reason)
 
     def next_deadline(self) -> float | None:
@@ -224,10 +226,10 @@ class Ledger:
                 continue
             if timer is Timer.GIVE_UP:
                 self._caller_timed_out(job, now)
-            elif job_id in self._in_hand:
-                self.report(BreachKind.UNANSWERED, "taken, and not answered: it holds a slot", now, job=job)
+            elif job_id in self._outstanding:
+                self.report(ViolationKind.UNANSWERED, "taken, and not answered: it holds a slot", now, job=job)
 
-    def _caller_timed_out(self, job: Job, now: float) -> None:
+    def _caller_timed_out(self, job: RuntimeJob, now: float) -> None:
         timeout = job.submission.timeout or 0.0
         if job.job_id in self._answering:
             self._set_timer(now + timeout, Timer.GIVE_UP, job.job_id)
@@ -236,34 +238,34 @@ class Ledger:
 
     def close(self, now: float) -> None:
         """The runtime ends: what is out now was never answered."""
-        for job_id in self._in_hand:
+        for job_id in self._outstanding:
             job = self._jobs[job_id]
-            self.report(BreachKind.UNANSWERED, "not answered when the runtime stopped", now, job=job)
+            self.report(ViolationKind.UNANSWERED, "not answered when the runtime stopped", now, job=job)
 
     def report(
         self,
-        kind: BreachKind,
+        kind: ViolationKind,
         message: str,
         now: float,
         *,
-        job: Job | None = None,
+        job: RuntimeJob | None = None,
         job_id: str | None = None,
-    ) -> Breach:
+    ) -> ProtocolViolation:
         """Note a breach."""
-        self._breach_count += 1
-        breach = Breach(
-            number=self._breach_count,
+        self._violation_count += 1
+        violation = ProtocolViolation(
+            number=self._violation_count,
             at=now,
             kind=kind,
             message=message,
             job_id=job.job_id if job else job_id,
             function=job.function if job else None,
         )
-        self.breaches.append(breach)
-        self.tell(breach)
-        return breach
+        self.violations.append(violation)
+        self.tell(violation)
+        return violation
 
-    def _move(self, job: Job, event: Event, **changes: object) -> Job:
+    def _move(self, job: RuntimeJob, event: Event, **changes: object) -> RuntimeJob:
         state = after(job.state, event)
         if state is None:  # pragma: no cover - the callers have looked at the state
             raise AssertionError(f"{event} of a job that is {job.state}")
@@ -276,24 +278,24 @@ class Ledger:
             self._forget_old()
         return moved
 
-    def _store(self, job: Job) -> Job:
+    def _store(self, job: RuntimeJob) -> RuntimeJob:
         self._jobs[job.job_id] = job
         self.tell(job)
         return job
 
     def _forget_old(self) -> None:
-        excess = len(self._ended) - self.rules.history
+        excess = len(self._ended) - self.limits.history
         kept: list[str] = []
-        while len(self._ended) > 1 and (excess > 0 or self._ended_bytes > self.rules.history_bytes):
+        while len(self._ended) > 1 and (excess > 0 or self._ended_bytes > self.limits.history_bytes):
             excess -= 1
             job_id = self._ended.popleft()
-            if job_id in self._in_hand:
+            if job_id in self._outstanding:
                 kept.append(job_id)
             else:
                 self._ended_bytes -= len(self._jobs.pop(job_id).query)
                 self._cut.pop(job_id, None)
                 self._unheard.discard(job_id)
-                self.tell(Forgotten(job_id=job_id))
+                self.tell(Evicted(job_id=job_id))
         self._ended.extendleft(reversed(kept))
 
     def _next_number(self) -> int:
@@ -302,4 +304,4 @@ class Ledger:
 
     def _set_timer(self, at: float, timer: Timer, job_id: str) -> None:
         self._timers.set(at, timer, job_id)
-        self._timers.sweep(self._queue, self._in_hand, count=len(self._queue) + len(self._in_hand))
+        self._timers.sweep(self._queue, self._outstanding, count=len(self._queue) + len(self._outstanding))

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 
-class Kind(StrEnum):
+class MediaKind(StrEnum):
     """How a result is best shown."""
 
     EMPTY = "empty"
@@ -22,21 +22,21 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Nature:
+class MediaType:
     """`media_type` is a MIME type, `extension` a file name's, with its dot."""
 
-    kind: Kind
+    kind: MediaKind
     media_type: str
     extension: str
 
 
-LOOKED_AT: Final = 1024 * 1024
+SNIFF_LIMIT: Final = 1024 * 1024
 """So many bytes decide at most; a longer JSON text is told by how it starts."""
 
-_EMPTY: Final = Nature(Kind.EMPTY, "application/octet-stream", "")
-_JSON: Final = Nature(Kind.JSON, "application/json", ".json")
-_TEXT: Final = Nature(Kind.TEXT, "text/plain; charset=utf-8", ".txt")
-_BINARY: Final = Nature(Kind.BINARY, "application/octet-stream", ".bin")
+_EMPTY: Final = MediaType(MediaKind.EMPTY, "application/octet-stream", "")
+_JSON: Final = MediaType(MediaKind.JSON, "application/json", ".json")
+_TEXT: Final = MediaType(MediaKind.TEXT, "text/plain; charset=utf-8", ".txt")
+_BINARY: Final = MediaType(MediaKind.BINARY, "application/octet-stream", ".bin")
 
 
 def _is_svg(body: bytes) -> bool:
@@ -44,29 +44,29 @@ def _is_svg(body: bytes) -> bool:
     return start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in start)
 
 
-_MAGIC: Final[tuple[tuple[Callable[[bytes], bool], Nature], ...]] = (
-    (lambda b: b.startswith(b"\x89PNG\r\n\x1a\n"), Nature(Kind.IMAGE, "image/png", ".png")),
-    (lambda b: b.startswith(b"\xff\xd8\xff"), Nature(Kind.IMAGE, "image/jpeg", ".jpg")),
-    (lambda b: b.startswith((b"GIF87a", b"GIF89a")), Nature(Kind.IMAGE, "image/gif", ".gif")),
-    (lambda b: b[:4] == b"RIFF" and b[8:12] == b"WEBP", Nature(Kind.IMAGE, "image/webp", ".webp")),
-    (lambda b: b[4:12] in {b"ftypavif", b"ftypavis"}, Nature(Kind.IMAGE, "image/avif", ".avif")),
-    (lambda b: b.startswith(b"BM") and b[6:10] == bytes(4), Nature(Kind.IMAGE, "image/bmp", ".bmp")),
-    (_is_svg, Nature(Kind.IMAGE, "image/svg+xml", ".svg")),
-    (lambda b: b.startswith(b"%PDF-"), Nature(Kind.PDF, "application/pdf", ".pdf")),
-    (lambda b: b[:4] == b"RIFF" and b[8:12] == b"WAVE", Nature(Kind.AUDIO, "audio/wav", ".wav")),
-    (lambda b: b.startswith((b"ID3", b"\xff\xfb", b"\xff\xf3")), Nature(Kind.AUDIO, "audio/mpeg", ".mp3")),
-    (lambda b: b.startswith(b"OggS"), Nature(Kind.AUDIO, "audio/ogg", ".ogg")),
-    (lambda b: b.startswith(b"fLaC"), Nature(Kind.AUDIO, "audio/flac", ".flac")),
-    (lambda b: b[4:8] == b"ftyp", Nature(Kind.VIDEO, "video/mp4", ".mp4")),
-    (lambda b: b.startswith(b"\x1aE\xdf\xa3"), Nature(Kind.VIDEO, "video/webm", ".webm")),
+_MAGIC: Final[tuple[tuple[Callable[[bytes], bool], MediaType], ...]] = (
+    (lambda b: b.startswith(b"\x89PNG\r\n\x1a\n"), MediaType(MediaKind.IMAGE, "image/png", ".png")),
+    (lambda b: b.startswith(b"\xff\xd8\xff"), MediaType(MediaKind.IMAGE, "image/jpeg", ".jpg")),
+    (lambda b: b.startswith((b"GIF87a", b"GIF89a")), MediaType(MediaKind.IMAGE, "image/gif", ".gif")),
+    (lambda b: b[:4] == b"RIFF" and b[8:12] == b"WEBP", MediaType(MediaKind.IMAGE, "image/webp", ".webp")),
+    (lambda b: b[4:12] in {b"ftypavif", b"ftypavis"}, MediaType(MediaKind.IMAGE, "image/avif", ".avif")),
+    (lambda b: b.startswith(b"BM") and b[6:10] == bytes(4), MediaType(MediaKind.IMAGE, "image/bmp", ".bmp")),
+    (_is_svg, MediaType(MediaKind.IMAGE, "image/svg+xml", ".svg")),
+    (lambda b: b.startswith(b"%PDF-"), MediaType(MediaKind.PDF, "application/pdf", ".pdf")),
+    (lambda b: b[:4] == b"RIFF" and b[8:12] == b"WAVE", MediaType(MediaKind.AUDIO, "audio/wav", ".wav")),
+    (lambda b: b.startswith((b"ID3", b"\xff\xfb", b"\xff\xf3")), MediaType(MediaKind.AUDIO, "audio/mpeg", ".mp3")),
+    (lambda b: b.startswith(b"OggS"), MediaType(MediaKind.AUDIO, "audio/ogg", ".ogg")),
+    (lambda b: b.startswith(b"fLaC"), MediaType(MediaKind.AUDIO, "audio/flac", ".flac")),
+    (lambda b: b[4:8] == b"ftyp", MediaType(MediaKind.VIDEO, "video/mp4", ".mp4")),
+    (lambda b: b.startswith(b"\x1aE\xdf\xa3"), MediaType(MediaKind.VIDEO, "video/webm", ".webm")),
 )
 
 
-def nature_of(body: bytes, size: int) -> Nature:
+def sniff(body: bytes, size: int) -> MediaType:
     """What a body of `size` bytes is that begins with `body`, its first `LOOKED_AT` bytes at least."""
     if size == 0:
         return _EMPTY
-    found = next((nature for matches, nature in _MAGIC if matches(body)), None)
+    found = next((media for matches, media in _MAGIC if matches(body)), None)
     if found is not None:
         return found
     if not _is_text(body, whole=len(body) >= size):

@@ -20,9 +20,9 @@ class WorkerState(StrEnum):
 
 @dataclass(slots=True)
 class PollWatch:
-    """`patience` is how long, in seconds, no poll may be open before it is a breach."""
+    """`poll_timeout` is how long, in seconds, no poll may be open before it is a breach."""
 
-    patience: float = 10.0
+    poll_timeout: float = 10.0
     open: int = 0
     total: int = 0
     last: float | None = None
@@ -61,7 +61,7 @@ class PollWatch:
         """When silence becomes a breach, None while it cannot."""
         if self.open or self.last is None or self.reported or self.excused:
             return None
-        return self.last + self.patience
+        return self.last + self.poll_timeout
 
     def overdue(self, now: float) -> bool:
         """Whether silence has just become a breach; it is one only once."""
@@ -71,7 +71,7 @@ class PollWatch:
         self.reported = True
         return True
 
-    def state(self, now: float, in_hand: int) -> WorkerState:
+    def state(self, now: float, outstanding: int) -> WorkerState:
         """What the worker seems to do."""
         if self.open:
             return WorkerState.READY
@@ -79,4 +79,4 @@ class PollWatch:
             return WorkerState.ABSENT
         if now - self.last < _RECENT:
             return WorkerState.READY
-        return WorkerState.BUSY if in_hand else WorkerState.SILENT
+        return WorkerState.BUSY if outstanding else WorkerState.SILENT

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class BreachKind(StrEnum):
+class ViolationKind(StrEnum):
     """Which rule was broken; part of the console's contract."""
 
     UNANSWERED = "unanswered"
@@ -25,12 +25,12 @@ class BreachKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Breach:
+class ProtocolViolation:
     """One breach. `at` is in seconds since the epoch; `job_id` and `function` where it is about a job."""
 
     number: int
     at: float
-    kind: BreachKind
+    kind: ViolationKind
     message: str
     job_id: str | None = None
     function: str | None = None

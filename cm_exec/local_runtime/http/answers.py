@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from cm_exec.local_runtime.http.listener import connection_of
-from cm_exec.local_runtime.spool import CHUNK, Spool
+from cm_exec.local_runtime.spool import CHUNK, ResultSpool
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -39,7 +39,7 @@ class SpoolAnswer:
     is never a page of ours.
     """
 
-    def __init__(self, spool: Spool, *, name: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, spool: ResultSpool, *, name: str, headers: dict[str, str] | None = None) -> None:
         self._spool = spool
         self._name = name
         self._headers = headers or {}
@@ -75,7 +75,7 @@ class SpoolAnswer:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def follow(spool: Spool, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+async def follow(spool: ResultSpool, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
     """The bytes from `start` to `end` as they come; to the spool's own end where that is None."""
     offset = start
     while end is None or offset < end:
@@ -89,7 +89,7 @@ async def follow(spool: Spool, start: int = 0, end: int | None = None) -> AsyncI
             await _growth(spool)
 
 
-async def _growth(spool: Spool) -> None:
+async def _growth(spool: ResultSpool) -> None:
     grown: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def tell() -> None:

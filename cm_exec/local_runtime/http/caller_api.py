@@ -21,15 +21,15 @@ from starlette.types import ASGIApp
 
 from cm_exec.local_runtime.call import Call
 from cm_exec.local_runtime.core.fault_text import FaultSyntaxError
-from cm_exec.local_runtime.core.job import Job
+from cm_exec.local_runtime.core.job import RuntimeJob
 from cm_exec.local_runtime.core.job_body import Submission
 from cm_exec.local_runtime.core.lifecycle import State
 from cm_exec.local_runtime.http import views
 from cm_exec.local_runtime.http.answers import JsonAnswer, SpoolAnswer
 from cm_exec.local_runtime.http.events import EventStream
 from cm_exec.local_runtime.http.request_body import RequestBody
-from cm_exec.local_runtime.http.runtime_info import Host
-from cm_exec.local_runtime.spool import Spool
+from cm_exec.local_runtime.http.runtime_info import RuntimeInfo
+from cm_exec.local_runtime.spool import ResultSpool
 
 LARGEST_QUERY: Final = 512 * 1024 * 1024
 _LARGEST_SETTING: Final = 1024 * 1024
@@ -50,8 +50,8 @@ class _ConsoleFiles(StaticFiles):
 class CallerApi:
     """The endpoints; `application` is what serves them."""
 
-    def __init__(self, host: Host, *, console: Path = CONSOLE) -> None:
-        self._host = host
+    def __init__(self, host: RuntimeInfo, *, console: Path = CONSOLE) -> None:
+        self._info = host
         self._broker = host.broker
         routes: list[Route | Mount] = [
             Route("/functions", self._functions),
@@ -95,9 +95,9 @@ class CallerApi:
             headers = {"Location": f"/jobs/{call.job_id}", "X-Job-Id": call.job_id}
             return JsonAnswer({"jobId": call.job_id}, HTTPStatus.ACCEPTED, headers)
         loop = asyncio.get_running_loop()
-        known: asyncio.Future[Spool | tuple[Job, Spool | None]] = loop.create_future()
+        known: asyncio.Future[ResultSpool | tuple[RuntimeJob, ResultSpool | None]] = loop.create_future()
 
-        def settle(outcome: Spool | tuple[Job, Spool | None]) -> None:
+        def settle(outcome: ResultSpool | tuple[RuntimeJob, ResultSpool | None]) -> None:
             if not known.done():
                 known.set_result(outcome)
 
@@ -105,14 +105,14 @@ class CallerApi:
         call.on_end(lambda job, body: settle((job, body)))
         self._broker.submit(call, submission)
         outcome = await known
-        if isinstance(outcome, Spool):
+        if isinstance(outcome, ResultSpool):
             return SpoolAnswer(outcome, name=submission.function, headers={"X-Job-Id": call.job_id})
         return _final_answer(*outcome)
 
     def _timeout(self, request: Request) -> float | None:
         given = request.query_params.get("timeout")
         if given is None:
-            return self._host.call_timeout
+            return self._info.call_timeout
         return _number(given, "timeout") or None
 
     # Jobs
@@ -126,8 +126,8 @@ class CallerApi:
             {"jobs": [views.job_view(job, self._broker) for job in found[:limit]], "more": len(found) > limit}
         )
 
-    def _selected(self, request: Request) -> Iterator[Job]:
-        jobs: Iterator[Job] = self._broker.ledger.newest_first()
+    def _selected(self, request: Request) -> Iterator[RuntimeJob]:
+        jobs: Iterator[RuntimeJob] = self._broker.ledger.newest_first()
         before = request.query_params.get("before")
         if before is not None:
             first = self._broker.ledger.jobs.get(before)
@@ -146,7 +146,7 @@ class CallerApi:
 
     async def _query(self, request: Request) -> ASGIApp:
         job = self._known(request)
-        spool = Spool(self._broker.directory, in_memory=len(job.query))
+        spool = ResultSpool(self._broker.directory, in_memory=len(job.query))
         spool.append(job.query)
         spool.finish()
         return SpoolAnswer(spool, name=f"{job.function}-{job.number}-query.json")
@@ -162,7 +162,7 @@ class CallerApi:
     async def _job_log(self, request: Request) -> ASGIApp:
         return JsonAnswer(views.lines_view(self._broker.log.of(self._known(request).job_id)))
 
-    def _known(self, request: Request) -> Job:
+    def _known(self, request: Request) -> RuntimeJob:
         job = self._broker.ledger.jobs.get(request.path_params["job_id"])
         if job is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, "no such job, or it is not remembered any more")
@@ -178,14 +178,14 @@ class CallerApi:
         ledger = broker.ledger
         return JsonAnswer(
             {
-                **self._host.state_view(),
-                "run": self._host.run,
+                **self._info.state_view(),
+                "run": self._info.run,
                 "now": round(broker.clock() * 1000),
                 "worker": views.worker_view(broker),
                 "queue": views.queue_view(broker),
                 "functions": views.functions_view(broker),
-                "breachCount": ledger.breach_count,
-                "breaches": [views.breach_view(breach) for breach in list(ledger.breaches)[-100:]],
+                "breachCount": ledger.violation_count,
+                "breaches": [views.violation_view(violation) for violation in list(ledger.violations)[-100:]],
                 "latestJob": ledger.latest_number,
             }
         )
@@ -197,14 +197,14 @@ class CallerApi:
         body = await _body(request, _LARGEST_SETTING)
         try:
             texts = msgspec.json.decode(body, type=_Faults).faults
-            self._host.set_faults(texts)
+            self._info.set_faults(texts)
         except (msgspec.MsgspecError, UnicodeDecodeError, FaultSyntaxError) as error:
             raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
         self._broker.feed.wake()
-        return JsonAnswer({"faults": self._host.fault_texts()})
+        return JsonAnswer({"faults": self._info.fault_texts()})
 
     async def _events(self, _: Request) -> ASGIApp:
-        return EventStream(self._broker, run=self._host.run, faults=self._host.fault_texts)
+        return EventStream(self._broker, run=self._info.run, faults=self._info.fault_texts)
 
 
 _MOST_JOBS: Final = 1000
@@ -214,7 +214,7 @@ class _Faults(msgspec.Struct):
     faults: list[str]
 
 
-def _final_answer(job: Job, body: Spool | None) -> ASGIApp:
+def _final_answer(job: RuntimeJob, body: ResultSpool | None) -> ASGIApp:
     headers = {"X-Job-Id": job.job_id, "X-Job-State": job.state.value}
     if job.answer is not None and body is not None and job.started is not None and job.ended is not None:
         headers["X-Job-Duration-Ms"] = f"{(job.ended - job.started) * 1000:.3f}"
@@ -226,8 +226,8 @@ def _final_answer(job: Job, body: Spool | None) -> ASGIApp:
     return JsonAnswer({"error": reason, "jobId": job.job_id}, status, headers)
 
 
-def _file_name(job: Job) -> str:
-    return f"{job.function}-{job.number}{job.answer.nature.extension if job.answer else ''}"
+def _file_name(job: RuntimeJob) -> str:
+    return f"{job.function}-{job.number}{job.answer.media.extension if job.answer else ''}"
 
 
 async def _error(_: Request, error: Exception) -> Response:

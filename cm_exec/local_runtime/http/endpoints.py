@@ -3,7 +3,7 @@
 import urllib.parse
 from typing import Final
 
-from cm_exec.local_runtime.core.fault import Endpoint
+from cm_exec.local_runtime.core.fault import ProtocolEndpoint
 
 ROOT: Final = "/interactive-module/api/internal-query"
 JOB_PATH: Final = f"{ROOT}/job"
@@ -12,16 +12,16 @@ SCHEMAS_PATH: Final = f"{ROOT}/schemas"
 RESTART_PATH: Final = f"{ROOT}/restart-notify"
 
 _FIXED: Final = {
-    ("GET", JOB_PATH): Endpoint.POLL,
-    ("POST", SCHEMAS_PATH): Endpoint.SCHEMAS,
-    ("POST", RESTART_PATH): Endpoint.RESTART,
+    ("GET", JOB_PATH): ProtocolEndpoint.POLL,
+    ("POST", SCHEMAS_PATH): ProtocolEndpoint.SCHEMAS,
+    ("POST", RESTART_PATH): ProtocolEndpoint.RESTART,
 }
 
 
-def endpoint_of(method: str, path: str) -> Endpoint | None:
+def endpoint_of(method: str, path: str) -> ProtocolEndpoint | None:
     """Which of the protocol's requests this is, None where it is none."""
     if method == "POST" and path.startswith(f"{RESULTS_PATH}/"):
-        return Endpoint.RESULT
+        return ProtocolEndpoint.RESULT
     return _FIXED.get((method, path))
 
 

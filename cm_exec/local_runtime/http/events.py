@@ -70,9 +70,9 @@ class EventStream:
             update["jobsOmitted"] = news.jobs_omitted
         if news.forgotten:
             update["forgotten"] = news.forgotten
-        if news.breaches:
-            update["breaches"] = [views.breach_view(breach) for breach in news.breaches]
-            update["breachCount"] = broker.ledger.breach_count
+        if news.violations:
+            update["breaches"] = [views.violation_view(violation) for violation in news.violations]
+            update["breachCount"] = broker.ledger.violation_count
         if news.logs:
             update["logs"] = [views.log_view(line) for line in news.logs]
             update["logsDropped"] = news.logs_dropped
@@ -87,12 +87,16 @@ class EventStream:
             "worker": views.worker_view(self._broker),
             "faults": self._faults(),
         }
-        changed = {name: value for name, value in now.items() if _essence(value) != _essence(self._sent.get(name))}
+        changed = {
+            name: value
+            for name, value in now.items()
+            if _without_poll_counters(value) != _without_poll_counters(self._sent.get(name))
+        }
         self._sent |= changed
         return changed
 
 
-def _essence(value: object) -> object:
+def _without_poll_counters(value: object) -> object:
     """A value without what changes with every poll and tells nothing new."""
     if not isinstance(value, dict) or "lastPoll" not in value:
         return value

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cm_exec.local_runtime.core.fault import Endpoint, Fault, FaultKind
-from cm_exec.local_runtime.http.listener import Connection, connection_of
+from cm_exec.local_runtime.core.fault import Fault, FaultKind, ProtocolEndpoint
+from cm_exec.local_runtime.http.listener import ServerConnection, connection_of
 from cm_exec.local_runtime.http.replies import send_reply
 from cm_exec.local_runtime.http.request_body import RequestBody
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class FaultyRequest:
     """A request, and the way to answer it."""
 
     scope: Scope
@@ -19,14 +19,14 @@ class Exchange:
     send: Send
 
 
-async def go_wrong(fault: Fault, endpoint: Endpoint, serve: ASGIApp, exchange: Exchange) -> int:
+async def inject_fault(fault: Fault, endpoint: ProtocolEndpoint, serve: ASGIApp, exchange: FaultyRequest) -> int:
     """Let a request go wrong; `serve` is what would have answered it. The status that was sent, 0 for none."""
     connection = connection_of(exchange.scope)
     if fault.after_bytes is not None:
         await _break_midway(fault.after_bytes, endpoint, serve, exchange)
         return 0
     if fault.processed:
-        await serve(exchange.scope, exchange.receive, _nowhere)
+        await serve(exchange.scope, exchange.receive, _discard)
     if fault.kind is FaultKind.STATUS:
         await RequestBody(exchange.receive).discard()
         await send_reply(exchange.send, fault.status, fault.body)
@@ -39,17 +39,17 @@ async def go_wrong(fault: Fault, endpoint: Endpoint, serve: ASGIApp, exchange: E
     return 0
 
 
-async def _break_midway(after_bytes: int, endpoint: Endpoint, serve: ASGIApp, exchange: Exchange) -> None:
+async def _break_midway(after_bytes: int, endpoint: ProtocolEndpoint, serve: ASGIApp, exchange: FaultyRequest) -> None:
     """Reset the connection after so many bytes: of a job's body, or of what the worker posts."""
-    fuse = _Fuse(connection_of(exchange.scope), after_bytes)
-    if endpoint is Endpoint.POLL:
+    fuse = _ByteLimit(connection_of(exchange.scope), after_bytes)
+    if endpoint is ProtocolEndpoint.POLL:
         await serve(exchange.scope, exchange.receive, lambda message: fuse.send(message, exchange.send))
     else:
         await serve(exchange.scope, lambda: fuse.receive(exchange.receive), exchange.send)
 
 
-class _Fuse:
-    def __init__(self, connection: Connection, left: int) -> None:
+class _ByteLimit:
+    def __init__(self, connection: ServerConnection, left: int) -> None:
         self._connection = connection
         self._left = left
 
@@ -60,20 +60,20 @@ class _Fuse:
             await send(message)
             return
         await send({"type": "http.response.body", "body": body[: self._left], "more_body": True})
-        await self._blow()
+        await self._trip()
 
     async def receive(self, receive: Receive) -> Message:
         message = await receive()
         self._left -= len(message.get("body", b""))
         if self._left > 0:
             return message
-        await self._blow()
+        await self._trip()
         return {"type": "http.disconnect"}
 
-    async def _blow(self) -> None:
+    async def _trip(self) -> None:
         self._connection.reset()
         await self._connection.lost
 
 
-async def _nowhere(_: Message) -> None:
+async def _discard(_: Message) -> None:
     pass

@@ -25,7 +25,7 @@ from enum import Enum, auto
 from http.cookies import CookieError, SimpleCookie
 
 
-class Verdict(Enum):
+class GuardVerdict(Enum):
     """What becomes of a request."""
 
     ALLOWED = auto()
@@ -47,18 +47,18 @@ class Guard:
         """Cookies do not tell ports apart, so the name does."""
         return f"cm-exec-{self.port}"
 
-    def judge(self, method: str, path: str, headers: Mapping[str, str], *, public: bool) -> Verdict:
+    def judge(self, method: str, path: str, headers: Mapping[str, str], *, public: bool) -> GuardVerdict:
         """The verdict on a request; header names are in lower case. `public` files need no token."""
         if headers.get("host", "").lower() not in self._hosts:
-            return Verdict.FORBIDDEN
+            return GuardVerdict.FORBIDDEN
         if "origin" in headers and headers["origin"].lower() not in {f"http://{host}" for host in self._hosts}:
-            return Verdict.FORBIDDEN
+            return GuardVerdict.FORBIDDEN
         if not self._same_origin(method, path, headers):
-            return Verdict.FORBIDDEN
+            return GuardVerdict.FORBIDDEN
         if public or self._has_token(headers):
-            return Verdict.ALLOWED
+            return GuardVerdict.ALLOWED
         trusted = not (self.programs_need_token or _looks_like_a_browser(headers))
-        return Verdict.ALLOWED if trusted else Verdict.TOKEN_NEEDED
+        return GuardVerdict.ALLOWED if trusted else GuardVerdict.TOKEN_NEEDED
 
     def is_token(self, given: str) -> bool:
         """Whether this is the token."""

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cm_exec.local_runtime.http.answers import JsonAnswer
-from cm_exec.local_runtime.http.guard import Guard, Verdict
+from cm_exec.local_runtime.http.guard import Guard, GuardVerdict
 
 _DIRECTIVES: Final = (
     "default-src 'none'",
@@ -32,7 +32,7 @@ _ON_EVERY_ANSWER: Final = (
 _API: Final = ("/functions", "/jobs", "/state", "/log", "/faults", "/events")
 
 
-class Guarded:
+class GuardMiddleware:
     """`application` behind `guard`."""
 
     def __init__(self, application: ASGIApp, guard: Guard) -> None:
@@ -56,9 +56,9 @@ class Guarded:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         path: str = scope["path"]
         verdict = self._guard.judge(scope["method"], path, headers, public=not _is_api(path))
-        if verdict is Verdict.FORBIDDEN:
+        if verdict is GuardVerdict.FORBIDDEN:
             return JsonAnswer({"error": "the request comes from a foreign page or under a foreign name"}, 403)
-        if verdict is Verdict.TOKEN_NEEDED:
+        if verdict is GuardVerdict.TOKEN_NEEDED:
             return JsonAnswer({"error": "open the address with the token that cm-exec dev printed"}, 401)
         return None
 

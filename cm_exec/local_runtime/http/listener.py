@@ -18,7 +18,7 @@ _TO_NOTICE: Final = 5.0
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
-class Connection(HttpToolsProtocol):
+class ServerConnection(HttpToolsProtocol):
     """One worker's or caller's connection, made known to the application in its scope."""
 
     lost: asyncio.Future[None]
@@ -56,9 +56,9 @@ class Connection(HttpToolsProtocol):
 _CONNECTION: Final = "cm_exec.connection"
 
 
-def connection_of(scope: Scope) -> Connection:
+def connection_of(scope: Scope) -> ServerConnection:
     """The connection that a request came over."""
-    return cast("Connection", scope[_CONNECTION])
+    return cast("ServerConnection", scope[_CONNECTION])
 
 
 class Listener:
@@ -105,7 +105,7 @@ class Listener:
         tls = self._tls
         return Config(
             application,
-            http=Connection,
+            http=ServerConnection,
             ws="none",
             loop="asyncio",
             lifespan="off",

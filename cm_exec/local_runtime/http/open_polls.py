@@ -5,10 +5,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cm_exec.local_runtime.core.job import Job
-from cm_exec.local_runtime.http.listener import Connection
+from cm_exec.local_runtime.core.job import RuntimeJob
+from cm_exec.local_runtime.http.listener import ServerConnection
 
-Found = Job | bytes
+Found = RuntimeJob | bytes
 """What a poll is answered with: a job, or a body as it stands."""
 
 
@@ -65,7 +65,7 @@ class OpenPolls:
         while self._waiting:
             _give_up(self._waiting.popleft())
 
-    async def next(self, connection: Connection, longest: float) -> Found | None:
+    async def next(self, connection: ServerConnection, longest: float) -> Found | None:
         """What the poll on `connection` is answered with: None after `longest` seconds, or when it is gone."""
         found = None if self._held else self.take()
         if found is not None or self._stopped:

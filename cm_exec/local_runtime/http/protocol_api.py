@@ -10,12 +10,12 @@ from typing import Final
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from cm_exec.local_runtime.core.fault import Endpoint, FaultKind, FaultPlan
-from cm_exec.local_runtime.core.job import Reception
+from cm_exec.local_runtime.core.fault import FaultKind, FaultPlan, ProtocolEndpoint
+from cm_exec.local_runtime.core.job import PostOutcome
 from cm_exec.local_runtime.core.job_body import job_body
 from cm_exec.local_runtime.http.endpoints import endpoint_of, job_id_of
-from cm_exec.local_runtime.http.fault_injection import Exchange, go_wrong
-from cm_exec.local_runtime.http.listener import Connection, connection_of
+from cm_exec.local_runtime.http.fault_injection import FaultyRequest, inject_fault
+from cm_exec.local_runtime.http.listener import ServerConnection, connection_of
 from cm_exec.local_runtime.http.open_polls import Found, OpenPolls
 from cm_exec.local_runtime.http.replies import END, send_reply, send_unfinished
 from cm_exec.local_runtime.http.request_body import RequestBody
@@ -37,7 +37,7 @@ class ProtocolApi:
         poll_wait: float = 5.0,
         max_result: int | None = None,
         faults: FaultPlan | None = None,
-        on_request: Callable[[Endpoint, int], None] = lambda _endpoint, _status: None,
+        on_request: Callable[[ProtocolEndpoint, int], None] = lambda _endpoint, _status: None,
     ) -> None:
         self.tokens = tokens
         self.poll_wait = poll_wait
@@ -60,9 +60,9 @@ class ProtocolApi:
             if fault.kind is FaultKind.LATENCY:
                 await asyncio.wait([connection_of(scope).lost], timeout=fault.seconds)
             else:
-                status = await go_wrong(fault, endpoint, self._serve, Exchange(scope, receive, send))
+                status = await inject_fault(fault, endpoint, self._serve, FaultyRequest(scope, receive, send))
                 self._on_request(endpoint, status)
-                if fault.processed and endpoint is Endpoint.RESULT:
+                if fault.processed and endpoint is ProtocolEndpoint.RESULT:
                     self._side.reply_lost(job_id_of(scope["raw_path"]))
                 return
         await self._serve(scope, receive, send)
@@ -70,12 +70,12 @@ class ProtocolApi:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = endpoint_of(scope["method"], scope["path"])
         if not self._authorized(scope):
-            await self._refuse(endpoint or Endpoint.POLL, receive, send)
-        elif endpoint is Endpoint.POLL:
+            await self._refuse(endpoint or ProtocolEndpoint.POLL, receive, send)
+        elif endpoint is ProtocolEndpoint.POLL:
             await self._poll(connection_of(scope), send)
-        elif endpoint is Endpoint.RESULT:
+        elif endpoint is ProtocolEndpoint.RESULT:
             await self._result(scope, receive, send)
-        elif endpoint is Endpoint.SCHEMAS:
+        elif endpoint is ProtocolEndpoint.SCHEMAS:
             await self._schemas(scope, receive, send)
         else:
             await self._restart(receive, send)
@@ -84,24 +84,24 @@ class ProtocolApi:
         given = _header(scope, b"module-auth-token")
         return given is not None and any(hmac.compare_digest(given, token) for token in self.tokens)
 
-    async def _refuse(self, endpoint: Endpoint, receive: Receive, send: Send) -> None:
+    async def _refuse(self, endpoint: ProtocolEndpoint, receive: Receive, send: Send) -> None:
         self._side.unauthorized(endpoint)
         await RequestBody(receive).discard()
         await self._reply(send, endpoint, HTTPStatus.UNAUTHORIZED)
 
-    async def _poll(self, connection: Connection, send: Send) -> None:
+    async def _poll(self, connection: ServerConnection, send: Send) -> None:
         self._side.poll_began()
         try:
             found = await self.polls.next(connection, self.poll_wait)
             if found is None:
-                await self._reply(send, Endpoint.POLL, HTTPStatus.NO_CONTENT)
+                await self._reply(send, ProtocolEndpoint.POLL, HTTPStatus.NO_CONTENT)
             else:
                 await self._hand_out(connection, found, send)
         finally:
             self._side.poll_ended()
 
-    async def _hand_out(self, connection: Connection, found: Found, send: Send) -> None:
-        self._on_request(Endpoint.POLL, HTTPStatus.OK)
+    async def _hand_out(self, connection: ServerConnection, found: Found, send: Send) -> None:
+        self._on_request(ProtocolEndpoint.POLL, HTTPStatus.OK)
         delivered = False
         try:
             pieces = [found] if isinstance(found, bytes) else job_body(found.job_id, found.submission)
@@ -140,10 +140,10 @@ class ProtocolApi:
         if request.cut:
             self._side.result_cut(job_id, body)
             return
-        reception = self._side.result_ended(job_id, body, content_type=_content_type(scope), streamed=streamed)
+        outcome = self._side.result_ended(job_id, body, content_type=_content_type(scope), streamed=streamed)
         if connection_of(scope).gone:
             self._side.reply_lost(job_id)
-        await self._reply(send, Endpoint.RESULT, _RECEPTION[reception])
+        await self._reply(send, ProtocolEndpoint.RESULT, _STATUS_OF[outcome])
 
     def _too_large(self, size: int) -> bool:
         return self._max_result is not None and size > self._max_result
@@ -152,33 +152,33 @@ class ProtocolApi:
         self._side.too_large(job_id, size)
         # Read to the end first: a client that is still sending would see a broken pipe, and no status.
         await request.discard()
-        await self._reply(send, Endpoint.RESULT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        await self._reply(send, ProtocolEndpoint.RESULT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
     async def _schemas(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = RequestBody(receive)
         body = await request.whole()
         if not request.cut:
             self._side.schemas_posted(body, _content_type(scope))
-            await self._reply(send, Endpoint.SCHEMAS, HTTPStatus.NO_CONTENT)
+            await self._reply(send, ProtocolEndpoint.SCHEMAS, HTTPStatus.NO_CONTENT)
 
     async def _restart(self, receive: Receive, send: Send) -> None:
         await RequestBody(receive).discard()
         dropped = self._side.restarted()
-        await self._reply(send, Endpoint.RESTART, HTTPStatus.OK, msgspec.json.encode(dropped))
+        await self._reply(send, ProtocolEndpoint.RESTART, HTTPStatus.OK, msgspec.json.encode(dropped))
         self.polls.offer()
 
-    async def _reply(self, send: Send, endpoint: Endpoint, status: HTTPStatus, body: bytes = b"") -> None:
+    async def _reply(self, send: Send, endpoint: ProtocolEndpoint, status: HTTPStatus, body: bytes = b"") -> None:
         self._on_request(endpoint, status)
         await send_reply(send, status, body)
 
 
-_RECEPTION: Final = {
-    Reception.ACCEPTED: HTTPStatus.NO_CONTENT,
+_STATUS_OF: Final = {
+    PostOutcome.ACCEPTED: HTTPStatus.NO_CONTENT,
     # What the platform answers to these two is not known; a refusal makes the official SDKs post an error over it.
-    Reception.REPEATED: HTTPStatus.NO_CONTENT,
-    Reception.LATE: HTTPStatus.NO_CONTENT,
-    Reception.DROPPED: HTTPStatus.NOT_FOUND,
-    Reception.UNKNOWN: HTTPStatus.NOT_FOUND,
+    PostOutcome.REPEATED: HTTPStatus.NO_CONTENT,
+    PostOutcome.LATE: HTTPStatus.NO_CONTENT,
+    PostOutcome.DROPPED: HTTPStatus.NOT_FOUND,
+    PostOutcome.UNKNOWN: HTTPStatus.NOT_FOUND,
 }
 
 

@@ -12,7 +12,7 @@ from cm_exec.local_runtime.worker_files import WorkerEnvironment
 
 
 @dataclass(slots=True)
-class Host:
+class RuntimeInfo:
     """One run of the runtime, by the name `run`. `call_timeout` in seconds, None for none."""
 
     broker: Broker

@@ -5,10 +5,10 @@ from typing import Any, Final
 
 from cm_exec.local_runtime.broker import Broker
 from cm_exec.local_runtime.core.functions import FunctionEntry
-from cm_exec.local_runtime.core.job import Answer, Job
+from cm_exec.local_runtime.core.job import PostedResult, RuntimeJob
 from cm_exec.local_runtime.core.job_log import Lines, LogLine
 from cm_exec.local_runtime.core.lifecycle import State
-from cm_exec.local_runtime.core.violation import Breach
+from cm_exec.local_runtime.core.violation import ProtocolViolation
 
 View = dict[str, Any]
 
@@ -17,7 +17,7 @@ INLINE: Final = 1024 * 1024
 QUERY_SHOWN: Final = 64 * 1024
 
 
-def job_view(job: Job, broker: Broker) -> View:
+def job_view(job: RuntimeJob, broker: Broker) -> View:
     """A job as it is listed."""
     return {
         "id": job.job_id,
@@ -35,14 +35,14 @@ def job_view(job: Job, broker: Broker) -> View:
         "timeoutMs": None if job.submission.timeout is None else round(job.submission.timeout * 1000),
         "userId": job.submission.user_id,
         "attempts": job.attempts,
-        "inHand": job.in_hand,
+        "inHand": job.outstanding,
         "replayOf": job.submission.replay_of,
-        "breaches": broker.breaches_of(job.job_id),
+        "breaches": broker.violations_of(job.job_id),
         "logLines": broker.log.of(job.job_id).total,
     }
 
 
-def _answer_view(job: Job, broker: Broker) -> View:
+def _answer_view(job: RuntimeJob, broker: Broker) -> View:
     answer = job.answer
     return {
         "resultBytes": answer.size if answer else None,
@@ -53,16 +53,16 @@ def _answer_view(job: Job, broker: Broker) -> View:
     }
 
 
-def _result_view(answer: Answer, *, kept: bool) -> View:
+def _result_view(answer: PostedResult, *, kept: bool) -> View:
     return {
-        "kind": answer.nature.kind.value,
-        "mediaType": answer.nature.media_type,
+        "kind": answer.media.kind.value,
+        "mediaType": answer.media.media_type,
         "inline": answer.size <= INLINE,
         "kept": kept,
     }
 
 
-def _failure_view(answer: Answer) -> View | None:
+def _failure_view(answer: PostedResult) -> View | None:
     failure = answer.failure
     if failure is None:
         return None
@@ -74,7 +74,7 @@ def _failure_view(answer: Answer) -> View | None:
     }
 
 
-def job_detail(job: Job, broker: Broker) -> View:
+def job_detail(job: RuntimeJob, broker: Broker) -> View:
     """A job with its query, its log and its breaches."""
     shown = job.query[:QUERY_SHOWN]
     return {
@@ -82,7 +82,9 @@ def job_detail(job: Job, broker: Broker) -> View:
         "query": shown.decode(errors="replace"),
         "queryTruncated": len(shown) < len(job.query),
         "log": [log_view(line) for line in broker.log.of(job.job_id).kept],
-        "breachList": [breach_view(breach) for breach in broker.ledger.breaches if breach.job_id == job.job_id],
+        "breachList": [
+            violation_view(violation) for violation in broker.ledger.violations if violation.job_id == job.job_id
+        ],
     }
 
 
@@ -96,15 +98,15 @@ def lines_view(lines: Lines) -> View:
     return {"log": [log_view(line) for line in lines.kept], "dropped": lines.dropped}
 
 
-def breach_view(breach: Breach) -> View:
+def violation_view(violation: ProtocolViolation) -> View:
     """What a worker did against the contract."""
     return {
-        "number": breach.number,
-        "at": _milliseconds(breach.at),
-        "kind": breach.kind.value,
-        "message": breach.message,
-        "jobId": breach.job_id,
-        "function": breach.function,
+        "number": violation.number,
+        "at": _milliseconds(violation.at),
+        "kind": violation.kind.value,
+        "message": violation.message,
+        "jobId": violation.job_id,
+        "function": violation.function,
     }
 
 
@@ -128,13 +130,13 @@ def _function_view(entry: FunctionEntry, broker: Broker) -> View:
 def queue_view(broker: Broker) -> View:
     """How many jobs there are in each state."""
     counts = broker.ledger.counts
-    return {**{state.value: counts[state] for state in State}, "inHand": len(broker.ledger.in_hand)}
+    return {**{state.value: counts[state] for state in State}, "inHand": len(broker.ledger.outstanding)}
 
 
 def worker_view(broker: Broker) -> View:
     """What is known of the worker."""
     return {
-        "state": broker.polls.state(broker.clock(), len(broker.ledger.in_hand)).value,
+        "state": broker.polls.state(broker.clock(), len(broker.ledger.outstanding)).value,
         "openPolls": broker.polls.open,
         "polls": broker.polls.total,
         "lastPoll": _milliseconds(broker.polls.last),
