@@ -12,22 +12,19 @@ from typing import Final
 
 from cm_exec.local_runtime.call import Call
 from cm_exec.local_runtime.core.declared import LARGEST as LARGEST_CHECKED
-from cm_exec.local_runtime.core.fault import ProtocolEndpoint
+from cm_exec.local_runtime.core.faults import ProtocolEndpoint
 from cm_exec.local_runtime.core.functions import FunctionRegistry
-from cm_exec.local_runtime.core.job import Change, Evicted, Limits, PostedResult, PostOutcome, RuntimeJob
-from cm_exec.local_runtime.core.job_body import Submission
+from cm_exec.local_runtime.core.job import Change, Evicted, Limits, PostedResult, PostOutcome, RuntimeJob, Submission
 from cm_exec.local_runtime.core.job_log import JobLog, LogLine, shortened
 from cm_exec.local_runtime.core.ledger import Ledger
 from cm_exec.local_runtime.core.lifecycle import State
 from cm_exec.local_runtime.core.media_type import SNIFF_LIMIT, sniff
 from cm_exec.local_runtime.core.outcome import LARGEST as LARGEST_FAILURE
 from cm_exec.local_runtime.core.outcome import reported_failure
-from cm_exec.local_runtime.core.polls import PollWatch
 from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind
-from cm_exec.local_runtime.core.worker_process import WorkerProcess
+from cm_exec.local_runtime.core.worker_status import PollWatch, ProcessStatus
 from cm_exec.local_runtime.feed import Feed
-from cm_exec.local_runtime.result_cache import ResultCache
-from cm_exec.local_runtime.spool import ResultSpool
+from cm_exec.local_runtime.results import ResultCache, ResultSpool
 
 RESULTS_KEPT: Final = 1024 * 1024 * 1024
 """Bytes of results that the history keeps, most of them on the disk."""
@@ -65,7 +62,7 @@ class Broker:
         self.feed = Feed()
         self.restarts: deque[Restart] = deque(maxlen=1000)
         self.schema_posts: deque[bytes] = deque(maxlen=100)
-        self.process: WorkerProcess | None = None
+        self.process: ProcessStatus | None = None
         self.configuration_error: str | None = None
         self._calls: dict[str, Call] = {}
         self._shelf = ResultCache(budget=RESULTS_KEPT)
@@ -156,7 +153,7 @@ class Broker:
         self.functions.declare(descriptions)
         self.feed.tell_functions()
 
-    def report_process(self, process: WorkerProcess | None) -> None:
+    def report_process(self, process: ProcessStatus | None) -> None:
         """Where the worker's process stands."""
         self.process = process
         self.feed.wake()

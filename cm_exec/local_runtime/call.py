@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from cm_exec.local_runtime.core.job import RuntimeJob
 from cm_exec.local_runtime.core.outcome import ReportedFailure
-from cm_exec.local_runtime.spool import ResultSpool
+from cm_exec.local_runtime.results import ResultSpool
 
 
 class NoResultError(Exception):

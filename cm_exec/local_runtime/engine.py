@@ -8,9 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from cm_exec.local_runtime import certificate
 from cm_exec.local_runtime.broker import Broker
-from cm_exec.local_runtime.core.fault import Fault, FaultPlan, ProtocolEndpoint
+from cm_exec.local_runtime.core.faults import Fault, FaultPlan, ProtocolEndpoint
 from cm_exec.local_runtime.core.job import Limits
 from cm_exec.local_runtime.http.caller_api import CONSOLE
 from cm_exec.local_runtime.http.caller_server import CallerServer
@@ -18,13 +17,13 @@ from cm_exec.local_runtime.http.listener import Listener
 from cm_exec.local_runtime.http.protocol_api import ProtocolApi
 from cm_exec.local_runtime.http.runtime_info import RuntimeInfo
 from cm_exec.local_runtime.loop_thread import LoopThread
-from cm_exec.local_runtime.worker_files import WorkerEnvironment, create_folder
+from cm_exec.local_runtime.worker_files import WorkerFiles, create_folder, issue_certificates
 
 _REQUESTS_KEPT: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class WorkerRequest:
     """A request of a worker. `at` in seconds since the epoch; `status` is 0 where a fault left it unanswered."""
 
     at: float
@@ -58,12 +57,12 @@ class Engine:
         console: Path = CONSOLE,
     ) -> None:
         folder = create_folder(directory)
-        certificates = certificate.issue()
+        certificates = issue_certificates()
         slots = max_concurrent_tasks if strict else None
         limits = Limits(slots=slots, history=history, answer_grace=answer_grace)
         self._ca = certificates.ca
         self._token = secrets.token_urlsafe(32)
-        self._requests: list[Request] = []
+        self._requests: list[WorkerRequest] = []
         self._broker = Broker(directory=folder.parent, limits=limits, clock=_clock(), poll_timeout=poll_timeout)
         self._api = ProtocolApi(
             self._broker,
@@ -75,7 +74,7 @@ class Engine:
         )
         self._broker.on_slot_free = self._api.polls.offer
         self._listener = Listener(port=port, tls=certificates.server)
-        self._environment = WorkerEnvironment(directory=folder, port=self._listener.port, slots=max_concurrent_tasks)
+        self._environment = WorkerFiles(directory=folder, port=self._listener.port, slots=max_concurrent_tasks)
         self._environment.write(token=self._token, ca=self._ca)
         self._info = RuntimeInfo(self._broker, self._api, self._environment, strict=strict, call_timeout=call_timeout)
         self._caller_server: CallerServer | None = None
@@ -151,7 +150,7 @@ class Engine:
         return self._thread
 
     def _note_request(self, endpoint: ProtocolEndpoint, status: int) -> None:
-        self._requests.append(Request(at=self._broker.clock(), endpoint=endpoint, status=status))
+        self._requests.append(WorkerRequest(at=self._broker.clock(), endpoint=endpoint, status=status))
         if len(self._requests) > _REQUESTS_KEPT * 2:
             del self._requests[:_REQUESTS_KEPT]
 

@@ -8,15 +8,14 @@ from typing import TypeVar
 
 from cm_exec.local_runtime.broker import Restart
 from cm_exec.local_runtime.call import Call
-from cm_exec.local_runtime.core.fault import Fault, ProtocolEndpoint
-from cm_exec.local_runtime.core.job import RuntimeJob
-from cm_exec.local_runtime.core.job_body import Submission
+from cm_exec.local_runtime.core.faults import Fault, ProtocolEndpoint
+from cm_exec.local_runtime.core.job import RuntimeJob, Submission
 from cm_exec.local_runtime.core.job_log import LogLine
 from cm_exec.local_runtime.core.violation import ProtocolViolation
-from cm_exec.local_runtime.core.worker_process import ProcessState, WorkerProcess
-from cm_exec.local_runtime.engine import Engine, Request
+from cm_exec.local_runtime.core.worker_status import ProcessState, ProcessStatus
+from cm_exec.local_runtime.engine import Engine, WorkerRequest
 from cm_exec.local_runtime.http.caller_server import CallerServer
-from cm_exec.local_runtime.worker_files import Style, WorkerEnvironment
+from cm_exec.local_runtime.worker_files import Style, WorkerFiles
 
 T = TypeVar("T")
 
@@ -55,7 +54,7 @@ class LocalRuntime(Engine):
         return self._token
 
     @property
-    def files(self) -> WorkerEnvironment:
+    def files(self) -> WorkerFiles:
         """Where token, CA and connection file are."""
         return self._environment
 
@@ -123,7 +122,7 @@ class LocalRuntime(Engine):
         """Tell where the worker's process stands."""
 
         def report() -> None:
-            process = WorkerProcess(
+            process = ProcessStatus(
                 state=state, since=self._broker.clock(), pid=pid, command=command, exit_code=exit_code
             )
             self._broker.report_process(process)
@@ -245,7 +244,7 @@ class LocalRuntime(Engine):
         return self._look(lambda: list(self._broker.schema_posts))
 
     @property
-    def requests(self) -> list[Request]:
+    def requests(self) -> list[WorkerRequest]:
         """The last requests of workers (10,000 at most), the oldest first."""
         return self._look(lambda: list(self._requests))
 

@@ -1,12 +1,14 @@
-"""What a worker is told of the runtime: files and environment variables, as the platform sets them."""
+"""The connection settings of a worker: files and environment variables, as the platform sets them."""
 
 import os
 import shlex
+import ssl
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Final, Literal
 
 import msgspec
+import trustme
 
 from cm_exec.local_runtime.http import endpoints as paths
 from cm_exec.protocol import environment as names
@@ -23,7 +25,7 @@ _CONTAINER_CONNECTION: Final = "connection-in-container.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerEnvironment:
+class WorkerFiles:
     """The files in `directory`, and the variables that name them and the runtime at localhost:`port`.
 
     The files are readable by all, for a container's user is somebody else; the folder around `directory` is not.
@@ -128,3 +130,23 @@ def _replace(path: Path, content: bytes) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
     draft.replace(path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificates:
+    """`server` is ready to accept connections; `ca` is the PEM that a worker trusts."""
+
+    server: ssl.SSLContext
+    ca: bytes
+
+
+def issue_certificates() -> Certificates:
+    """A new CA, and a certificate for the names under which a worker may reach the runtime.
+
+    `host.docker.internal` and `host.containers.internal` are how a container names the machine it runs on.
+    """
+    authority = trustme.CA(organization_name="cm-exec local runtime")
+    names = ("localhost", "127.0.0.1", "::1", "host.docker.internal", "host.containers.internal")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(server)
+    return Certificates(server=server, ca=authority.cert_pem.bytes())

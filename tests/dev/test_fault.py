@@ -4,8 +4,15 @@ import random
 
 import pytest
 
-from cm_exec.local_runtime.core.fault import Fault, FaultKind, FaultPlan, ProtocolEndpoint
-from cm_exec.local_runtime.core.fault_text import FaultSyntaxError, format_fault, parse_fault
+from cm_exec.local_runtime.core.faults import (
+    Fault,
+    FaultKind,
+    FaultPlan,
+    FaultSyntaxError,
+    ProtocolEndpoint,
+    format_fault,
+    parse_fault,
+)
 
 
 def test_without_rules_nothing_happens() -> None:

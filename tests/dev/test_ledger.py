@@ -5,8 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cm_exec.local_runtime.core.job import Change, Evicted, Limits, PostedResult, PostOutcome, RuntimeJob
-from cm_exec.local_runtime.core.job_body import Submission
+from cm_exec.local_runtime.core.job import Change, Evicted, Limits, PostedResult, PostOutcome, RuntimeJob, Submission
 from cm_exec.local_runtime.core.ledger import RESULT_TYPE, Ledger
 from cm_exec.local_runtime.core.lifecycle import State
 from cm_exec.local_runtime.core.media_type import MediaKind, MediaType

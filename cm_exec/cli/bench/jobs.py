@@ -8,7 +8,7 @@ from typing import Final
 
 from cm_exec.cli.bench.failure import failure_text
 from cm_exec.local_runtime import LocalRuntime, RuntimeJob
-from cm_exec.local_runtime.spool import ResultSpool
+from cm_exec.local_runtime.results import ResultSpool
 
 _GLANCE: Final = 0.1
 """Seconds after which a wait looks around."""

@@ -5,8 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from cm_exec.local_runtime.core.job import Change, Evicted, Limits, PostedResult, PostOutcome, RuntimeJob
-from cm_exec.local_runtime.core.job_body import Submission
+from cm_exec.local_runtime.core.job import Change, Evicted, Limits, PostedResult, PostOutcome, RuntimeJob, Submission
 from cm_exec.local_runtime.core.lifecycle import Event, State, after
 from cm_exec.local_runtime.core.timers import Timer, Timers
 from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from cm_exec.local_runtime.http.listener import connection_of
-from cm_exec.local_runtime.spool import CHUNK, ResultSpool
+from cm_exec.local_runtime.results import CHUNK, ResultSpool
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -20,16 +20,15 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from cm_exec.local_runtime.call import Call
-from cm_exec.local_runtime.core.fault_text import FaultSyntaxError
-from cm_exec.local_runtime.core.job import RuntimeJob
-from cm_exec.local_runtime.core.job_body import Submission
+from cm_exec.local_runtime.core.faults import FaultSyntaxError
+from cm_exec.local_runtime.core.job import RuntimeJob, Submission
 from cm_exec.local_runtime.core.lifecycle import State
 from cm_exec.local_runtime.http import views
 from cm_exec.local_runtime.http.answers import JsonAnswer, SpoolAnswer
 from cm_exec.local_runtime.http.events import EventStream
-from cm_exec.local_runtime.http.request_body import RequestBody
+from cm_exec.local_runtime.http.messages import RequestBody
 from cm_exec.local_runtime.http.runtime_info import RuntimeInfo
-from cm_exec.local_runtime.spool import ResultSpool
+from cm_exec.local_runtime.results import ResultSpool
 
 LARGEST_QUERY: Final = 512 * 1024 * 1024
 _LARGEST_SETTING: Final = 1024 * 1024

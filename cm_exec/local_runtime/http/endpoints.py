@@ -3,7 +3,7 @@
 import urllib.parse
 from typing import Final
 
-from cm_exec.local_runtime.core.fault import ProtocolEndpoint
+from cm_exec.local_runtime.core.faults import ProtocolEndpoint
 
 ROOT: Final = "/interactive-module/api/internal-query"
 JOB_PATH: Final = f"{ROOT}/job"

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cm_exec.local_runtime.core.fault import Fault, FaultKind, ProtocolEndpoint
+from cm_exec.local_runtime.core.faults import Fault, FaultKind, ProtocolEndpoint
 from cm_exec.local_runtime.http.listener import ServerConnection, connection_of
-from cm_exec.local_runtime.http.replies import send_reply
-from cm_exec.local_runtime.http.request_body import RequestBody
+from cm_exec.local_runtime.http.messages import RequestBody, send_reply
 
 
 @dataclass(frozen=True, slots=True)

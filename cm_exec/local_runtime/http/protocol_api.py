@@ -5,21 +5,59 @@ import hmac
 from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from cm_exec.local_runtime.core.fault import FaultKind, FaultPlan, ProtocolEndpoint
-from cm_exec.local_runtime.core.job import PostOutcome
-from cm_exec.local_runtime.core.job_body import job_body
+from cm_exec.local_runtime.core.faults import FaultKind, FaultPlan, ProtocolEndpoint
+from cm_exec.local_runtime.core.job import PostOutcome, RuntimeJob, job_body
 from cm_exec.local_runtime.http.endpoints import endpoint_of, job_id_of
 from cm_exec.local_runtime.http.fault_injection import FaultyRequest, inject_fault
 from cm_exec.local_runtime.http.listener import ServerConnection, connection_of
+from cm_exec.local_runtime.http.messages import END, RequestBody, send_reply, send_unfinished
 from cm_exec.local_runtime.http.open_polls import Found, OpenPolls
-from cm_exec.local_runtime.http.replies import END, send_reply, send_unfinished
-from cm_exec.local_runtime.http.request_body import RequestBody
-from cm_exec.local_runtime.http.worker_side import WorkerSide
+from cm_exec.local_runtime.results import ResultSpool
+
+
+class WorkerSide(Protocol):
+    """All of it is called on the event loop's thread, and none of it waits."""
+
+    def hand_out(self) -> RuntimeJob | None:
+        """The next job, if one may go out."""
+
+    def put_back(self, job_id: str) -> None:
+        """The job did not arrive."""
+
+    def poll_began(self) -> None:
+        """A worker asks."""
+
+    def poll_ended(self) -> None:
+        """A worker has its answer, or is gone."""
+
+    def result_began(self, job_id: str, *, streamed: bool) -> ResultSpool:
+        """A result comes; where its bytes go."""
+
+    def result_ended(self, job_id: str, body: ResultSpool, *, content_type: str | None, streamed: bool) -> PostOutcome:
+        """It is there."""
+
+    def result_cut(self, job_id: str, body: ResultSpool) -> None:
+        """It broke off."""
+
+    def reply_lost(self, job_id: str) -> None:
+        """It is there, and the worker was not told."""
+
+    def too_large(self, job_id: str, size: int) -> None:
+        """It was over the limit."""
+
+    def schemas_posted(self, body: bytes, content_type: str | None) -> None:
+        """The worker's functions."""
+
+    def restarted(self) -> list[str]:
+        """The worker started anew: the jobs that are dropped."""
+
+    def unauthorized(self, endpoint: ProtocolEndpoint) -> None:
+        """A request without the right token."""
 
 
 class ProtocolApi:

@@ -5,10 +5,10 @@ from dataclasses import KW_ONLY, dataclass, field
 
 from cm_exec import __version__
 from cm_exec.local_runtime.broker import Broker
-from cm_exec.local_runtime.core.fault_text import format_fault, parse_fault
+from cm_exec.local_runtime.core.faults import format_fault, parse_fault
 from cm_exec.local_runtime.http.protocol_api import ProtocolApi
 from cm_exec.local_runtime.http.views import View
-from cm_exec.local_runtime.worker_files import WorkerEnvironment
+from cm_exec.local_runtime.worker_files import WorkerFiles
 
 
 @dataclass(slots=True)
@@ -17,7 +17,7 @@ class RuntimeInfo:
 
     broker: Broker
     api: ProtocolApi
-    environment: WorkerEnvironment
+    environment: WorkerFiles
     _: KW_ONLY
     strict: bool
     call_timeout: float | None

@@ -1,9 +1,11 @@
-"""A result's bytes while they come and after: in memory when small, in an unnamed file when large."""
+"""Results of jobs: their bytes while they come and after, and the cache that keeps them for the history."""
 
 import os
 import tempfile
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -85,3 +87,31 @@ def _write_all(descriptor: int, data: bytes | bytearray, offset: int) -> None:
         written = os.pwrite(descriptor, view, offset)
         offset += written
         view = view[written:]
+
+
+@dataclass(slots=True)
+class ResultCache:
+    """Results by job. When they take more than `budget` bytes together, the oldest go; the newest always stays."""
+
+    budget: int
+    _spools: OrderedDict[str, ResultSpool] = field(default_factory=OrderedDict)
+    _size: int = 0
+
+    def put(self, job_id: str, spool: ResultSpool) -> None:
+        """Keep a complete result."""
+        self.drop(job_id)
+        self._spools[job_id] = spool
+        self._size += spool.size
+        while self._size > self.budget and len(self._spools) > 1:
+            _, oldest = self._spools.popitem(last=False)
+            self._size -= oldest.size
+
+    def get(self, job_id: str) -> ResultSpool | None:
+        """The result, None where there is none or it had to go."""
+        return self._spools.get(job_id)
+
+    def drop(self, job_id: str) -> None:
+        """The job is not known any more."""
+        spool = self._spools.pop(job_id, None)
+        if spool is not None:
+            self._size -= spool.size

@@ -1,4 +1,4 @@
-"""Whether a worker still polls. Values in, values out."""
+"""What is known of the worker: whether it polls, and where its process stands."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -80,3 +80,25 @@ class PollWatch:
         if now - self.last < _RECENT:
             return WorkerState.READY
         return WorkerState.BUSY if outstanding else WorkerState.SILENT
+
+
+class ProcessState(StrEnum):
+    """Where the worker's process stands."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    EXITED = "exited"
+    NONE = "none"
+    """None is run: another worker is pointed at the runtime."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessStatus:
+    """`since` is when it came into this state, in seconds since the epoch."""
+
+    state: ProcessState
+    since: float
+    pid: int | None = None
+    command: str | None = None
+    exit_code: int | None = None

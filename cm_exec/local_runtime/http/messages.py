@@ -1,11 +1,44 @@
-"""What the protocol's port answers."""
+"""Requests and responses of the protocol's port as ASGI messages."""
 
 import asyncio
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
-from starlette.types import Message, Send
+from starlette.types import Message, Receive, Send
+
+
+class RequestBody:
+    """`cut` says that the connection ended before the body did."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._more = True
+        self.cut = False
+
+    async def read(self) -> bytes:
+        """The next piece; empty at the end, whole or cut."""
+        while self._more:
+            message = await self._receive()
+            self.cut = message["type"] == "http.disconnect"
+            self._more = not self.cut and message.get("more_body", False)
+            piece: bytes = message.get("body", b"")
+            if piece:
+                return piece
+        return b""
+
+    async def whole(self) -> bytes:
+        """All that is left of it."""
+        pieces = []
+        while piece := await self.read():
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def discard(self) -> None:
+        """Read to the end, and keep nothing."""
+        while await self.read():
+            pass
+
 
 _NO_CONTENT: Final[Message] = {"type": "http.response.start", "status": 204, "headers": []}
 END: Final[Message] = {"type": "http.response.body", "body": b"", "more_body": False}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cm_exec.local_runtime.core.polls import PollWatch, WorkerState
+from cm_exec.local_runtime.core.worker_status import PollWatch, WorkerState
 
 
 def polled(at: float) -> PollWatch:
@@ -24,7 +24,7 @@ def test_an_open_poll_is_never_overdue() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "in_hand", "state"),
+    ("now", "outstanding", "state"),
     [(1.9, 0, WorkerState.READY), (2.1, 1, WorkerState.BUSY), (2.1, 0, WorkerState.SILENT)],
 )
 def test_after_the_last_poll(now: float, outstanding: int, state: WorkerState) -> None:
