@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from cm_exec.dev import Job, LocalRuntime
-from cm_exec.dev.spool import Spool
+from cm_exec.local_runtime import LocalRuntime, RuntimeJob
+from cm_exec.local_runtime.results import ResultSpool
 
 _TICK: Final = 0.1
 """Seconds between two calls of `on_tick` while a wait lasts."""
@@ -66,7 +66,7 @@ class BenchJobs:
             self._on_tick()
             time.sleep(min(left, _TICK))
 
-    def _complete(self, job: Job, body: Spool | None) -> None:
+    def _complete(self, job: RuntimeJob, body: ResultSpool | None) -> None:
         """Note a job's end; the runtime's thread calls this."""
         failure = None
         if job.answer is None:

@@ -12,7 +12,7 @@ from cm_exec.bench.measurement import Measurement, Memory, percentile, throughpu
 from cm_exec.bench.memory import MemoryWatch
 from cm_exec.bench.plan import Step
 from cm_exec.bench.worker import BenchWorker
-from cm_exec.dev import LocalRuntime
+from cm_exec.local_runtime import LocalRuntime
 
 WARM_UP: Final = 0.25
 """The share of a measurement's seconds that passes before anything counts."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from cm_exec.bench.jobs import MeasurementError
-from cm_exec.cli.dev.child import worker_arguments
-from cm_exec.cli.dev.worker_process import describe_exit, worker_environment
-from cm_exec.dev import LocalRuntime
+from cm_exec.devserver.child import worker_arguments
+from cm_exec.devserver.worker_process import describe_exit, worker_environment
+from cm_exec.local_runtime import LocalRuntime
 from cm_exec.protocol import environment as names
 
 _HIDDEN: Final = names.CONNECTION_VARIABLES | {

@@ -109,7 +109,8 @@ import importlib, pkgutil, sys
 sys.path.append("/opt/cm-exec/site")
 import cm_exec
 for module in pkgutil.walk_packages(cm_exec.__path__, "cm_exec."):
-    if "__main__" in module.name or module.name.startswith(("cm_exec.dev", "cm_exec.cli.dev", "cm_exec.bench")):
+    of_the_extra = ("cm_exec.local_runtime", "cm_exec.devserver", "cm_exec.bench")
+    if "__main__" in module.name or module.name.startswith(of_the_extra):
         continue
     importlib.import_module(module.name)
     print(module.name)
