@@ -83,7 +83,7 @@ def _file_problem(path: Path) -> CommandProblem | None:
     except PermissionError:
         return CommandProblem("NO ACCESS", f"uid {os.geteuid()} may not enter a folder of {str(path)!r}: chmod a+x it")
     except OSError:
-        return missing_file(path)
+        return missing_file(path, repr(str(path)))
     if stat.S_ISDIR(mode):
         return CommandProblem("IS A FOLDER", f"{str(path)!r} is a folder: name a program in it")
     if not os.access(path, os.X_OK):

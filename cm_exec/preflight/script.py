@@ -117,7 +117,7 @@ def _check_script(path: Path, interpreter: Interpreter, name: str) -> CommandPro
     if path.is_dir() and not interpreter.takes_folder:
         return CommandProblem("IS A FOLDER", f"the script {str(path)!r} is a folder: name a file in it")
     if not path.exists() and not any(path.with_name(path.name + suffix).is_file() for suffix in interpreter.suffixes):
-        return missing_file(path, "the script ")
+        return missing_file(path, f"the script {str(path)!r}")
     if not path.is_file():
         return None
     return _check_content(path, interpreter, name) if os.access(path, os.R_OK) else _unreadable(path, "the script")
@@ -138,17 +138,17 @@ def _unreadable(path: Path, what: str) -> CommandProblem:
     return CommandProblem("NOT READABLE", f"{what} {str(path)!r} is not readable for uid {os.geteuid()}: {remedy}")
 
 
-def missing_file(path: Path, what: str = "") -> CommandProblem:
-    """Report a file that does not exist, with `make build` as the remedy if a Makefile is near."""
+def missing_file(path: Path, shown: str) -> CommandProblem:
+    """Report that the file, which `shown` names, does not exist, with `make build` as the remedy if a Makefile is near."""
     folder = _build_folder(path)
     build = None if folder is None else f"run `make build` in {folder}"
     remedy = build or "create it, or correct its path"
-    return CommandProblem("NOT FOUND", f"{what}{str(path)!r} does not exist: {remedy}")
+    return CommandProblem("NOT FOUND", f"{shown} does not exist: {remedy}")
 
 
 def _build_folder(path: Path) -> Path | None:
-    """Return the nearest folder above the file whose Makefile has a `build` target, up to three levels."""
-    for folder in list(path.parents)[:3]:
+    """Return the nearest folder above the file whose Makefile has a `build` target, up to six levels."""
+    for folder in list(path.parents)[:6]:
         try:
             text = (folder / "Makefile").read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -169,7 +169,7 @@ def _check_java(arguments: Sequence[str], folder: Path) -> CommandProblem | None
         elif word == "-jar":
             jar = folder / next(words, "")
             if not jar.is_file():
-                return missing_file(jar, "the jar ")
+                return missing_file(jar, f"the jar {str(jar)!r}")
             return None if os.access(jar, os.R_OK) else _unreadable(jar, "the jar")
         elif word in _JAVA_WITH_VALUE:
             next(words, None)
@@ -177,7 +177,8 @@ def _check_java(arguments: Sequence[str], folder: Path) -> CommandProblem | None
             return None
         elif not word.startswith("-"):
             if word.endswith(".java"):
-                return None if (folder / word).is_file() else missing_file(folder / word, "the source file ")
+                source = folder / word
+                return None if source.is_file() else missing_file(source, f"the source file {str(source)!r}")
             return _check_class(word, class_path, folder)
     return None
 
@@ -191,4 +192,5 @@ def _check_class(name: str, class_path: Sequence[str], folder: Path) -> CommandP
     places = entries or [folder]
     if any((entry / file).is_file() for entry in places):
         return None
-    return missing_file(places[0] / file, "the class file ")
+    missing = places[0] / file
+    return missing_file(missing, f"the class file {str(missing)!r}")
