@@ -9,7 +9,6 @@ from cm_exec.config.problem import Findings, KeyPath, found
 from cm_exec.config.tables import TYPE_WORDS, FieldTable, InputTable, MemberName, ReturnsTable
 from cm_exec.config.validate import read_table, read_value
 from cm_exec.protocol.function_schema import Input, Returns
-from cm_exec.protocol.nearest import nearest
 from cm_exec.protocol.types.data_type import (
     MAX_DEPTH,
     UNKNOWN,
@@ -22,6 +21,7 @@ from cm_exec.protocol.types.data_type import (
 from cm_exec.protocol.types.parse import TypeTextError, UnusableNameError, parse_type
 from cm_exec.protocol.types.ranges import Bound, Range, RangeKind, bound_words, range_kind, read_bound
 from cm_exec.protocol.types.text import BUILTIN_NAMES, is_name
+from cm_exec.text import did_you_mean
 
 _DEEPEST: Final = MAX_DEPTH + 4
 """How many keys lead to the innermost type: functions, a name, inputs, a name, and then the types."""
@@ -123,8 +123,8 @@ class TypeReader:
         try:
             return parse_type(text, self._named)
         except TypeTextError as error:
-            near = nearest(error.unknown, [*self._tables, *BUILTIN_NAMES]) if error.unknown else None
-            self._findings.add(at, f"{error}; did you mean {near}?" if near else str(error))
+            hint = did_you_mean(error.unknown, [*self._tables, *BUILTIN_NAMES]) if error.unknown else ""
+            self._findings.add(at, "; ".join(filter(None, (str(error), hint))))
         return UNKNOWN
 
     def _struct(self, table: Mapping[str, object], at: KeyPath) -> DataType:

@@ -10,7 +10,6 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from cm_exec.protocol.json_text import json_problem
-from cm_exec.protocol.nearest import nearest
 from cm_exec.protocol.types.data_type import (
     DataType,
     DecimalType,
@@ -23,6 +22,7 @@ from cm_exec.protocol.types.data_type import (
     StructType,
 )
 from cm_exec.protocol.types.scalars import SCALARS, Scalar, decimal_scalar
+from cm_exec.text import count_text, did_you_mean
 
 Check = Callable[[Any], None]
 """Looks at a decoded JSON value. Raises Misfit."""
@@ -115,15 +115,11 @@ def found(value: Any) -> str:  # noqa: PLR0911 - one return a kind of value
         case float():
             return "a number with a fraction or an exponent"
         case str():
-            return f"a string of {_count(len(value), 'character')}" if value else "an empty string"
+            return f"a string of {count_text(len(value), 'character')}" if value else "an empty string"
         case list():
-            return f"an array of {_count(len(value), 'item')}" if value else "an empty array"
+            return f"an array of {count_text(len(value), 'item')}" if value else "an empty array"
         case _:
-            return f"an object of {_count(len(value), 'member')}" if value else "an empty object"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+            return f"an object of {count_text(len(value), 'member')}" if value else "an empty object"
 
 
 def _scalar_of(type_: DataType) -> Scalar:
@@ -235,9 +231,8 @@ def members_checker(members: list[tuple[Field, Check]]) -> Check:
 
 def _check_member(name: str, value: Any, known: Mapping[str, tuple[Field, Check]]) -> None:
     if name not in known:
-        near = nearest(name, known)
-        names = ", ".join(known) or "none"
-        raise Misfit(f"unknown; did you mean {near}?" if near else f"unknown; the members here are {names}")
+        hint = did_you_mean(name, known, otherwise="the members here are") or "there are no members here"
+        raise Misfit(f"unknown; {hint}")
     field, check = known[name]
     if value is not None or field.required:
         check(value)

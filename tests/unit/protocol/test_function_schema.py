@@ -97,5 +97,5 @@ def test_a_query_is_an_object_of_the_inputs_in_their_ranges() -> None:
 
 def test_no_inputs_are_an_empty_object() -> None:
     query_checker([])({})
-    with pytest.raises(Misfit, match=r"unknown; the members here are none"):
+    with pytest.raises(Misfit, match=r"unknown; there are no members here"):
         query_checker([])({"a": 1})
