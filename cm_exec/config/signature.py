@@ -8,8 +8,7 @@ from msgspec import UNSET, Struct
 from cm_exec.config.problem import Findings, KeyPath, found
 from cm_exec.config.tables import TYPE_WORDS, FieldTable, InputTable, MemberName, ReturnsTable
 from cm_exec.config.validate import read_table, read_value
-from cm_exec.protocol.function_schema import Input, Returns
-from cm_exec.protocol.types.data_type import (
+from cm_exec.datatypes.model import (
     MAX_DEPTH,
     UNKNOWN,
     DataType,
@@ -18,9 +17,9 @@ from cm_exec.protocol.types.data_type import (
     excess,
     required_unless_said,
 )
-from cm_exec.protocol.types.parse import TypeTextError, UnusableNameError, parse_type
-from cm_exec.protocol.types.ranges import Bound, Range, RangeKind, bound_words, range_kind, read_bound
-from cm_exec.protocol.types.text import BUILTIN_NAMES, is_name
+from cm_exec.datatypes.ranges import Bound, Range, RangeKind, bound_words, range_kind, read_bound
+from cm_exec.datatypes.syntax import BUILTIN_NAMES, TypeTextError, UnusableNameError, is_name, parse_type
+from cm_exec.protocol.function_schema import Input, Returns
 from cm_exec.text import did_you_mean
 
 _DEEPEST: Final = MAX_DEPTH + 4

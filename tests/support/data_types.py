@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from cm_exec.protocol.types.data_type import (
+from cm_exec.datatypes.model import (
     SIMPLE_NAMES,
     DataType,
     DecimalType,

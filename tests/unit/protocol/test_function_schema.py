@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from cm_exec.datatypes.check import Misfit
+from cm_exec.datatypes.model import STRING, OptionalType, SimpleType
+from cm_exec.datatypes.ranges import Range
 from cm_exec.protocol.function_schema import FunctionSchema, Input, Returns, query_checker, schemas_body
-from cm_exec.protocol.types.check import Misfit
-from cm_exec.protocol.types.data_type import STRING, OptionalType, SimpleType
-from cm_exec.protocol.types.ranges import Range
 
 STRING_JSON = {"type": "string", "string": {}}
 INTEGER = SimpleType("integer")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cm_exec.protocol.types.data_type import (
+from cm_exec.datatypes.model import (
     MAX_DEPTH,
     SIMPLE_NAMES,
     DataType,

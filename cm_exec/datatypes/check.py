@@ -7,10 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
-import msgspec
-
-from cm_exec.protocol.json_text import json_problem
-from cm_exec.protocol.types.data_type import (
+from cm_exec.datatypes.model import (
     DataType,
     DecimalType,
     Field,
@@ -21,7 +18,7 @@ from cm_exec.protocol.types.data_type import (
     SimpleType,
     StructType,
 )
-from cm_exec.protocol.types.scalars import SCALARS, Scalar, decimal_scalar
+from cm_exec.datatypes.scalars import SCALARS, Scalar, decimal_scalar
 from cm_exec.text import count_text, did_you_mean
 
 Check = Callable[[Any], None]
@@ -40,33 +37,6 @@ class Misfit(Exception):  # noqa: N818 - it is no error of ours, and named for w
 
     def __str__(self) -> str:
         return f"${''.join(reversed(self.path))}: {self.message}"
-
-
-class NotJsonError(Exception):
-    """Bytes that are no JSON text. Its own text says why."""
-
-
-def decode(text: bytes) -> Any:
-    """The JSON value in `text`; of numbers beyond a double there is only that they are infinite.
-
-    Raises NotJsonError.
-    """
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        pass
-    try:
-        return json.loads(text.decode(), parse_constant=_refuse, parse_int=_integer)
-    except (ValueError, RecursionError):
-        raise NotJsonError(json_problem(text) or "it is nested too deep") from None
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
-
-
-def _integer(digits: str) -> float:
-    return int(digits) if len(digits) < 400 else float(digits)  # noqa: PLR2004 - a double ends at 309
 
 
 def checker(type_: DataType) -> Check:  # noqa: PLR0911 - one return a kind of type

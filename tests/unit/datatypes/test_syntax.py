@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cm_exec.protocol.types.data_type import (
+from cm_exec.datatypes.model import (
     MAX_SIZE,
     SIMPLE_NAMES,
     STRING,
@@ -19,8 +19,7 @@ from cm_exec.protocol.types.data_type import (
     StructType,
     excess,
 )
-from cm_exec.protocol.types.parse import TypeTextError, UnusableNameError, parse_type
-from cm_exec.protocol.types.text import BUILTIN_NAMES, is_name, type_text
+from cm_exec.datatypes.syntax import BUILTIN_NAMES, TypeTextError, UnusableNameError, is_name, parse_type, type_text
 from tests.support.data_types import data_types
 
 INTEGER = SimpleType("integer")
