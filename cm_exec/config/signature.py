@@ -14,8 +14,8 @@ from cm_exec.datatypes.model import (
     DataType,
     Field,
     StructType,
-    excess,
-    required_unless_said,
+    required_by_default,
+    size_problem,
 )
 from cm_exec.datatypes.ranges import Bound, Range, RangeKind, bound_words, range_kind, read_bound
 from cm_exec.datatypes.syntax import BUILTIN_NAMES, TypeTextError, UnusableNameError, is_name, parse_type
@@ -78,7 +78,7 @@ class TypeReader:
             yield Input(
                 name=name,
                 type=type_,
-                required=more.get("required", required_unless_said(type_)),
+                required=more.get("required", required_by_default(type_)),
                 description=more.get("description"),
                 range=self._range(type_, more, (*at, name)),
             )
@@ -113,7 +113,7 @@ class TypeReader:
         else:
             self._findings.add(at, f"expected {TYPE_WORDS}, found {found(value)}")
             return UNKNOWN
-        if (message := excess(type_)) is not None:
+        if (message := size_problem(type_)) is not None:
             self._findings.add(at, message)
             return UNKNOWN
         return type_
@@ -138,7 +138,7 @@ class TypeReader:
     def _field(self, name: str, entry: object, at: KeyPath) -> Field:
         read_value(name, MemberName, at, self._findings)
         type_, more = self._entry(entry, FieldTable, at)
-        required = more.get("required", required_unless_said(type_))
+        required = more.get("required", required_by_default(type_))
         return Field(name=name, type=type_, required=required, description=more.get("description"))
 
     def _named(self, name: str) -> DataType | None:

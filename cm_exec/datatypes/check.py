@@ -22,12 +22,12 @@ from cm_exec.datatypes.scalars import SCALARS, Scalar, decimal_scalar
 from cm_exec.text import count_text, did_you_mean
 
 Check = Callable[[Any], None]
-"""Looks at a decoded JSON value. Raises Misfit."""
+"""Looks at a decoded JSON value. Raises TypeMismatchError."""
 
 _LONGEST_NAME: Final = 40
 
 
-class Misfit(Exception):  # noqa: N818 - it is no error of ours, and named for what it is
+class TypeMismatchError(Exception):
     """A value is not of its type. `path` leads to it from the inside outwards: names, indexes, and map entries."""
 
     def __init__(self, message: str) -> None:
@@ -58,7 +58,7 @@ def checker(type_: DataType) -> Check:  # noqa: PLR0911 - one return a kind of t
             return members_checker([(field, checker(field.type)) for field in fields])
 
 
-def words(type_: DataType) -> str:
+def describe_type(type_: DataType) -> str:
     """What a value of the type looks like."""
     match type_:
         case ListType() | SetType():
@@ -66,12 +66,12 @@ def words(type_: DataType) -> str:
         case MapType() | StructType():
             return "an object"
         case OptionalType(wrapped):
-            return words(wrapped)
+            return describe_type(wrapped)
         case SimpleType() | DecimalType():
             return _scalar_of(type_).words
 
 
-def found(value: Any) -> str:  # noqa: PLR0911 - one return a kind of value
+def describe_value(value: Any) -> str:  # noqa: PLR0911 - one return a kind of value
     """What kind of value it is, and how long, without the value."""
     match value:
         case None:
@@ -97,18 +97,18 @@ def _scalar_of(type_: DataType) -> Scalar:
 
 
 def _decimal(type_: DataType) -> DecimalType:
-    assert isinstance(type_, DecimalType)  # noqa: S101 - may_be_key has seen to it
+    assert isinstance(type_, DecimalType)  # noqa: S101 - is_key_type has seen to it
     return type_
 
 
 def _wrong(expected: str, value: Any) -> NoReturn:
     beyond = type(value) is int and ("integer" in expected or "milliseconds" in expected)
-    raise Misfit(f"expected {expected}, found {found(value)}{' beyond that' if beyond else ''}")
+    raise TypeMismatchError(f"expected {expected}, found {describe_value(value)}{' beyond that' if beyond else ''}")
 
 
-def outside(range_words: str) -> NoReturn:
-    """A value is of the right type and not in its range. Raises Misfit."""
-    raise Misfit(f"expected a value {range_words}, found one outside")
+def raise_out_of_range(range_words: str) -> NoReturn:
+    """A value is of the right type and not in its range. Raises TypeMismatchError."""
+    raise TypeMismatchError(f"expected a value {range_words}, found one outside")
 
 
 def _scalar(scalar: Scalar) -> Check:
@@ -140,8 +140,8 @@ def _array(element: Check) -> Check:
         try:
             for index, item in enumerate(value):  # noqa: B007 - the index is for the complaint
                 element(item)
-        except Misfit as misfit:
-            misfit.path.append(f"[{index}]")
+        except TypeMismatchError as mismatch:
+            mismatch.path.append(f"[{index}]")
             raise
 
     return check
@@ -158,8 +158,8 @@ def _map(key: Scalar, entry: Check) -> Check:
             for number, (name, item) in enumerate(value.items(), 1):  # noqa: B007
                 _check_key(name, key)
                 entry(item)
-        except Misfit as misfit:
-            misfit.path.append(f"[entry {number}]")
+        except TypeMismatchError as mismatch:
+            mismatch.path.append(f"[entry {number}]")
             raise
 
     return check
@@ -167,7 +167,7 @@ def _map(key: Scalar, entry: Check) -> Check:
 
 def _check_key(name: str, key: Scalar) -> None:
     if not key.fits_key(name):
-        raise Misfit(f"expected a name that is {key.words}, found another")
+        raise TypeMismatchError(f"expected a name that is {key.words}, found another")
 
 
 def _optional(wrapped: Check) -> Check:
@@ -192,8 +192,8 @@ def members_checker(members: list[tuple[Field, Check]]) -> Check:
                 _check_member(name, item, known)
             for name in required - value.keys():
                 _missing(known[name][0])
-        except Misfit as misfit:
-            misfit.path.append(_step(name))
+        except TypeMismatchError as mismatch:
+            mismatch.path.append(_path_segment(name))
             raise
 
     return check
@@ -202,16 +202,16 @@ def members_checker(members: list[tuple[Field, Check]]) -> Check:
 def _check_member(name: str, value: Any, known: Mapping[str, tuple[Field, Check]]) -> None:
     if name not in known:
         hint = did_you_mean(name, known, otherwise="the members here are") or "there are no members here"
-        raise Misfit(f"unknown; {hint}")
+        raise TypeMismatchError(f"unknown; {hint}")
     field, check = known[name]
     if value is not None or field.required:
         check(value)
 
 
 def _missing(field: Field) -> NoReturn:
-    raise Misfit(f"expected {words(field.type)}, found nothing")
+    raise TypeMismatchError(f"expected {describe_type(field.type)}, found nothing")
 
 
-def _step(name: str) -> str:
+def _path_segment(name: str) -> str:
     shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
     return f".{shown}" if shown.isidentifier() else f"[{json.dumps(shown, ensure_ascii=False)}]"

@@ -17,8 +17,8 @@ from cm_exec.datatypes.model import (
     SetType,
     SimpleType,
     StructType,
-    may_be_key,
-    required_unless_said,
+    is_key_type,
+    required_by_default,
 )
 
 BUILTIN_NAMES: Final = (*SIMPLE_NAMES, "decimal", "list", "set", "map", "optional", "struct")
@@ -30,7 +30,7 @@ def is_name(text: str) -> bool:
     return NAME.fullmatch(text) is not None and text not in {*BUILTIN_NAMES, "void"}
 
 
-_ELSEWHERE: Final = {
+_ALIASES: Final = {
     "any": "unknown",
     "array": "list<...>",
     "bigint": "long",
@@ -153,7 +153,7 @@ class _Parser:
     def _map(self, depth: int) -> MapType:
         start = self._start()
         key = self.type(depth + 1)
-        if not may_be_key(key):
+        if not is_key_type(key):
             self._fail(start, "a map's keys are words in JSON: of a simple type such as string, integer or date")
         self._expect(",", "and the type of the map's values")
         value = self.type(depth + 1)
@@ -182,7 +182,7 @@ class _Parser:
         mark = "?" if self._take("?") else "!" if self._take("!") else ""
         self._expect(":", "and the field's type")
         type_ = self.type(depth + 1)
-        required = mark == "!" if mark else required_unless_said(type_)
+        required = mark == "!" if mark else required_by_default(type_)
         return Field(name=name, type=type_, required=required, description=self._string() or None)
 
     def _decimal(self) -> DecimalType:
@@ -227,7 +227,7 @@ class _Parser:
         if type_ is not None:
             self._no_arguments(name)
             return type_
-        meant = _ELSEWHERE.get(name.lower().removesuffix("_t"))
+        meant = _ALIASES.get(name.lower().removesuffix("_t"))
         if meant is not None:
             self._fail(start, f"no type is called {name}; did you mean {meant}?")
         raise TypeTextError(self._text, start, f"no type is called {name}", unknown=name)
@@ -326,6 +326,6 @@ def _decimal_text(type_: DecimalType) -> str:
 
 def _field_text(field: Field) -> str:
     name = field.name if NAME.fullmatch(field.name) else json.dumps(field.name, ensure_ascii=False)
-    mark = "" if field.required is required_unless_said(field.type) else "!" if field.required else "?"
+    mark = "" if field.required is required_by_default(field.type) else "!" if field.required else "?"
     description = "" if field.description is None else f" {json.dumps(field.description, ensure_ascii=False)}"
     return f"{name}{mark}: {type_text(field.type)}{description}"

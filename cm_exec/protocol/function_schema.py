@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from cm_exec.datatypes.check import Check, checker, members_checker, outside
+from cm_exec.datatypes.check import Check, checker, members_checker, raise_out_of_range
 from cm_exec.datatypes.model import STRING, DataType, Field
 from cm_exec.datatypes.ranges import Range
 from cm_exec.datatypes.schema_json import type_json
@@ -93,6 +93,6 @@ def _ranged(of_type: Check, range_: Range) -> Check:
     def check(value: Any) -> None:
         of_type(value)
         if value is not None and not range_.holds(value):
-            outside(range_.words())
+            raise_out_of_range(range_.words())
 
     return check

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cm_exec.datatypes.check import Misfit, checker
+from cm_exec.datatypes.check import TypeMismatchError, checker
 from cm_exec.datatypes.model import DataType
 from cm_exec.datatypes.syntax import parse_type
 from cm_exec.protocol.json_text import InvalidJsonError, decode_json
@@ -21,8 +21,8 @@ def complaint(type_: str, text: str) -> str | None:
 def complaint_about(value: Any, type_: DataType) -> str | None:
     try:
         checker(type_)(value)
-    except Misfit as misfit:
-        return str(misfit)
+    except TypeMismatchError as mismatch:
+        return str(mismatch)
     return None
 
 
