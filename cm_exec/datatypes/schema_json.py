@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cm_exec.protocol.types.data_type import (
+from cm_exec.datatypes.model import (
     MAX_DEPTH,
     SIMPLE_NAMES,
     DataType,
@@ -15,7 +15,7 @@ from cm_exec.protocol.types.data_type import (
     SetType,
     SimpleType,
     StructType,
-    required_unless_said,
+    required_by_default,
 )
 
 
@@ -50,7 +50,7 @@ def _tagged(name: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
 def _fields_json(fields: tuple[Field, ...]) -> dict[str, Any]:
     """Metadata only where there is something to tell, and then for every field, as lib-api.yml asks."""
     body: dict[str, Any] = {"fields": {field.name: type_json(field.type) for field in fields}}
-    if any(field.description or field.required is not required_unless_said(field.type) for field in fields):
+    if any(field.description or field.required is not required_by_default(field.type) for field in fields):
         body["fieldMetadata"] = {field.name: _metadata(field) for field in fields}
     return body
 
@@ -111,5 +111,5 @@ def _fields_from(body: Mapping[str, Any], depth: int) -> list[Field]:
 def _field_from(name: str, json: object, metadata: object, depth: int) -> Field:
     type_ = type_from_json(json, depth)
     told = metadata if isinstance(metadata, Mapping) else {}
-    required = told.get("required", required_unless_said(type_))
+    required = told.get("required", required_by_default(type_))
     return Field(name=name, type=type_, required=required is True, description=told.get("documentation"))

@@ -7,11 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
-import msgspec
-
-from cm_exec.protocol.json_text import json_problem
-from cm_exec.protocol.nearest import nearest
-from cm_exec.protocol.types.data_type import (
+from cm_exec.datatypes.model import (
     DataType,
     DecimalType,
     Field,
@@ -22,15 +18,16 @@ from cm_exec.protocol.types.data_type import (
     SimpleType,
     StructType,
 )
-from cm_exec.protocol.types.scalars import SCALARS, Scalar, decimal_scalar
+from cm_exec.datatypes.scalars import SCALARS, Scalar, decimal_scalar
+from cm_exec.text import count_text, did_you_mean
 
 Check = Callable[[Any], None]
-"""Looks at a decoded JSON value. Raises Misfit."""
+"""Looks at a decoded JSON value. Raises TypeMismatchError."""
 
 _LONGEST_NAME: Final = 40
 
 
-class Misfit(Exception):  # noqa: N818 - it is no error of ours, and named for what it is
+class TypeMismatchError(Exception):
     """A value is not of its type. `path` leads to it from the inside outwards: names, indexes, and map entries."""
 
     def __init__(self, message: str) -> None:
@@ -40,33 +37,6 @@ class Misfit(Exception):  # noqa: N818 - it is no error of ours, and named for w
 
     def __str__(self) -> str:
         return f"${''.join(reversed(self.path))}: {self.message}"
-
-
-class NotJsonError(Exception):
-    """Bytes that are no JSON text. Its own text says why."""
-
-
-def decode(text: bytes) -> Any:
-    """The JSON value in `text`; of numbers beyond a double there is only that they are infinite.
-
-    Raises NotJsonError.
-    """
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        pass
-    try:
-        return json.loads(text.decode(), parse_constant=_refuse, parse_int=_integer)
-    except (ValueError, RecursionError):
-        raise NotJsonError(json_problem(text) or "it is nested too deep") from None
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
-
-
-def _integer(digits: str) -> float:
-    return int(digits) if len(digits) < 400 else float(digits)  # noqa: PLR2004 - a double ends at 309
 
 
 def checker(type_: DataType) -> Check:  # noqa: PLR0911 - one return a kind of type
@@ -88,7 +58,7 @@ def checker(type_: DataType) -> Check:  # noqa: PLR0911 - one return a kind of t
             return members_checker([(field, checker(field.type)) for field in fields])
 
 
-def words(type_: DataType) -> str:
+def describe_type(type_: DataType) -> str:
     """What a value of the type looks like."""
     match type_:
         case ListType() | SetType():
@@ -96,12 +66,12 @@ def words(type_: DataType) -> str:
         case MapType() | StructType():
             return "an object"
         case OptionalType(wrapped):
-            return words(wrapped)
+            return describe_type(wrapped)
         case SimpleType() | DecimalType():
             return _scalar_of(type_).words
 
 
-def found(value: Any) -> str:  # noqa: PLR0911 - one return a kind of value
+def describe_value(value: Any) -> str:  # noqa: PLR0911 - one return a kind of value
     """What kind of value it is, and how long, without the value."""
     match value:
         case None:
@@ -115,15 +85,11 @@ def found(value: Any) -> str:  # noqa: PLR0911 - one return a kind of value
         case float():
             return "a number with a fraction or an exponent"
         case str():
-            return f"a string of {_count(len(value), 'character')}" if value else "an empty string"
+            return f"a string of {count_text(len(value), 'character')}" if value else "an empty string"
         case list():
-            return f"an array of {_count(len(value), 'item')}" if value else "an empty array"
+            return f"an array of {count_text(len(value), 'item')}" if value else "an empty array"
         case _:
-            return f"an object of {_count(len(value), 'member')}" if value else "an empty object"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+            return f"an object of {count_text(len(value), 'member')}" if value else "an empty object"
 
 
 def _scalar_of(type_: DataType) -> Scalar:
@@ -131,18 +97,18 @@ def _scalar_of(type_: DataType) -> Scalar:
 
 
 def _decimal(type_: DataType) -> DecimalType:
-    assert isinstance(type_, DecimalType)  # noqa: S101 - may_be_key has seen to it
+    assert isinstance(type_, DecimalType)  # noqa: S101 - is_key_type has seen to it
     return type_
 
 
 def _wrong(expected: str, value: Any) -> NoReturn:
     beyond = type(value) is int and ("integer" in expected or "milliseconds" in expected)
-    raise Misfit(f"expected {expected}, found {found(value)}{' beyond that' if beyond else ''}")
+    raise TypeMismatchError(f"expected {expected}, found {describe_value(value)}{' beyond that' if beyond else ''}")
 
 
-def outside(range_words: str) -> NoReturn:
-    """A value is of the right type and not in its range. Raises Misfit."""
-    raise Misfit(f"expected a value {range_words}, found one outside")
+def raise_out_of_range(range_words: str) -> NoReturn:
+    """A value is of the right type and not in its range. Raises TypeMismatchError."""
+    raise TypeMismatchError(f"expected a value {range_words}, found one outside")
 
 
 def _scalar(scalar: Scalar) -> Check:
@@ -174,8 +140,8 @@ def _array(element: Check) -> Check:
         try:
             for index, item in enumerate(value):  # noqa: B007 - the index is for the complaint
                 element(item)
-        except Misfit as misfit:
-            misfit.path.append(f"[{index}]")
+        except TypeMismatchError as mismatch:
+            mismatch.path.append(f"[{index}]")
             raise
 
     return check
@@ -192,8 +158,8 @@ def _map(key: Scalar, entry: Check) -> Check:
             for number, (name, item) in enumerate(value.items(), 1):  # noqa: B007
                 _check_key(name, key)
                 entry(item)
-        except Misfit as misfit:
-            misfit.path.append(f"[entry {number}]")
+        except TypeMismatchError as mismatch:
+            mismatch.path.append(f"[entry {number}]")
             raise
 
     return check
@@ -201,7 +167,7 @@ def _map(key: Scalar, entry: Check) -> Check:
 
 def _check_key(name: str, key: Scalar) -> None:
     if not key.fits_key(name):
-        raise Misfit(f"expected a name that is {key.words}, found another")
+        raise TypeMismatchError(f"expected a name that is {key.words}, found another")
 
 
 def _optional(wrapped: Check) -> Check:
@@ -226,8 +192,8 @@ def members_checker(members: list[tuple[Field, Check]]) -> Check:
                 _check_member(name, item, known)
             for name in required - value.keys():
                 _missing(known[name][0])
-        except Misfit as misfit:
-            misfit.path.append(_step(name))
+        except TypeMismatchError as mismatch:
+            mismatch.path.append(_path_segment(name))
             raise
 
     return check
@@ -235,18 +201,17 @@ def members_checker(members: list[tuple[Field, Check]]) -> Check:
 
 def _check_member(name: str, value: Any, known: Mapping[str, tuple[Field, Check]]) -> None:
     if name not in known:
-        near = nearest(name, known)
-        names = ", ".join(known) or "none"
-        raise Misfit(f"unknown; did you mean {near}?" if near else f"unknown; the members here are {names}")
+        hint = did_you_mean(name, known, otherwise="the members here are") or "there are no members here"
+        raise TypeMismatchError(f"unknown; {hint}")
     field, check = known[name]
     if value is not None or field.required:
         check(value)
 
 
 def _missing(field: Field) -> NoReturn:
-    raise Misfit(f"expected {words(field.type)}, found nothing")
+    raise TypeMismatchError(f"expected {describe_type(field.type)}, found nothing")
 
 
-def _step(name: str) -> str:
+def _path_segment(name: str) -> str:
     shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
     return f".{shown}" if shown.isidentifier() else f"[{json.dumps(shown, ensure_ascii=False)}]"

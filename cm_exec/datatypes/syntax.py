@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final, NoReturn
 
-from cm_exec.protocol.types.data_type import (
+from cm_exec.datatypes.model import (
     MAX_DEPTH,
     SIMPLE_NAMES,
     DataType,
@@ -17,12 +17,20 @@ from cm_exec.protocol.types.data_type import (
     SetType,
     SimpleType,
     StructType,
-    may_be_key,
-    required_unless_said,
+    is_key_type,
+    required_by_default,
 )
-from cm_exec.protocol.types.text import NAME
 
-_ELSEWHERE: Final = {
+BUILTIN_NAMES: Final = (*SIMPLE_NAMES, "decimal", "list", "set", "map", "optional", "struct")
+NAME: Final = re.compile(r"[^\W\d]\w*")
+
+
+def is_name(text: str) -> bool:
+    """Whether a type of one's own may be called so: letters, digits and underscores, and no name of a built-in."""
+    return NAME.fullmatch(text) is not None and text not in {*BUILTIN_NAMES, "void"}
+
+
+_ALIASES: Final = {
     "any": "unknown",
     "array": "list<...>",
     "bigint": "long",
@@ -145,7 +153,7 @@ class _Parser:
     def _map(self, depth: int) -> MapType:
         start = self._start()
         key = self.type(depth + 1)
-        if not may_be_key(key):
+        if not is_key_type(key):
             self._fail(start, "a map's keys are words in JSON: of a simple type such as string, integer or date")
         self._expect(",", "and the type of the map's values")
         value = self.type(depth + 1)
@@ -174,7 +182,7 @@ class _Parser:
         mark = "?" if self._take("?") else "!" if self._take("!") else ""
         self._expect(":", "and the field's type")
         type_ = self.type(depth + 1)
-        required = mark == "!" if mark else required_unless_said(type_)
+        required = mark == "!" if mark else required_by_default(type_)
         return Field(name=name, type=type_, required=required, description=self._string() or None)
 
     def _decimal(self) -> DecimalType:
@@ -219,7 +227,7 @@ class _Parser:
         if type_ is not None:
             self._no_arguments(name)
             return type_
-        meant = _ELSEWHERE.get(name.lower().removesuffix("_t"))
+        meant = _ALIASES.get(name.lower().removesuffix("_t"))
         if meant is not None:
             self._fail(start, f"no type is called {name}; did you mean {meant}?")
         raise TypeTextError(self._text, start, f"no type is called {name}", unknown=name)
@@ -289,3 +297,35 @@ _SAMPLES: Final = {
     "optional": "optional<string>",
     "struct": "struct<x: double, y: double>",
 }
+
+
+def type_text(type_: DataType) -> str:  # noqa: PLR0911 - one return a kind of type
+    """The type in the little language; parsing it gives the same type again."""
+    match type_:
+        case SimpleType(name):
+            return name
+        case DecimalType():
+            return _decimal_text(type_)
+        case ListType(element):
+            return f"list<{type_text(element)}>"
+        case SetType(element):
+            return f"set<{type_text(element)}>"
+        case MapType(key, value):
+            return f"map<{type_text(key)}, {type_text(value)}>"
+        case OptionalType(wrapped):
+            return f"optional<{type_text(wrapped)}>"
+        case StructType(fields):
+            return f"struct<{', '.join(map(_field_text, fields))}>"
+
+
+def _decimal_text(type_: DecimalType) -> str:
+    if type_.scale is not None:
+        return f"decimal({'*' if type_.precision is None else type_.precision}, {type_.scale})"
+    return "decimal" if type_.precision is None else f"decimal({type_.precision})"
+
+
+def _field_text(field: Field) -> str:
+    name = field.name if NAME.fullmatch(field.name) else json.dumps(field.name, ensure_ascii=False)
+    mark = "" if field.required is required_by_default(field.type) else "!" if field.required else "?"
+    description = "" if field.description is None else f" {json.dumps(field.description, ensure_ascii=False)}"
+    return f"{name}{mark}: {type_text(field.type)}{description}"

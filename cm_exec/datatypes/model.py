@@ -93,19 +93,19 @@ UNKNOWN: Final = SimpleType("unknown")
 STRING: Final = SimpleType("string")
 
 
-def required_unless_said(type_: DataType) -> bool:
+def required_by_default(type_: DataType) -> bool:
     """Whether a member of this type is required where nothing is said of it."""
     return not isinstance(type_, OptionalType)
 
 
-def may_be_key(type_: DataType) -> bool:
+def is_key_type(type_: DataType) -> bool:
     """Whether a map's keys may be of this type: one that is written as a word (`AllowedKeyTypes` of the Python SDK)."""
     if isinstance(type_, SimpleType):
         return type_.name not in {"ontologyEdit", "unknown"}
     return isinstance(type_, DecimalType)
 
 
-def inside(type_: DataType) -> Iterator[DataType]:
+def children(type_: DataType) -> Iterator[DataType]:
     """The types that a type is made of."""
     match type_:
         case ListType(element) | SetType(element):
@@ -118,7 +118,7 @@ def inside(type_: DataType) -> Iterator[DataType]:
             yield from (field.type for field in fields)
 
 
-def excess(type_: DataType) -> str | None:
+def size_problem(type_: DataType) -> str | None:
     """Why a type is too large for the platform or for us; None where it is not."""
     size, waiting = 0, [(type_, 1)]
     while waiting:
@@ -128,5 +128,5 @@ def excess(type_: DataType) -> str | None:
             return f"types are nested more than {MAX_DEPTH} deep"
         if size > MAX_SIZE:
             return f"written out, it holds more than {MAX_SIZE} types"
-        waiting.extend((inner, depth + 1) for inner in inside(current))
+        waiting.extend((inner, depth + 1) for inner in children(current))
     return None

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from cm_exec.config import parse_config
+from cm_exec.datatypes.model import DataType
+from cm_exec.datatypes.schema_json import type_json
+from cm_exec.datatypes.syntax import parse_type, type_text
 from cm_exec.protocol.function_schema import FunctionSchema, Returns, schemas_body
-from cm_exec.protocol.types.data_type import DataType
-from cm_exec.protocol.types.parse import parse_type
-from cm_exec.protocol.types.text import type_text
-from cm_exec.protocol.types.wire import type_json
 from tests.support import official_sdks
 from tests.support.data_types import data_types, sdk_types
 

@@ -7,21 +7,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cm_exec.protocol.types.check import Misfit, NotJsonError, checker, decode
-from cm_exec.protocol.types.data_type import DataType
-from cm_exec.protocol.types.parse import parse_type
+from cm_exec.datatypes.check import TypeMismatchError, checker
+from cm_exec.datatypes.model import DataType
+from cm_exec.datatypes.syntax import parse_type
+from cm_exec.protocol.json_text import InvalidJsonError, decode_json
 from tests.support.data_types import data_types, values
 
 
 def complaint(type_: str, text: str) -> str | None:
-    return complaint_about(decode(text.encode()), parse_type(type_))
+    return complaint_about(decode_json(text.encode()), parse_type(type_))
 
 
 def complaint_about(value: Any, type_: DataType) -> str | None:
     try:
         checker(type_)(value)
-    except Misfit as misfit:
-        return str(misfit)
+    except TypeMismatchError as mismatch:
+        return str(mismatch)
     return None
 
 
@@ -172,15 +173,15 @@ def test_a_value_that_does_not_fit_is_named_by_its_path_and_its_kind(type_: str,
     ],
 )
 def test_what_is_no_json_is_said_to_be_none(text: bytes, message: str) -> None:
-    with pytest.raises(NotJsonError, match=message):
-        decode(text)
+    with pytest.raises(InvalidJsonError, match=message):
+        decode_json(text)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.data(), data_types)
 def test_every_value_of_a_type_fits_it(data: st.DataObject, type_: DataType) -> None:
     value = data.draw(values(type_))
-    checker(type_)(decode(json.dumps(value).encode()))
+    checker(type_)(decode_json(json.dumps(value).encode()))
 
 
 json_values = st.recursive(

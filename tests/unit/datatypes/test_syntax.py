@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cm_exec.protocol.types.data_type import (
+from cm_exec.datatypes.model import (
     MAX_SIZE,
     SIMPLE_NAMES,
     STRING,
@@ -17,10 +17,9 @@ from cm_exec.protocol.types.data_type import (
     SetType,
     SimpleType,
     StructType,
-    excess,
+    size_problem,
 )
-from cm_exec.protocol.types.parse import TypeTextError, UnusableNameError, parse_type
-from cm_exec.protocol.types.text import BUILTIN_NAMES, is_name, type_text
+from cm_exec.datatypes.syntax import BUILTIN_NAMES, TypeTextError, UnusableNameError, is_name, parse_type, type_text
 from tests.support.data_types import data_types
 
 INTEGER = SimpleType("integer")
@@ -191,9 +190,9 @@ def test_a_type_has_an_end_to_its_depth_and_size() -> None:
     deep: DataType = STRING
     for _ in range(31):
         deep = ListType(deep)
-    assert excess(deep) is None
-    assert excess(ListType(deep)) == "types are nested more than 32 deep"
+    assert size_problem(deep) is None
+    assert size_problem(ListType(deep)) == "types are nested more than 32 deep"
     wide: DataType = STRING
     for _ in range(12):
         wide = MapType(STRING, StructType(tuple(Field(name=n, type=wide, required=True) for n in "ab")))
-    assert excess(wide) == f"written out, it holds more than {MAX_SIZE} types"
+    assert size_problem(wide) == f"written out, it holds more than {MAX_SIZE} types"

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
-from cm_exec.protocol.types.data_type import DataType, DecimalType, OptionalType, SimpleType
-from cm_exec.protocol.types.scalars import parse_date, parse_timestamp
+from cm_exec.datatypes.model import DataType, DecimalType, OptionalType, SimpleType
+from cm_exec.datatypes.scalars import parse_date, parse_timestamp
 
 RangeKind = Literal["integer", "long", "float", "double", "decimal", "date", "timestamp"]
 Bound = int | float | Decimal | date | datetime
