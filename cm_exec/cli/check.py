@@ -6,16 +6,11 @@ from pathlib import Path
 import click
 
 from cm_exec.cli.options import config_option
-from cm_exec.cli.words import count_text
-from cm_exec.config import Config, ConfigError, load_config
+from cm_exec.config import Config, load_config
+from cm_exec.errors import PreflightError
 from cm_exec.function_tests.cases import file_problems
 from cm_exec.preflight.command import CommandCheck, check_function
-
-
-class UnresolvedError(Exception):
-    """Raised when a valid cm.toml names programs or files that cannot be used."""
-
-    exit_code = ConfigError.exit_code
+from cm_exec.text import count_text, size_text, table_lines
 
 
 @click.command(name="check")
@@ -50,7 +45,7 @@ def command(config_path: Path, *, image_rules: bool, ignored: tuple[str, ...]) -
     wrong = [f"{config_path}: functions.{c.function.name}: {c.problem}" for c in checks if c.problem]
     wrong += [f"{config_path}: {problem}" for problem in file_problems(config.tests)]
     if wrong:
-        raise UnresolvedError("\n".join(wrong))
+        raise PreflightError("\n".join(wrong))
     tests = f"; {count_text(len(config.tests), 'test')} for cm-exec test" if config.tests else ""
     click.echo(f"{config_path}: {count_text(len(checks), 'function')}, all can be started{tests}")
 
@@ -59,9 +54,7 @@ def _table(config: Config, checks: Sequence[CommandCheck]) -> str:
     slots = config.launcher.concurrency
     head = ("FUNCTION", "PROGRAM", "TIMEOUT", "MAX OUTPUT", "OUTPUT", "CONCURRENTLY")
     rows = [head, *(_row(check, str(slots) if slots else "all slots") for check in checks)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(table_lines(rows))
 
 
 def _row(check: CommandCheck, slots: str) -> tuple[str, ...]:
@@ -70,14 +63,7 @@ def _row(check: CommandCheck, slots: str) -> tuple[str, ...]:
         function.name,
         check.problem.state if check.problem else check.program,
         f"{function.timeout:g} s" if function.timeout else "none",
-        _size(function.max_output),
+        size_text(function.max_output),
         function.output,
         str(function.max_concurrency) if function.max_concurrency else slots,
     )
-
-
-def _size(size: int) -> str:
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size % factor == 0 and size:
-            return f"{size // factor} {unit}"
-    return f"{size} B"

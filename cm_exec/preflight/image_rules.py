@@ -11,10 +11,9 @@ from typing import Final, Literal
 
 import click
 
-from cm_exec.cli.words import count_text
-from cm_exec.config import ConfigError
+from cm_exec.errors import PreflightError
 from cm_exec.preflight.image_facts import ImageFacts, inspect_image
-from cm_exec.protocol.nearest import nearest
+from cm_exec.text import count_text, did_you_mean, table_lines
 
 RuleVerdict = Literal["ok", "warning", "broken"]
 
@@ -178,22 +177,15 @@ UNCHECKED: Final = (
 """Rules that cannot be checked from inside (containers page; the last, debugging page)."""
 
 
-class BrokenRulesError(Exception):
-    """Raised when the image breaks rules: Foundry would not run it, or would run it with defects."""
-
-    exit_code = ConfigError.exit_code
-
-
 RuleResult = tuple[Rule, Finding]
 
 
 def check_image(config: Path, ignored: Sequence[str]) -> None:
-    """Print the finding of each rule. Raises BrokenRulesError for those that are broken and not `ignored`."""
+    """Print the finding of each rule. Raises PreflightError for those that are broken and not `ignored`."""
     names = [rule.name for rule in RULES]
     for name in ignored:
         if name not in names:
-            near = nearest(name, names)
-            hint = f"did you mean {near}?" if near else f"the rules are {', '.join(names)}"
+            hint = did_you_mean(name, names, otherwise="the rules are")
             raise click.BadParameter(f"there is no rule {name!r}; {hint}", param_hint="--ignore")
     facts = inspect_image(config, os.environ)
     results = [(rule, rule.check(facts)) for rule in RULES]
@@ -202,7 +194,7 @@ def check_image(config: Path, ignored: Sequence[str]) -> None:
     click.echo("\n\n".join(filter(None, [table(results, ignored), details(wrong), "\n".join(unchecked)])))
     broken = [rule.name for rule, finding in wrong if finding.verdict == "broken"]
     if broken:
-        raise BrokenRulesError(f"the image breaks {len(broken)} of {len(RULES)} rules: {', '.join(broken)}")
+        raise PreflightError(f"the image breaks {len(broken)} of {len(RULES)} rules: {', '.join(broken)}")
 
 
 def table(results: Sequence[RuleResult], ignored: Sequence[str]) -> str:
@@ -211,8 +203,7 @@ def table(results: Sequence[RuleResult], ignored: Sequence[str]) -> str:
     for rule, finding in results:
         is_ignored = finding.verdict != "ok" and rule.name in ignored
         rows.append((rule.name, "ignored" if is_ignored else finding.verdict, finding.found))
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    return "\n".join(f"{name:{widths[0]}}  {word:{widths[1]}}  {found}" for name, word, found in rows)
+    return "\n".join(table_lines(rows))
 
 
 def details(results: Sequence[RuleResult]) -> str:

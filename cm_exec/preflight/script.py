@@ -139,7 +139,7 @@ def _unreadable(path: Path, what: str) -> CommandProblem:
 
 
 def missing_file(path: Path, shown: str) -> CommandProblem:
-    """Report that the file, which `shown` names, does not exist, with `make build` as the remedy if a Makefile is near."""
+    """Report a missing file, called `shown`; the remedy is `make build` if a Makefile has that target."""
     folder = _build_folder(path)
     build = None if folder is None else f"run `make build` in {folder}"
     remedy = build or "create it, or correct its path"
