@@ -7,7 +7,7 @@ from typing import Final
 
 from cm_exec.bench.measurement import Measurement
 from cm_exec.cli.words import bytes_text, count_text, duration_text, rate_text
-from cm_exec.config.types import Mode
+from cm_exec.config.model import Mode
 
 USE: Final = 0.7
 """The share of time that slots should be busy on average: above it, every ripple makes jobs wait."""
