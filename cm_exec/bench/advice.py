@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cm_exec.bench.measurement import Measurement
-from cm_exec.config.types import Mode
+from cm_exec.config.model import Mode
 from cm_exec.text import count_text, duration_text, size_text, three_digits
 
 USE: Final = 0.7

@@ -18,7 +18,7 @@ from cm_exec.bench.plan import BenchPlan, Step, make_plan
 from cm_exec.bench.progress import BenchProgress, InterruptedRun, Interruptions
 from cm_exec.bench.report import BenchQuery, BenchReport, report_json, report_text
 from cm_exec.config import Config, Function, load_config
-from cm_exec.config.types import Mode
+from cm_exec.config.model import Mode
 from cm_exec.protocol.json_text import json_problem
 from cm_exec.text import did_you_mean
 

@@ -9,8 +9,8 @@ import click
 from cm_exec.cli.completion import function_names
 from cm_exec.cli.extra import require_extra
 from cm_exec.cli.options import config_option
-from cm_exec.config.tables import MAX_SLOTS
-from cm_exec.config.types import Mode
+from cm_exec.config.model import Mode
+from cm_exec.config.schema import MAX_SLOTS
 
 _EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme")
 

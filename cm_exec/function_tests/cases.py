@@ -10,7 +10,7 @@ import click
 from msgspec.structs import replace
 
 from cm_exec.config import Config, ConfigError, Problem
-from cm_exec.config.function_test import Expectation, FunctionTest, ResultIsBytes, ResultIsJson, Source
+from cm_exec.config.model import Expectation, FunctionTest, ResultIsBytes, ResultIsJson, Source
 from cm_exec.protocol.json_text import json_problem
 from cm_exec.text import did_you_mean
 

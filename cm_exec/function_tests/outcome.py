@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Final
 
 from cm_exec.config import Function
-from cm_exec.config.function_test import JobFails, ResultIsBytes, ResultIsJson, ResultMatches, Source
+from cm_exec.config.model import JobFails, ResultIsBytes, ResultIsJson, ResultMatches, Source
 from cm_exec.function_tests.cases import PreparedTest
 from cm_exec.function_tests.json_comparison import ComparisonOptions, InvalidJsonError, decode, differences
 from cm_exec.function_tests.text_comparison import beginning, text_differences

@@ -4,7 +4,7 @@ import pytest
 
 from cm_exec.bench.advice import USE, advise
 from cm_exec.bench.measurement import Measurement, Memory
-from cm_exec.config.types import Mode
+from cm_exec.config.model import Mode
 
 MIB = 1 << 20
 
