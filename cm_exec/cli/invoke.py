@@ -75,7 +75,7 @@ def command(  # noqa: PLR0917 - click's way
     signal n ended it, and 1 if its output does not match cm.toml.
     """
     if dev:
-        from cm_exec.cli.dev.call import call_dev  # noqa: PLC0415 - an HTTP client is not needed otherwise
+        from cm_exec.devserver.client import call_dev  # noqa: PLC0415 - an HTTP client is not needed otherwise
 
         sys.exit(call_dev(function, _read_query(query, query_file), url=dev_url, config_path=config_path))
     config = load_config(config_path)

@@ -1,7 +1,8 @@
 """Check whether bytes are a JSON text (RFC 8259)."""
 
+import json
 import re
-from typing import Final
+from typing import Any, Final, NoReturn
 
 import msgspec
 
@@ -53,3 +54,30 @@ def _is_json(text: str) -> bool:
         else:
             return False
     return expected == "more" and not stack and not text[at:].strip(" \t\n\r")
+
+
+class InvalidJsonError(Exception):
+    """Bytes that are no JSON text. Its own text says why."""
+
+
+def decode_json(text: bytes) -> Any:
+    """The JSON value in `text`; of numbers beyond a double there is only that they are infinite.
+
+    Raises InvalidJsonError.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return json.loads(text.decode(), parse_constant=_refuse, parse_int=_integer)
+    except (ValueError, RecursionError):
+        raise InvalidJsonError(json_problem(text) or "it is nested too deep") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) < 400 else float(digits)  # noqa: PLR2004 - a double ends at 309
