@@ -17,6 +17,36 @@ LogFormat = Literal["text", "sls"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
+class Service(Struct, frozen=True, kw_only=True):
+    """A program that stays up and serves functions; what the worker reads of it.
+
+    `command` is None if something else starts the server. `processes` is None for as many as the jobs need; `ready` is
+    "read", "message", or the path of an HTTP readiness check; times are in seconds.
+    """
+
+    name: str
+    command: str | tuple[str, ...] | None
+    env: Mapping[str, str]
+    cwd: Path
+    inherit_env: tuple[str, ...] | None
+    credentials: bool
+    result_fd: ResultFd = 1
+    protocol: Literal["lines", "content-length", "http"] = "lines"
+    envelope: bool = False
+    processes: int | None = None
+    jobs_per_process: int = 1
+    ready: str = "read"
+    start_timeout: float = 300.0
+    max_jobs: int | None = None
+    idle_timeout: float | None = None
+    url: str | None = None
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command as it is executed."""
+        return ("/bin/sh", "-c", self.command) if isinstance(self.command, str) else self.command or ()
+
+
 class Function(Struct, frozen=True, kw_only=True):
     """One function and the command that serves it.
 
@@ -49,6 +79,31 @@ class Function(Struct, frozen=True, kw_only=True):
     returns: Returns | None = None
     check_queries: bool = False
     check_results: bool = False
+
+    @property
+    def service(self) -> Service | None:
+        """The service that serves the function, None if it starts a process for each job."""
+        if self.mode != "persistent":
+            return None
+        return Service(
+            name=self.name,
+            command=self.command,
+            env=self.env,
+            cwd=self.cwd,
+            inherit_env=self.inherit_env,
+            credentials=self.credentials,
+            result_fd=self.result_fd,
+            protocol=self.framing,
+            envelope=self.envelope,
+            processes=self.processes,
+            max_jobs=self.max_jobs,
+            idle_timeout=self.idle_timeout,
+        )
+
+    @property
+    def checks_lines(self) -> bool:
+        """Whether a line that is not JSON cannot be a result: `lines`, and no other `output` was asked for."""
+        return self.framing == "lines" and self.output != "text"
 
     @property
     def schema(self) -> FunctionSchema:
