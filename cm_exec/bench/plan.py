@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 from cm_exec.config import Config, ConfigError, Function, parse_config
 from cm_exec.config.checks import fitting
 from cm_exec.config.model import Mode
-from cm_exec.handlers.modes import shares
+from cm_exec.handlers.factory import concurrency_limits
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
@@ -117,7 +117,7 @@ def toml_value(value: object) -> str:
 
 def _counts(function: Function, slots: Sequence[int]) -> tuple[list[int], str]:
     """Return the numbers of slots that the function can use, and a note if these are fewer than requested."""
-    limit = shares([function]).get(function.name)
+    limit = concurrency_limits([function]).get(function.name)
     if limit is None or limit >= max(slots):
         return list(slots), ""
     counts = sorted({min(count, limit) for count in slots})

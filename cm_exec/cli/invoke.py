@@ -4,7 +4,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ import click
 from cm_exec.cli.completion import function_names
 from cm_exec.cli.options import config_option
 from cm_exec.config import load_config
-from cm_exec.config.types import Function
+from cm_exec.config.model import Function
 from cm_exec.handlers.base import HandlerContext
 from cm_exec.handlers.factory import create_handlers
 from cm_exec.handlers.validation import Validator
@@ -22,7 +22,7 @@ from cm_exec.processes.signals import run_supervised
 from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.protocol.job import Job
 from cm_exec.protocol.json_text import json_problem
-from cm_exec.protocol.nearest import nearest
+from cm_exec.text import closest_match
 from cm_exec.worker.job import JobRunner, LocalPost, ResultSpool
 from cm_exec.worker.logging import start_log
 
@@ -189,9 +189,7 @@ class _OwnStderr:
 def _warn_of_query(function: Function, query: bytes) -> None:
     """Warn of a query that the runtime would not send, or that does not match inputs, unless that is an error."""
     if (problem := json_problem(query)) is not None:
-        click.echo(
-            f"cm-exec: warning: the query is not valid JSON (the runtime only sends JSON): {problem}", err=True
-        )
+        click.echo(f"cm-exec: warning: the query is not valid JSON (the runtime only sends JSON): {problem}", err=True)
     elif not function.check_queries and (problem := Validator(function).query_problem(query)) is not None:
         click.echo(f"cm-exec: warning: the query does not match `inputs`: {problem}", err=True)
 
@@ -204,7 +202,7 @@ def _warn_of_result(function: Function, result: bytes) -> None:
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
-    near = nearest(name, known)
+    near = closest_match(name, known)
     hint = f"did you mean {near!r}?" if near else f"cm.toml has {', '.join(map(repr, known))}"
     return f"no function {name!r}; {hint}"
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from cm_exec.config.types import Function, Service
+from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
 from cm_exec.handlers.framing import frame_message, message_reader
 from cm_exec.handlers.outcome import LimitedOutput, ProcessExit, failure_of_exit, out_of_step
@@ -207,7 +207,9 @@ class EnvelopeProcess:
         state = self._state
         stderr = self._io.stderr_tail.getvalue()
         if not self._running:
-            log.warning("process %d wrote %s; it is replaced", self.child.pid, state.problem, extra={"tags": self._pool.tags})
+            log.warning(
+                "process %d wrote %s; it is replaced", self.child.pid, state.problem, extra={"tags": self._pool.tags}
+            )
         for entry in list(self._running.values()):
             entry.finish(out_of_step(entry.function.name, state.problem, stderr=stderr, output=state.excerpt))
         self._pool.discard(self)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from cm_exec.config.types import Function, Service
+from cm_exec.config.model import Function, Service
 from cm_exec.protocol import environment as names
 from cm_exec.protocol.job import Job
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from cm_exec.config.types import Function
+from cm_exec.config.model import Function
 from cm_exec.handlers.base import Handler, HandlerContext
 from cm_exec.handlers.spawn import PrespawnHandler, SpawnHandler
 
@@ -10,7 +10,7 @@ from cm_exec.handlers.spawn import PrespawnHandler, SpawnHandler
 def create_handlers(functions: Iterable[Function], context: HandlerContext, slots: int) -> dict[str, Handler]:
     """Return a handler for each function, by its name; `slots` is the largest number of jobs that run at a time."""
     handlers: dict[str, Handler] = {}
-    pools: dict[str, "ServicePool"] = {}
+    pools: dict[str, ServicePool] = {}
     for function in functions:
         handler: Handler
         if function.service is not None:

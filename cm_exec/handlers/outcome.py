@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from cm_exec.config.types import Function
+from cm_exec.config.model import Function
 from cm_exec.handlers.spool import Spool
 from cm_exec.processes.child import NotStartedError
 from cm_exec.protocol.failure import OUTPUT_EXCERPT, STDERR_TAIL, Failure, Reason
@@ -28,6 +28,7 @@ class ProcessExit(Struct, frozen=True, kw_only=True):
     reason: Reason | None = None
     detail: str = ""
     stderr: bytes = b""
+
 
 class StderrTail:
     """The end of a handler's stderr, for error results."""
@@ -81,9 +82,7 @@ def failure_of_exit(function: Function, ended: ProcessExit, spool: Spool) -> Fai
         return Failure(reason=Reason.SIGNAL, message=message, signal=name, stderr=ended.stderr, output=output)
     if ended.status:
         message = f"{subject} failed with exit status {ended.status}"
-        return Failure(
-            reason=Reason.EXIT, message=message, exit_code=ended.status, stderr=ended.stderr, output=output
-        )
+        return Failure(reason=Reason.EXIT, message=message, exit_code=ended.status, stderr=ended.stderr, output=output)
     return None
 
 

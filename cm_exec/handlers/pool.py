@@ -200,9 +200,7 @@ class Pool(Generic[P]):
             except NotStartedError as error:
                 log.warning("%s", error, extra={"tags": self.tags})
                 if not self.processes:
-                    self._fail(
-                        Failure(reason=Reason.NOT_STARTED, message=str(error), exit_code=error.exit_code)
-                    )
+                    self._fail(Failure(reason=Reason.NOT_STARTED, message=str(error), exit_code=error.exit_code))
                 self._schedule_fill(self._next_pause())
                 return
 

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from cm_exec.config.types import Function, Service
+from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
-from cm_exec.handlers.environment import service_environment
 from cm_exec.handlers.envelope_process import EnvelopeProcess
+from cm_exec.handlers.environment import service_environment
 from cm_exec.handlers.outcome import not_started
 from cm_exec.handlers.pool import NoProcessError, Pool, PoolOptions
 from cm_exec.handlers.spool import StreamingSpool
@@ -32,17 +32,19 @@ class ServicePool:
         self._steps: Pool[StepProcess] = Pool(options, self._start_step, context.graces)
         self._envelopes: Pool[EnvelopeProcess] = Pool(options, self._start_envelope, context.graces)
         self._pool: Pool[StepProcess] | Pool[EnvelopeProcess] = self._envelopes if service.envelope else self._steps
-        self._is_open = False
+        self._users = 0
 
     def open(self) -> None:
-        """Start the processes."""
-        if not self._is_open:
-            self._is_open = True
+        """Start the processes, for the first function that uses them."""
+        self._users += 1
+        if self._users == 1:
             self._pool.open()
 
     async def close(self) -> None:
-        """End them."""
-        await self._pool.close()
+        """End them, after the last function."""
+        self._users -= 1
+        if not self._users:
+            await self._pool.close()
 
     async def run(self, function: Function, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Failure | None:
         """Run one job in a process with room for it. Raises NotStartedError, NoProcessError."""
@@ -58,9 +60,7 @@ class ServicePool:
 
     def _start_child(self) -> Child:
         service = self._service
-        command = Command(
-            argv=service.argv, env=self._environment, cwd=service.cwd, result_fd=service.result_fd
-        )
+        command = Command(argv=service.argv, env=self._environment, cwd=service.cwd, result_fd=service.result_fd)
         return Child(command, self._context.trees)
 
     def _start_step(self) -> StepProcess:

@@ -6,9 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from msgspec import Struct
-
-from cm_exec.config.types import Function
+from cm_exec.config.model import Function
 from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
 from cm_exec.handlers.job_state import Action, JobState, State
 from cm_exec.handlers.outcome import LimitedOutput, ProcessExit, StderrTail, failure_of_exit, finish_output

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from cm_exec.config.types import Function
+from cm_exec.config.model import Function
 from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
 from cm_exec.handlers.environment import command_environment, job_environment
 from cm_exec.handlers.outcome import not_started
@@ -146,7 +146,10 @@ class WaitingProcess:
         status = self.child.exit_status()
         if status is not None:
             log.warning(
-                "process %d ended while it waited, with status %d", self.child.pid, status, extra={"tags": self._pool.tags}
+                "process %d ended while it waited, with status %d",
+                self.child.pid,
+                status,
+                extra={"tags": self._pool.tags},
             )
             self._pool.discard(self)
 

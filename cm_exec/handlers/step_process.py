@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from cm_exec.config.types import Function, Service
+from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
 from cm_exec.handlers.framing import frame_message, message_reader
 from cm_exec.handlers.outcome import (

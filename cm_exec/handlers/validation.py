@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 
-from cm_exec.config.types import Function
+from cm_exec.config.model import Function
+from cm_exec.datatypes.check import Check, TypeMismatchError, checker
 from cm_exec.handlers.base import Completion, Handler, StderrSink
 from cm_exec.handlers.spool import StreamingSpool
 from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.protocol.function_schema import query_checker
 from cm_exec.protocol.job import Job
+from cm_exec.protocol.json_text import InvalidJsonError, decode_json
 from cm_exec.threads import in_thread
-from cm_exec.protocol.types.check import Check, Misfit, NotJsonError, checker, decode
 
 _LARGE = 256 * 1024
 """Bytes of a query or result above which a check would hold the loop for more than 10 ms."""
@@ -84,9 +85,9 @@ async def _check(size: int, check: Callable[[], str | None]) -> str | None:
 
 def _problem(text: bytes, check: Check) -> str | None:
     try:
-        check(decode(text))
-    except NotJsonError as error:
+        check(decode_json(text))
+    except InvalidJsonError as error:
         return f"expected JSON: {error}"
-    except Misfit as misfit:
-        return str(misfit)
+    except TypeMismatchError as error:
+        return str(error)
     return None

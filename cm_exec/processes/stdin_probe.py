@@ -10,7 +10,9 @@ _READS: Final = {"x86_64": {b"0", b"19", b"45", b"47"}, "aarch64": {b"63", b"65"
 """read, readv, recvfrom, recvmsg."""
 _EPOLLS: Final = {"x86_64": {b"232", b"281"}, "aarch64": {b"22"}}.get(_MACHINE, set())
 """epoll_wait, epoll_pwait: the timeout is the fourth argument."""
-_POLLS: Final = {"x86_64": {b"7", b"23", b"270", b"271", b"441"}, "aarch64": {b"72", b"73", b"441"}}.get(_MACHINE, set())
+_POLLS: Final = {"x86_64": {b"7", b"23", b"270", b"271", b"441"}, "aarch64": {b"72", b"73", b"441"}}.get(
+    _MACHINE, set()
+)
 """poll, select, pselect6, ppoll, epoll_pwait2: the descriptors are in memory, out of sight."""
 _NO_TIMEOUT: Final = {b"0xffffffffffffffff", b"0xffffffff"}
 _MOST_THREADS: Final = 256

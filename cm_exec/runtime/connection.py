@@ -283,7 +283,9 @@ class Connection:
 
     def _ended(self) -> RequestError:
         if not self._reader.is_empty:
-            return RequestError(f"{self._origin}: the connection broke within the response", partial=self._reader.partial)
+            return RequestError(
+                f"{self._origin}: the connection broke within the response", partial=self._reader.partial
+            )
         return ConnectionEndedError(f"{self._origin}: the connection was closed without a response")
 
     def _received(self, response: Response) -> None:

@@ -15,8 +15,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from cm_exec.errors import NoRuntimeError
 from cm_exec.protocol import environment as names
-from cm_exec.runtime.errors import NoRuntimeError, NotReadyError
+from cm_exec.runtime.errors import NotReadyError
 
 log: Final = logging.getLogger("cm_exec.runtime")
 
@@ -139,7 +140,9 @@ def _endpoint(name: str, uri: str, base: Endpoint | None = None) -> Endpoint:
     if not is_secure and not is_loopback(host):
         raise NoRuntimeError(f"{name}: {uri!r} is not an https:// URL; http:// is accepted for loopback addresses only")
     path = parts.path or "/"
-    return Endpoint(host, port or (443 if is_secure else 80), f"{path}?{parts.query}" if parts.query else path, is_secure)
+    return Endpoint(
+        host, port or (443 if is_secure else 80), f"{path}?{parts.query}" if parts.query else path, is_secure
+    )
 
 
 def is_loopback(host: str) -> bool:

@@ -1,19 +1,5 @@
 """What can go wrong between the launcher and the runtime."""
 
-from typing import ClassVar
-
-
-class NoRuntimeError(Exception):
-    """Raised when the runtime's settings in the environment are missing or invalid."""
-
-    exit_code: ClassVar = 4
-
-
-class AuthenticationError(Exception):
-    """Raised when the runtime has rejected the token for longer than the limit."""
-
-    exit_code: ClassVar = 5
-
 
 class NotReadyError(Exception):
     """Raised when a file that the platform writes is missing or incomplete."""

@@ -7,9 +7,10 @@ from typing import Final
 
 from msgspec import Struct
 
+from cm_exec.errors import AuthenticationError
 from cm_exec.protocol.status import Verdict, poll_verdict
 from cm_exec.runtime.endpoints import Endpoint
-from cm_exec.runtime.errors import AuthenticationError, RequestError
+from cm_exec.runtime.errors import RequestError
 from cm_exec.runtime.retry import Backoff, FailureLog, Limits
 from cm_exec.runtime.session import RuntimeSession
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
+from cm_exec.errors import NoRuntimeError
 from cm_exec.runtime.connection import (
     Body,
     Connection,
@@ -12,7 +13,7 @@ from cm_exec.runtime.connection import (
     open_connection,
 )
 from cm_exec.runtime.endpoints import Endpoint, RuntimeEndpoints, read_endpoints
-from cm_exec.runtime.errors import NoRuntimeError, NotReadyError, RequestError
+from cm_exec.runtime.errors import NotReadyError, RequestError
 from cm_exec.runtime.http import Headers, Response, request_head
 from cm_exec.runtime.retry import Limits
 from cm_exec.runtime.tls import tls_context

@@ -2,7 +2,7 @@
 
 import ssl
 
-from cm_exec.runtime.errors import NoRuntimeError
+from cm_exec.errors import NoRuntimeError
 
 
 def tls_context(ca_pem: str) -> ssl.SSLContext:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from cm_exec.protocol.failure import Failure, Reason, StreamAbortedError, error_body, short_name
 from cm_exec.protocol.job import Job
-from cm_exec.protocol.nearest import nearest
+from cm_exec.text import closest_match
 from cm_exec.worker.queue import QueuedJob
 
 log: Final = logging.getLogger("cm_exec.worker")
@@ -218,11 +218,9 @@ async def _until_complete(running: Awaitable[Completed], spool: ResultSpool) -> 
 
 
 def _unknown_function(name: str, known: Mapping[str, object]) -> Failure:
-    near = nearest(name, known)
+    near = closest_match(name, known)
     hint = f"; did you mean {near!r}?" if near else f"; it has {', '.join(map(repr, known))}"
-    return Failure(
-        reason=Reason.UNKNOWN_FUNCTION, message=f"this module has no function {short_name(name)!r}{hint}"
-    )
+    return Failure(reason=Reason.UNKNOWN_FUNCTION, message=f"this module has no function {short_name(name)!r}{hint}")
 
 
 def _log_nothing(tags: Mapping[str, str], answer: Answer, seconds: float) -> None:

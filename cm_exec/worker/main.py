@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 
 from cm_exec import __version__
 from cm_exec.config import Config
+from cm_exec.errors import exit_code_of
 from cm_exec.handlers.base import HandlerContext
 from cm_exec.handlers.factory import concurrency_limits, create_handlers
 from cm_exec.handlers.stderr_log import StderrLogger
@@ -38,7 +39,7 @@ def run_worker(config: Config) -> NoReturn:
     try:
         run_supervised(run.work, run.signalled)
     except Exception as error:
-        if getattr(error, "exit_code", None) is not None:
+        if exit_code_of(error) is not None:
             log.error("%s", error)  # noqa: TRY400 - stdout may be all that is collected
         raise
     finally:
