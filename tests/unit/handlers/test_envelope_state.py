@@ -90,7 +90,9 @@ def kinds(state: EnvelopeState, *lines: bytes) -> list[str]:
 
 def test_answers_come_in_any_order_and_in_one_piece() -> None:
     state = state_of("a", "b", "c")
-    together = line("c", result=1) + line("a", error="x") + line("b", log="l") + line("b", chunk=1) + line("b", end=True)
+    together = (
+        line("c", result=1) + line("a", error="x") + line("b", log="l") + line("b", chunk=1) + line("b", end=True)
+    )
     assert kinds(state, together) == ["result c", "error a", "log b", "chunk b", "end b"]
     assert (state.jobs, state.problem) == (set(), "")
 
@@ -180,8 +182,8 @@ def test_no_sequence_answers_a_job_twice_or_one_that_the_process_does_not_have(
         pieces = [text[at : at + piece] for at in range(0, len(text), piece)]
         yielded = kinds(state, *pieces)
         status = model.get(job_id)
-        is_in_step = is_in_step and status is not None and not (
-            kind == "result" and status == "waiting" and job_id in chunked
+        is_in_step = (
+            is_in_step and status is not None and not (kind == "result" and status == "waiting" and job_id in chunked)
         )
         assert bool(state.problem) is not is_in_step
         assert yielded == ([f"{kind} {job_id}"] if is_in_step and status == "waiting" else [])
@@ -191,7 +193,11 @@ def test_no_sequence_answers_a_job_twice_or_one_that_the_process_does_not_have(
             model.pop(job_id, None)
 
 
-@given(st.lists(st.sampled_from("abc"), max_size=6, unique=True), st.integers(1, 30), st.sampled_from(["lines", "content-length"]))
+@given(
+    st.lists(st.sampled_from("abc"), max_size=6, unique=True),
+    st.integers(1, 30),
+    st.sampled_from(["lines", "content-length"]),
+)
 def test_any_split_of_the_bytes_gives_the_same_messages(job_ids: list[str], piece: int, framing: str) -> None:
     state = EnvelopeState(message_reader(framing), 1000)
     output = b""

@@ -55,9 +55,10 @@ def test_a_frame_s_body_is_the_result_however_it_is_cut(body: bytes, end: bytes,
     assert (result, reader.is_complete, reader.rest) == (body, True, b"")
 
 
-
 @pytest.mark.parametrize("framing", [LINES, FRAMES])
-@given(messages=st.lists(of_one_line.map(lambda text: text.rstrip(b"\r")), max_size=5), cuts=cuts, end=st.integers(0, 9))
+@given(
+    messages=st.lists(of_one_line.map(lambda text: text.rstrip(b"\r")), max_size=5), cuts=cuts, end=st.integers(0, 9)
+)
 def test_any_split_of_the_bytes_gives_the_same_messages(
     framing: str, messages: list[bytes], cuts: list[int], end: int
 ) -> None:

@@ -1,15 +1,15 @@
 """Where the runtime is: every variable, the connection file, and files that are not there or not whole yet."""
 
+import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from cm_exec.runtime import location as location_module
-from cm_exec.runtime.errors import NoRuntimeError, NotReadyError
-from cm_exec.runtime.location import Endpoint, Location, read_location, wait_for_location
+from cm_exec.errors import NoRuntimeError
+from cm_exec.runtime.endpoints import Endpoint, RuntimeEndpoints, is_loopback, read_endpoints, wait_for_endpoints
+from cm_exec.runtime.errors import NotReadyError
 from tests.support.certificates import Authority
 
 Environ = dict[str, str]
@@ -52,13 +52,13 @@ def original(tmp_path: Path, pem: str, **members: object) -> Environ:
 
 def not_ready(environ: Mapping[str, str]) -> str:
     with pytest.raises(NotReadyError) as caught:
-        read_location(environ)
+        read_endpoints(environ)
     return str(caught.value)
 
 
 def no_runtime(environ: Mapping[str, str]) -> str:
     with pytest.raises(NoRuntimeError) as caught:
-        read_location(environ)
+        read_endpoints(environ)
     return str(caught.value)
 
 
@@ -67,20 +67,20 @@ def same_certificates(one: str, other: str) -> bool:
 
 
 def test_todays_variables(modern: Environ, pem: str) -> None:
-    location = read_location(modern)
-    assert location.job == Endpoint("localhost", 8945, "/api/job")
-    assert location.result == Endpoint("localhost", 8945, "/api/results")
-    assert (location.schema, location.restart, location.token) == (None, None, "tok-1")
-    assert same_certificates(location.ca_pem, pem)
+    endpoints = read_endpoints(modern)
+    assert endpoints.job == Endpoint("localhost", 8945, "/api/job")
+    assert endpoints.result == Endpoint("localhost", 8945, "/api/results")
+    assert (endpoints.schema, endpoints.restart, endpoints.token) == (None, None, "tok-1")
+    assert same_certificates(endpoints.ca_pem, pem)
 
 
 def test_schema_and_restart_are_optional_and_may_be_mere_paths(modern: Environ) -> None:
-    location = read_location(
+    endpoints = read_endpoints(
         {**modern, "POST_SCHEMA_URI": "/api/schemas", "RESTART_NOTIFICATION_URI": "https://other:1/restart?x=y"}
     )
-    assert location.schema == Endpoint("localhost", 8945, "/api/schemas")
-    assert location.restart == Endpoint("other", 1, "/restart?x=y")
-    empty = read_location({**modern, "POST_SCHEMA_URI": "", "RESTART_NOTIFICATION_URI": ""})
+    assert endpoints.schema == Endpoint("localhost", 8945, "/api/schemas")
+    assert endpoints.restart == Endpoint("other", 1, "/restart?x=y")
+    empty = read_endpoints({**modern, "POST_SCHEMA_URI": "", "RESTART_NOTIFICATION_URI": ""})
     assert (empty.schema, empty.restart) == (None, None)
 
 
@@ -94,12 +94,12 @@ def test_schema_and_restart_are_optional_and_may_be_mere_paths(modern: Environ) 
     ],
 )
 def test_a_uri_is_taken_apart(modern: Environ, uri: str, endpoint: Endpoint, origin: str) -> None:
-    job = read_location({**modern, "GET_JOB_URI": uri}).job
+    job = read_endpoints({**modern, "GET_JOB_URI": uri}).job
     assert (job, job.origin) == (endpoint, origin)
 
 
 @pytest.mark.parametrize(
-    "uri", ["http://localhost:8946/job", "/api/job", "localhost:8945", "https://", "https://[::1/x", "https://h:port/"]
+    "uri", ["http://example.org/job", "/api/job", "localhost:8945", "https://", "https://[::1/x", "https://h:port/"]
 )
 def test_a_token_is_never_sent_where_there_is_no_https(modern: Environ, uri: str) -> None:
     message = no_runtime({**modern, "GET_JOB_URI": uri})
@@ -109,28 +109,48 @@ def test_a_token_is_never_sent_where_there_is_no_https(modern: Environ, uri: str
 
 def test_each_uri_is_checked(modern: Environ) -> None:
     for name in ("POST_RESULT_URI", "POST_SCHEMA_URI", "RESTART_NOTIFICATION_URI"):
-        assert name in no_runtime({**modern, name: "http://localhost/x"})
+        assert name in no_runtime({**modern, name: "http://example.org/x"})
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.1", "[::1]", "LOCALHOST"])
+def test_plain_http_is_accepted_on_loopback_and_needs_no_ca(modern: Environ, host: str) -> None:
+    names = {"GET_JOB_URI": f"http://{host}:8946/job", "POST_RESULT_URI": "/results/", "DEFAULT_CA_PATH": "/gone"}
+    endpoints = read_endpoints({**modern, **names})
+    assert (endpoints.job.port, endpoints.job.is_secure, endpoints.ca_pem) == (8946, False, "")
+    assert endpoints.job.origin.lower() == f"http://{host.lower()}:8946"
+    assert endpoints.result.path == "/results"
+    assert read_endpoints({**modern, "GET_JOB_URI": f"http://{host}/job"}).ca_pem, "results go by TLS"
+
+
+@pytest.mark.parametrize("host", ["example.org", "10.0.0.1", "0.0.0.0", "localhost.example.org", "127.0.0.1.nip.io"])
+def test_other_hosts_are_not_loopback(host: str) -> None:
+    assert not is_loopback(host)
+
+
+@pytest.mark.parametrize("path", ["/results/", "/results//", "/results"])
+def test_a_slash_at_the_end_of_the_result_uri_does_not_matter(modern: Environ, path: str) -> None:
+    assert read_endpoints({**modern, "POST_RESULT_URI": f"https://h{path}"}).result.path == "/results"
 
 
 def test_the_other_ca_variable_serves_too_and_the_first_one_wins(modern: Environ, tmp_path: Path, pem: str) -> None:
     other = tmp_path / "other.pem"
     other.write_text(Authority().pem.decode())
     both = {**modern, "CONNECTIONS_TO_OTHER_PODS_CA_PATH": str(other)}
-    assert same_certificates(read_location(both).ca_pem, pem)
+    assert same_certificates(read_endpoints(both).ca_pem, pem)
     del both["DEFAULT_CA_PATH"]
-    assert same_certificates(read_location(both).ca_pem, other.read_text())
+    assert same_certificates(read_endpoints(both).ca_pem, other.read_text())
 
 
 def test_a_token_may_be_given_itself(modern: Environ) -> None:
     for token in ("eyJhbGciOi.J9.abc", "x" * 5000):
-        assert read_location({**modern, "MODULE_AUTH_TOKEN": f" {token}\n"}).token == token
+        assert read_endpoints({**modern, "MODULE_AUTH_TOKEN": f" {token}\n"}).token == token
 
 
 def test_a_relative_path_of_a_token_file_is_one(
     modern: Environ, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert read_location({**modern, "MODULE_AUTH_TOKEN": "token"}).token == "tok-1"
+    assert read_endpoints({**modern, "MODULE_AUTH_TOKEN": "token"}).token == "tok-1"
 
 
 @pytest.mark.parametrize("content", ["", "\n", "two\nlines", "caf\u00e9", "a\tb"])
@@ -176,7 +196,7 @@ def test_a_ca_file_is_not_ready_at_any_place_where_its_writing_may_be(
         (tmp_path / "ca.pem").write_text(bundle[:end])
         begun, whole = (bundle[:end].count(f"{word} CERTIFICATE-----") for word in ("BEGIN", "END"))
         if begun == whole > 0:
-            read_location(modern)
+            read_endpoints(modern)
             ready += 1
         else:
             not_ready(modern)
@@ -185,20 +205,20 @@ def test_a_ca_file_is_not_ready_at_any_place_where_its_writing_may_be(
 
 def test_comments_in_a_ca_file_do_not_matter(modern: Environ, tmp_path: Path, pem: str) -> None:
     (tmp_path / "ca.pem").write_text(f"# Főtanúsítvány\n{pem}\n# the end\n{pem}", encoding="utf-8")
-    assert same_certificates(read_location(modern).ca_pem, pem + pem)
+    assert same_certificates(read_endpoints(modern).ca_pem, pem + pem)
 
 
 def test_the_original_connection_file(tmp_path: Path, pem: str) -> None:
-    location = read_location(original(tmp_path, pem))
-    assert location.job == Endpoint("localhost", 8945, "/api/job")
-    assert location.result == Endpoint("localhost", 8945, "/api/results")
-    assert (location.schema, location.restart, location.token) == (None, None, "tok-of-the-file")
-    assert same_certificates(location.ca_pem, pem)
+    endpoints = read_endpoints(original(tmp_path, pem))
+    assert endpoints.job == Endpoint("localhost", 8945, "/api/job")
+    assert endpoints.result == Endpoint("localhost", 8945, "/api/results")
+    assert (endpoints.schema, endpoints.restart, endpoints.token) == (None, None, "tok-of-the-file")
+    assert same_certificates(endpoints.ca_pem, pem)
 
 
 def test_paths_ports_and_hosts_of_the_connection_file_may_be_written_otherwise(tmp_path: Path, pem: str) -> None:
-    location = read_location(original(tmp_path, pem, host="::1", port="1", getJobPath="job", extra={"a": 1}))
-    assert location.job == Endpoint("::1", 1, "/job")
+    endpoints = read_endpoints(original(tmp_path, pem, host="::1", port="1", getJobPath="job", extra={"a": 1}))
+    assert endpoints.job == Endpoint("::1", 1, "/job")
 
 
 def test_what_the_connection_file_leaves_out_comes_from_the_variables(
@@ -206,15 +226,15 @@ def test_what_the_connection_file_leaves_out_comes_from_the_variables(
 ) -> None:
     environ = original(tmp_path, Authority().pem.decode(), moduleAuthToken=None, trustStorePath="")
     names = ("MODULE_AUTH_TOKEN", "DEFAULT_CA_PATH")
-    location = read_location(
+    endpoints = read_endpoints(
         {**environ, **{name: modern[name] for name in names}, "POST_SCHEMA_URI": "/s", "GET_JOB_URI": "https://other/"}
     )
-    assert (location.token, location.schema) == ("tok-1", Endpoint("localhost", 8945, "/s"))
-    assert same_certificates(location.ca_pem, pem)
+    assert (endpoints.token, endpoints.schema) == ("tok-1", Endpoint("localhost", 8945, "/s"))
+    assert same_certificates(endpoints.ca_pem, pem)
 
 
 def test_todays_variables_come_before_the_connection_file(modern: Environ, tmp_path: Path, pem: str) -> None:
-    assert read_location({**original(tmp_path, pem, host="old"), **modern}).job.host == "localhost"
+    assert read_endpoints({**original(tmp_path, pem, host="old"), **modern}).job.host == "localhost"
 
 
 def test_a_connection_file_is_not_ready_at_any_place_where_its_writing_may_be(tmp_path: Path, pem: str) -> None:
@@ -234,7 +254,7 @@ def test_a_connection_file_is_not_ready_at_any_place_where_its_writing_may_be(tm
 def test_a_wrong_connection_file_is_told(tmp_path: Path, pem: str, change: dict[str, object]) -> None:
     environ = original(tmp_path, pem, **change)
     with pytest.raises((NotReadyError, NoRuntimeError), match="CONNECTION_TO_RUNTIME"):
-        read_location(environ)
+        read_endpoints(environ)
 
 
 def test_a_trust_store_that_is_missing_is_not_ready(tmp_path: Path, pem: str) -> None:
@@ -251,62 +271,36 @@ def test_no_variables_are_no_runtime_and_the_message_names_them(environ: Environ
     assert all(name in message for name in missing | {"CONNECTION_TO_RUNTIME", "cm-exec invoke"})
 
 
-def test_neither_token_nor_ca_show_in_a_location(modern: Environ) -> None:
-    shown = repr(read_location(modern))
+def test_neither_token_nor_ca_show_in_endpoints(modern: Environ) -> None:
+    shown = repr(read_endpoints(modern))
     assert "tok-1" not in shown
     assert "CERTIFICATE" not in shown
 
 
-class Waits:
-    """A `stopped` that does what a script says instead of waiting."""
-
-    def __init__(self, *steps: Callable[[], object]) -> None:
-        self._steps = list(steps)
-        self.seconds: list[float] = []
-
-    def __call__(self, seconds: float) -> bool:
-        self.seconds.append(seconds)
-        return not self._steps or bool(self._steps.pop(0)())
-
-
-def test_files_that_come_late_are_waited_for(modern: Environ, tmp_path: Path, pem: str) -> None:
+async def test_files_that_come_late_are_waited_for(modern: Environ, tmp_path: Path, pem: str) -> None:
     token, ca = tmp_path / "token", tmp_path / "ca.pem"
     token.unlink()
     ca.write_text(pem[:200])
-
-    def write(path: Path, text: str) -> Callable[[], bool]:
-        return lambda: not path.write_text(text)
-
-    waits = Waits(lambda: False, write(token, "late"), write(ca, pem))
-    location = wait_for_location(modern, waits)
-    assert isinstance(location, Location)
-    assert location.token == "late"
-    assert waits.seconds == [0.1] * 3
-
-
-def test_files_that_are_there_are_not_waited_for(modern: Environ) -> None:
-    waits = Waits()
-    assert wait_for_location(modern, waits)
-    assert waits.seconds == []
+    waiting = asyncio.create_task(wait_for_endpoints(modern, 60))
+    for path, text in ((token, "late"), (ca, pem)):
+        await asyncio.sleep(0.15)
+        assert not waiting.done()
+        path.write_text(text)
+    endpoints = await waiting
+    assert isinstance(endpoints, RuntimeEndpoints)
+    assert endpoints.token == "late"
 
 
-def test_waiting_ends_when_nobody_wants_it_any_more(modern: Environ, tmp_path: Path) -> None:
+async def test_files_that_are_there_are_not_waited_for(modern: Environ) -> None:
+    assert (await wait_for_endpoints(modern, 0)).token == "tok-1"
+
+
+async def test_waiting_ends_after_its_time(modern: Environ, tmp_path: Path) -> None:
     (tmp_path / "token").unlink()
-    assert wait_for_location(modern, Waits(lambda: False)) is None
+    with pytest.raises(NoRuntimeError, match=r"MODULE_AUTH_TOKEN.*waited 0\.2 s for it"):
+        await wait_for_endpoints(modern, 0.2)
 
 
-def test_waiting_ends_after_a_minute(modern: Environ, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "token").unlink()
-    minutes = iter([0.0, 59.9, 60.0, 60.1])
-    monkeypatch.setattr(location_module, "time", SimpleNamespace(monotonic=lambda: next(minutes)))
-    waits = Waits(lambda: False, lambda: False, lambda: False)
-    with pytest.raises(NoRuntimeError, match=r"MODULE_AUTH_TOKEN.*waited 60 s for it"):
-        wait_for_location(modern, waits)
-    assert len(waits.seconds) == 2
-
-
-def test_what_no_waiting_can_mend_is_not_waited_for(modern: Environ) -> None:
-    waits = Waits()
-    with pytest.raises(NoRuntimeError):
-        wait_for_location({**modern, "GET_JOB_URI": "ftp://x"}, waits)
-    assert waits.seconds == []
+async def test_what_waiting_cannot_fix_is_not_waited_for(modern: Environ) -> None:
+    with pytest.raises(NoRuntimeError, match="ftp"):
+        await wait_for_endpoints({**modern, "GET_JOB_URI": "ftp://x"}, 600)
