@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cm_exec.cli.logs import SlsFormat, TextFormat
+from cm_exec.worker.logging import SlsFormat, TextFormat
 
 AT = 1_700_000_000.1239
 TIME = "2023-11-14T22:13:20.123Z"

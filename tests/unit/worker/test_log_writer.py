@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from cm_exec.cli.logs import MOST_PENDING, LogWriter, TextFormat, start_log
+from cm_exec.worker.logging import MOST_PENDING, LogWriter, TextFormat, start_log
 from tests.support.processes import wait_until
 
 LONG = 30.0
