@@ -153,16 +153,21 @@ class JobRunner(Generic[S]):
             if failure is not None and job.secrets:
                 failure = replace(failure, stderr=job.redact(failure.stderr), output=job.redact(failure.output))
             seconds = time.monotonic() - started
-            if posted is not None:
+            if posted is not None and posted.is_rejected:
+                answer = await self._post_rejection(job, spool.size, posted)
+            elif posted is not None:
                 answer = Answer(failure, spool.size, posted)
             elif failure is not None:
                 answer = await self._post_failure(job, failure)
             else:
                 answer = await self._post_result(job, spool)
             self._log_answer(tags, answer, seconds)
-            if completed.cleanup is not None:
-                await completed.cleanup()
-            stderr.flush()
+            try:
+                if completed.cleanup is not None:
+                    await completed.cleanup()
+                stderr.flush()
+            except Exception:  # the job is answered, and no error may follow a result
+                log.exception("a bug in cm-exec after the answer", extra={"tags": tags})
             return answer
         finally:
             spool.close()
@@ -183,7 +188,10 @@ class JobRunner(Generic[S]):
         posted = await self._poster.deliver(job.job_id, body)
         if not posted.is_rejected:
             return Answer(None, spool.size, posted)
-        message = f"the runtime rejected the result of {spool.size} bytes: {posted.why}"
+        return await self._post_rejection(job, spool.size, posted)
+
+    async def _post_rejection(self, job: Job, size: int, rejected: Posted) -> Answer:
+        message = f"the runtime rejected the result of {size} bytes: {rejected.why}"
         return await self._post_failure(job, Failure(reason=Reason.RESULT_REJECTED, message=message))
 
     async def _post_failure(self, item: QueuedJob, failure: Failure) -> Answer:
