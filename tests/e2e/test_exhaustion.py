@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -120,13 +119,13 @@ def test_few_descriptors_at_the_start(bench: Bench, number: int) -> None:
 
 
 @pytest.fixture
-def lone_user() -> Iterator[list[str]]:
+def lone_user() -> list[str]:
     """A wrapper that runs a command as a user who has no other process, with the right to read all files."""
     if os.geteuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("needs root and setpriv(1): the limit on processes does not apply to root")
     capabilities = "+dac_override,+dac_read_search"
     user = 200_000 + os.getpid()
-    yield [
+    return [
         "setpriv",
         f"--reuid={user}",
         "--clear-groups",

@@ -5,6 +5,8 @@ import os
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -15,10 +17,12 @@ from tests.support.worker import CM_EXEC
 SIZE = 5_000_000
 
 
-def start(
+@contextmanager
+def started(
     bench: Bench, *arguments: str, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
-) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `cm-exec invoke` with the given descriptors, and end it in any case."""
+    process = subprocess.Popen(
         [CM_EXEC, "invoke", *arguments],
         cwd=bench.folder,
         env=bench.environment({}),
@@ -27,6 +31,11 @@ def start(
         stderr=stderr,
         start_new_session=True,
     )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def nonblocking_pipe() -> tuple[int, int]:
@@ -54,7 +63,7 @@ def test_nonblocking_stdout(bench: Bench, stream: bool) -> None:
     bench.write(function("f", f"yes 0123456 | head -c {SIZE}", stream=stream))
     read, write = nonblocking_pipe()
     holder = os.dup(read)  # keeps O_NONBLOCK on the writing end only
-    with start(bench, "f", "null", stdout=write) as process:
+    with started(bench, "f", "null", stdout=write) as process:
         os.close(write)
         os.close(holder)
         output = read_slowly(read)
@@ -66,7 +75,7 @@ def test_nonblocking_stderr(bench: Bench) -> None:
     """So are a handler's words on stderr."""
     bench.write(function("f", f"yes 0123456 | head -c {SIZE} >&2; echo 42"))
     read, write = nonblocking_pipe()
-    with start(bench, "f", "null", stderr=write, stdout=subprocess.PIPE) as process:
+    with started(bench, "f", "null", stderr=write, stdout=subprocess.PIPE) as process:
         os.close(write)
         output = read_slowly(read)
         assert process.stdout is not None
@@ -81,16 +90,14 @@ def test_nonblocking_stdin(bench: Bench) -> None:
     query = json.dumps("x" * SIZE).encode()
     read, write = os.pipe()
     os.set_blocking(read, False)
-    with start(bench, "f", stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with started(bench, "f", stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         os.close(read)
 
         def feed() -> None:
-            for at in range(0, len(query), 500_000):
-                time.sleep(0.1)
-                left = query[at : at + 500_000]
-                while left:
-                    left = left[os.write(write, left) :]
-            os.close(write)
+            with open(write, "wb", buffering=0) as pipe, suppress(BrokenPipeError):
+                for at in range(0, len(query), 500_000):
+                    time.sleep(0.1)
+                    pipe.write(query[at : at + 500_000])
 
         writer = threading.Thread(target=feed)
         writer.start()
@@ -103,7 +110,7 @@ def test_reader_that_leaves(bench: Bench) -> None:
     """`invoke STREAM | head` ends when head does, and the handler with it."""
     bench.write(function("f", "while :; do echo x; sleep 0.01; done", stream=True, timeout=0))
     read, write = os.pipe()
-    with start(bench, "f", "null", stdout=write, stderr=subprocess.PIPE) as process:
+    with started(bench, "f", "null", stdout=write, stderr=subprocess.PIPE) as process:
         os.close(write)
         assert os.read(read, 1) == b"x"
         os.close(read)
@@ -116,7 +123,7 @@ def test_reader_that_leaves_a_whole_result(bench: Bench) -> None:
     """A whole result whose reader has gone ends without a traceback too."""
     bench.write(function("f", f"touch started; head -c {SIZE} /dev/zero"))
     read, write = os.pipe()
-    with start(bench, "f", "null", stdout=write, stderr=subprocess.PIPE) as process:
+    with started(bench, "f", "null", stdout=write, stderr=subprocess.PIPE) as process:
         os.close(write)
         os.close(read)
         _, stderr = process.communicate(timeout=30)
@@ -128,7 +135,7 @@ def test_full_disk(bench: Bench, stream: bool) -> None:
     """A result that cannot be written is an error with its reason."""
     bench.write(function("f", "echo 42", stream=stream))
     full = os.open("/dev/full", os.O_WRONLY)
-    with start(bench, "f", "null", stdout=full, stderr=subprocess.PIPE) as process:
+    with started(bench, "f", "null", stdout=full, stderr=subprocess.PIPE) as process:
         os.close(full)
         _, stderr = process.communicate(timeout=30)
     assert process.returncode != 0

@@ -61,9 +61,11 @@ def test_a_handler_sees_nothing_of_the_connection_to_the_runtime(bench: Bench) -
     }
     bench.start(function("f", ENVIRON), environment={**extra, **bench.environment()})
     seen = environment_of(bench.runtime.call("f"))
-    hidden = {*bench.replica.modern(), *extra} - {"COMPUTE_SESSION_ID"}
+    public = {"COMPUTE_SESSION_ID", "DEFAULT_CA_PATH", "CONNECTIONS_TO_OTHER_PODS_CA_PATH"}
+    hidden = {*bench.replica.modern(), *extra} - public
     assert hidden & set(seen) == set()
     assert [n for n, value in seen.items() if re.search(rf"token-of-the-module|:{bench.runtime.port}\b", value)] == []
+    assert public <= set(seen)
     assert seen["COMPUTE_SESSION_ID"] == "ses-of-the-replica"
 
 
