@@ -94,7 +94,7 @@ def test_nonblocking_stdin(bench: Bench) -> None:
         os.close(read)
 
         def feed() -> None:
-            with open(write, "wb", buffering=0) as pipe, suppress(BrokenPipeError):
+            with os.fdopen(write, "wb", buffering=0) as pipe, suppress(BrokenPipeError):
                 for at in range(0, len(query), 500_000):
                     time.sleep(0.1)
                     pipe.write(query[at : at + 500_000])
