@@ -24,7 +24,7 @@ import click
 
 from benchmarks.processes import usage
 from benchmarks.worker_process import worker
-from cm_exec.dev import Call, LocalRuntime
+from cm_exec.local_runtime import Call, LocalRuntime
 
 HANDLER: Final = Path(__file__).with_name("handlers") / "soak_loop.py"
 STRAYS: Final = ("before", "behind", "at once", "a little later", "when idle", "a part")
@@ -72,7 +72,7 @@ class Tally:
     """Errors of jobs that were told neither to hang nor to write stray lines: what killing, or a slow machine, did."""
     wrong: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    breaches: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
     killed: int = 0
     seconds: float = 0.0
     readings: list[Reading] = field(default_factory=list)
@@ -102,7 +102,7 @@ def soak(plan: Plan, folder: Path) -> Tally:
     places = LocalRuntime(folder / "runtime", max_concurrent_tasks=plan.concurrency, strict=False, history=200)
     with places as runtime, worker(arguments, runtime.environment(), folder / "log") as running:
         tally = _Soak(plan, runtime, running.process.pid).run()
-        tally.breaches = [f"{breach.kind}: {breach.message}" for breach in runtime.breaches]
+        tally.violations = [f"{violation.kind}: {violation.message}" for violation in runtime.violations]
     return tally
 
 
@@ -210,8 +210,8 @@ def report(tally: Tally) -> Iterator[str]:
     rate = tally.answered / tally.seconds
     yield f"{tally.answered} jobs in {tally.seconds:.0f} s ({rate:.0f} a second), {tally.killed} processes killed"
     yield f"right {tally.right}, errors {dict(tally.reasons)}, of these unasked {dict(tally.unasked)}"
-    yield f"wrong {len(tally.wrong)}, never answered {len(tally.lost)}, breaches {len(tally.breaches)}"
-    yield from (tally.wrong + tally.lost + tally.breaches)[:20]
+    yield f"wrong {len(tally.wrong)}, never answered {len(tally.lost)}, breaches {len(tally.violations)}"
+    yield from (tally.wrong + tally.lost + tally.violations)[:20]
     readings = tally.readings[:: max(1, len(tally.readings) // 12)]
     yield "MiB resident: " + " ".join(f"{reading.memory / 2**20:.1f}" for reading in readings)
     yield "descriptors:  " + " ".join(str(reading.descriptors) for reading in readings)
@@ -221,7 +221,7 @@ def report(tally: Tally) -> Iterator[str]:
 def is_good(tally: Tally) -> bool:
     """Nothing wrong, nothing lost, nothing grown."""
     memory, descriptors = tally.growth()
-    return not (tally.wrong or tally.lost or tally.breaches) and memory < 4 * 2**20 and descriptors <= 12
+    return not (tally.wrong or tally.lost or tally.violations) and memory < 4 * 2**20 and descriptors <= 12
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

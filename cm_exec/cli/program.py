@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cm_exec import __version__
-from cm_exec.cli.failure import exit_code_of
-from cm_exec.handlers.descriptors import reserve_result_fd
+from cm_exec.errors import exit_code_of
+from cm_exec.processes.setup import prepare_process
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -87,7 +87,7 @@ def program() -> None:
 
 def main(*arguments: Any) -> None:
     """Run the program and exit with its code."""
-    reserve_result_fd()
+    prepare_process()
     try:
         program.main(list(arguments) or None, prog_name="cm-exec")
     except Exception as error:  # noqa: BLE001 - whatever it is ends here, as text and an exit code

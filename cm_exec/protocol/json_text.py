@@ -1,30 +1,83 @@
-"""Whether bytes are a JSON text (RFC 8259)."""
+"""Check whether bytes are a JSON text (RFC 8259)."""
 
 import json
+import re
+from typing import Any, Final, NoReturn
 
 import msgspec
 
+_TOKEN: Final = re.compile(
+    r'[ \t\n\r]*(?:(?P<string>"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*")'
+    r"|(?P<scalar>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)"
+    r"|(?P<mark>[{}\[\],:]))"
+)
+
 
 def json_problem(text: bytes) -> str | None:
-    """What is wrong with `text` as one JSON value in UTF-8; None when it is one."""
+    """Return what is wrong with `text` as one JSON value in UTF-8, None if it is one."""
     try:
         text.decode()
         msgspec.json.decode(text, type=msgspec.Raw)
     except UnicodeDecodeError as error:
         return f"byte {error.start} is not UTF-8"
     except (msgspec.DecodeError, RecursionError) as error:
-        return None if _is_json_all_the_same(text) else str(error)
+        return None if _is_json(text.decode()) else str(error)
     return None
 
 
-def _is_json_all_the_same(text: bytes) -> bool:
-    r"""Half a surrogate pair (`"\ud83d"`) is JSON, though msgspec refuses it."""
+def _is_json(text: str) -> bool:
+    """Check without recursion what msgspec refuses and JSON allows: half a surrogate pair, deep nesting."""
+    expected = "value"  # value, value or ], name or }, name, colon, more (a comma, the end of a container or the text)
+    stack: list[str] = []
+    at = 0
+    while at < len(text) and (match := _TOKEN.match(text, at)):
+        at = match.end()
+        token = match.group(match.lastgroup or 0)
+        if match.lastgroup == "string" and expected.startswith("name"):
+            expected = "colon"
+        elif match.lastgroup != "mark":
+            if not expected.startswith("value"):
+                return False
+            expected = "more"
+        elif token in "{[":
+            if not expected.startswith("value"):
+                return False
+            stack.append("}" if token == "{" else "]")
+            expected = "name or }" if token == "{" else "value or ]"
+        elif token == ":" and expected == "colon":
+            expected = "value"
+        elif token == "," and expected == "more" and stack:
+            expected = "name" if stack[-1] == "}" else "value"
+        elif stack and token == stack[-1] and (expected == "more" or expected.endswith(token)):
+            stack.pop()
+            expected = "more"
+        else:
+            return False
+    return expected == "more" and not stack and not text[at:].strip(" \t\n\r")
 
-    def refuse(constant: str) -> None:
-        raise ValueError(constant)
 
+class InvalidJsonError(Exception):
+    """Bytes that are no JSON text. Its own text says why."""
+
+
+def decode_json(text: bytes) -> Any:
+    """The JSON value in `text`; of numbers beyond a double there is only that they are infinite.
+
+    Raises InvalidJsonError.
+    """
     try:
-        json.loads(text.decode(), parse_constant=refuse, parse_int=str, parse_float=str)
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return json.loads(text.decode(), parse_constant=_refuse, parse_int=_integer)
     except (ValueError, RecursionError):
-        return False
-    return True
+        raise InvalidJsonError(json_problem(text) or "it is nested too deep") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) < 400 else float(digits)  # noqa: PLR2004 - a double ends at 309

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cm_exec.dev import LocalRuntime, NoResultError
+from cm_exec.local_runtime import LocalRuntime, NoResultError
 from scripts.demo import scenes
 from scripts.demo.functions import LANGUAGES, SLOTS, lay_out
 from scripts.demo.narration import Narration

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cm_exec.dev import Call, LocalRuntime
+from cm_exec.local_runtime import Call, LocalRuntime
 from scripts.demo.functions import EXAMPLES, SLOTS, Example
 from scripts.demo.narration import Narration, shown
 from scripts.demo.worker import DEADLINE, WorkerGoneError, WorkerLog
@@ -141,7 +141,7 @@ def drain(stage: Stage) -> None:
     stage.tell.say("The poll that was open is waited for: a job may come with it.")
     stage.tell.check("the worker ended with status 0", stage.worker.wait(DEADLINE) == 0)
     stage.tell.check(
-        "the runtime saw each job answered once, and no breach of the protocol", not stage.runtime.breaches
+        "the runtime saw each job answered once, and no breach of the protocol", not stage.runtime.violations
     )
 
 

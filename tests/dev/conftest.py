@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cm_exec.dev import LocalRuntime
+from cm_exec.local_runtime import LocalRuntime
 from tests.support.caller import Caller
 from tests.support.local_runtime import HandWorker
 

@@ -3,18 +3,16 @@
 import gc
 from pathlib import Path
 
-from cm_exec.dev.core.breach import Breach, BreachKind
-from cm_exec.dev.core.job import Forgotten, Job
-from cm_exec.dev.core.job_body import Submission
-from cm_exec.dev.core.job_log import LINES_A_JOB, LONGEST_LINE, JobLog, LogLine, shortened
-from cm_exec.dev.core.lifecycle import State
-from cm_exec.dev.feed import JOBS_AT_ONCE, Feed, Subscriber
-from cm_exec.dev.shelf import Shelf
-from cm_exec.dev.spool import Spool
+from cm_exec.local_runtime.core.job import Evicted, RuntimeJob, Submission
+from cm_exec.local_runtime.core.job_log import LINES_A_JOB, LONGEST_LINE, JobLog, LogLine, shortened
+from cm_exec.local_runtime.core.lifecycle import State
+from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind
+from cm_exec.local_runtime.feed import JOBS_AT_ONCE, Feed, Subscriber
+from cm_exec.local_runtime.results import ResultCache, ResultSpool
 
 
-def spool(folder: Path, content: bytes, *, in_memory: int = 100) -> Spool:
-    filled = Spool(folder, in_memory=in_memory)
+def spool(folder: Path, content: bytes, *, in_memory: int = 100) -> ResultSpool:
+    filled = ResultSpool(folder, in_memory=in_memory)
     filled.append(content)
     filled.finish()
     return filled
@@ -43,7 +41,7 @@ def test_a_large_body_goes_to_a_file_that_has_no_name_and_is_closed_with_it(tmp_
 
 
 def test_the_oldest_results_go_when_there_are_too_many_bytes(tmp_path: Path) -> None:
-    shelf = Shelf(budget=100)
+    shelf = ResultCache(budget=100)
     for job_id in "abc":
         shelf.put(job_id, spool(tmp_path, b"x" * 40))
     assert [shelf.get(job_id) is not None for job_id in "abc"] == [False, True, True]
@@ -74,8 +72,8 @@ def test_a_line_is_shortened() -> None:
     assert shortened("x" * (LONGEST_LINE + 1)) == "x" * LONGEST_LINE + f"… ({LONGEST_LINE + 1} characters)"
 
 
-def job(number: int, state: State = State.QUEUED) -> Job:
-    return Job(
+def job(number: int, state: State = State.QUEUED) -> RuntimeJob:
+    return RuntimeJob(
         job_id=str(number), number=number, submission=Submission(function="f", query=b"1"), state=state, created=0
     )
 
@@ -101,7 +99,7 @@ def test_of_many_changed_jobs_the_newest_are_told_and_the_others_counted() -> No
 def test_a_forgotten_job_is_not_told_of_as_changed() -> None:
     subscriber = Subscriber()
     subscriber.tell(job(1))
-    subscriber.tell(Forgotten(job_id="1"))
+    subscriber.tell(Evicted(job_id="1"))
     news = subscriber.take()
     assert (news.jobs, news.forgotten) == ((), ("1",))
 
@@ -110,10 +108,10 @@ def test_logs_and_breaches_are_told_and_what_was_too_much_counted() -> None:
     subscriber = Subscriber()
     for number in range(600):
         subscriber.tell(log_line(number))
-    breach = Breach(number=1, at=0, kind=BreachKind.LATE, message="late")
-    subscriber.tell(breach)
+    violation = ProtocolViolation(number=1, at=0, kind=ViolationKind.LATE, message="late")
+    subscriber.tell(violation)
     news = subscriber.take()
-    assert (len(news.logs), news.logs_dropped, news.breaches) == (500, 100, (breach,))
+    assert (len(news.logs), news.logs_dropped, news.violations) == (500, 100, (violation,))
 
 
 def test_all_who_watch_are_told() -> None:

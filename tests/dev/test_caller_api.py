@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from cm_exec.dev import LocalRuntime, ProcessState
+from cm_exec.local_runtime import LocalRuntime, ProcessState
 from tests.support.caller import Caller
 from tests.support.local_runtime import HandWorker
 
@@ -97,7 +97,7 @@ def test_a_lost_job_is_502(serving: LocalRuntime, caller: Caller) -> None:
     replies: list[int] = []
     calling = threading.Thread(target=lambda: replies.append(caller.post("/functions/unanswered", b"1").status))
     calling.start()
-    wait(lambda: any(job.in_hand for job in serving.jobs))
+    wait(lambda: any(job.outstanding for job in serving.jobs))
     serving.worker_gone("it was killed")
     calling.join(LONG)
     assert replies == [502]
@@ -185,7 +185,7 @@ def test_a_stream_that_breaks_off_cuts_the_caller_s_connection(
         with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
             response.read()
     working.join(LONG)
-    assert runtime.jobs[0].in_hand
+    assert runtime.jobs[0].outstanding
 
 
 # Jobs

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cm_exec.dev import LocalRuntime
+from cm_exec.local_runtime import LocalRuntime
 from tests.support.caller import Caller
 
 BROWSER = {"User-Agent": "Mozilla/5.0", "Sec-Fetch-Site": "same-origin"}

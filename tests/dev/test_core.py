@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-import cm_exec.dev.core
+import cm_exec.local_runtime.core
 
-CORE = Path(cm_exec.dev.core.__file__).parent
+CORE = Path(cm_exec.local_runtime.core.__file__).parent
 PURE = {
     *("collections", "dataclasses", "enum", "heapq", "json", "random", "re", "types", "typing", "msgspec"),
-    "cm_exec.dev.core",
+    "cm_exec.local_runtime.core",
     "cm_exec.protocol",
 }
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cm_exec.dev.core.declared import is_untyped, mismatch
+from cm_exec.local_runtime.core.declared import is_untyped, mismatch
 
 
 def of(name: str, **body: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cm_exec.dev import LocalRuntime, ProcessState
+from cm_exec.local_runtime import LocalRuntime, ProcessState
 from tests.support.caller import Caller, events
 
 
@@ -39,7 +39,7 @@ def test_logs_breaches_functions_and_the_worker_are_told(serving: LocalRuntime, 
         caller.request("PUT", "/faults", b'{"faults": ["latency=0.002"]}')
         assert collect(told, "faults") == ["latency=0.002"]
         serving.rotate_token()
-        assert {breach["kind"] for breach in collect(told, "breaches")} == {"unauthorized"}
+        assert {violation["kind"] for violation in collect(told, "breaches")} == {"unauthorized"}
 
 
 def test_jobs_that_are_forgotten_are_told(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cm_exec.dev.core.functions import FunctionRegistry, Source
+from cm_exec.local_runtime.core.functions import FunctionRegistry, FunctionSource
 
 INTEGER = {"type": "integer", "integer": {}}
 ADD: dict[str, Any] = {
@@ -25,7 +25,7 @@ def test_a_posted_schema_is_kept_as_it_is() -> None:
     assert post(registry, ADD) == []
     entry = registry.get("add")
     assert entry is not None
-    assert (entry.source, entry.schema, entry.untyped) == (Source.SCHEMA, ADD, False)
+    assert (entry.source, entry.schema, entry.untyped) == (FunctionSource.SCHEMA, ADD, False)
 
 
 def test_a_new_post_replaces_the_old() -> None:
@@ -43,9 +43,9 @@ def test_those_with_a_schema_come_first_and_each_once() -> None:
     post(registry, ADD)
     assert not registry.called("add")
     assert [(entry.name, entry.source, entry.description) for entry in registry.entries] == [
-        ("add", Source.SCHEMA, "adds"),
-        ("called", Source.CALLED, None),
-        ("declared", Source.DECLARED, "from cm.toml"),
+        ("add", FunctionSource.SCHEMA, "adds"),
+        ("called", FunctionSource.CALLED, None),
+        ("declared", FunctionSource.DECLARED, "from cm.toml"),
     ]
 
 

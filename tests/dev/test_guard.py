@@ -2,7 +2,7 @@
 
 import pytest
 
-from cm_exec.dev.ports.guard import Guard, Verdict
+from cm_exec.local_runtime.http.guard import Guard, GuardVerdict
 
 GUARD = Guard(token="secret", port=8080)
 HOST = {"host": "127.0.0.1:8080"}
@@ -11,7 +11,7 @@ COOKIE = {"cookie": "other=1; cm-exec-8080=secret"}
 OURS = {"origin": "http://127.0.0.1:8080"}
 
 
-def judge(headers: dict[str, str], method: str = "GET", path: str = "/jobs", *, public: bool = False) -> Verdict:
+def judge(headers: dict[str, str], method: str = "GET", path: str = "/jobs", *, public: bool = False) -> GuardVerdict:
     return GUARD.judge(method, path, headers, public=public)
 
 
@@ -54,31 +54,33 @@ TOKEN_NEEDED = {
 @pytest.mark.parametrize("case", ALLOWED)
 def test_allowed(case: str) -> None:
     headers, method = ALLOWED[case]
-    assert judge(headers, method) is Verdict.ALLOWED
+    assert judge(headers, method) is GuardVerdict.ALLOWED
 
 
 @pytest.mark.parametrize("case", FORBIDDEN)
 @pytest.mark.parametrize("public", [False, True])
 def test_forbidden(case: str, public: bool) -> None:
     headers, method = FORBIDDEN[case]
-    assert judge(headers, method, public=public) is Verdict.FORBIDDEN
+    assert judge(headers, method, public=public) is GuardVerdict.FORBIDDEN
 
 
 @pytest.mark.parametrize("case", TOKEN_NEEDED)
 def test_token_needed(case: str) -> None:
     headers, method = TOKEN_NEEDED[case]
-    assert judge(headers, method) is Verdict.TOKEN_NEEDED
-    assert judge(headers, "GET", "/console.js", public=True) is Verdict.ALLOWED
+    assert judge(headers, method) is GuardVerdict.TOKEN_NEEDED
+    assert judge(headers, "GET", "/console.js", public=True) is GuardVerdict.ALLOWED
 
 
 def test_a_link_from_elsewhere_may_lead_to_the_front_page_only() -> None:
     link = {**BROWSER, "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
-    assert judge(link, path="/", public=True) is Verdict.ALLOWED
-    assert judge(link, path="/jobs") is Verdict.FORBIDDEN
-    assert judge(link, "POST", "/", public=True) is Verdict.FORBIDDEN
+    assert judge(link, path="/", public=True) is GuardVerdict.ALLOWED
+    assert judge(link, path="/jobs") is GuardVerdict.FORBIDDEN
+    assert judge(link, "POST", "/", public=True) is GuardVerdict.FORBIDDEN
 
 
 def test_where_programs_need_the_token_too() -> None:
     strict = Guard(token="secret", port=8080, programs_need_token=True)
-    assert strict.judge("POST", "/jobs", HOST, public=False) is Verdict.TOKEN_NEEDED
-    assert strict.judge("POST", "/jobs", {**HOST, "authorization": "bearer secret"}, public=False) is Verdict.ALLOWED
+    assert strict.judge("POST", "/jobs", HOST, public=False) is GuardVerdict.TOKEN_NEEDED
+    assert (
+        strict.judge("POST", "/jobs", {**HOST, "authorization": "bearer secret"}, public=False) is GuardVerdict.ALLOWED
+    )

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.dev import LocalRuntime
+from cm_exec.local_runtime import LocalRuntime
 from tests.support.local_runtime import HandWorker
 from tests.support.processes import wait_until
 
 
 @pytest.fixture
 def runtime(tmp_path: Path) -> Iterator[LocalRuntime]:
-    with LocalRuntime(tmp_path, max_concurrent_tasks=2, poll_wait=60.0, patience=0.2) as running:
+    with LocalRuntime(tmp_path, max_concurrent_tasks=2, poll_wait=60.0, poll_timeout=0.2) as running:
         yield running
 
 
@@ -44,10 +44,10 @@ def test_silence_while_held_is_no_breach(runtime: LocalRuntime) -> None:
         runtime.hold()
         assert worker.poll().status == 204
         threading.Event().wait(0.5)  # more than the runtime's patience
-        assert runtime.breaches == []
+        assert runtime.violations == []
         runtime.release()
-        wait_until(lambda: runtime.breaches, what="the breach of a worker that polls no more")
-        assert [breach.kind.value for breach in runtime.breaches] == ["polls_stopped"]
+        wait_until(lambda: runtime.violations, what="the breach of a worker that polls no more")
+        assert [violation.kind.value for violation in runtime.violations] == ["polls_stopped"]
 
 
 def test_of_two_workers_only_the_dead_one_loses_its_job(runtime: LocalRuntime) -> None:

@@ -5,18 +5,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cm_exec.dev.core.breach import Breach, BreachKind
-from cm_exec.dev.core.job import Answer, Change, Forgotten, Job, Reception, Rules
-from cm_exec.dev.core.job_body import Submission
-from cm_exec.dev.core.ledger import RESULT_TYPE, Ledger
-from cm_exec.dev.core.lifecycle import State
-from cm_exec.dev.core.nature import Kind, Nature
-from cm_exec.dev.core.outcome import ReportedFailure
+from cm_exec.local_runtime.core.job import Change, Evicted, Limits, PostedResult, PostOutcome, RuntimeJob, Submission
+from cm_exec.local_runtime.core.ledger import RESULT_TYPE, Ledger
+from cm_exec.local_runtime.core.lifecycle import State
+from cm_exec.local_runtime.core.media_type import MediaKind, MediaType
+from cm_exec.local_runtime.core.outcome import ReportedFailure
+from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind
 
-TEXT = Nature(Kind.TEXT, "text/plain", ".txt")
-GOOD = Answer(size=2, content_type=RESULT_TYPE, streamed=False, nature=TEXT)
-ERROR = Answer(
-    size=2, content_type=RESULT_TYPE, streamed=False, nature=TEXT, failure=ReportedFailure(message="no luck")
+TEXT = MediaType(MediaKind.TEXT, "text/plain", ".txt")
+GOOD = PostedResult(size=2, content_type=RESULT_TYPE, streamed=False, media=TEXT)
+ERROR = PostedResult(
+    size=2, content_type=RESULT_TYPE, streamed=False, media=TEXT, failure=ReportedFailure(message="no luck")
 )
 
 
@@ -25,8 +24,8 @@ class Books:
 
     def __init__(self, *, slots: int | None = 1, history: int = 1000, history_bytes: int = 1_000_000) -> None:
         self.told: list[Change] = []
-        rules = Rules(slots=slots, history=history, history_bytes=history_bytes, answer_grace=5)
-        self.ledger = Ledger(rules=rules, tell=self.told.append)
+        limits = Limits(slots=slots, history=history, history_bytes=history_bytes, answer_grace=5)
+        self.ledger = Ledger(limits=limits, tell=self.told.append)
 
     def submit(self, *job_ids: str, timeout: float | None = None, query: bytes = b"1", now: float = 0) -> None:
         for job_id in job_ids:
@@ -37,8 +36,8 @@ class Books:
         return None if job is None else job.job_id
 
     @property
-    def breaches(self) -> list[BreachKind]:
-        return [change.kind for change in self.told if isinstance(change, Breach)]
+    def violations(self) -> list[ViolationKind]:
+        return [change.kind for change in self.told if isinstance(change, ProtocolViolation)]
 
     def state(self, job_id: str) -> State:
         return self.ledger.jobs[job_id].state
@@ -48,7 +47,7 @@ def test_first_come_first_served_within_the_slots() -> None:
     books = Books(slots=2)
     books.submit("a", "b", "c")
     assert [books.hand_out(), books.hand_out(), books.hand_out()] == ["a", "b", None]
-    assert books.ledger.answer("a", GOOD, 2) is Reception.ACCEPTED
+    assert books.ledger.answer("a", GOOD, 2) is PostOutcome.ACCEPTED
     assert books.hand_out() == "c"
 
 
@@ -63,20 +62,20 @@ def test_what_did_not_arrive_is_first_again() -> None:
     books.submit("a", "b")
     books.hand_out()
     books.ledger.put_back("a")
-    assert (books.state("a"), books.ledger.in_hand) == (State.QUEUED, ())
+    assert (books.state("a"), books.ledger.outstanding) == (State.QUEUED, ())
     assert books.hand_out() == "a"
     assert books.ledger.jobs["a"].attempts == 2
 
 
 @pytest.mark.parametrize(("answer", "state"), [(GOOD, State.DONE), (ERROR, State.FAILED)])
-def test_an_answer_ends_a_job(answer: Answer, state: State) -> None:
+def test_an_answer_ends_a_job(answer: PostedResult, state: State) -> None:
     books = Books()
     books.submit("a")
     books.hand_out()
     books.ledger.answer("a", answer, 3)
     job = books.ledger.jobs["a"]
-    assert (job.state, job.ended, job.answer, job.in_hand) == (state, 3, answer, False)
-    assert books.breaches == []
+    assert (job.state, job.ended, job.answer, job.outstanding) == (state, 3, answer, False)
+    assert books.violations == []
 
 
 def test_a_worker_that_got_the_job_after_all_may_answer_what_was_put_back() -> None:
@@ -84,14 +83,14 @@ def test_a_worker_that_got_the_job_after_all_may_answer_what_was_put_back() -> N
     books.submit("a")
     books.hand_out()
     books.ledger.put_back("a")
-    assert books.ledger.answer("a", GOOD, 2) is Reception.ACCEPTED
+    assert books.ledger.answer("a", GOOD, 2) is PostOutcome.ACCEPTED
     assert books.hand_out() is None
 
 
 def test_an_unknown_job_is_a_breach() -> None:
     books = Books()
-    assert books.ledger.answer("x", GOOD, 1) is Reception.UNKNOWN
-    assert books.breaches == [BreachKind.UNKNOWN_JOB]
+    assert books.ledger.answer("x", GOOD, 1) is PostOutcome.UNKNOWN
+    assert books.violations == [ViolationKind.UNKNOWN_JOB]
 
 
 def test_the_first_answer_stays() -> None:
@@ -99,9 +98,9 @@ def test_the_first_answer_stays() -> None:
     books.submit("a")
     books.hand_out()
     books.ledger.answer("a", GOOD, 1)
-    assert books.ledger.answer("a", ERROR, 2) is Reception.REPEATED
+    assert books.ledger.answer("a", ERROR, 2) is PostOutcome.REPEATED
     assert (books.state("a"), books.ledger.jobs["a"].answer) == (State.DONE, GOOD)
-    assert books.breaches == [BreachKind.ANSWERED_TWICE]
+    assert books.violations == [ViolationKind.ANSWERED_TWICE]
 
 
 def test_a_caller_gives_up_and_the_slot_stays_taken_until_the_late_answer() -> None:
@@ -113,9 +112,9 @@ def test_a_caller_gives_up_and_the_slot_stays_taken_until_the_late_answer() -> N
     assert books.state("a") is State.RUNNING
     books.ledger.tick(10)
     assert (books.state("a"), books.hand_out(11)) == (State.FAILED, None)
-    assert books.ledger.answer("a", GOOD, 12) is Reception.LATE
+    assert books.ledger.answer("a", GOOD, 12) is PostOutcome.LATE
     assert (books.state("a"), books.ledger.jobs["a"].answer, books.hand_out(13)) == (State.FAILED, GOOD, "b")
-    assert books.breaches == [BreachKind.LATE]
+    assert books.violations == [ViolationKind.LATE]
 
 
 def test_a_job_that_is_still_out_some_seconds_after_its_caller_gave_up_is_unanswered() -> None:
@@ -125,9 +124,9 @@ def test_a_job_that_is_still_out_some_seconds_after_its_caller_gave_up_is_unansw
     books.ledger.tick(10)
     assert books.ledger.next_deadline() == 15
     books.ledger.tick(14.9)
-    assert books.breaches == []
+    assert books.violations == []
     books.ledger.tick(15)
-    assert books.breaches == [BreachKind.UNANSWERED]
+    assert books.violations == [ViolationKind.UNANSWERED]
 
 
 def test_a_caller_who_gives_up_in_the_queue_takes_the_job_out() -> None:
@@ -137,7 +136,7 @@ def test_a_caller_who_gives_up_in_the_queue_takes_the_job_out() -> None:
     books.ledger.tick(1)
     assert (books.state("a"), books.hand_out(2)) == (State.FAILED, "b")
     books.ledger.tick(100)
-    assert books.breaches == []
+    assert books.violations == []
 
 
 def test_a_result_that_is_coming_keeps_the_caller_waiting() -> None:
@@ -159,15 +158,15 @@ def test_a_restart_drops_what_is_in_hand_and_only_that() -> None:
         books.hand_out()
     books.ledger.answer("done", GOOD, 2)
     books.ledger.give_up("timed-out", 2, "no patience")
-    assert books.ledger.drop_in_hand(3, "restart") == ["timed-out", "running"]
+    assert books.ledger.drop_outstanding(3, "restart") == ["timed-out", "running"]
     assert [books.state(j) for j in ("done", "timed-out", "running", "queued")] == [
         State.DONE,
         State.FAILED,
         State.LOST,
         State.QUEUED,
     ]
-    assert books.ledger.answer("running", GOOD, 4) is Reception.DROPPED
-    assert books.breaches == [BreachKind.LATE]
+    assert books.ledger.answer("running", GOOD, 4) is PostOutcome.DROPPED
+    assert books.violations == [ViolationKind.LATE]
     assert books.hand_out(5) == "queued"
 
 
@@ -178,8 +177,8 @@ def test_what_is_out_at_the_end_is_unanswered() -> None:
     books.hand_out()
     books.ledger.answer("a", GOOD, 1)
     books.ledger.close(2)
-    assert [(change.kind, change.job_id) for change in books.told if isinstance(change, Breach)] == [
-        (BreachKind.UNANSWERED, "b")
+    assert [(change.kind, change.job_id) for change in books.told if isinstance(change, ProtocolViolation)] == [
+        (ViolationKind.UNANSWERED, "b")
     ]
 
 
@@ -188,17 +187,17 @@ def test_another_content_type_is_a_breach(content_type: str | None) -> None:
     books = Books()
     books.submit("a")
     books.hand_out()
-    books.ledger.answer("a", Answer(size=2, content_type=content_type, streamed=False, nature=TEXT), 2)
-    assert books.breaches == [BreachKind.CONTENT_TYPE]
+    books.ledger.answer("a", PostedResult(size=2, content_type=content_type, streamed=False, media=TEXT), 2)
+    assert books.violations == [ViolationKind.CONTENT_TYPE]
 
 
 def test_another_type_than_declared_is_a_breach() -> None:
     books = Books()
     books.submit("a")
     books.hand_out()
-    wrong = Answer(size=2, content_type=RESULT_TYPE, streamed=False, nature=TEXT, mismatch="the result is null")
+    wrong = PostedResult(size=2, content_type=RESULT_TYPE, streamed=False, media=TEXT, mismatch="the result is null")
     books.ledger.answer("a", wrong, 2)
-    assert books.breaches == [BreachKind.OUTPUT_TYPE]
+    assert books.violations == [ViolationKind.OUTPUT_TYPE]
 
 
 def test_the_oldest_ended_jobs_are_forgotten() -> None:
@@ -208,7 +207,7 @@ def test_the_oldest_ended_jobs_are_forgotten() -> None:
         books.hand_out()
         books.ledger.answer(job_id, GOOD, 1)
     assert list(books.ledger.jobs) == ["c", "d"]
-    assert [change.job_id for change in books.told if isinstance(change, Forgotten)] == ["a", "b"]
+    assert [change.job_id for change in books.told if isinstance(change, Evicted)] == ["a", "b"]
     assert books.ledger.counts[State.DONE] == 4
 
 
@@ -231,7 +230,7 @@ def test_what_is_still_in_hand_is_not_forgotten() -> None:
         books.hand_out()
         books.ledger.answer(job_id, GOOD, 2)
     assert "held" in books.ledger.jobs
-    assert books.ledger.answer("held", GOOD, 3) is Reception.LATE
+    assert books.ledger.answer("held", GOOD, 3) is PostOutcome.LATE
 
 
 def test_timers_of_ended_jobs_do_not_pile_up() -> None:
@@ -259,10 +258,10 @@ class AnyOrder(RuleBasedStateMachine):
         self.count = 0
         self.taken: set[str] = set()
         self.ended: dict[str, State] = {}
-        self.ledger = Ledger(rules=Rules(slots=3, history=5), tell=self.note)
+        self.ledger = Ledger(limits=Limits(slots=3, history=5), tell=self.note)
 
     def note(self, change: Change) -> None:
-        if isinstance(change, Job) and change.state.final:
+        if isinstance(change, RuntimeJob) and change.state.final:
             assert self.ended.setdefault(change.job_id, change.state) is change.state, "a final state changed"
 
     @rule(timeout=st.one_of(st.none(), st.floats(0.1, 20)))
@@ -279,7 +278,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @precondition(lambda self: self.taken)
     @rule(data=st.data(), answer=st.sampled_from([GOOD, ERROR]))
-    def answer(self, data: st.DataObject, answer: Answer) -> None:
+    def answer(self, data: st.DataObject, answer: PostedResult) -> None:
         job_id = data.draw(st.sampled_from(sorted(self.taken)))
         self.ledger.answer(job_id, answer, self.now)
         self.taken.discard(job_id)
@@ -293,7 +292,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        assert set(self.ledger.drop_in_hand(self.now, "restart")) == self.taken
+        assert set(self.ledger.drop_outstanding(self.now, "restart")) == self.taken
         self.taken.clear()
 
     @rule(seconds=st.floats(0.1, 30))
@@ -305,12 +304,12 @@ class AnyOrder(RuleBasedStateMachine):
     def the_books_agree(self) -> None:
         jobs = self.ledger.jobs.values()
         counts = self.ledger.counts
-        assert set(self.ledger.in_hand) == self.taken == {job.job_id for job in jobs if job.in_hand}
+        assert set(self.ledger.outstanding) == self.taken == {job.job_id for job in jobs if job.outstanding}
         assert len(self.taken) <= 3
         assert counts[State.QUEUED] == sum(job.state is State.QUEUED for job in jobs)
         assert counts[State.RUNNING] == sum(job.state is State.RUNNING for job in jobs)
         assert sum(counts.values()) == self.count
-        assert sum(job.state.final and not job.in_hand for job in jobs) <= 5
+        assert sum(job.state.final and not job.outstanding for job in jobs) <= 5
 
 
 TestAnyOrder = AnyOrder.TestCase

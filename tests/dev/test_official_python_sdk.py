@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.dev import BreachKind, LocalRuntime, NoResultError, State
+from cm_exec.local_runtime import LocalRuntime, NoResultError, State, ViolationKind
 from tests.support.official_sdks import kill, python_command, worker
 
 LONG = 60.0
@@ -36,7 +36,7 @@ def test_echo(sdk: LocalRuntime) -> None:
     result = sdk.submit("echo", b'{"a": [1, 2.5, "\\u00e9"]}').wait(LONG)
     assert json.loads(result.body) == {"a": [1, 2.5, "é"]}
     assert (result.content_type, result.streamed, result.failure) == ("application/octet-stream", False, None)
-    assert sdk.breaches == []
+    assert sdk.violations == []
 
 
 def test_the_context_is_told(sdk: LocalRuntime) -> None:
@@ -54,15 +54,15 @@ def test_a_typed_function_and_its_schema(sdk: LocalRuntime) -> None:
     schemas = {schema["functionName"]: schema for schema in json.loads(sdk.schemas[-1])}
     assert [given["name"] for given in schemas["add"]["inputs"]] == ["x", "y"]
     assert schemas["add"]["output"] == {"type": "single", "single": {"dataType": {"type": "integer", "integer": {}}}}
-    assert sdk.breaches == []
+    assert sdk.violations == []
 
 
 def test_a_result_of_another_type_than_declared_is_a_breach(sdk: LocalRuntime) -> None:
     assert sdk.submit("not_an_integer", NUMBERS).wait(LONG).body == b'"five"'
     assert sdk.submit("not_a_number", NUMBERS).wait(LONG).body == b"NaN"
-    assert [(breach.kind, breach.function) for breach in sdk.breaches] == [
-        (BreachKind.OUTPUT_TYPE, "not_an_integer"),
-        (BreachKind.OUTPUT_TYPE, "not_a_number"),
+    assert [(violation.kind, violation.function) for violation in sdk.violations] == [
+        (ViolationKind.OUTPUT_TYPE, "not_an_integer"),
+        (ViolationKind.OUTPUT_TYPE, "not_a_number"),
     ]
 
 
@@ -72,7 +72,7 @@ def test_an_exception_is_a_failed_job(sdk: LocalRuntime) -> None:
     assert result.failure is not None
     assert result.failure.message == "no such luck"
     assert call.wait_ended(0).state is State.FAILED
-    assert sdk.breaches == []
+    assert sdk.violations == []
 
 
 def test_an_unknown_function_is_a_failed_job(sdk: LocalRuntime) -> None:
@@ -84,13 +84,13 @@ def test_an_unknown_function_is_a_failed_job(sdk: LocalRuntime) -> None:
 def test_a_stream_comes_chunked_and_without_delimiters(sdk: LocalRuntime) -> None:
     result = sdk.submit("count", NUMBERS).wait(LONG)
     assert (result.body, result.streamed) == (b"234", True)
-    assert sdk.breaches == []
+    assert sdk.violations == []
 
 
 def test_a_stream_that_breaks_off_is_a_breach_and_its_data_are_lost(sdk: LocalRuntime) -> None:
     result = sdk.submit("break_off", NUMBERS).wait(LONG)
     assert (result.body, result.failure) == (b"", None)  # the SDK posts what is left of a spent generator
-    assert [breach.kind for breach in sdk.breaches] == [BreachKind.TRUNCATED]
+    assert [violation.kind for violation in sdk.violations] == [ViolationKind.TRUNCATED]
 
 
 def test_four_jobs_at_once(sdk: LocalRuntime, tmp_path: Path) -> None:
@@ -106,8 +106,10 @@ def test_a_job_whose_process_is_killed_is_never_answered(sdk: LocalRuntime) -> N
     with pytest.raises(NoResultError):
         call.wait(LONG)
     _wait_for_breach(sdk)
-    assert [(breach.kind, breach.job_id) for breach in sdk.breaches] == [(BreachKind.UNANSWERED, call.job_id)]
-    assert [job.in_hand for job in sdk.jobs] == [True]
+    assert [(violation.kind, violation.job_id) for violation in sdk.violations] == [
+        (ViolationKind.UNANSWERED, call.job_id)
+    ]
+    assert [job.outstanding for job in sdk.jobs] == [True]
 
 
 def test_a_restart_drops_what_was_in_hand(runtime: LocalRuntime, tmp_path: Path) -> None:
@@ -127,5 +129,5 @@ def test_a_restart_drops_what_was_in_hand(runtime: LocalRuntime, tmp_path: Path)
 
 def _wait_for_breach(runtime: LocalRuntime) -> None:
     deadline = time.monotonic() + LONG
-    while not runtime.breaches and time.monotonic() < deadline:
+    while not runtime.violations and time.monotonic() < deadline:
         time.sleep(0.02)

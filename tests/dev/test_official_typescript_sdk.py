@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.dev import BreachKind, Endpoint, LocalRuntime, NoResultError, State
+from cm_exec.local_runtime import LocalRuntime, NoResultError, ProtocolEndpoint, State, ViolationKind
 from tests.support.official_sdks import kill, typescript_command, worker
 
 LONG = 60.0
@@ -28,7 +28,7 @@ def sdk(runtime: LocalRuntime, tmp_path: Path) -> Iterator[LocalRuntime]:
 
 
 def test_it_starts_without_a_restart_notification(sdk: LocalRuntime) -> None:
-    assert sdk.count(Endpoint.POLL) >= 1
+    assert sdk.count(ProtocolEndpoint.POLL) >= 1
     assert sdk.restarts == []
 
 
@@ -42,12 +42,12 @@ def test_a_typed_function_and_its_schema(sdk: LocalRuntime) -> None:
     assert sdk.submit("add", NUMBERS).wait(LONG).body == b"7"
     schemas = {schema["functionName"]: schema for schema in json.loads(sdk.schemas[-1])}
     assert [given["name"] for given in schemas["add"]["inputs"]] == ["x", "y"]
-    assert sdk.breaches == []
+    assert sdk.violations == []
 
 
 def test_a_result_of_another_type_than_declared_is_a_breach(sdk: LocalRuntime) -> None:
     assert sdk.submit("notAnInteger", NUMBERS).wait(LONG).body == b'"five"'
-    assert [breach.kind for breach in sdk.breaches] == [BreachKind.OUTPUT_TYPE]
+    assert [violation.kind for violation in sdk.violations] == [ViolationKind.OUTPUT_TYPE]
 
 
 def test_a_result_without_a_value_is_an_empty_body(sdk: LocalRuntime) -> None:
@@ -79,8 +79,10 @@ def test_without_a_listener_or_when_it_throws_at_once_the_job_is_never_answered(
     call = sdk.submit(function, b"{}", timeout=0.5)
     with pytest.raises(NoResultError):
         call.wait(LONG)
-    _wait(lambda: bool(sdk.breaches))
-    assert [(breach.kind, breach.job_id) for breach in sdk.breaches] == [(BreachKind.UNANSWERED, call.job_id)]
+    _wait(lambda: bool(sdk.violations))
+    assert [(violation.kind, violation.job_id) for violation in sdk.violations] == [
+        (ViolationKind.UNANSWERED, call.job_id)
+    ]
 
 
 def test_one_bad_answer_of_the_runtime_overwrites_a_good_result(sdk: LocalRuntime) -> None:
@@ -95,17 +97,19 @@ def test_after_a_crash_the_slot_stays_taken_for_no_restart_is_told(tmp_path: Pat
     with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=1, poll_wait=0.2) as runtime:
         with worker(typescript_command(), runtime, tmp_path) as first:
             held = runtime.submit("hang", b"{}")
-            _wait(lambda: runtime.jobs[0].in_hand)
+            _wait(lambda: runtime.jobs[0].outstanding)
             kill(first)
-        polls = runtime.count(Endpoint.POLL)
+        polls = runtime.count(ProtocolEndpoint.POLL)
         with worker(typescript_command(), runtime, tmp_path):
             waiting = runtime.submit("echo", b"1")
-            _wait(lambda: runtime.count(Endpoint.POLL) >= polls + 5)
+            _wait(lambda: runtime.count(ProtocolEndpoint.POLL) >= polls + 5)
             assert not waiting.done
             assert runtime.worker_gone("the worker was killed") == [held.job_id]
             assert waiting.wait(LONG).body == b"1"
     assert held.wait_ended(0).state is State.LOST
-    assert [(breach.kind, breach.job_id) for breach in runtime.breaches] == [(BreachKind.UNANSWERED, held.job_id)]
+    assert [(violation.kind, violation.job_id) for violation in runtime.violations] == [
+        (ViolationKind.UNANSWERED, held.job_id)
+    ]
 
 
 def _wait(true: Callable[[], bool]) -> None:

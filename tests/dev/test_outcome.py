@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cm_exec.dev.core.outcome import ReportedFailure, reported_failure
+from cm_exec.local_runtime.core.outcome import ReportedFailure, reported_failure
 from cm_exec.protocol.failure import Failure, Reason, error_body
 
 

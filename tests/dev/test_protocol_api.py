@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cm_exec.dev import BreachKind, Endpoint, Fault, FaultKind, LocalRuntime, NoResultError, State
+from cm_exec.local_runtime import Fault, FaultKind, LocalRuntime, NoResultError, ProtocolEndpoint, State, ViolationKind
 from tests.support.local_runtime import HandWorker
 
 LONG = 30.0
@@ -92,7 +92,7 @@ def test_nothing_is_told_without_the_token(runtime: LocalRuntime, path: str, tok
     with HandWorker(runtime, token=token) as stranger:
         method = "GET" if path == "job" else "POST"
         assert stranger.request(method, f"/interactive-module/api/internal-query/{path}").status == 401
-    assert [breach.kind for breach in runtime.breaches] == [BreachKind.UNAUTHORIZED]
+    assert [violation.kind for violation in runtime.violations] == [ViolationKind.UNAUTHORIZED]
 
 
 def test_a_rotated_token_is_in_the_file_and_the_old_one_is_refused(runtime: LocalRuntime, worker: HandWorker) -> None:
@@ -105,7 +105,7 @@ def test_a_rotated_token_is_in_the_file_and_the_old_one_is_refused(runtime: Loca
 
 def test_a_result_for_an_unknown_job_is_404(runtime: LocalRuntime, worker: HandWorker) -> None:
     assert worker.post_result("never-heard-of", b"1").status == 404
-    assert [breach.kind for breach in runtime.breaches] == [BreachKind.UNKNOWN_JOB]
+    assert [violation.kind for violation in runtime.violations] == [ViolationKind.UNKNOWN_JOB]
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -169,7 +169,7 @@ def test_a_callers_time_out_fails_the_job_and_a_late_result_is_a_breach(
     job_id = worker.take()["jobId"]
     assert call.wait_ended(LONG).state is State.FAILED
     assert worker.post_result(job_id, b"1").status == 204
-    assert [breach.kind for breach in runtime.breaches] == [BreachKind.LATE]
+    assert [violation.kind for violation in runtime.violations] == [ViolationKind.LATE]
 
 
 def test_a_second_result_changes_nothing_and_is_a_breach(runtime: LocalRuntime, worker: HandWorker) -> None:
@@ -178,7 +178,7 @@ def test_a_second_result_changes_nothing_and_is_a_breach(runtime: LocalRuntime, 
     worker.post_result(job_id, b"first")
     assert worker.post_result(job_id, b"second").status == 204
     assert call.wait(LONG).body == b"first"
-    assert [breach.kind for breach in runtime.breaches] == [BreachKind.ANSWERED_TWICE]
+    assert [violation.kind for violation in runtime.violations] == [ViolationKind.ANSWERED_TWICE]
 
 
 def post_half(runtime: LocalRuntime, job_id: str) -> None:
@@ -203,7 +203,7 @@ def test_a_body_that_breaks_off_is_no_result_and_may_be_repeated(
     assert not call.done
     assert worker.post_result(job_id, repetition).status == 204
     assert call.wait(LONG).body == repetition
-    assert runtime.breaches == []
+    assert runtime.violations == []
 
 
 def test_a_repetition_with_less_than_had_come_is_a_breach(runtime: LocalRuntime, worker: HandWorker) -> None:
@@ -211,7 +211,7 @@ def test_a_repetition_with_less_than_had_come_is_a_breach(runtime: LocalRuntime,
     job_id = worker.take()["jobId"]
     post_half(runtime, job_id)
     worker.post_result(job_id, b"")
-    assert [breach.kind for breach in runtime.breaches] == [BreachKind.TRUNCATED]
+    assert [violation.kind for violation in runtime.violations] == [ViolationKind.TRUNCATED]
 
 
 @pytest.mark.parametrize("fault", ["result.lost*1", "result.500*1"])
@@ -226,7 +226,7 @@ def test_a_repetition_is_no_breach_when_the_answer_was_lost(
     worker.close()
     assert worker.post_result(job_id, b"1").status == 204
     assert call.wait(LONG).body == b"1"
-    assert runtime.breaches == []
+    assert runtime.violations == []
 
 
 def test_down_means_refused_and_up_again_the_jobs_are_still_there(runtime: LocalRuntime, worker: HandWorker) -> None:
@@ -247,14 +247,14 @@ def test_what_is_scripted_goes_out_as_it_stands(runtime: LocalRuntime, worker: H
 
 
 def test_a_status_on_purpose_comes_as_often_as_asked(runtime: LocalRuntime, worker: HandWorker) -> None:
-    runtime.inject(Fault(kind=FaultKind.STATUS, endpoint=Endpoint.POLL, status=503, remaining=2))
+    runtime.inject(Fault(kind=FaultKind.STATUS, endpoint=ProtocolEndpoint.POLL, status=503, remaining=2))
     assert [worker.poll().status for _ in range(3)] == [503, 503, 204]
-    assert runtime.count(Endpoint.POLL, 503) == 2
+    assert runtime.count(ProtocolEndpoint.POLL, 503) == 2
 
 
 @pytest.mark.parametrize("kind", [FaultKind.RESET, FaultKind.DROP])
 def test_a_connection_is_broken_on_purpose(runtime: LocalRuntime, worker: HandWorker, kind: FaultKind) -> None:
-    runtime.inject(Fault(kind=kind, endpoint=Endpoint.POLL, remaining=1))
+    runtime.inject(Fault(kind=kind, endpoint=ProtocolEndpoint.POLL, remaining=1))
     expected = ConnectionResetError if kind is FaultKind.RESET else http.client.RemoteDisconnected
     with pytest.raises(expected):
         worker.poll()
@@ -264,7 +264,7 @@ def test_a_connection_is_broken_on_purpose(runtime: LocalRuntime, worker: HandWo
 
 def test_a_job_cut_by_a_reset_goes_back(runtime: LocalRuntime, worker: HandWorker) -> None:
     call = runtime.submit("f", b'"a query that is long enough"')
-    runtime.inject(Fault(kind=FaultKind.RESET, endpoint=Endpoint.POLL, remaining=1, after_bytes=10))
+    runtime.inject(Fault(kind=FaultKind.RESET, endpoint=ProtocolEndpoint.POLL, remaining=1, after_bytes=10))
     with pytest.raises((ConnectionResetError, http.client.IncompleteRead)):
         worker.poll()
     worker.close()
@@ -273,7 +273,7 @@ def test_a_job_cut_by_a_reset_goes_back(runtime: LocalRuntime, worker: HandWorke
 
 def test_a_result_may_be_stored_and_its_answer_lost(runtime: LocalRuntime, worker: HandWorker) -> None:
     call = runtime.submit("f", b"1")
-    runtime.inject(Fault(kind=FaultKind.RESET, endpoint=Endpoint.RESULT, remaining=1, processed=True))
+    runtime.inject(Fault(kind=FaultKind.RESET, endpoint=ProtocolEndpoint.RESULT, remaining=1, processed=True))
     with pytest.raises(ConnectionResetError):
         worker.post_result(worker.take()["jobId"], b"42")
     assert call.wait(LONG).body == b"42"
@@ -281,7 +281,7 @@ def test_a_result_may_be_stored_and_its_answer_lost(runtime: LocalRuntime, worke
 
 def test_a_hanging_request_ends_with_the_runtime(tmp_path: Path) -> None:
     with LocalRuntime(tmp_path) as runtime, HandWorker(runtime) as worker:
-        runtime.inject(Fault(kind=FaultKind.HANG, endpoint=Endpoint.POLL))
+        runtime.inject(Fault(kind=FaultKind.HANG, endpoint=ProtocolEndpoint.POLL))
         worker.connection.timeout = 0.2
         with pytest.raises(TimeoutError):
             worker.poll()
@@ -314,22 +314,22 @@ def test_faults_are_cleared(runtime: LocalRuntime, worker: HandWorker) -> None:
 
 
 def test_polls_that_stop_are_a_breach_and_a_worker_known_to_be_gone_is_none(tmp_path: Path) -> None:
-    with LocalRuntime(tmp_path, poll_wait=0.1, patience=0.2) as runtime, HandWorker(runtime) as worker:
+    with LocalRuntime(tmp_path, poll_wait=0.1, poll_timeout=0.2) as runtime, HandWorker(runtime) as worker:
         worker.poll()
         runtime.worker_gone()
         time.sleep(0.4)
-        assert runtime.breaches == []
+        assert runtime.violations == []
         worker.poll()
         deadline = time.monotonic() + LONG
-        while not runtime.breaches and time.monotonic() < deadline:
+        while not runtime.violations and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert [breach.kind for breach in runtime.breaches] == [BreachKind.POLLS_STOPPED]
+    assert [violation.kind for violation in runtime.violations] == [ViolationKind.POLLS_STOPPED]
 
 
 def test_a_worker_that_is_refused_for_ever_does_not_flood_the_breaches(runtime: LocalRuntime) -> None:
     with HandWorker(runtime, token="wrong") as stranger:
         assert {stranger.poll().status for _ in range(50)} == {401}
-    assert len(runtime.breaches) == 1
+    assert len(runtime.violations) == 1
 
 
 def test_what_is_only_told_and_not_kept(tmp_path: Path) -> None:
@@ -377,7 +377,7 @@ def test_the_end_of_the_runtime_tells_the_callers_and_reports_what_is_out(tmp_pa
         worker.take()
     with pytest.raises(NoResultError):
         call.wait(0)
-    assert [breach.kind for breach in runtime.breaches] == [BreachKind.UNANSWERED]
+    assert [violation.kind for violation in runtime.violations] == [ViolationKind.UNANSWERED]
 
 
 def test_the_end_answers_an_open_poll_and_leaves_no_thread(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ def test_no_answer_goes_astray_whatever_the_processes_do(tmp_path: Path) -> None
     print("\n".join(report(tally)))
     assert tally.wrong == []
     assert tally.lost == []
-    assert tally.breaches == []
+    assert tally.violations == []
     assert tally.answered == 1500
     assert tally.right >= 1200
     assert set(tally.reasons) <= {"out_of_step", "signal", "timeout"}

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from cm_exec.dev import LocalRuntime, State
+from cm_exec.local_runtime import LocalRuntime, State
 from tests.support.images.container import Container
 from tests.support.images.images import Images
 from tests.support.images.needs import PATIENCE, needs_containers

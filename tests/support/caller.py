@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from cm_exec.dev import LocalRuntime
+from cm_exec.local_runtime import LocalRuntime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

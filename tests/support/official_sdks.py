@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.dev import LocalRuntime
+from cm_exec.local_runtime import LocalRuntime
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORKERS = ROOT / "tests" / "dev" / "workers"

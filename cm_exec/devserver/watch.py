@@ -1,0 +1,186 @@
+"""Which files are a worker's code, and being told when one is saved."""
+
+import os
+import shlex
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from watchfiles import watch
+
+from cm_exec.config import Config, Function
+
+_CODE: Final = frozenset({
+    "awk", "bash", "c", "cc", "cjs", "clj", "cljs", "cpp", "cs", "dart", "ex", "exs", "f", "f90", "fs", "go",
+    "groovy", "h", "hpp", "hs", "jar", "java", "jl", "jq", "js", "kt", "lua", "m", "mjs", "ml", "mts", "nim",
+    "php", "pl", "pm", "ps1", "py", "pyx", "r", "rb", "rs", "scala", "sh", "so", "sql", "swift", "tcl",
+    "toml", "ts", "tsx", "vb", "wasm", "zig", "zsh",
+})  # fmt: skip
+"""Endings of files that are code. A handler that writes its results beside itself must not restart its worker."""
+
+_IGNORED_FOLDERS: Final = frozenset({
+    "__pycache__", "build", "dist", "node_modules", "packrat", "renv", "site-packages", "target", "vendor",
+    "venv",
+})  # fmt: skip
+"""Folders of what is installed or built; so are those whose name begins with a dot."""
+
+_MOST_FOLDERS: Final = 2000
+_DEBOUNCE: Final = 200
+"""Milliseconds in which what one save, or one checkout, writes is taken together."""
+_STEP: Final = 25
+
+
+_FIRST_LOOK: Final = 200
+"""Milliseconds after the start of a watch at which is looked for what was saved before it."""
+
+FileStamp = tuple[int, int, int]
+FileStamps = dict[Path, FileStamp]
+
+
+class Sources:
+    """The files of one cm.toml and of its functions."""
+
+    def __init__(self, config: Config, also: tuple[Path, ...] = ()) -> None:
+        self.config_path = config.path.resolve()
+        self._named = {self.config_path}
+        self._whole: list[Path] = []
+        self._roots = {config.path.parent.resolve()}
+        for function in config.functions.values():
+            self._roots.add(function.cwd.resolve())
+            self._named |= _named_files(function)
+        for path in also:
+            (self._whole.append if path.is_dir() else self._named.add)(path.resolve())
+
+    def folders(self) -> list[Path]:
+        """The folders to watch, each without those below it."""
+        found = {path.parent for path in self._named}
+        for root in (*self._roots, *self._whole):
+            for folder in _tree(root):
+                found.add(folder)
+                if len(found) >= _MOST_FOLDERS:
+                    break
+        return sorted(folder for folder in found if folder.is_dir())
+
+    def marks(self, folders: list[Path]) -> FileStamps:
+        """What tells a file from its next version, for each that is a reason to start the worker anew."""
+        return {path: mark for folder in folders for path, mark in self._marks_in(folder)}
+
+    def _marks_in(self, folder: Path) -> Iterator[tuple[Path, FileStamp]]:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                with suppress(OSError):
+                    if self.is_relevant(path) and entry.is_file():
+                        status = path.stat()
+                        yield path, (status.st_mtime_ns, status.st_ino, status.st_size)
+
+    def is_relevant(self, path: Path) -> bool:
+        """Whether a change of this file is a reason to start the worker anew."""
+        if path in self._named or any(path.is_relative_to(folder) for folder in self._whole):
+            return True
+        return path.suffix[1:].lower() in _CODE and not path.name.startswith(".")
+
+
+def _named_files(function: Function) -> set[Path]:
+    """The files that a command names, such as the script after an interpreter."""
+    paths = (function.cwd / word for word in _words(function.command) if word and "\0" not in word)
+    found = set()
+    for path in paths:
+        with suppress(OSError):
+            if path.is_file():
+                found.add(path.resolve())
+    return found
+
+
+def _words(command: str | tuple[str, ...]) -> Sequence[str]:
+    if not isinstance(command, str):
+        return command
+    try:
+        return shlex.split(command, comments=True)
+    except ValueError:  # quotes that only the shell understands
+        return command.split()
+
+
+def _tree(root: Path) -> Iterator[Path]:
+    """The folders below, nearest first, without those that hold no code of the author's."""
+    level = [root]
+    while level:
+        yield from level
+        level = [child for folder in level for child in _children(folder)]
+
+
+def _children(folder: Path) -> Iterator[Path]:
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False) and entry.name not in _IGNORED_FOLDERS and entry.name[0] != ".":
+                yield Path(entry.path)
+
+
+class Watcher(threading.Thread):
+    """Tells `on_save` of saved files, some at a time, and `on_trouble` why it cannot.
+
+    What the system tells is only a reason to look: a file counts as saved when it is another than at the last look.
+    So nothing is lost between two watches, and nothing is told twice.
+    """
+
+    def __init__(
+        self, sources: Sources, *, on_save: Callable[[list[Path]], None], on_trouble: Callable[[str], None]
+    ) -> None:
+        super().__init__(name="watch", daemon=True)
+        self._sources = sources
+        self._on_save = on_save
+        self._on_trouble = on_trouble
+        self._look_again = threading.Event()
+        self._stopped = False
+        self._seen: FileStamps = {}
+
+    def set_sources(self, sources: Sources) -> None:
+        """Watch others from now on."""
+        self._sources = sources
+        self._look_again.set()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._stopped = True
+        self._look_again.set()
+
+    def run(self) -> None:
+        """See threading.Thread."""
+        self._seen = self._sources.marks(self._sources.folders())
+        while not self._stopped:
+            self._look_again.clear()
+            try:
+                self._watch(self._sources.folders())
+            except (OSError, RuntimeError) as error:  # watchfiles' own, such as too few inotify watches
+                self._on_trouble(str(error))
+                return
+
+    def _watch(self, folders: list[Path]) -> None:
+        """Until the folders are others."""
+        changes = watch(
+            *folders,
+            watch_filter=None,
+            debounce=_DEBOUNCE,
+            step=_STEP,
+            stop_event=self._look_again,
+            rust_timeout=_FIRST_LOOK,
+            yield_on_timeout=True,
+            recursive=False,
+            raise_interrupt=False,
+        )
+        is_first = True
+        for batch in changes:
+            if is_first or any(self._sources.is_relevant(Path(name)) or Path(name).is_dir() for _, name in batch):
+                is_first = False
+                self._look(folders)
+                if self._sources.folders() != folders:
+                    return
+
+    def _look(self, folders: list[Path]) -> None:
+        marks = self._sources.marks(folders)
+        saved = [path for path, mark in marks.items() if self._seen.get(path) != mark]
+        self._seen = marks
+        if saved:
+            self._on_save(sorted(saved))

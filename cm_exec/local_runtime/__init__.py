@@ -1,0 +1,34 @@
+"""The local runtime: what a compute module's worker talks to, on one's own machine."""
+
+from cm_exec.local_runtime.call import Call, CallResult, NoResultError
+from cm_exec.local_runtime.core.faults import (
+    Fault,
+    FaultKind,
+    FaultSyntaxError,
+    ProtocolEndpoint,
+    format_fault,
+    parse_fault,
+)
+from cm_exec.local_runtime.core.job import RuntimeJob
+from cm_exec.local_runtime.core.lifecycle import State
+from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind
+from cm_exec.local_runtime.core.worker_status import ProcessState
+from cm_exec.local_runtime.runtime import LocalRuntime
+
+__all__ = [
+    "Call",
+    "CallResult",
+    "Fault",
+    "FaultKind",
+    "FaultSyntaxError",
+    "LocalRuntime",
+    "NoResultError",
+    "ProcessState",
+    "ProtocolEndpoint",
+    "ProtocolViolation",
+    "RuntimeJob",
+    "State",
+    "ViolationKind",
+    "format_fault",
+    "parse_fault",
+]

@@ -1,0 +1,325 @@
+"""Stands between callers and worker: ledger, results, functions, polls and logs, and who is told what.
+
+All of it runs on the event loop's thread.
+"""
+
+from asyncio import AbstractEventLoop, TimerHandle  # noqa: TC003 - one import, not a section
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cm_exec.local_runtime.call import Call
+from cm_exec.local_runtime.core.declared import LARGEST as LARGEST_CHECKED
+from cm_exec.local_runtime.core.faults import ProtocolEndpoint
+from cm_exec.local_runtime.core.functions import FunctionRegistry
+from cm_exec.local_runtime.core.job import Change, Evicted, Limits, PostedResult, PostOutcome, RuntimeJob, Submission
+from cm_exec.local_runtime.core.job_log import JobLog, LogLine, shortened
+from cm_exec.local_runtime.core.ledger import Ledger
+from cm_exec.local_runtime.core.lifecycle import State
+from cm_exec.local_runtime.core.media_type import SNIFF_LIMIT, sniff
+from cm_exec.local_runtime.core.outcome import LARGEST as LARGEST_FAILURE
+from cm_exec.local_runtime.core.outcome import reported_failure
+from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind
+from cm_exec.local_runtime.core.worker_status import PollWatch, ProcessStatus
+from cm_exec.local_runtime.feed import Feed
+from cm_exec.local_runtime.results import ResultCache, ResultSpool
+
+RESULTS_KEPT: Final = 1024 * 1024 * 1024
+"""Bytes of results that the history keeps, most of them on the disk."""
+
+_FUNCTIONS_COUNTED: Final = 1000
+_UNAUTHORIZED_PAUSE: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """A restart notification. `at` in seconds since the epoch; `dropped` are the ids of the jobs it threw away."""
+
+    at: float
+    dropped: tuple[str, ...]
+
+
+class Broker:
+    """Serves the protocol application on one side and the callers on the other.
+
+    `clock` gives seconds since the epoch that never go back. `on_slot_free` is called when a job may go out; `loop` is
+    set before anything else is called.
+    """
+
+    def __init__(
+        self, *, directory: Path, limits: Limits, clock: Callable[[], float], poll_timeout: float = 10.0
+    ) -> None:
+        self.clock = clock
+        self.directory = directory
+        self.loop: AbstractEventLoop | None = None
+        self.on_slot_free: Callable[[], None] = lambda: None
+        self.ledger = Ledger(limits=limits, tell=self._changed)
+        self.polls = PollWatch(poll_timeout=poll_timeout)
+        self.functions = FunctionRegistry()
+        self.log = JobLog()
+        self.feed = Feed()
+        self.restarts: deque[Restart] = deque(maxlen=1000)
+        self.schema_posts: deque[bytes] = deque(maxlen=100)
+        self.process: ProcessStatus | None = None
+        self.configuration_error: str | None = None
+        self._calls: dict[str, Call] = {}
+        self._shelf = ResultCache(budget=RESULTS_KEPT)
+        self._incoming: dict[str, ResultSpool] = {}
+        self.ended_by_function: dict[str, Counter[State]] = {}
+        self._violations_of: Counter[str] = Counter()
+        self._timer: TimerHandle | None = None
+        self._last_unauthorized = float("-inf")
+        self._closed = False
+
+    # The callers' side
+
+    def submit(self, call: Call, submission: Submission) -> RuntimeJob:
+        """Queue a job."""
+        self._calls[call.job_id] = call
+        job = self.ledger.submit(call.job_id, submission, self.clock())
+        if self._closed:
+            self.close()
+            return job
+        if self.functions.called(submission.function):
+            self.feed.tell_functions()
+        self._set_timer_for_next()
+        self.on_slot_free()
+        return self.ledger.jobs[call.job_id]
+
+    def expect(self, call: Call) -> None:
+        """Take a result under this id, although no job of ours was handed out."""
+        self._calls[call.job_id] = call
+        self.ledger.adopt(call.job_id, self.clock())
+
+    def body(self, job_id: str) -> ResultSpool | None:
+        """The result's bytes, as far as they are there and kept."""
+        return self._shelf.get(job_id) or self._incoming.get(job_id)
+
+    def violations_of(self, job_id: str) -> int:
+        """How many breaches are about a job."""
+        return self._violations_of[job_id]
+
+    def close(self) -> None:
+        """The runtime ends."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.ledger.close(self.clock())
+        for job_id, call in tuple(self._calls.items()):
+            call.end(self.ledger.jobs[job_id], None)
+        self._calls.clear()
+        self.feed.close()
+
+    # What the program that runs the worker tells
+
+    def write_log(self, job_id: str | None, line: str, stream: str) -> None:
+        """Keep a line that a handler or the worker wrote."""
+        if job_id is not None and job_id not in self.ledger.jobs:
+            job_id = None
+        entry = LogLine(job_id=job_id, at=self.clock(), line=shortened(line), stream=stream)
+        self.log.add(entry)
+        self.feed.tell(entry)
+
+    def hold(self) -> None:
+        """No job is handed out for now: silence is no breach."""
+        self.polls.excuse()
+
+    def release(self) -> None:
+        """Jobs are handed out again."""
+        self.polls.expect(self.clock())
+        self._set_timer_for_next()
+
+    def worker_gone(self, reason: str, only: Collection[str] | None = None) -> list[str]:
+        """The worker's process is known to have ended: the jobs it held are lost, its silence is no breach.
+
+        With `only` another worker goes on, and no more than these jobs were held by the one that is gone.
+        """
+        if only is None:
+            self.polls.forget()
+        now = self.clock()
+        held = [job_id for job_id in self.ledger.outstanding if only is None or job_id in only]
+        for job_id in held:
+            self.ledger.report(ViolationKind.UNANSWERED, f"not answered: {reason}", now, job=self.ledger.jobs[job_id])
+        dropped = self.ledger.drop_outstanding(now, reason, only)
+        self.feed.wake()
+        self.on_slot_free()
+        return dropped
+
+    def declare_functions(self, descriptions: Mapping[str, str | None]) -> None:
+        """The functions of the worker's own configuration: name to description."""
+        self.functions.declare(descriptions)
+        self.feed.tell_functions()
+
+    def report_process(self, process: ProcessStatus | None) -> None:
+        """Where the worker's process stands."""
+        self.process = process
+        self.feed.wake()
+
+    def report_configuration(self, error: str | None) -> None:
+        """What is wrong with the worker's configuration, None when it is right again."""
+        self.configuration_error = error
+        self.feed.wake()
+
+    # The worker's side
+
+    def hand_out(self) -> RuntimeJob | None:
+        """The next job, if one may go out."""
+        return self.ledger.hand_out(self.clock())
+
+    def put_back(self, job_id: str) -> None:
+        """The job did not arrive."""
+        self.ledger.put_back(job_id)
+
+    def poll_began(self) -> None:
+        """A worker asks."""
+        self.polls.began(self.clock())
+        self.feed.wake()
+
+    def poll_ended(self) -> None:
+        """A worker has its answer, or is gone."""
+        self.polls.ended(self.clock())
+        if self._timer is None:
+            self._set_timer_for_next()
+
+    def result_began(self, job_id: str, *, streamed: bool) -> ResultSpool:
+        """A result comes; where its bytes go."""
+        body = ResultSpool(self.directory)
+        self.ledger.answer_began(job_id)
+        job = self.ledger.jobs.get(job_id)
+        if streamed and job is not None and not job.state.final:
+            self._incoming[job_id] = body
+            call = self._calls.get(job_id)
+            if call is not None:
+                call.begin(body)
+        return body
+
+    def result_ended(self, job_id: str, body: ResultSpool, *, content_type: str | None, streamed: bool) -> PostOutcome:
+        """It is there."""
+        body.finish()
+        self._incoming.pop(job_id, None)
+        job = self.ledger.jobs.get(job_id)
+        if job is not None and job.answer is None and job.state is not State.LOST:
+            self._shelf.put(job_id, body)
+        answer = self._answer(job, job_id, body, content_type=content_type, streamed=streamed)
+        outcome = self.ledger.answer(job_id, answer, self.clock())
+        self.on_slot_free()
+        return outcome
+
+    def _answer(
+        self, job: RuntimeJob | None, job_id: str, body: ResultSpool, *, content_type: str | None, streamed: bool
+    ) -> PostedResult:
+        beginning = body.read(0, SNIFF_LIMIT)
+        failure = reported_failure(beginning, job_id) if body.size <= LARGEST_FAILURE else None
+        mismatch = None
+        if job is not None and failure is None and body.size <= LARGEST_CHECKED:
+            whole = beginning if len(beginning) == body.size else body.content()
+            mismatch = self.functions.mismatch(job.function, whole, streamed=streamed)
+        return PostedResult(
+            size=body.size,
+            content_type=content_type,
+            streamed=streamed,
+            media=sniff(beginning, body.size),
+            failure=failure,
+            mismatch=mismatch,
+        )
+
+    def result_cut(self, job_id: str, body: ResultSpool) -> None:
+        """It broke off."""
+        body.cut_short()
+        self.ledger.answer_broke(job_id, body.size)
+        self._incoming.pop(job_id, None)
+        self.write_log(job_id, f"the posted result broke off after {body.size} bytes", "runtime")
+
+    def reply_lost(self, job_id: str) -> None:
+        """The worker was not told that its result is here."""
+        self.ledger.reply_lost(job_id)
+
+    def too_large(self, job_id: str, size: int) -> None:
+        """It was over the limit."""
+        self._incoming.pop(job_id, None)
+        self.ledger.answer_refused(job_id)
+        self._report(ViolationKind.TOO_LARGE, f"a result of {size} bytes or more is over the limit", job_id)
+
+    def schemas_posted(self, body: bytes, content_type: str | None) -> None:
+        """The worker's functions."""
+        self.schema_posts.append(body)
+        wrong = self.functions.post(body)
+        if (content_type or "").partition(";")[0].strip() != "application/json":
+            wrong.append(f"the schemas came as {content_type or 'no content type'}; it must be application/json")
+        for sentence in wrong:
+            self.ledger.report(ViolationKind.INVALID_SCHEMA, sentence, self.clock())
+        self.feed.tell_functions()
+
+    def restarted(self) -> list[str]:
+        """The worker started anew: the jobs that are dropped."""
+        dropped = self.ledger.drop_outstanding(self.clock(), "dropped by the worker's restart notification")
+        self.restarts.append(Restart(at=self.clock(), dropped=tuple(dropped)))
+        self.feed.wake()
+        return dropped
+
+    def unauthorized(self, endpoint: ProtocolEndpoint) -> None:
+        """A request without the right token. A worker that repeats it at once and for ever is told of now and then."""
+        now = self.clock()
+        if now - self._last_unauthorized < _UNAUTHORIZED_PAUSE:
+            return
+        self._last_unauthorized = now
+        self.ledger.report(ViolationKind.UNAUTHORIZED, f"a {endpoint} request without the right token", now)
+
+    def _report(self, kind: ViolationKind, message: str, job_id: str) -> None:
+        job = self.ledger.jobs.get(job_id)
+        self.ledger.report(kind, message, self.clock(), job=job, job_id=job_id)
+
+    # What follows from a change
+
+    def _changed(self, change: Change) -> None:
+        if isinstance(change, Evicted):
+            self._shelf.drop(change.job_id)
+            self.log.forget(change.job_id)
+            self._violations_of.pop(change.job_id, None)
+        elif isinstance(change, ProtocolViolation):
+            self._count_violation(change)
+        elif change.state.final:
+            self._ended(change)
+        self.feed.tell(change)
+
+    def _ended(self, job: RuntimeJob) -> None:
+        call = self._calls.pop(job.job_id, None)
+        if call is None:
+            return  # it had ended before, and something more became known of it
+        if len(self.ended_by_function) < _FUNCTIONS_COUNTED:
+            self.ended_by_function.setdefault(job.function, Counter())
+        if job.function in self.ended_by_function:
+            self.ended_by_function[job.function][job.state] += 1
+        call.end(job, self._shelf.get(job.job_id))
+
+    def _count_violation(self, violation: ProtocolViolation) -> None:
+        job = self.ledger.jobs.get(violation.job_id or "")
+        if job is not None:
+            self._violations_of[job.job_id] += 1
+            self.feed.tell(job)
+
+    def _set_timer_for_next(self) -> None:
+        """See to it that `_ring` is called when something is due: by the ledger, or for polls that stopped."""
+        due = min((at for at in (self.ledger.next_deadline(), self.polls.deadline()) if at is not None), default=None)
+        if due is None or self.loop is None or self._closed:
+            return
+        wait = max(0.0, due - self.clock())
+        if self._timer is not None:
+            if self._timer.when() <= self.loop.time() + wait:
+                return
+            self._timer.cancel()
+        self._timer = self.loop.call_later(wait, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = self.clock()
+        self.ledger.tick(now)
+        if self.polls.overdue(now):
+            held = len(self.ledger.outstanding)
+            at_work = f", while it has {held} jobs: it may be held unresponsive" if held else ""
+            message = f"no poll for {self.polls.poll_timeout:g} s{at_work}"
+            self.ledger.report(ViolationKind.POLLS_STOPPED, message, now)
+        self._set_timer_for_next()

@@ -1,0 +1,306 @@
+"""The runtime's books: which jobs wait, which are out, what became of the others. Values in, values out; no I/O."""
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from cm_exec.local_runtime.core.job import Change, Evicted, Limits, PostedResult, PostOutcome, RuntimeJob, Submission
+from cm_exec.local_runtime.core.lifecycle import Event, State, after
+from cm_exec.local_runtime.core.timers import Timer, Timers
+from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind
+
+RESULT_TYPE: Final = "application/octet-stream"
+"""The content type of a result, whatever it is."""
+
+
+_VIOLATIONS_KEPT: Final = 1000
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All jobs of a runtime.
+
+    Every method that takes `now` wants seconds since the epoch that never go back. `tell` is called with each
+    change, in order.
+    """
+
+    limits: Limits
+    tell: Callable[[Change], None]
+    violations: deque[ProtocolViolation] = field(default_factory=lambda: deque(maxlen=_VIOLATIONS_KEPT))
+    _jobs: dict[str, RuntimeJob] = field(default_factory=dict)
+    _queue: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _outstanding: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _ended: deque[str] = field(default_factory=deque)
+    _ended_bytes: int = 0
+    _answering: set[str] = field(default_factory=set)
+    _cut: dict[str, int] = field(default_factory=dict)
+    _unheard: set[str] = field(default_factory=set)
+    _counts: Counter[State] = field(default_factory=Counter)
+    _number: int = 0
+    _timers: Timers = field(default_factory=Timers)
+    _violation_count: int = 0
+
+    @property
+    def jobs(self) -> Mapping[str, RuntimeJob]:
+        """All that are known, the oldest first."""
+        return self._jobs
+
+    def newest_first(self) -> Iterator[RuntimeJob]:
+        """All jobs that are known, the newest first."""
+        return reversed(self._jobs.values())
+
+    @property
+    def counts(self) -> Mapping[State, int]:
+        """How many jobs wait and run now, and how many ended in each way since the start."""
+        return {**dict.fromkeys(State, 0), **self._counts}
+
+    @property
+    def outstanding(self) -> tuple[str, ...]:
+        """The jobs that a worker has and owes a result, in the order they were handed out."""
+        return tuple(self._outstanding)
+
+    @property
+    def latest_number(self) -> int:
+        """The number of the latest job, 0 before the first."""
+        return self._number
+
+    @property
+    def violation_count(self) -> int:
+        """How many breaches there were, those that are no longer kept included."""
+        return self._violation_count
+
+    def submit(self, job_id: str, submission: Submission, now: float) -> RuntimeJob:
+        """Put a new job at the end of the queue."""
+        job = RuntimeJob(
+            job_id=job_id, number=self._next_number(), submission=submission, state=State.QUEUED, created=now
+        )
+        self._counts[State.QUEUED] += 1
+        self._queue[job_id] = None
+        if submission.timeout is not None:
+            self._set_timer(now + submission.timeout, Timer.GIVE_UP, job_id)
+        return self._store(job)
+
+    def can_hand_out(self) -> bool:
+        """Whether a poll would get a job now."""
+        return bool(self._queue) and (self.limits.slots is None or len(self._outstanding) < self.limits.slots)
+
+    def hand_out(self, now: float) -> RuntimeJob | None:
+        """The next job, None where none waits or all slots are taken."""
+        if not self.can_hand_out():
+            return None
+        job_id, _ = self._queue.popitem(last=False)
+        self._outstanding[job_id] = None
+        job = self._jobs[job_id]
+        return self._move(job, Event.HANDED_OUT, started=now, outstanding=True, attempts=job.attempts + 1)
+
+    def adopt(self, job_id: str, now: float) -> RuntimeJob:
+        """Note a job as handed out that was not queued here."""
+        self._outstanding[job_id] = None
+        self._counts[State.RUNNING] += 1
+        return self._store(
+            RuntimeJob(
+                job_id=job_id,
+                number=self._next_number(),
+                submission=Submission(function="", query=b""),
+                state=State.RUNNING,
+                created=now,
+                started=now,
+                outstanding=True,
+                attempts=1,
+            )
+        )
+
+    def put_back(self, job_id: str) -> None:
+        """The poll that got the job was gone: it is the next one again."""
+        job = self._jobs.get(job_id)
+        self._outstanding.pop(job_id, None)
+        if job is None:
+            return  # a restart dropped it meanwhile, and it is forgotten
+        if job.state is State.RUNNING:
+            self._queue[job_id] = None
+            self._queue.move_to_end(job_id, last=False)
+            self._move(job, Event.PUT_BACK, started=None, outstanding=False)
+        elif job.outstanding:
+            self._store(replace(job, outstanding=False))
+            self._forget_old()
+
+    def answer_began(self, job_id: str) -> None:
+        """A result comes: the caller's time-out waits for it as long as it does."""
+        self._answering.add(job_id)
+
+    def answer_broke(self, job_id: str, size: int) -> None:
+        """It broke off after `size` bytes, which is the only way to say that a streaming function failed."""
+        self._answering.discard(job_id)
+        if job_id in self._jobs:
+            self._cut[job_id] = max(size, self._cut.get(job_id, 0))
+
+    def answer_refused(self, job_id: str) -> None:
+        """It was over the limit: another one may come."""
+        self._answering.discard(job_id)
+
+    def reply_lost(self, job_id: str) -> None:
+        """The worker was not told that its result is here: it does right to post it again."""
+        if job_id in self._jobs:
+            self._unheard.add(job_id)
+
+    def answer(self, job_id: str, answer: PostedResult, now: float) -> PostOutcome:
+        """Take a result."""
+        self._answering.discard(job_id)
+        job = self._jobs.get(job_id)
+        if job is None:
+            self.report(ViolationKind.UNKNOWN_JOB, "a result for a job that was never handed out", now, job_id=job_id)
+            return PostOutcome.UNKNOWN
+        if job.state.final:
+            return self._answer_to_final(job, answer, now)
+        self._queue.pop(job_id, None)
+        self._outstanding.pop(job_id, None)
+        event = Event.ANSWERED_WITH_ERROR if answer.failure else Event.ANSWERED
+        reason = "an error result" if answer.failure else None
+        job = self._move(job, event, ended=now, answer=answer, outstanding=False, reason=reason)
+        self._report_content(job, answer, now)
+        return PostOutcome.ACCEPTED
+
+    def _report_content(self, job: RuntimeJob, answer: PostedResult, now: float) -> None:
+        cut = self._cut.pop(job.job_id, 0)
+        if answer.size < cut and answer.failure is None:
+            message = f"the result was cut after {cut} bytes, and its repetition has {answer.size}: the rest is lost"
+            self.report(ViolationKind.TRUNCATED, message, now, job=job)
+        if answer.content_type != RESULT_TYPE:
+            message = f"the result came as {answer.content_type or 'no content type'}; it must be {RESULT_TYPE}"
+            self.report(ViolationKind.CONTENT_TYPE, message, now, job=job)
+        if answer.mismatch is not None:
+            self.report(ViolationKind.OUTPUT_TYPE, answer.mismatch, now, job=job)
+
+    def _answer_to_final(self, job: RuntimeJob, answer: PostedResult, now: float) -> PostOutcome:
+        if job.state is State.LOST:
+            self.report(ViolationKind.LATE, "a result for a job that a restart had dropped", now, job=job)
+            return PostOutcome.DROPPED
+        if job.job_id in self._unheard:
+            self._unheard.discard(job.job_id)
+            return PostOutcome.REPEATED
+        if job.answer is not None:
+            self.report(ViolationKind.ANSWERED_TWICE, "a second result for a job that has one", now, job=job)
+            return PostOutcome.REPEATED
+        late = now - (job.ended or now)
+        self._outstanding.pop(job.job_id, None)
+        self.report(ViolationKind.LATE, f"the result came {late:.1f} s after the caller gave up", now, job=job)
+        self._store(replace(job, answer=answer, outstanding=False))
+        self._forget_old()
+        return PostOutcome.LATE
+
+    def drop_outstanding(self, now: float, reason: str, only: Collection[str] | None = None) -> list[str]:
+        """Throw away every job that the worker holds (of `only` these), as a restart notification does; their ids."""
+        dropped = [job_id for job_id in self._outstanding if only is None or job_id in only]
+        for job_id in dropped:
+            del self._outstanding[job_id]
+            job = self._jobs[job_id]
+            if job.state is State.RUNNING:
+                self._move(job, Event.DROPPED, ended=now, outstanding=False, reason=reason)
+            else:
+                self._store(replace(job, outstanding=False))
+        self._forget_old()
+        return dropped
+
+    def give_up(self, job_id: str, now: float, reason: str) -> None:
+        """The caller waits no longer. A job that is out still holds its slot, as on the platform."""
+        job = self._jobs.get(job_id)
+        if job is None or job.state.final:
+            return
+        if job.state is State.QUEUED:
+            del self._queue[job_id]
+        else:
+            self._set_timer(now + self.limits.answer_grace, Timer.UNANSWERED, job_id)
+        self._move(job, Event.GIVEN_UP, ended=now, reason=reason)
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do next."""
+        return self._timers.next()
+
+    def tick(self, now: float) -> None:
+        """Do what is due: callers give up, jobs that are still out are reported."""
+        for timer, job_id in self._timers.due(now):
+            job = self._jobs.get(job_id)
+            if job is None:
+                continue
+            if timer is Timer.GIVE_UP:
+                self._caller_timed_out(job, now)
+            elif job_id in self._outstanding:
+                self.report(ViolationKind.UNANSWERED, "taken, and not answered: it holds a slot", now, job=job)
+
+    def _caller_timed_out(self, job: RuntimeJob, now: float) -> None:
+        timeout = job.submission.timeout or 0.0
+        if job.job_id in self._answering:
+            self._set_timer(now + timeout, Timer.GIVE_UP, job.job_id)
+        else:
+            self.give_up(job.job_id, now, f"no result within the caller's {timeout:g} s")
+
+    def close(self, now: float) -> None:
+        """The runtime ends: what is out now was never answered."""
+        for job_id in self._outstanding:
+            job = self._jobs[job_id]
+            self.report(ViolationKind.UNANSWERED, "not answered when the runtime stopped", now, job=job)
+
+    def report(
+        self,
+        kind: ViolationKind,
+        message: str,
+        now: float,
+        *,
+        job: RuntimeJob | None = None,
+        job_id: str | None = None,
+    ) -> ProtocolViolation:
+        """Note a breach."""
+        self._violation_count += 1
+        violation = ProtocolViolation(
+            number=self._violation_count,
+            at=now,
+            kind=kind,
+            message=message,
+            job_id=job.job_id if job else job_id,
+            function=job.function if job else None,
+        )
+        self.violations.append(violation)
+        self.tell(violation)
+        return violation
+
+    def _move(self, job: RuntimeJob, event: Event, **changes: object) -> RuntimeJob:
+        state = after(job.state, event)
+        if state is None:  # pragma: no cover - the callers have looked at the state
+            raise AssertionError(f"{event} of a job that is {job.state}")
+        self._counts[job.state] -= 1
+        self._counts[state] += 1
+        moved = self._store(replace(job, state=state, **changes))  # type: ignore[arg-type]
+        if state.final:
+            self._ended.append(job.job_id)
+            self._ended_bytes += len(job.query)
+            self._forget_old()
+        return moved
+
+    def _store(self, job: RuntimeJob) -> RuntimeJob:
+        self._jobs[job.job_id] = job
+        self.tell(job)
+        return job
+
+    def _forget_old(self) -> None:
+        excess = len(self._ended) - self.limits.history
+        kept: list[str] = []
+        while len(self._ended) > 1 and (excess > 0 or self._ended_bytes > self.limits.history_bytes):
+            excess -= 1
+            job_id = self._ended.popleft()
+            if job_id in self._outstanding:
+                kept.append(job_id)
+            else:
+                self._ended_bytes -= len(self._jobs.pop(job_id).query)
+                self._cut.pop(job_id, None)
+                self._unheard.discard(job_id)
+                self.tell(Evicted(job_id=job_id))
+        self._ended.extendleft(reversed(kept))
+
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _set_timer(self, at: float, timer: Timer, job_id: str) -> None:
+        self._timers.set(at, timer, job_id)
+        self._timers.sweep(self._queue, self._outstanding, count=len(self._queue) + len(self._outstanding))

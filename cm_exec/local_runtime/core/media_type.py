@@ -1,0 +1,94 @@
+"""What a result's bytes are, by their beginning: the protocol calls them all octets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+
+class MediaKind(StrEnum):
+    """How a result is best shown."""
+
+    EMPTY = "empty"
+    JSON = "json"
+    TEXT = "text"
+    IMAGE = "image"
+    AUDIO = "audio"
+    VIDEO = "video"
+    PDF = "pdf"
+    BINARY = "binary"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """`media_type` is a MIME type, `extension` a file name's, with its dot."""
+
+    kind: MediaKind
+    media_type: str
+    extension: str
+
+
+SNIFF_LIMIT: Final = 1024 * 1024
+"""So many bytes decide at most; a longer JSON text is told by how it starts."""
+
+_EMPTY: Final = MediaType(MediaKind.EMPTY, "application/octet-stream", "")
+_JSON: Final = MediaType(MediaKind.JSON, "application/json", ".json")
+_TEXT: Final = MediaType(MediaKind.TEXT, "text/plain; charset=utf-8", ".txt")
+_BINARY: Final = MediaType(MediaKind.BINARY, "application/octet-stream", ".bin")
+
+
+def _is_svg(body: bytes) -> bool:
+    start = body[:1024].lstrip()
+    return start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in start)
+
+
+_MAGIC: Final[tuple[tuple[Callable[[bytes], bool], MediaType], ...]] = (
+    (lambda b: b.startswith(b"\x89PNG\r\n\x1a\n"), MediaType(MediaKind.IMAGE, "image/png", ".png")),
+    (lambda b: b.startswith(b"\xff\xd8\xff"), MediaType(MediaKind.IMAGE, "image/jpeg", ".jpg")),
+    (lambda b: b.startswith((b"GIF87a", b"GIF89a")), MediaType(MediaKind.IMAGE, "image/gif", ".gif")),
+    (lambda b: b[:4] == b"RIFF" and b[8:12] == b"WEBP", MediaType(MediaKind.IMAGE, "image/webp", ".webp")),
+    (lambda b: b[4:12] in {b"ftypavif", b"ftypavis"}, MediaType(MediaKind.IMAGE, "image/avif", ".avif")),
+    (lambda b: b.startswith(b"BM") and b[6:10] == bytes(4), MediaType(MediaKind.IMAGE, "image/bmp", ".bmp")),
+    (_is_svg, MediaType(MediaKind.IMAGE, "image/svg+xml", ".svg")),
+    (lambda b: b.startswith(b"%PDF-"), MediaType(MediaKind.PDF, "application/pdf", ".pdf")),
+    (lambda b: b[:4] == b"RIFF" and b[8:12] == b"WAVE", MediaType(MediaKind.AUDIO, "audio/wav", ".wav")),
+    (lambda b: b.startswith((b"ID3", b"\xff\xfb", b"\xff\xf3")), MediaType(MediaKind.AUDIO, "audio/mpeg", ".mp3")),
+    (lambda b: b.startswith(b"OggS"), MediaType(MediaKind.AUDIO, "audio/ogg", ".ogg")),
+    (lambda b: b.startswith(b"fLaC"), MediaType(MediaKind.AUDIO, "audio/flac", ".flac")),
+    (lambda b: b[4:8] == b"ftyp", MediaType(MediaKind.VIDEO, "video/mp4", ".mp4")),
+    (lambda b: b.startswith(b"\x1aE\xdf\xa3"), MediaType(MediaKind.VIDEO, "video/webm", ".webm")),
+)
+
+
+def sniff(body: bytes, size: int) -> MediaType:
+    """What a body of `size` bytes is that begins with `body`, its first `LOOKED_AT` bytes at least."""
+    if size == 0:
+        return _EMPTY
+    found = next((media for matches, media in _MAGIC if matches(body)), None)
+    if found is not None:
+        return found
+    if not _is_text(body, whole=len(body) >= size):
+        return _BINARY
+    return _JSON if _is_json(body, whole=len(body) >= size) else _TEXT
+
+
+def _is_text(body: bytes, *, whole: bool) -> bool:
+    if any(control in body for control in (b"\0", b"\x01", b"\x02", b"\x7f")):
+        return False
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return not whole and error.start > len(body) - 4  # a character cut in two
+    return True
+
+
+def _is_json(body: bytes, *, whole: bool) -> bool:
+    if not whole:
+        return body.lstrip()[:1] in {b"{", b"["}
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,104 @@
+"""What is known of the worker: whether it polls, and where its process stands."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+_RECENT: Final = 2.0
+"""Seconds between two polls that say nothing: a worker needs a moment to come again."""
+
+
+class WorkerState(StrEnum):
+    """What can be told of the worker by its polls."""
+
+    ABSENT = "absent"
+    READY = "ready"
+    BUSY = "busy"
+    """No poll is open, and it has jobs: a serial client at work."""
+    SILENT = "silent"
+
+
+@dataclass(slots=True)
+class PollWatch:
+    """`poll_timeout` is how long, in seconds, no poll may be open before it is a breach."""
+
+    poll_timeout: float = 10.0
+    open: int = 0
+    total: int = 0
+    last: float | None = None
+    reported: bool = False
+    excused: bool = False
+    """Whether silence is no breach: no job would be handed out."""
+
+    def began(self, now: float) -> None:
+        """A poll came."""
+        self.open += 1
+        self.total += 1
+        self.last = now
+        self.reported = False
+
+    def ended(self, now: float) -> None:
+        """A poll was answered, or is gone."""
+        self.open -= 1
+        self.last = now
+
+    def forget(self) -> None:
+        """The worker is known to be gone, or the runtime was: silence is no breach."""
+        self.last = None
+        self.reported = False
+
+    def excuse(self) -> None:
+        """Silence is no breach until `expect`."""
+        self.excused = True
+
+    def expect(self, now: float) -> None:
+        """From now on polls are expected again."""
+        self.excused = False
+        if self.last is not None:
+            self.last = now
+
+    def deadline(self) -> float | None:
+        """When silence becomes a breach, None while it cannot."""
+        if self.open or self.last is None or self.reported or self.excused:
+            return None
+        return self.last + self.poll_timeout
+
+    def overdue(self, now: float) -> bool:
+        """Whether silence has just become a breach; it is one only once."""
+        deadline = self.deadline()
+        if deadline is None or now < deadline:
+            return False
+        self.reported = True
+        return True
+
+    def state(self, now: float, outstanding: int) -> WorkerState:
+        """What the worker seems to do."""
+        if self.open:
+            return WorkerState.READY
+        if self.last is None:
+            return WorkerState.ABSENT
+        if now - self.last < _RECENT:
+            return WorkerState.READY
+        return WorkerState.BUSY if outstanding else WorkerState.SILENT
+
+
+class ProcessState(StrEnum):
+    """Where the worker's process stands."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    EXITED = "exited"
+    NONE = "none"
+    """None is run: another worker is pointed at the runtime."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessStatus:
+    """`since` is when it came into this state, in seconds since the epoch."""
+
+    state: ProcessState
+    since: float
+    pid: int | None = None
+    command: str | None = None
+    exit_code: int | None = None

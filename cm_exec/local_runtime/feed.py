@@ -1,0 +1,127 @@
+"""What changed, for those who watch: each gets the latest state of things, however slowly it reads."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from cm_exec.local_runtime.core.job import Change, Evicted, RuntimeJob
+from cm_exec.local_runtime.core.job_log import LogLine
+from cm_exec.local_runtime.core.violation import ProtocolViolation
+
+JOBS_AT_ONCE: Final = 200
+_LOGS_AT_ONCE: Final = 500
+_VIOLATIONS_AT_ONCE: Final = 200
+_FORGOTTEN_AT_ONCE: Final = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What changed since the last. `jobs` are the newest of those that changed; `jobs_omitted` how many more did."""
+
+    jobs: tuple[RuntimeJob, ...]
+    jobs_omitted: int
+    forgotten: tuple[str, ...]
+    violations: tuple[ProtocolViolation, ...]
+    logs: tuple[LogLine, ...]
+    logs_dropped: int
+    functions: bool
+
+
+@dataclass(slots=True, eq=False)
+class Subscriber:
+    """One who watches. What it has not read yet is bounded: jobs by id, the rest by number."""
+
+    _jobs: dict[str, RuntimeJob] = field(default_factory=dict)
+    _forgotten: deque[str] = field(default_factory=lambda: deque(maxlen=_FORGOTTEN_AT_ONCE))
+    _violations: deque[ProtocolViolation] = field(default_factory=lambda: deque(maxlen=_VIOLATIONS_AT_ONCE))
+    _logs: deque[LogLine] = field(default_factory=lambda: deque(maxlen=_LOGS_AT_ONCE))
+    _log_count: int = 0
+    _functions: bool = False
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: bool = False
+
+    def tell(self, change: Change | LogLine) -> None:
+        """Note a change."""
+        if isinstance(change, RuntimeJob):
+            self._jobs[change.job_id] = change
+        elif isinstance(change, Evicted):
+            self._jobs.pop(change.job_id, None)
+            self._forgotten.append(change.job_id)
+        elif isinstance(change, ProtocolViolation):
+            self._violations.append(change)
+        else:
+            self._logs.append(change)
+            self._log_count += 1
+        self._news.set()
+
+    def tell_functions(self) -> None:
+        """The functions are others now."""
+        self._functions = True
+        self._news.set()
+
+    def wake(self) -> None:
+        """Something changed that is looked up where it is."""
+        self._news.set()
+
+    def close(self) -> None:
+        """Nothing will change any more."""
+        self.closed = True
+        self._news.set()
+
+    async def wait(self, longest: float) -> bool:
+        """Return when something changed, or after `longest` seconds: whether it did."""
+        try:
+            await asyncio.wait_for(self._news.wait(), longest)
+        except TimeoutError:
+            return False
+        return True
+
+    def take(self) -> News:
+        """What changed since the last time."""
+        changed = list(self._jobs.values())
+        newest = sorted(changed, key=lambda job: job.number)[-JOBS_AT_ONCE:] if changed else []
+        news = News(
+            jobs=tuple(newest),
+            jobs_omitted=len(changed) - len(newest),
+            forgotten=tuple(self._forgotten),
+            violations=tuple(self._violations),
+            logs=tuple(self._logs),
+            logs_dropped=self._log_count - len(self._logs),
+            functions=self._functions,
+        )
+        self._jobs.clear()
+        self._forgotten.clear()
+        self._violations.clear()
+        self._logs.clear()
+        self._log_count = 0
+        self._functions = False
+        self._news.clear()
+        return news
+
+
+@dataclass(slots=True)
+class Feed:
+    """All who watch."""
+
+    subscribers: set[Subscriber] = field(default_factory=set)
+
+    def tell(self, change: Change | LogLine) -> None:
+        """Pass a change on."""
+        for subscriber in self.subscribers:
+            subscriber.tell(change)
+
+    def tell_functions(self) -> None:
+        """The functions are others now."""
+        for subscriber in self.subscribers:
+            subscriber.tell_functions()
+
+    def wake(self) -> None:
+        """Something changed that subscribers look up."""
+        for subscriber in self.subscribers:
+            subscriber.wake()
+
+    def close(self) -> None:
+        """The runtime ends."""
+        for subscriber in self.subscribers:
+            subscriber.close()

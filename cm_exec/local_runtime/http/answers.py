@@ -1,0 +1,127 @@
+"""Answers of the callers' port, as small ASGI applications."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from cm_exec.local_runtime.http.listener import connection_of
+from cm_exec.local_runtime.results import CHUNK, ResultSpool
+
+Headers = list[tuple[bytes, bytes]]
+
+NO_STORE: Final = (b"cache-control", b"no-store")
+
+
+class JsonAnswer(Response):
+    """A JSON body."""
+
+    def __init__(self, content: Any, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None) -> None:
+        super().__init__(
+            msgspec.json.encode(content),
+            status,
+            {**(headers or {}), "Cache-Control": "no-store"},
+            media_type="application/json",
+        )
+
+
+class SpoolAnswer:
+    """A result's bytes: whole, a range of them, or as they come.
+
+    They are octets whatever they are, and a file to save where a browser is pointed at them: what a handler wrote
+    is never a page of ours.
+    """
+
+    def __init__(self, spool: ResultSpool, *, name: str, headers: dict[str, str] | None = None) -> None:
+        self._spool = spool
+        self._name = name
+        self._headers = headers or {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
+        """The ASGI application."""
+        spool = self._spool
+        headers: Headers = [
+            (b"content-type", b"application/octet-stream"),
+            (b"content-disposition", f"attachment; filename*=UTF-8''{quote(self._name, safe='')}".encode()),
+            NO_STORE,
+            *_encoded(self._headers),
+        ]
+        status, start, end = HTTPStatus.OK, 0, None
+        if spool.complete:
+            status, start, end = _range(scope, spool.size)
+            headers += [(b"accept-ranges", b"bytes"), (b"content-length", str(end - start).encode())]
+            if status != HTTPStatus.OK:
+                shown = f"{start}-{end - 1}" if end > start else "*"
+                headers.append((b"content-range", f"bytes {shown}/{spool.size}".encode()))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send_body(scope, send, start, end)
+
+    async def _send_body(self, scope: Scope, send: Send, start: int, end: int | None) -> None:
+        async for piece in follow(self._spool, start, end):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            if connection_of(scope).gone:
+                return
+        if self._spool.cut:
+            # The only way to say that there is not all of it.
+            connection_of(scope).reset()
+            return
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def follow(spool: ResultSpool, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    """The bytes from `start` to `end` as they come; to the spool's own end where that is None."""
+    offset = start
+    while end is None or offset < end:
+        piece = spool.read(offset, CHUNK if end is None else min(CHUNK, end - offset))
+        if piece:
+            offset += len(piece)
+            yield piece
+        elif spool.complete or spool.cut:
+            return
+        else:
+            await _growth(spool)
+
+
+async def _growth(spool: ResultSpool) -> None:
+    grown: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def tell() -> None:
+        if not grown.done():
+            grown.set_result(None)
+
+    spool.on_growth.append(tell)
+    try:
+        await grown
+    finally:
+        with contextlib.suppress(ValueError):
+            spool.on_growth.remove(tell)
+
+
+_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+def _range(scope: Scope, size: int) -> tuple[HTTPStatus, int, int]:
+    """Status, start and end of what is asked for; several ranges at once are answered with the whole."""
+    asked = next((value for name, value in scope["headers"] if name == b"range"), b"")
+    form = _RANGE.fullmatch(asked.decode("latin-1").strip())
+    if form is None or form.group() == "bytes=-":
+        return HTTPStatus.OK, 0, size
+    first, last = form.groups()
+    if not first:
+        start, end = max(0, size - int(last)), size
+    else:
+        start, end = int(first), min(size, int(last) + 1) if last else size
+    if start >= end:
+        return HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, 0, 0
+    return HTTPStatus.PARTIAL_CONTENT, start, end
+
+
+def _encoded(headers: dict[str, str]) -> Headers:
+    return [(name.lower().encode(), value.encode("latin-1", errors="replace")) for name, value in headers.items()]

@@ -1,0 +1,292 @@
+"""The port for callers and the console: functions to call, jobs to look at, events to watch."""
+
+import asyncio
+import itertools
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from cm_exec.local_runtime.call import Call
+from cm_exec.local_runtime.core.faults import FaultSyntaxError
+from cm_exec.local_runtime.core.job import RuntimeJob, Submission
+from cm_exec.local_runtime.core.lifecycle import State
+from cm_exec.local_runtime.http import views
+from cm_exec.local_runtime.http.answers import JsonAnswer, SpoolAnswer
+from cm_exec.local_runtime.http.events import EventStream
+from cm_exec.local_runtime.http.messages import RequestBody
+from cm_exec.local_runtime.http.runtime_info import RuntimeInfo
+from cm_exec.local_runtime.results import ResultSpool
+
+LARGEST_QUERY: Final = 512 * 1024 * 1024
+_LARGEST_SETTING: Final = 1024 * 1024
+
+CONSOLE: Final = Path(__file__).parents[1] / "console"
+
+
+class _ConsoleFiles(StaticFiles):
+    """Files that the browser asks for anew each time, lest it shows the console of an older version."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """See starlette."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+class CallerApi:
+    """The endpoints; `application` is what serves them."""
+
+    def __init__(self, host: RuntimeInfo, *, console: Path = CONSOLE) -> None:
+        self._info = host
+        self._broker = host.broker
+        routes: list[Route | Mount] = [
+            Route("/functions", self._functions),
+            Route("/functions/{name:path}", self._call, methods=["POST"]),
+            Route("/jobs", self._jobs),
+            Route("/jobs/{job_id}", self._job),
+            Route("/jobs/{job_id}/query", self._query),
+            Route("/jobs/{job_id}/result", self._result),
+            Route("/jobs/{job_id}/log", self._job_log),
+            Route("/jobs/{job_id}/replay", self._replay, methods=["POST"]),
+            Route("/state", self._state),
+            Route("/log", self._log),
+            Route("/faults", self._set_faults, methods=["PUT"]),
+            Route("/events", self._events),
+        ]
+        if (console / "index.html").is_file():
+            routes.append(Mount("/", _ConsoleFiles(directory=console, html=True)))
+        self.application: ASGIApp = Starlette(routes=routes, exception_handlers={HTTPException: _error})
+
+    # Calls
+
+    async def _call(self, request: Request) -> ASGIApp:
+        query = await _body(request, LARGEST_QUERY) or b"{}"
+        if not _is_json(query):
+            raise HTTPException(HTTPStatus.BAD_REQUEST, "the body is not JSON")
+        user_id = request.headers.get("x-user-id")
+        submission = Submission(
+            function=request.path_params["name"], query=query, user_id=user_id, timeout=self._timeout(request)
+        )
+        return await self._answer(request, submission)
+
+    async def _replay(self, request: Request) -> ASGIApp:
+        job = self._known(request)
+        timeout = self._timeout(request)
+        return await self._answer(request, replace(job.submission, timeout=timeout, replay_of=job.job_id))
+
+    async def _answer(self, request: Request, submission: Submission) -> ASGIApp:
+        call = Call(str(uuid.uuid4()))
+        if not _flag(request, "wait", default=True):
+            self._broker.submit(call, submission)
+            headers = {"Location": f"/jobs/{call.job_id}", "X-Job-Id": call.job_id}
+            return JsonAnswer({"jobId": call.job_id}, HTTPStatus.ACCEPTED, headers)
+        loop = asyncio.get_running_loop()
+        known: asyncio.Future[ResultSpool | tuple[RuntimeJob, ResultSpool | None]] = loop.create_future()
+
+        def settle(outcome: ResultSpool | tuple[RuntimeJob, ResultSpool | None]) -> None:
+            if not known.done():
+                known.set_result(outcome)
+
+        call.on_begin(settle)
+        call.on_end(lambda job, body: settle((job, body)))
+        self._broker.submit(call, submission)
+        outcome = await known
+        if isinstance(outcome, ResultSpool):
+            return SpoolAnswer(outcome, name=submission.function, headers={"X-Job-Id": call.job_id})
+        return _final_answer(*outcome)
+
+    def _timeout(self, request: Request) -> float | None:
+        given = request.query_params.get("timeout")
+        if given is None:
+            return self._info.call_timeout
+        return _number(given, "timeout") or None
+
+    # Jobs
+
+    async def _jobs(self, request: Request) -> ASGIApp:
+        limit = int(_number(request.query_params.get("limit", "100"), "limit"))
+        if not 1 <= limit <= _MOST_JOBS:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, f"limit is from 1 to {_MOST_JOBS}")
+        found = list(itertools.islice(self._selected(request), limit + 1))
+        return JsonAnswer(
+            {"jobs": [views.job_view(job, self._broker) for job in found[:limit]], "more": len(found) > limit}
+        )
+
+    def _selected(self, request: Request) -> Iterator[RuntimeJob]:
+        jobs: Iterator[RuntimeJob] = self._broker.ledger.newest_first()
+        before = request.query_params.get("before")
+        if before is not None:
+            first = self._broker.ledger.jobs.get(before)
+            jobs = (job for job in jobs if first is not None and job.number < first.number)
+        states = request.query_params.get("state")
+        if states is not None:
+            wanted = set(states.split(","))
+            if not wanted <= set(State):
+                raise HTTPException(HTTPStatus.BAD_REQUEST, f"state is of {', '.join(State)}")
+            jobs = (job for job in jobs if job.state in wanted)
+        function = request.query_params.get("function")
+        return jobs if function is None else (job for job in jobs if job.function == function)
+
+    async def _job(self, request: Request) -> ASGIApp:
+        return JsonAnswer(views.job_detail(self._known(request), self._broker))
+
+    async def _query(self, request: Request) -> ASGIApp:
+        job = self._known(request)
+        spool = ResultSpool(self._broker.directory, in_memory=len(job.query))
+        spool.append(job.query)
+        spool.finish()
+        return SpoolAnswer(spool, name=f"{job.function}-{job.number}-query.json")
+
+    async def _result(self, request: Request) -> ASGIApp:
+        job = self._known(request)
+        spool = self._broker.body(job.job_id)
+        if spool is None:
+            why = "the result is not kept any more" if job.answer else f"the job is {job.state}, without a result"
+            raise HTTPException(HTTPStatus.NOT_FOUND, why)
+        return SpoolAnswer(spool, name=_file_name(job), headers={"X-Job-Id": job.job_id})
+
+    async def _job_log(self, request: Request) -> ASGIApp:
+        return JsonAnswer(views.lines_view(self._broker.log.of(self._known(request).job_id)))
+
+    def _known(self, request: Request) -> RuntimeJob:
+        job = self._broker.ledger.jobs.get(request.path_params["job_id"])
+        if job is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND, "no such job, or it is not remembered any more")
+        return job
+
+    # The rest
+
+    async def _functions(self, _: Request) -> ASGIApp:
+        return JsonAnswer({"functions": views.functions_view(self._broker)})
+
+    async def _state(self, _: Request) -> ASGIApp:
+        broker = self._broker
+        ledger = broker.ledger
+        return JsonAnswer(
+            {
+                **self._info.state_view(),
+                "run": self._info.run,
+                "now": round(broker.clock() * 1000),
+                "worker": views.worker_view(broker),
+                "queue": views.queue_view(broker),
+                "functions": views.functions_view(broker),
+                "breachCount": ledger.violation_count,
+                "breaches": [views.violation_view(violation) for violation in list(ledger.violations)[-100:]],
+                "latestJob": ledger.latest_number,
+            }
+        )
+
+    async def _log(self, _: Request) -> ASGIApp:
+        return JsonAnswer(views.lines_view(self._broker.log.of(None)))
+
+    async def _set_faults(self, request: Request) -> ASGIApp:
+        body = await _body(request, _LARGEST_SETTING)
+        try:
+            texts = msgspec.json.decode(body, type=_Faults).faults
+            self._info.set_faults(texts)
+        except (msgspec.MsgspecError, UnicodeDecodeError, FaultSyntaxError) as error:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
+        self._broker.feed.wake()
+        return JsonAnswer({"faults": self._info.fault_texts()})
+
+    async def _events(self, _: Request) -> ASGIApp:
+        return EventStream(self._broker, run=self._info.run, faults=self._info.fault_texts)
+
+
+_MOST_JOBS: Final = 1000
+
+
+class _Faults(msgspec.Struct):
+    faults: list[str]
+
+
+def _final_answer(job: RuntimeJob, body: ResultSpool | None) -> ASGIApp:
+    headers = {"X-Job-Id": job.job_id, "X-Job-State": job.state.value}
+    if job.answer is not None and body is not None and job.started is not None and job.ended is not None:
+        headers["X-Job-Duration-Ms"] = f"{(job.ended - job.started) * 1000:.3f}"
+        return SpoolAnswer(body, name=_file_name(job), headers=headers)
+    status = {State.FAILED: HTTPStatus.GATEWAY_TIMEOUT, State.LOST: HTTPStatus.BAD_GATEWAY}.get(
+        job.state, HTTPStatus.SERVICE_UNAVAILABLE
+    )
+    reason = job.reason or "no result: the runtime stops"
+    return JsonAnswer({"error": reason, "jobId": job.job_id}, status, headers)
+
+
+def _file_name(job: RuntimeJob) -> str:
+    return f"{job.function}-{job.number}{job.answer.media.extension if job.answer else ''}"
+
+
+async def _error(_: Request, error: Exception) -> Response:
+    status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, str(error))
+    return JsonAnswer({"error": detail}, status)
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    body = RequestBody(request.receive)
+    pieces: list[bytes] = []
+    size = 0
+    while piece := await body.read():
+        size += len(piece)
+        if size > limit:
+            await body.discard()
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is over {limit} bytes")
+        pieces.append(piece)
+    if body.cut:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "the body ended early")
+    return b"".join(pieces)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return _is_json_to_python(text)
+    return True
+
+
+def _is_json_to_python(text: bytes) -> bool:
+    """Python's reader takes what msgspec refuses and JSON allows: halves of surrogate pairs."""
+    try:
+        json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _flag(request: Request, name: str, *, default: bool) -> bool:
+    given = request.query_params.get(name)
+    if given is None:
+        return default
+    if given.lower() not in _FLAGS:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"{name} is true or false")
+    return _FLAGS[given.lower()]
+
+
+_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _number(given: str, name: str) -> float:
+    try:
+        number = float(given)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"{name} is a number, 0 or more")
+    return number

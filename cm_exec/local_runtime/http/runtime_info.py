@@ -1,0 +1,52 @@
+"""What the callers' port needs to know of the runtime it belongs to."""
+
+import secrets
+from dataclasses import KW_ONLY, dataclass, field
+
+from cm_exec import __version__
+from cm_exec.local_runtime.broker import Broker
+from cm_exec.local_runtime.core.faults import format_fault, parse_fault
+from cm_exec.local_runtime.http.protocol_api import ProtocolApi
+from cm_exec.local_runtime.http.views import View
+from cm_exec.local_runtime.worker_files import WorkerFiles
+
+
+@dataclass(slots=True)
+class RuntimeInfo:
+    """One run of the runtime, by the name `run`. `call_timeout` in seconds, None for none."""
+
+    broker: Broker
+    api: ProtocolApi
+    environment: WorkerFiles
+    _: KW_ONLY
+    strict: bool
+    call_timeout: float | None
+    paused: bool = True
+    run: str = field(default_factory=lambda: secrets.token_hex(8))
+    started: float = 0.0
+
+    def fault_texts(self) -> list[str]:
+        """The faults in force, as they are written."""
+        return [format_fault(fault) for fault in self.api.faults.faults]
+
+    def set_faults(self, texts: list[str]) -> None:
+        """Put these in their place. Raises FaultSyntaxError, and changes nothing then."""
+        self.api.faults.faults = [parse_fault(text) for text in texts]
+
+    def state_view(self) -> View:
+        """The part of /state that does not change with every job."""
+        variables = self.environment.variables()
+        return {
+            "version": __version__,
+            "runtime": {
+                "uri": f"https://localhost:{self.environment.port}",
+                "startedAt": round(self.started * 1000),
+                "maxConcurrentTasks": self.environment.slots,
+                "strict": self.strict,
+                "pollWaitMs": round(self.api.poll_wait * 1000),
+                "callTimeoutMs": None if self.call_timeout is None else round(self.call_timeout * 1000),
+                "paused": self.paused,
+                "faults": self.fault_texts(),
+            },
+            "environment": variables,
+        }

@@ -1,0 +1,51 @@
+"""What a result's bytes are."""
+
+import pytest
+
+from cm_exec.local_runtime.core.media_type import SNIFF_LIMIT, MediaKind, sniff
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "media_type"),
+    [
+        (b"", MediaKind.EMPTY, "application/octet-stream"),
+        (b"\x89PNG\r\n\x1a\n....", MediaKind.IMAGE, "image/png"),
+        (b"\xff\xd8\xff\xe0....", MediaKind.IMAGE, "image/jpeg"),
+        (b"GIF89a....", MediaKind.IMAGE, "image/gif"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", MediaKind.IMAGE, "image/webp"),
+        (b"\0\0\0\x20ftypavif....", MediaKind.IMAGE, "image/avif"),
+        (b"BM\x10\0\0\0\0\0\0\0....", MediaKind.IMAGE, "image/bmp"),
+        (b" <svg xmlns='...'/>", MediaKind.IMAGE, "image/svg+xml"),
+        (b"<?xml version='1.0'?><svg/>", MediaKind.IMAGE, "image/svg+xml"),
+        (b"%PDF-1.7", MediaKind.PDF, "application/pdf"),
+        (b"RIFF\x10\0\0\0WAVEfmt ", MediaKind.AUDIO, "audio/wav"),
+        (b"ID3\x04", MediaKind.AUDIO, "audio/mpeg"),
+        (b"OggS\0", MediaKind.AUDIO, "audio/ogg"),
+        (b"fLaC\0", MediaKind.AUDIO, "audio/flac"),
+        (b"\0\0\0\x20ftypisom....", MediaKind.VIDEO, "video/mp4"),
+        (b"\x1aE\xdf\xa3....", MediaKind.VIDEO, "video/webm"),
+        (b' {"a": 1}\n', MediaKind.JSON, "application/json"),
+        (b"42", MediaKind.JSON, "application/json"),
+        (b"nearly 42", MediaKind.TEXT, "text/plain; charset=utf-8"),
+        (b'{"a": ', MediaKind.TEXT, "text/plain; charset=utf-8"),
+        ("é".encode(), MediaKind.TEXT, "text/plain; charset=utf-8"),
+        (b"\xe9", MediaKind.BINARY, "application/octet-stream"),
+        (b"a\0b", MediaKind.BINARY, "application/octet-stream"),
+    ],
+)
+def test_by_the_beginning(body: bytes, kind: MediaKind, media_type: str) -> None:
+    media = sniff(body, len(body))
+    assert (media.kind, media.media_type) == (kind, media_type)
+
+
+def test_a_long_text_whose_known_part_ends_within_a_character() -> None:
+    beginning = b"a" * (SNIFF_LIMIT - 1) + "é".encode()[:1]
+    assert sniff(beginning, 2 * SNIFF_LIMIT).kind is MediaKind.TEXT
+
+
+def test_a_long_json_text_by_how_it_starts() -> None:
+    assert sniff(b"[" + b"1," * (SNIFF_LIMIT // 2), 2 * SNIFF_LIMIT).kind is MediaKind.JSON
+
+
+def test_a_deep_json_text_does_no_harm() -> None:
+    assert sniff(b"[" * 100_000, 100_000).kind is MediaKind.TEXT

@@ -1,0 +1,88 @@
+"""What a worker is told of the runtime, in every form."""
+
+import json
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cm_exec.local_runtime.worker_files import Style, WorkerFiles, create_folder
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> WorkerFiles:
+    made = WorkerFiles(directory=create_folder(tmp_path / "it's here"), port=8945, slots=3)
+    made.write(token="the-token", ca=b"the CA")
+    return made
+
+
+def test_the_files_hold_what_the_variables_name(environment: WorkerFiles) -> None:
+    variables = environment.variables()
+    assert Path(variables["MODULE_AUTH_TOKEN"]).read_text() == "the-token"
+    assert Path(variables["DEFAULT_CA_PATH"]).read_text() == "the CA"
+    assert Path(variables["CONNECTIONS_TO_OTHER_PODS_CA_PATH"]).read_text() == "the CA"
+    assert variables["GET_JOB_URI"] == "https://localhost:8945/interactive-module/api/internal-query/job"
+    assert variables["MAX_CONCURRENT_TASKS"] == "3"
+
+
+def test_the_connection_file_of_old(environment: WorkerFiles) -> None:
+    variables = environment.variables("connection-file")
+    assert variables.keys() == {"CONNECTION_TO_RUNTIME", "MODULE_AUTH_TOKEN", "CONNECTIONS_TO_OTHER_PODS_CA_PATH"}
+    assert json.loads(Path(variables["CONNECTION_TO_RUNTIME"]).read_text()) == {
+        "host": "localhost",
+        "port": 8945,
+        "getJobPath": "/interactive-module/api/internal-query/job",
+        "postResultPath": "/interactive-module/api/internal-query/results",
+        "trustStorePath": str(environment.ca_file),
+        "moduleAuthToken": "the-token",
+    }
+
+
+@pytest.mark.parametrize("style", ["modern", "connection-file"])
+def test_the_export_lines_mean_the_same_to_a_shell(environment: WorkerFiles, style: Style) -> None:
+    script = environment.export_lines(style) + "env -0"
+    output = subprocess.run(["sh", "-c", script], env={}, capture_output=True, check=True).stdout.decode()
+    found = dict(entry.split("=", 1) for entry in output.split("\0") if entry)
+    assert environment.variables(style).items() <= found.items()
+
+
+def test_the_env_file_has_a_line_for_each(environment: WorkerFiles) -> None:
+    lines = environment.env_file().splitlines()
+    assert dict(line.split("=", 1) for line in lines) == environment.variables()
+
+
+@pytest.mark.parametrize("style", ["modern", "connection-file"])
+def test_a_container_finds_the_mounted_files(environment: WorkerFiles, style: Style) -> None:
+    arguments = environment.docker_arguments(style)
+    mount = arguments[arguments.index("-v") + 1]
+    source, target, mode = mount.rsplit(":", 2)
+    assert (source, mode) == (str(environment.directory), "ro")
+    variables = dict(arguments[i + 1].split("=", 1) for i, argument in enumerate(arguments) if argument == "-e")
+    paths = [value for value in variables.values() if value.startswith(f"{target}/")]
+    assert len(paths) >= 3
+    assert all((Path(source) / Path(path).relative_to(target)).is_file() for path in paths)
+    if style == "connection-file":
+        connection = Path(source) / Path(variables["CONNECTION_TO_RUNTIME"]).relative_to(target)
+        assert json.loads(connection.read_text())["trustStorePath"] == f"{target}/ca.pem"
+
+
+def test_where_the_network_is_not_shared_the_machine_has_another_name(environment: WorkerFiles) -> None:
+    assert environment.docker_arguments()[:2] == ["--network", "host"]
+    arguments = environment.docker_arguments(host="host.docker.internal")
+    assert "--network" not in arguments
+    assert "GET_JOB_URI=https://host.docker.internal:8945/interactive-module/api/internal-query/job" in arguments
+    assert shlex.join(arguments)
+
+
+def test_only_this_user_reaches_the_files(environment: WorkerFiles) -> None:
+    assert environment.directory.parent.stat().st_mode & 0o777 == 0o700
+    assert environment.directory.stat().st_mode & 0o777 == 0o755
+
+
+def test_writing_again_replaces_all_three(environment: WorkerFiles) -> None:
+    environment.write(token="new", ca=b"new CA")
+    assert environment.token_file.read_text() == "new"
+    assert environment.ca_file.read_text() == "new CA"
+    assert json.loads(environment.connection_file.read_text())["moduleAuthToken"] == "new"
+    assert len(list(environment.directory.iterdir())) == 4

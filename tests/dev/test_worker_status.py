@@ -1,0 +1,45 @@
+"""What can be told of a worker by its polls."""
+
+import pytest
+
+from cm_exec.local_runtime.core.worker_status import PollWatch, WorkerState
+
+
+def polled(at: float) -> PollWatch:
+    watch = PollWatch(poll_timeout=10)
+    watch.began(at)
+    watch.ended(at)
+    return watch
+
+
+def test_a_worker_that_never_polled_is_absent_and_not_overdue() -> None:
+    watch = PollWatch()
+    assert (watch.state(100, 0), watch.deadline(), watch.overdue(100)) == (WorkerState.ABSENT, None, False)
+
+
+def test_an_open_poll_is_never_overdue() -> None:
+    watch = PollWatch()
+    watch.began(0)
+    assert (watch.state(1000, 0), watch.deadline()) == (WorkerState.READY, None)
+
+
+@pytest.mark.parametrize(
+    ("now", "outstanding", "state"),
+    [(1.9, 0, WorkerState.READY), (2.1, 1, WorkerState.BUSY), (2.1, 0, WorkerState.SILENT)],
+)
+def test_after_the_last_poll(now: float, outstanding: int, state: WorkerState) -> None:
+    assert polled(0).state(now, outstanding) is state
+
+
+def test_silence_is_reported_once_until_a_poll_comes() -> None:
+    watch = polled(0)
+    assert [watch.overdue(9.9), watch.overdue(10), watch.overdue(11)] == [False, True, False]
+    watch.began(20)
+    watch.ended(20)
+    assert [watch.deadline(), watch.overdue(30)] == [30, True]
+
+
+def test_a_worker_that_is_known_to_be_gone_is_not_overdue() -> None:
+    watch = polled(0)
+    watch.forget()
+    assert (watch.state(100, 0), watch.overdue(100)) == (WorkerState.ABSENT, False)
