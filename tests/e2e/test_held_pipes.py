@@ -52,7 +52,7 @@ def test_filtered_result_fd(bench: Bench, name: str, mode: str) -> None:
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_filtered_stderr(bench: Bench, mode: str, stream: bool) -> None:
     """The last words of a failure reach its error result and the log, although a filter passes them on."""
-    worker = bench.start(bash("f", "exec 2> >(sed s/^/E:/); echo why >&2; exit 3", mode=mode, stream=stream))
+    worker = bench.start(bash("f", "exec 2> >(sed s/^/E:/ >&2); echo why >&2; exit 3", mode=mode, stream=stream))
     for _ in range(TIMES):
         error = error_of(bench.runtime.result(bench.runtime.submit("f")))
         assert (error["exitCode"], error["stderr"]) == (3, "E:why\n")
