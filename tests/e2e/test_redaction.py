@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.answers import error_of
 from tests.support.bench import Bench
+from tests.support.processes import wait_until
 from tests.support.toml import function
 
 LOOP = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / "loop_handler.py")]
@@ -79,18 +80,46 @@ def test_in_the_output_of_an_error(bench: Bench, padding: int) -> None:
     assert json.loads(body)["output"].startswith(" " * 150)
 
 
-def test_late_stderr_of_a_persistent_process(bench: Bench) -> None:
-    """What a persistent process writes after its answer belongs to that job, with that job's secrets."""
-    noise = json.dumps(["late_noise", "go", f"the caller had {TOKEN}\n"]).encode()
-    worker = bench.start(function("f", LOOP, mode="persistent", credentials=True))
+def test_late_stderr(bench: Bench) -> None:
+    """What a persistent process writes after its answer belongs to that job, not to the next one."""
+    worker = bench.start(function("f", LOOP, mode="persistent"))
     bench.folder.joinpath("go").touch()
-    for number in range(15):
-        first = bench.runtime.submit("f", noise, members=MEMBERS)
-        second = bench.runtime.submit("f", b'["exit", 3]', members={"authHeader": f"Bearer other-{number}"})
+    for _ in range(15):
+        first = bench.runtime.submit("f", b'["late_noise", "go", "words of the job before\\n"]')
+        second = bench.runtime.submit("f", b'["exit", 3]')
         assert bytes(bench.runtime.result(first).body).strip() == b'"first"'
         error = error_of(bench.runtime.result(second))
         assert error["exitCode"] == 3
         assert "stderr" not in error, error
     worker.stop()
+    assert worker.log.count("words of the job before") == 15
+
+
+LATE = """
+import json, os, pathlib, sys
+for line in sys.stdin:
+    job = json.loads(line)
+    if job["query"] == "fail":
+        sys.exit(3)
+    print(json.dumps({"jobId": job["jobId"], "result": 1}), flush=True)
+    os.write(2, b"the caller had " + job["authHeader"].split()[1].encode())
+    pathlib.Path(job["query"]).touch()
+"""
+
+
+def test_late_stderr_with_a_token(bench: Bench) -> None:
+    """Such words are redacted with the secrets of the job that they belong to."""
+    command = [sys.executable, "-S", "-E", "-c", LATE]
+    worker = bench.start(function("f", command, mode="persistent", envelope=True, credentials=True))
+    for number in range(10):
+        written = bench.folder / f"written-{number}"
+        first = bench.runtime.submit("f", json.dumps(str(written)).encode(), members=MEMBERS)
+        wait_until(written.exists, what="late words on stderr")
+        second = bench.runtime.submit("f", b'"fail"', members={"authHeader": f"Bearer another-caller-{number}"})
+        assert bytes(bench.runtime.result(first).body).strip() == b"1"
+        error = error_of(bench.runtime.result(second))
+        assert error["exitCode"] == 3
+        assert "stderr" not in error, error
+    worker.stop()
     assert leaks(worker.log, TOKEN) == set()
-    assert worker.log.count("the caller had") == 15
+    assert worker.log.count("the caller had") == 10
