@@ -68,6 +68,7 @@ def test_a_handler_sees_nothing_of_the_connection_to_the_runtime(bench: Bench) -
     assert hidden & set(seen) == set()
     assert seen["DEFAULT_CA_PATH"] == str(bench.replica.ca_file)  # for calls to Foundry
     assert [n for n, value in seen.items() if re.search(rf"token-of-the-module|:{bench.runtime.port}\b", value)] == []
+    assert public <= set(seen)
     assert seen["COMPUTE_SESSION_ID"] == "ses-of-the-replica"
 
 
