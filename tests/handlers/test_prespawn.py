@@ -151,7 +151,7 @@ async def test_no_descriptor_is_left_behind(tmp_path: Path, context: HandlerCont
         async with opened(tmp_path, context, slots=2, max_output=100_000, **MODE) as handler:
             await ask(handler, "echo", "x" * 50_000)
             await ask_raw(handler, "exit", 1)
-            await ask_raw(handler, "zeros", 200_000)
+            await ask_raw(handler, "ones", 200_000)
 
     await jobs()
     before = open_descriptors(os.getpid())

@@ -53,6 +53,13 @@ async def test_nothing_on_descriptor_3_is_an_empty_result(tmp_path: Path, contex
             assert (await run(handler)).result == b""
 
 
+async def test_a_stream_comes_by_descriptor_3(tmp_path: Path, context: HandlerContext) -> None:
+    command = "echo log; echo 1 >&3; echo log; echo 2 >&3"
+    for mode in ("spawn", "prespawn"):
+        async with opened(tmp_path, context, command=command, mode=mode, result_fd=3, stream=True) as handler:
+            assert (await run(handler)).result == b"1\n2\n"
+
+
 async def test_the_limit_is_on_the_result_and_not_on_what_is_printed(tmp_path: Path, context: HandlerContext) -> None:
     command = "head -c 1000000 /dev/zero; head -c $(cat) /dev/zero >&3"
     async with opened(tmp_path, context, command=command, mode="spawn", result_fd=3, max_output=100_000) as handler:
