@@ -9,6 +9,7 @@ from cm_exec.handlers.spawn import PrespawnHandler, SpawnHandler
 
 def create_handlers(functions: Iterable[Function], context: HandlerContext, slots: int) -> dict[str, Handler]:
     """Return a handler for each function, by its name; `slots` is the largest number of jobs that run at a time."""
+    functions = list(functions)
     handlers: dict[str, Handler] = {}
     pools: dict[str, ServicePool] = {}
     for function in functions:
@@ -16,7 +17,12 @@ def create_handlers(functions: Iterable[Function], context: HandlerContext, slot
         if function.service is not None:
             from cm_exec.handlers.service import ServiceHandler, ServicePool  # noqa: PLC0415 - most modules have none
 
-            pool = pools.setdefault(function.service.name, ServicePool(function.service, context, slots))
+            name = function.service.name
+            if name not in pools:
+                users = [f for f in functions if f.service is not None and f.service.name == name]
+                jobs_at_a_time = min(slots, sum(f.max_concurrency or slots for f in users))
+                pools[name] = ServicePool(function.service, context, jobs_at_a_time)
+            pool = pools[name]
             handler = ServiceHandler(function, context, pool)
         elif function.mode == "prespawn":
             handler = PrespawnHandler(function, context, slots)
