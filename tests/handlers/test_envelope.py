@@ -185,6 +185,21 @@ async def test_a_process_may_say_when_it_is_ready(tmp_path: Path, context: Handl
         assert await job == 1
 
 
+async def test_jobs_that_waited_for_the_start_run_at_the_same_time(tmp_path: Path, context: HandlerContext) -> None:
+    go = tmp_path / "ready"
+    async with served(tmp_path, context, "ready", str(go), service={"ready": "message"}) as handler:
+        ready = [tmp_path / f"job-{n}" for n in range(4)]
+        jobs = [
+            asyncio.create_task(ask_raw(handler, "hold", str(path), str(tmp_path / "go"), "x", job_id=path.name))
+            for path in ready
+        ]
+        await asyncio.sleep(0.1)
+        go.touch()
+        await eventually(lambda: all(path.exists() for path in ready), what="all four at once", seconds=10)
+        (tmp_path / "go").touch()
+        assert {(await job).result for job in jobs} == {b'"x"'}
+
+
 async def test_a_process_that_is_not_ready_in_time_fails_the_jobs_that_wait(
     tmp_path: Path, context: HandlerContext
 ) -> None:
