@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from cm_exec.protocol.json_text import json_problem
 from cm_exec.protocol.member_spans import member_spans
 
 
@@ -105,7 +106,10 @@ def _members(body: bytes | bytearray) -> _Members:
         envelope = _decode(body)
     except (msgspec.MsgspecError, RecursionError) as error:
         try:
-            return _scan_members(bytes(body))
+            members = _scan_members(bytes(body))
+            if (problem := json_problem(bytes(members.query))) is None:
+                return members
+            raise MalformedJobError(f"the query is not JSON: {problem}", job_id=_job_id(members.job_id))
         except ValueError:
             message = f"the job is not readable: {error}"
             raise MalformedJobError(message, job_id=salvage_job_id(body)) from None

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
@@ -18,9 +19,6 @@ from cm_exec.runtime.retry import Backoff, FailureLog, Limits
 from cm_exec.runtime.session import RuntimeSession
 
 log: Final = logging.getLogger("cm_exec.runtime")
-
-_TRIES: Final = 3
-"""Tries of each post at the start that time out, or whose token is rejected: jobs wait."""
 
 _NOT_THERE_YET: Final = frozenset(
     {
@@ -56,11 +54,15 @@ class RuntimeClient:
         The restart notification makes the runtime drop the jobs that this container had before: without it they block
         the replica for up to 22 hours. It must not be sent later, or it drops live jobs.
         """
+        limits = self._limits
         if self.endpoints.schema is not None:
-            if await self._post_when_connected(self.endpoints.schema, schemas, "publishing the functions"):
-                log.debug("functions published")
+            await self._post_when_connected(
+                self.endpoints.schema, schemas, "publishing the functions", patience=limits.schema_patience
+            )
         if self.endpoints.restart is not None:
-            response = await self._post_when_connected(self.endpoints.restart, b"", "the restart notification")
+            response = await self._post_when_connected(
+                self.endpoints.restart, b"", "the restart notification", patience=limits.restart_patience
+            )
             if response is not None:
                 _log_dropped(response)
 
@@ -68,38 +70,42 @@ class RuntimeClient:
         """Close all connections."""
         self._session.close()
 
-    async def _post_when_connected(self, endpoint: Endpoint, body: bytes, activity: str) -> Response | None:
-        """Post as soon as the runtime is there.
+    async def _post_when_connected(
+        self, endpoint: Endpoint, body: bytes, activity: str, *, patience: float
+    ) -> Response | None:
+        """Post as soon as the runtime is there; return None if it does not accept the post.
 
-        Resets, connection timeouts, 408, 429, 502, 503 and 504 mean "not there yet" and are retried. 500 and other
-        statuses end it: a runtime that fails at this will not do better the next second.
+        While nobody accepts a connection no poll would succeed either. Once somebody does, resets, timeouts, 408, 429,
+        502, 503 and 504 mean "not there yet" and are retried for `patience` seconds. 500 and other statuses end it: a
+        runtime that fails at this will not do better the next second.
         """
         limits = self._limits
-        failures, backoff, tries = FailureLog(activity), Backoff(limits.first_delay, limits.longest_delay), _TRIES
+        failures, backoff = FailureLog(activity), Backoff(limits.first_delay, limits.longest_delay)
+        content_type = "application/json" if body else ""
+        give_up: float | None = None
         while True:
+            final = False
             try:
                 response = await self._session.request(
-                    "POST",
-                    endpoint,
-                    body=body,
-                    content_type="application/json" if body else "",
-                    seconds=limits.start_post,
+                    "POST", endpoint, body=body, content_type=content_type, seconds=limits.start_post
                 )
             except RequestError as error:
-                why = str(error)
-                tries -= error.timed_out
+                why, never_connected = str(error), error.never_connected or error.untrusted
             else:
                 verdict = result_verdict(response.status)
                 if verdict is Verdict.ACCEPTED:
                     failures.recovered()
                     return response
-                why = f"the runtime answers {response.status}"
+                why, never_connected = f"the runtime answers {response.status}", False
                 if verdict is Verdict.REAUTHENTICATE:
                     self._session.reload()
-                    tries -= 1
-                elif response.status not in _NOT_THERE_YET:
-                    tries = 0
-            if tries <= 0:
+                final = verdict is not Verdict.REAUTHENTICATE and response.status not in _NOT_THERE_YET
+            now = time.monotonic()
+            if never_connected:
+                give_up = None
+            else:
+                give_up = give_up or now + patience
+            if final or (give_up is not None and now >= give_up):
                 log.warning("%s failed: %s; continuing without it", activity, why)
                 return None
             failures.failed(why)

@@ -14,6 +14,8 @@ log: Final = logging.getLogger("cm_exec.runtime")
 class Limits(Struct, frozen=True, kw_only=True):
     """Times in seconds.
 
+    `schema_patience`, `restart_patience`: for the two posts at the start, while the runtime is not ready for them. A
+    restart that is not notified can block the replica for 22 hours, so it is worth a longer wait.
     `connect`: for a connection with its TLS handshake. `poll`: for a whole poll, which the runtime holds for 5.
     `post`: for a result, and one more second for each MiB; doubled after each try that took longer. `start_post`: for
     each of the two posts at the start. `files`: for files that the platform writes when the container runs already.
@@ -26,6 +28,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     poll: float = 30.0
     post: float = 30.0
     start_post: float = 5.0
+    schema_patience: float = 5.0
+    restart_patience: float = 20.0
     files: float = 60.0
     first_delay: float = 0.2
     longest_delay: float = 5.0

@@ -158,7 +158,7 @@ VERBS: Final[dict[str, Callable[..., None]]] = {
     "pid": lambda _: reply(os.getpid()),
     "echo": lambda _, value: reply(value),
     "slow": slow,
-    "whole": reply,
+    "whole": lambda whole: enveloped(whole, whole) if "jobId" in whole else reply(whole),
     "env": lambda _, name: reply(os.environ.get(name)),
     "zeros": lambda _, number: write(framed(b"0" * number)),
     "raw": lambda _, text: write(text.encode("latin-1")),
