@@ -38,13 +38,16 @@ def copy_interpreter(interpreter: Interpreter, layout: Layout) -> None:
     """Copy it, and make it and every compiled module find nothing but what is in the bundle."""
     layout.interpreter.parent.mkdir(exist_ok=True)
     shutil.copyfile(interpreter.executable, layout.interpreter)
+    compiled = sorted(layout.root.rglob("*.so*"))
+    for path in (layout.interpreter, *compiled):
+        elf.strip(path)
     loader = layout.libraries / elf.loader_of(interpreter.executable).name
     elf.use_libraries(
         layout.interpreter,
         loader=layout.at_home(layout.relative(loader)),
         folder=layout.at_home(layout.relative(layout.libraries)),
     )
-    for path in sorted(layout.root.rglob("*.so*")):
+    for path in compiled:
         elf.forget_search_path(path)
 
 
