@@ -73,7 +73,7 @@ SHARED_CLASS_NAMES: Final = {"Limits", "Member"}
 
 
 def test_class_names_are_unique() -> None:
-    """ "Go to class" in an editor leads to one place."""
+    """An editor that goes to a class by its name has one place to go to."""
     package = ROOT / "cm_exec"
     modules = [path for path in package.rglob("*.py") if "templates" not in path.relative_to(package).parts]
     names = Counter(
