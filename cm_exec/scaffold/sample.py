@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from cm_exec.protocol.types.data_type import (
+from cm_exec.datatypes.model import (
     DataType,
     DecimalType,
     ListType,

@@ -1,0 +1,81 @@
+"""A description in any of the forms that are known here, as a cm.toml."""
+
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from cm_exec.config.load import parse_config
+from cm_exec.errors import ConfigError
+from cm_exec.importers.declarations import Declarations, DescriptionError, declarations_toml
+from cm_exec.importers.json_schema import from_json_schema
+from cm_exec.importers.openapi import from_openapi
+from cm_exec.importers.published import from_published
+
+PYTHON_HANDLER: Final = "cm_handler.py"
+"""The handler for a Python function. It gives results on file descriptor 3, so that the function may print."""
+
+
+def python_toml(target: str, interpreter: str) -> tuple[str, list[str]]:
+    """The same as `described_toml` from the hints of a Python function. Raises DescriptionError."""
+    return _checked_toml(python_declarations(target, interpreter))
+
+
+def python_declarations(target: str, interpreter: str, *, folder: Path | None = None) -> Declarations:
+    """A Python function, such as `app.handlers:double`, as `interpreter` reads its hints.
+
+    Its module is imported, from `folder` (the current one unless said) or what the interpreter knows. The command is
+    that of the handler that `cm-exec init --from-python` writes. Raises DescriptionError.
+    """
+    script = Path(__file__).with_name("python_hints.py")
+    command = [interpreter, str(script), target]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise DescriptionError(f"{interpreter} cannot be run: {error.strerror}") from None
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise DescriptionError(said[-1] if said else f"{interpreter} failed")
+    declarations = _declarations(_decode(done.stdout), target)
+    options = {"command": [interpreter, PYTHON_HANDLER, target], "output": "json", "result_fd": 3}
+    functions = [msgspec.structs.replace(each, options=options) for each in declarations.functions]
+    return msgspec.structs.replace(declarations, functions=functions)
+
+
+def described_toml(content: bytes, name: str) -> tuple[str, list[str]]:
+    """The `[functions]` and `[types]` of a cm.toml, and what could not be taken over, from a JSON text.
+
+    It may be OpenAPI 3, the JSON Schema of one function's query (called `name` where it has no title), or function
+    schemas as they are published. Raises DescriptionError.
+    """
+    return _checked_toml(_declarations(_decode(content), name))
+
+
+def _checked_toml(declarations: Declarations) -> tuple[str, list[str]]:
+    text = declarations_toml(declarations)
+    try:
+        parse_config(text, path=Path("/cm.toml"))
+    except ConfigError as error:
+        problems = "; ".join(map(str, error.problems))
+        raise DescriptionError(f"it says what cm.toml cannot: {problems}") from None
+    return text, declarations.notes
+
+
+def _decode(content: bytes) -> Any:
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DescriptionError(f"it is no JSON ({error}); YAML is to be turned into JSON first") from None
+
+
+def _declarations(document: Any, name: str) -> Declarations:
+    if isinstance(document, list):
+        return from_published(document)
+    if not isinstance(document, dict):
+        raise DescriptionError("expected OpenAPI, a JSON Schema, or function schemas as they are published")
+    if "functionName" in document:
+        return from_published([document])
+    if "swagger" in document:
+        raise DescriptionError("this is Swagger 2; turn it into OpenAPI 3 first")
+    return from_openapi(document) if "openapi" in document else from_json_schema(document, name)

@@ -1,0 +1,96 @@
+"""The shape of cm.toml: what stands in one place only, and what has to agree with it."""
+
+import msgspec
+import pytest
+from msgspec import UNSET, Struct
+
+from cm_exec.config import Function, Launcher, LauncherOverrides
+from cm_exec.config.schema import (
+    FieldTable,
+    File,
+    FunctionEntry,
+    FunctionOptions,
+    FunctionTable,
+    FunctionTestTable,
+    InputTable,
+    LauncherTable,
+    ReturnsTable,
+)
+from cm_exec.config.schema.key_spec import converted, expectation
+
+TABLES = [FunctionTable, FunctionOptions, LauncherTable, FunctionTestTable, InputTable, FieldTable, ReturnsTable]
+
+
+@pytest.mark.parametrize(
+    ("shape", "type_", "besides"), [(FunctionTable, Function, {"name"}), (LauncherTable, Launcher, set[str]())]
+)
+def test_a_table_has_a_key_for_every_value_that_the_program_uses(
+    shape: type[Struct], type_: type[Function | Launcher], besides: set[str]
+) -> None:
+    assert set(type_.__struct_fields__) - besides == set(shape.__struct_encode_fields__)
+
+
+def test_every_launcher_key_can_be_overridden() -> None:
+    assert set(LauncherOverrides.__annotations__) == set(LauncherTable.__struct_encode_fields__)
+
+
+@pytest.mark.parametrize("shape", [FunctionTable, LauncherTable, FunctionTestTable])
+def test_every_key_says_in_words_what_it_takes(shape: type[Struct]) -> None:
+    for field in msgspec.structs.fields(shape):
+        assert expectation(field.type).words
+
+
+def test_values_that_may_hold_secrets_are_private() -> None:
+    for key in ("command", "env"):
+        (field,) = (field for field in msgspec.structs.fields(FunctionTable) if field.name == key)
+        assert expectation(field.type).private
+    assert expectation(FunctionEntry).private
+
+
+def test_the_json_schema_comes_from_the_same_types() -> None:
+    definitions = msgspec.json.schema(File)["$defs"]
+    assert set(definitions) == {"File", "FunctionTable", "FunctionOptions", "FunctionTestTable", "LauncherTable"}
+    for definition in definitions.values():
+        assert definition["additionalProperties"] is False
+    assert definitions["FunctionTable"]["required"] == ["command"]
+    assert definitions["FunctionTable"]["properties"]["timeout"] == {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 604800,
+        "default": 300.0,
+        "title": "Timeout",
+        "description": "Seconds that a job may take, fractions too; 0 is no limit. A TypeScript function waits 300 "
+        "seconds at most for a compute module.",
+        "examples": [30],
+    }
+
+
+def test_the_json_schema_has_the_values_of_the_keys_of_modes() -> None:
+    keys = msgspec.json.schema(File)["$defs"]["FunctionOptions"]["properties"]
+    assert keys["mode"]["enum"] == ["persistent", "prespawn", "spawn"]
+    assert keys["framing"]["enum"] == ["content-length", "lines"]
+    assert keys["result_fd"]["enum"] == [1, 3]
+    assert (keys["mode"]["default"], keys["framing"]["default"], keys["result_fd"]["default"]) == ("spawn", "lines", 1)
+    assert (keys["processes"]["minimum"], keys["processes"]["maximum"]) == (1, 10_000)
+    assert keys["max_jobs"]["minimum"] == 1
+    assert (keys["idle_timeout"]["minimum"], keys["idle_timeout"]["maximum"]) == (0, 604_800)
+    for key in ("processes", "max_jobs", "idle_timeout"):
+        assert "default" not in keys[key]
+
+
+@pytest.mark.parametrize("shape", [FunctionTable, FunctionOptions, LauncherTable])
+def test_every_key_of_the_json_schema_has_a_title_and_a_description(shape: type[Struct]) -> None:
+    for key in msgspec.json.schema(shape)["$defs"][shape.__name__]["properties"].values():
+        assert key["title"]
+        assert key["description"].endswith(".")
+
+
+@pytest.mark.parametrize("shape", TABLES)
+def test_every_key_has_an_example_that_it_takes_and_a_word_on_being_left_out(shape: type[Struct]) -> None:
+    described = msgspec.json.schema(shape)["$defs"][shape.__name__]["properties"]
+    for field in msgspec.structs.fields(shape):
+        examples = described[field.name]["examples"]
+        assert examples
+        for example in examples:
+            converted(example, field.type)
+        assert bool(expectation(field.type).unless_said) is (field.default is UNSET)

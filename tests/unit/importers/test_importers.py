@@ -1,0 +1,405 @@
+"""Functions that are described elsewhere become a cm.toml that says the same."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cm_exec.config import Function, parse_config
+from cm_exec.datatypes.model import DataType
+from cm_exec.datatypes.ranges import Range
+from cm_exec.datatypes.syntax import type_text
+from cm_exec.importers.declarations import DescriptionError
+from cm_exec.importers.read import described_toml, python_toml
+from cm_exec.protocol.function_schema import FunctionSchema, Input, Returns, schemas_body
+from tests.support.data_types import data_types, descriptions, odd_names
+
+
+def read(document: object) -> tuple[dict[str, Function], list[str]]:
+    text, notes = described_toml(json.dumps(document).encode(), "file")
+    return dict(parse_config(text, path=Path("/srv/cm.toml")).functions), notes
+
+
+def input_types(function: Function) -> dict[str, str]:
+    return {each.name: type_text(each.type) for each in function.inputs or ()}
+
+
+def type_of(schema: object, **definitions: object) -> tuple[str, list[str]]:
+    """The type of one required member of a query, and the notes."""
+    document = {"properties": {"x": schema}, "required": ["x"], "$defs": definitions}
+    functions, notes = read(document)
+    return input_types(functions["file"])["x"], notes
+
+
+@pytest.mark.parametrize(
+    ("schema", "type_"),
+    [
+        ({"type": "string"}, "string"),
+        ({"type": "string", "format": "uuid"}, "string"),
+        ({"type": "string", "format": "date"}, "date"),
+        ({"type": "string", "format": "date-time"}, "timestamp"),
+        ({"type": "string", "contentEncoding": "base64"}, "binary"),
+        ({"type": "boolean"}, "boolean"),
+        ({"type": "integer"}, "long"),
+        ({"type": "integer", "format": "int32"}, "integer"),
+        ({"type": "integer", "minimum": 0, "maximum": 100}, "integer"),
+        ({"type": "integer", "minimum": 0}, "long"),
+        ({"type": "number"}, "double"),
+        ({"type": "number", "format": "float"}, "float"),
+        ({"enum": ["a", "b"]}, "string"),
+        ({"const": 3}, "long"),
+        ({"type": "array", "items": {"type": "string"}}, "list<string>"),
+        ({"type": "array", "items": {"type": "string"}, "uniqueItems": True}, "set<string>"),
+        ({"type": "array"}, "list<unknown>"),
+        ({"type": "object"}, "map<string, unknown>"),
+        ({"additionalProperties": {"type": "number"}}, "map<string, double>"),
+        (
+            {
+                "properties": {"a": {"type": "string", "description": 'the "a"'}, "b c": {"type": "boolean"}},
+                "required": ["a"],
+            },
+            'struct<a: string "the \\"a\\"", "b c": optional<boolean>>',
+        ),
+        ({"type": ["string", "null"]}, "optional<string>"),
+        ({"type": "string", "nullable": True}, "optional<string>"),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "optional<string>"),
+        ({"oneOf": [{"type": "string"}, {"enum": ["a"]}]}, "string"),
+        ({"allOf": [{"type": "string"}], "description": "x"}, "string"),
+        (
+            {
+                "allOf": [
+                    {"properties": {"a": {"type": "string"}}, "required": ["a"]},
+                    {"properties": {"b": {"type": "string"}}},
+                ]
+            },
+            "struct<a: string, b: optional<string>>",
+        ),
+        (True, "unknown"),
+    ],
+)
+def test_a_json_schema_becomes_the_type_that_it_means(schema: object, type_: str) -> None:
+    assert type_of(schema) == (type_, [])
+
+
+@pytest.mark.parametrize(
+    ("schema", "type_", "why"),
+    [
+        ({}, "unknown", "its schema says no type"),
+        ({"type": ["string", "integer"]}, "unknown", "the platform has no type"),
+        ({"oneOf": [{"type": "string"}, {"type": "integer"}]}, "unknown", "the platform has no oneOf"),
+        ({"type": "array", "prefixItems": [{}]}, "list<unknown>", "the platform has no tuples"),
+    ],
+)
+def test_what_the_platform_has_no_type_for_is_unknown_and_told(schema: object, type_: str, why: str) -> None:
+    found, (note,) = type_of(schema)
+    assert found == type_
+    assert note.startswith("file.x is unknown: ")
+    assert why in note
+
+
+def test_a_definition_keeps_its_name_and_one_that_contains_itself_ends() -> None:
+    tree = {"properties": {"name": {"$ref": "#/$defs/string"}, "kids": {"items": {"$ref": "#/$defs/Tree"}}}}
+    text, notes = described_toml(
+        json.dumps(
+            {
+                "title": "grow",
+                "properties": {"tree": {"$ref": "#/$defs/Tree"}, "other": {"$ref": "#/$defs/Tree"}},
+                "$defs": {"Tree": tree, "string": {"type": ["null", "string"]}},
+            }
+        ).encode(),
+        "file",
+    )
+    assert notes == ["Tree.kids[] is unknown: a type of the platform cannot contain itself"]
+    assert '\n[types]\nstring_ = "optional<string>"\n' in text
+    assert '\n[types.Tree]\nname = "string_"\nkids = "optional<list<unknown>>"\n' in text
+    (function,) = parse_config(text, path=Path("/srv/cm.toml")).functions.values()
+    assert function.name == "grow"
+    assert set(input_types(function).values()) == {
+        "optional<struct<name: optional<string>, kids: optional<list<unknown>>>>"
+    }
+
+
+def test_inputs_have_their_ranges_and_descriptions() -> None:
+    schema = {"type": "integer", "minimum": 1, "maximum": 9.0, "description": "how many"}
+    for required in ([], ["n"]):
+        (function,) = read({"properties": {"n": schema}, "required": required})[0].values()
+        (each,) = function.inputs or ()
+        assert each.description == "how many"
+        assert each.range == Range(kind="long", min=1, max=9)
+
+
+THING = {"$ref": "#/components/schemas/Thing"}
+OPENAPI: dict[str, Any] = {
+    "openapi": "3.0.3",
+    "paths": {
+        "/things/{id}": {
+            "parameters": [
+                {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}},
+                {"$ref": "#/components/parameters/Trace"},
+            ],
+            "get": {
+                "operationId": "getThing",
+                "summary": "One thing",
+                "parameters": [
+                    {
+                        "name": "limit",
+                        "in": "query",
+                        "description": "at most",
+                        "schema": {"type": "integer", "format": "int32"},
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "the thing",
+                        "content": {
+                            "application/json; charset=utf-8": {"schema": {"$ref": "#/components/schemas/Thing"}}
+                        },
+                    }
+                },
+            },
+            "put": {
+                "requestBody": {"$ref": "#/components/requestBodies/Thing"},
+                "responses": {"204": {"description": "done"}},
+            },
+        },
+        "/search": {
+            "post": {
+                "operationId": "search",
+                "requestBody": {"content": {"application/json": {"schema": {"properties": {"q": {"type": "string"}}}}}},
+                "responses": {"default": {"description": "a picture", "content": {"image/png": {}}}},
+            }
+        },
+    },
+    "components": {
+        "parameters": {"Trace": {"name": "X-Trace", "in": "header", "schema": {"type": "string"}}},
+        "requestBodies": {
+            "Thing": {
+                "required": True,
+                "content": {"application/json": {"schema": THING}},
+            }
+        },
+        "schemas": {"Thing": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}},
+    },
+}
+
+
+def test_each_operation_of_openapi_is_a_function() -> None:
+    functions, notes = read(OPENAPI)
+    assert list(functions) == ["getThing", "put_things_id", "search"]
+    assert input_types(functions["getThing"]) == {"id": "string", "limit": "optional<integer>"}
+    assert functions["getThing"].description == "One thing"
+    thing = "struct<id: string>"
+    assert described(functions["getThing"].returns) == (thing, "the thing")
+    assert input_types(functions["put_things_id"]) == {"id": "string", "body": thing}
+    assert functions["put_things_id"].returns == Returns(type=None)
+    assert input_types(functions["search"]) == {"q": "optional<string>"}
+    assert described(functions["search"].returns) == ("binary", "a picture")
+    assert notes == ["getThing: the header X-Trace is left out", "put_things_id: the header X-Trace is left out"]
+
+
+def described(returns: Returns | None) -> tuple[str, str | None]:
+    assert returns is not None
+    assert returns.type is not None
+    return type_text(returns.type), returns.description
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    odd_names, st.dictionaries(odd_names, st.tuples(data_types, st.booleans(), descriptions), max_size=3), data_types
+)
+def test_what_is_published_becomes_what_publishes_it(
+    name: str, inputs: dict[str, tuple[DataType, bool, str | None]], returns: DataType
+) -> None:
+    schema = FunctionSchema(
+        name=name,
+        inputs=tuple(
+            Input(name=each, type=type_, required=required, description=visible(description))
+            for each, (type_, required, description) in inputs.items()
+        ),
+        returns=Returns(type=returns),
+    )
+    body = schemas_body([schema])
+    text, notes = described_toml(body, "file")
+    functions = parse_config(text, path=Path("/srv/cm.toml")).functions.values()
+    assert schemas_body(function.schema for function in functions) == body
+    assert not notes
+
+
+def visible(description: str | None) -> str | None:
+    """A description that cm.toml takes too: not blank, and without NUL."""
+    cleaned = (description or "").replace("\0", "").strip()
+    return cleaned or None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"openapi: 3.0.0", "it is no JSON"),
+        (b"3", "expected OpenAPI, a JSON Schema, or function schemas"),
+        (b"[3]", "expected an array of function schemas"),
+        (b'{"type": "string"}', "a query is an object"),
+        (b'{"swagger": "2.0"}', "Swagger 2"),
+        (b'{"openapi": "4.0.0"}', "expected version 3"),
+        (b'{"openapi": "3.0.0", "paths": {}}', "it has no operations"),
+        (b'{"properties": {"x": {"$ref": "other.json#/X"}}}', "is in another file"),
+        (b'{"properties": {"x": {"$ref": "#/$defs/X"}}}', "leads nowhere"),
+        (b'{"$ref": "#"}', "leads to itself"),
+        (b'{"title": "a\\nb", "properties": {"x": {"type": "string"}}}', "it says what cm.toml cannot"),
+        (
+            b'[{"functionName": "f", "output": {"type": "single", "single": {"dataType": {"type": "objectSet"}}}}]',
+            "objectSet",
+        ),
+    ],
+)
+def test_what_cannot_be_taken_over_is_refused_with_the_reason(content: bytes, message: str) -> None:
+    with pytest.raises(DescriptionError, match=message):
+        described_toml(content, "file")
+
+
+WORDS = [
+    "type",
+    "properties",
+    "items",
+    "$ref",
+    "allOf",
+    "anyOf",
+    "required",
+    "enum",
+    "additionalProperties",
+    "title",
+    "description",
+    "minimum",
+    "default",
+    "name",
+    "in",
+    "string",
+    "object",
+    "array",
+    "null",
+    "query",
+    "paths",
+    "get",
+    "x",
+    "responses",
+    "200",
+    "content",
+    "application/json",
+    "schema",
+    "parameters",
+    "requestBody",
+]
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from([*WORDS, "#", "#/properties/x", "#/paths/x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+    max_leaves=16,
+)
+operations = st.fixed_dictionaries(
+    {"openapi": st.just("3.0.0"), "paths": st.fixed_dictionaries({"/x": st.fixed_dictionaries({"get": json_values})})}
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(json_values | operations | st.fixed_dictionaries({"properties": json_values}))
+def test_any_json_is_taken_over_or_refused(document: Any) -> None:
+    try:
+        text, _ = described_toml(json.dumps(document).encode(), "file")
+    except DescriptionError:
+        return
+    assert parse_config(text, path=Path("/srv/cm.toml")).functions
+
+
+HANDLERS = """
+import datetime, enum
+from dataclasses import dataclass
+from typing import Dict, List, Literal, NewType, Optional, TypedDict
+
+print("noise")
+
+Long = NewType("Long", int)
+Name = NewType("Name", str)
+
+class Color(enum.Enum):
+    RED = "red"
+
+@dataclass
+class Point:
+    x: float
+    color: Optional[Color] = None
+    label: str = ""
+
+class Event(TypedDict):
+    points: List[Point]
+    size: Long
+
+@dataclass
+class Tree:
+    kids: "List[Tree]"
+
+def plain(context, a: int, b: Literal["x", "y"] = "x", *, when: datetime.date) -> Dict[Name, Point]: ...
+def event(context, event: Event) -> None: ...
+def untyped(x): ...
+def recursive(tree: Tree) -> int: ...
+def starred(*numbers: int) -> int: ...
+def pair(a: "tuple[int, str]") -> int: ...
+def missing(a: "Nothing") -> int: ...
+"""
+
+POINT = "struct<x: float, color: optional<string>, label?: string>"
+
+
+@pytest.fixture
+def handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "handlers.py").write_text(HANDLERS)
+    (tmp_path / "broken.py").write_text("print('noise')\nraise ValueError('no')\n")
+    (tmp_path / "ending.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(
+    ("name", "inputs", "returns"),
+    [
+        ("plain", {"a": "integer", "b": "string", "when": "date"}, f"map<string, {POINT}>"),
+        ("event", {"points": f"list<{POINT}>", "size": "long"}, None),
+        ("untyped", {"x": "unknown"}, "string"),
+    ],
+)
+def test_the_hints_of_a_python_function_become_its_types(
+    name: str, inputs: dict[str, str], returns: str | None
+) -> None:
+    text, notes = python_toml(f"handlers:{name}", sys.executable)
+    (function,) = parse_config(text, path=Path("/srv/cm.toml")).functions.values()
+    assert function.name == name
+    assert input_types(function) == inputs
+    assert function.returns is not None
+    assert (function.returns.type and type_text(function.returns.type)) == returns
+    assert [each.name for each in function.inputs or () if not each.required] == (["b"] if name == "plain" else [])
+    assert not notes
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("handlers:recursive", "kids: Tree contains itself"),
+        ("handlers:starred", "numbers: inputs have names"),
+        ("handlers:pair", "the platform has no tuples"),
+        ("handlers:missing", "name 'Nothing' is not defined"),
+        ("handlers:nope", "has no attribute 'nope'"),
+        ("nowhere:f", "No module named 'nowhere'"),
+        ("broken:f", r"^broken cannot be imported: ValueError: no \(.*broken.py, line 2\)$"),
+        ("ending:f", r"^ending cannot be imported: SystemExit: 3 \(.*ending.py, line 1\)$"),
+    ],
+)
+def test_hints_that_mean_no_type_are_refused(target: str, message: str) -> None:
+    with pytest.raises(DescriptionError, match=message):
+        python_toml(target, sys.executable)
+
+
+def test_an_interpreter_that_is_not_there_is_told() -> None:
+    with pytest.raises(DescriptionError, match="/no/such/python cannot be run: No such file"):
+        python_toml("a:b", "/no/such/python")
