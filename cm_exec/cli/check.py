@@ -5,10 +5,10 @@ from pathlib import Path
 import click
 
 from cm_exec.cli.options import config_option
-from cm_exec.cli.startable import Checked, check_function
-from cm_exec.cli.test.case import file_problems
 from cm_exec.cli.words import count_text
 from cm_exec.config import Config, ConfigError, load_config
+from cm_exec.function_tests.cases import file_problems
+from cm_exec.preflight.command import Checked, check_function
 
 
 class UnresolvedError(Exception):
@@ -34,7 +34,7 @@ def command(config_path: Path, *, image_rules: bool, ignored: tuple[str, ...]) -
     far as that can be done from inside it: `docker run --rm IMAGE check --image-rules`.
     """
     if image_rules:
-        from cm_exec.cli.image_rules import check_image  # noqa: PLC0415 - only this needs it
+        from cm_exec.preflight.image import check_image  # noqa: PLC0415 - only this needs it
 
         check_image(config_path, ignored)
         return

@@ -2,8 +2,8 @@
 
 from cm_exec.config.load import load_config, parse_config
 from cm_exec.config.overrides import LauncherOverrides, with_overrides
-from cm_exec.config.problem import ConfigError, Problem
 from cm_exec.config.types import Config, Function, Launcher, LogFormat, LogLevel, Output
+from cm_exec.errors import ConfigError, Problem
 
 __all__ = [
     "Config",

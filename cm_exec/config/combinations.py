@@ -6,7 +6,7 @@ from typing import Any, Final
 from msgspec import UNSET, Struct
 
 from cm_exec.config.tables import FunctionTable
-from cm_exec.protocol.nearest import nearest
+from cm_exec.text import closest_match
 
 MODES_OF: Final = {
     "framing": ("persistent",),
@@ -30,7 +30,7 @@ def unclear(said: object, values: Mapping[str, Any], shape: type[Struct] = Funct
     What they were meant to be is not known, so that nothing can contradict them.
     """
     wrong = [key for key in said if key not in values] if isinstance(said, Mapping) else []
-    meant = (nearest(key, shape.__struct_encode_fields__) for key in wrong)
+    meant = (closest_match(key, shape.__struct_encode_fields__) for key in wrong)
     return frozenset(key for key in meant if key)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct, UnsetType
 
-from cm_exec.config.problem import quoted
+from cm_exec.text import quoted
 
 
 class Expectation(Struct, frozen=True, kw_only=True):

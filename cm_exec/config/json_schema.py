@@ -7,7 +7,7 @@ import msgspec
 
 from cm_exec.config.tables import FieldTable, File, InputTable, ReturnsTable
 from cm_exec.config.tests import ERRORS, QUERIES, RESULTS
-from cm_exec.protocol.types.data_type import SIMPLE_NAMES
+from cm_exec.datatypes.model import SIMPLE_NAMES
 
 _REF: Final = "#/$defs/"
 

@@ -5,8 +5,9 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
-from cm_exec.config.problem import Findings, KeyPath, found, quoted
+from cm_exec.config.problem import Findings, KeyPath, found
 from cm_exec.config.tables import JSON_WORDS
+from cm_exec.text import quoted
 
 _DEEPEST: Final = 100
 _MOST_BITS: Final = 13_000

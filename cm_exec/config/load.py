@@ -9,13 +9,14 @@ import tomli
 from msgspec import UNSET
 
 from cm_exec.config.functions import read_defaults, read_functions, resolved
-from cm_exec.config.problem import ConfigError, Findings, Problem
+from cm_exec.config.problem import Findings
 from cm_exec.config.signature import read_types
 from cm_exec.config.tables import File, LauncherTable
 from cm_exec.config.tests import read_tests
 from cm_exec.config.types import Config, Launcher
 from cm_exec.config.unknown import refuse_key
 from cm_exec.config.validate import read_table
+from cm_exec.errors import ConfigError, Problem
 
 
 def load_config(path: Path) -> Config:

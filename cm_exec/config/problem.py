@@ -1,28 +1,15 @@
 """What is wrong with a cm.toml, in words."""
 
-import json
 import re
-from collections.abc import Iterable
-from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 from msgspec import Struct, field
 
+from cm_exec.errors import Problem
+from cm_exec.text import quoted
+
 KeyPath = tuple[str | int, ...]
 """Where a value stands, such as ("functions", "thumbnail", "command", 1)."""
-
-
-class Problem(Struct, frozen=True, kw_only=True):
-    """One mistake. `key` is dotted as in TOML, such as "functions.thumbnail.timeout"; empty for the file as a whole.
-
-    `message` is a sentence without a full stop: what is expected, what was found, and the nearest right name.
-    """
-
-    key: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.message}" if self.key else self.message
 
 
 class Findings(Struct):
@@ -33,23 +20,6 @@ class Findings(Struct):
     def add(self, at: KeyPath, message: str) -> None:
         """Note what is wrong at a place."""
         self.problems.append(Problem(key=dotted(at), message=message))
-
-
-class ConfigError(Exception):
-    """A cm.toml that cannot be used. Its text has one line a problem.
-
-    `path` is the file as the caller named it.
-    """
-
-    exit_code: ClassVar[int] = 3
-
-    def __init__(self, path: Path, problems: Iterable[Problem]) -> None:
-        self.path = path
-        self.problems = tuple(problems)
-        super().__init__(path, self.problems)
-
-    def __str__(self) -> str:
-        return "\n".join(f"{self.path}: {problem}" for problem in self.problems)
 
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -64,11 +34,6 @@ def dotted(at: KeyPath) -> str:
 
 def _key(name: str) -> str:
     return name if _BARE_KEY.fullmatch(name) and len(name) <= _LONGEST else quoted(name)
-
-
-def quoted(text: str) -> str:
-    """The text as a TOML string of one line, cut where it is long."""
-    return json.dumps(text if len(text) <= _LONGEST else text[:_LONGEST] + "…", ensure_ascii=False)
 
 
 def found(value: object, *, private: bool = False) -> str:

@@ -8,20 +8,19 @@ from msgspec import UNSET, Struct
 from cm_exec.config.problem import Findings, KeyPath, found
 from cm_exec.config.tables import TYPE_WORDS, FieldTable, InputTable, MemberName, ReturnsTable
 from cm_exec.config.validate import read_table, read_value
-from cm_exec.protocol.function_schema import Input, Returns
-from cm_exec.protocol.nearest import nearest
-from cm_exec.protocol.types.data_type import (
+from cm_exec.datatypes.model import (
     MAX_DEPTH,
     UNKNOWN,
     DataType,
     Field,
     StructType,
-    excess,
-    required_unless_said,
+    required_by_default,
+    size_problem,
 )
-from cm_exec.protocol.types.parse import TypeTextError, UnusableNameError, parse_type
-from cm_exec.protocol.types.ranges import Bound, Range, RangeKind, bound_words, range_kind, read_bound
-from cm_exec.protocol.types.text import BUILTIN_NAMES, is_name
+from cm_exec.datatypes.ranges import Bound, Range, RangeKind, bound_words, range_kind, read_bound
+from cm_exec.datatypes.syntax import BUILTIN_NAMES, TypeTextError, UnusableNameError, is_name, parse_type
+from cm_exec.protocol.function_schema import Input, Returns
+from cm_exec.text import did_you_mean
 
 _DEEPEST: Final = MAX_DEPTH + 4
 """How many keys lead to the innermost type: functions, a name, inputs, a name, and then the types."""
@@ -79,7 +78,7 @@ class TypeReader:
             yield Input(
                 name=name,
                 type=type_,
-                required=more.get("required", required_unless_said(type_)),
+                required=more.get("required", required_by_default(type_)),
                 description=more.get("description"),
                 range=self._range(type_, more, (*at, name)),
             )
@@ -114,7 +113,7 @@ class TypeReader:
         else:
             self._findings.add(at, f"expected {TYPE_WORDS}, found {found(value)}")
             return UNKNOWN
-        if (message := excess(type_)) is not None:
+        if (message := size_problem(type_)) is not None:
             self._findings.add(at, message)
             return UNKNOWN
         return type_
@@ -123,8 +122,8 @@ class TypeReader:
         try:
             return parse_type(text, self._named)
         except TypeTextError as error:
-            near = nearest(error.unknown, [*self._tables, *BUILTIN_NAMES]) if error.unknown else None
-            self._findings.add(at, f"{error}; did you mean {near}?" if near else str(error))
+            hint = did_you_mean(error.unknown, [*self._tables, *BUILTIN_NAMES]) if error.unknown else ""
+            self._findings.add(at, "; ".join(filter(None, (str(error), hint))))
         return UNKNOWN
 
     def _struct(self, table: Mapping[str, object], at: KeyPath) -> DataType:
@@ -139,7 +138,7 @@ class TypeReader:
     def _field(self, name: str, entry: object, at: KeyPath) -> Field:
         read_value(name, MemberName, at, self._findings)
         type_, more = self._entry(entry, FieldTable, at)
-        required = more.get("required", required_unless_said(type_))
+        required = more.get("required", required_by_default(type_))
         return Field(name=name, type=type_, required=required, description=more.get("description"))
 
     def _named(self, name: str) -> DataType | None:

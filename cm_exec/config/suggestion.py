@@ -7,8 +7,8 @@ from typing import Any, Final
 import tomli
 
 from cm_exec.config.expectation import Expectation, converted
-from cm_exec.config.problem import found, quoted
-from cm_exec.protocol.nearest import nearest
+from cm_exec.config.problem import found
+from cm_exec.text import closest_match, quoted
 
 _LONGEST: Final = 80
 _SIZE: Final = re.compile(r"\s*(\d+)\s*([kmg])(?:i?b)?\s*", re.IGNORECASE)
@@ -37,7 +37,7 @@ def _candidates(value: object, expectation: Expectation) -> Iterator[str]:
 
 
 def _for_text(text: str, expectation: Expectation) -> Iterator[str]:
-    choice = nearest(text, expectation.choices)
+    choice = closest_match(text, expectation.choices)
     if choice:
         yield quoted(choice)
     if size := _SIZE.fullmatch(text):

@@ -18,12 +18,12 @@ from cm_exec.config.function_test import (
     Source,
 )
 from cm_exec.config.json_value import read_json
-from cm_exec.config.problem import Findings, KeyPath, dotted, found, quoted
+from cm_exec.config.problem import Findings, KeyPath, dotted, found
 from cm_exec.config.tables import FunctionTestTable
 from cm_exec.config.validate import read_table
 from cm_exec.protocol.failure import Reason
 from cm_exec.protocol.json_text import json_problem
-from cm_exec.protocol.nearest import nearest
+from cm_exec.text import did_you_mean, quoted
 
 QUERIES: Final = ("query", "query_json", "query_file")
 """A test has one of these."""
@@ -33,7 +33,6 @@ ERRORS: Final = ("error", "error_contains")
 """A test has one of the results, or one or both of the errors."""
 
 _WITH_NUMBERS: Final = ("result", "result_json", "result_subset", "result_file")
-_MOST_NAMES: Final = 10
 
 
 def read_tests(entries: object, functions: Collection[str], folder: Path, findings: Findings) -> list[FunctionTest]:
@@ -73,19 +72,12 @@ class _TestReader:
     def _contradictions(self, values: Mapping[str, Any], said: Collection[str]) -> Iterator[tuple[str, str]]:
         function = values.get("function")
         if function is not None and self._functions and function not in self._functions:
-            yield "function", f"expected the name of a function, found {quoted(function)}; {self._hint(function)}"
+            hint = did_you_mean(function, self._functions, otherwise="there are", quote=quoted)
+            yield "function", f"expected the name of a function, found {quoted(function)}; {hint}"
         if "tolerance" in said and not any(map(_has_numbers, said, (values.get(key) for key in said))):
             yield "tolerance", "is for the numbers of result, result_json, result_subset or a result_file *.json"
         if "result_matches" in values and (problem := _pattern_problem(values["result_matches"])):
             yield "result_matches", f"not a regular expression: {problem}"
-
-    def _hint(self, function: str) -> str:
-        near = nearest(function, self._functions)
-        if near:
-            return f"did you mean {quoted(near)}?"
-        names = list(self._functions)
-        more = ", …" if len(names) > _MOST_NAMES else ""
-        return f"there are {', '.join(map(quoted, names[:_MOST_NAMES]))}{more}"
 
     def _texts(self, values: Mapping[str, Any], at: KeyPath) -> Iterator[tuple[str, Source]]:
         """The query and the result as text, or as the file that they are in; what is no JSON is in the findings."""

@@ -1,8 +1,9 @@
 """What a function's declared types say of a query or a result, as the bytes that it is."""
 
 from cm_exec.config.types import Function
+from cm_exec.datatypes.check import Check, TypeMismatchError, checker
 from cm_exec.protocol.function_schema import query_checker
-from cm_exec.protocol.types.check import Check, Misfit, NotJsonError, checker, decode
+from cm_exec.protocol.json_text import InvalidJsonError, decode_json
 
 
 class Contract:
@@ -40,9 +41,9 @@ def result_problem(function: Function, result: bytes) -> str | None:
 
 def _problem(text: bytes, check: Check) -> str | None:
     try:
-        check(decode(text))
-    except NotJsonError as error:
+        check(decode_json(text))
+    except InvalidJsonError as error:
         return f"expected JSON: {error}"
-    except Misfit as misfit:
-        return str(misfit)
+    except TypeMismatchError as mismatch:
+        return str(mismatch)
     return None

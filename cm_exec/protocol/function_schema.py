@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from cm_exec.protocol.types.check import Check, checker, members_checker, outside
-from cm_exec.protocol.types.data_type import STRING, DataType, Field
-from cm_exec.protocol.types.ranges import Range
-from cm_exec.protocol.types.wire import type_json
+from cm_exec.datatypes.check import Check, checker, members_checker, raise_out_of_range
+from cm_exec.datatypes.model import STRING, DataType, Field
+from cm_exec.datatypes.ranges import Range
+from cm_exec.datatypes.schema_json import type_json
 
 
 class Input(Struct, frozen=True, kw_only=True):
@@ -93,6 +93,6 @@ def _ranged(of_type: Check, range_: Range) -> Check:
     def check(value: Any) -> None:
         of_type(value)
         if value is not None and not range_.holds(value):
-            outside(range_.words())
+            raise_out_of_range(range_.words())
 
     return check

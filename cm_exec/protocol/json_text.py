@@ -1,6 +1,7 @@
 """Whether bytes are a JSON text (RFC 8259)."""
 
 import json
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -28,3 +29,30 @@ def _is_json_all_the_same(text: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+class InvalidJsonError(Exception):
+    """Bytes that are no JSON text. Its own text says why."""
+
+
+def decode_json(text: bytes) -> Any:
+    """The JSON value in `text`; of numbers beyond a double there is only that they are infinite.
+
+    Raises InvalidJsonError.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return json.loads(text.decode(), parse_constant=_refuse, parse_int=_integer)
+    except (ValueError, RecursionError):
+        raise InvalidJsonError(json_problem(text) or "it is nested too deep") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) < 400 else float(digits)  # noqa: PLR2004 - a double ends at 309

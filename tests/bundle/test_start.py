@@ -109,7 +109,7 @@ import importlib, pkgutil, sys
 sys.path.append("/opt/cm-exec/site")
 import cm_exec
 for module in pkgutil.walk_packages(cm_exec.__path__, "cm_exec."):
-    of_the_extra = ("cm_exec.local_runtime", "cm_exec.devserver", "cm_exec.cli.bench")
+    of_the_extra = ("cm_exec.local_runtime", "cm_exec.devserver", "cm_exec.bench")
     if "__main__" in module.name or module.name.startswith(of_the_extra):
         continue
     importlib.import_module(module.name)
@@ -121,7 +121,7 @@ def test_every_module_of_a_worker_finds_what_it_imports(at_home: list[str], tmp_
     """The standard library is not there as a whole."""
     done = run([*at_home, str(HOME / "bin" / "python3"), "-ISc", IMPORT_ALL], tmp_path)
     assert done.stderr == b""
-    assert {"cm_exec.cli.run", "cm_exec.cli.check", "cm_exec.cli.test"} <= set(done.stdout.decode().split())
+    assert {"cm_exec.cli.run", "cm_exec.cli.check", "cm_exec.function_tests"} <= set(done.stdout.decode().split())
 
 
 @pytest.mark.parametrize("command", ["dev", "bench"])

@@ -7,13 +7,12 @@ import pytest
 
 from cm_exec.config.tables import FunctionOptions, LauncherTable
 from cm_exec.config.types import Framing, Mode, Output
+from cm_exec.datatypes.syntax import BUILTIN_NAMES, parse_type
 from cm_exec.handlers.leftovers import GRACE
 from cm_exec.handlers.spool import MEMORY_LIMIT
 from cm_exec.local_runtime import parse_fault
 from cm_exec.protocol.failure import STDERR_TAIL
 from cm_exec.protocol.status import Verdict, result_verdict
-from cm_exec.protocol.types.parse import parse_type
-from cm_exec.protocol.types.text import BUILTIN_NAMES
 from cm_exec.runtime.connection import CONNECT_TIMEOUT, READ_TIMEOUT
 from cm_exec.runtime.link import FIRST_DELAY, LONGEST_DELAY
 from cm_exec.runtime.location import WAIT_FOR_FILES

@@ -30,7 +30,8 @@ def measured(bench: Bench, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_each_function_is_measured_in_each_mode_with_each_number_of_slots(bench: Bench) -> None:
+def test_all_steps(bench: Bench) -> None:
+    """Each function is measured in each mode with each number of slots; cm.toml and its folder stay as they were."""
     config = function("echo", "cat") + function("loop", LOOP, mode="persistent")
     bench.write(config)
     document = measured(bench, "--concurrency", "1,2", "--rate", "1000")
@@ -42,7 +43,7 @@ def test_each_function_is_measured_in_each_mode_with_each_number_of_slots(bench:
         assert row["failed"] == 0
         assert 0 < row["p50"] <= row["p90"] <= row["p99"]
         assert row["jobs_per_second"] > 0
-        assert (row["alone"] is not None) == (row["slots"] == 1)
+        assert (row["unloaded_p50"] is not None) == (row["slots"] == 1)
         assert 1 << 20 < row["memory"]["worker"] < 1 << 30
     assert all(row["memory"]["handlers"] for row in rows if row["mode"] == "persistent")
     assert [(a["function"], a["replicas"]["replicas"] > 0) for a in document["advice"]] == [
@@ -54,8 +55,8 @@ def test_each_function_is_measured_in_each_mode_with_each_number_of_slots(bench:
     assert [path.name for path in bench.folder.iterdir()] == ["cm.toml"]
 
 
-def test_all_slots_are_busy_at_once_and_no_more(bench: Bench) -> None:
-    """A job ends only when as many run as there are slots."""
+def test_all_slots_busy(bench: Bench) -> None:
+    """As many jobs run at once as there are slots: here a job ends only when that many run."""
     bench.folder.joinpath("running").mkdir()
     together = (
         'mkdir "running/$CM_JOB_ID"; for n in $(seq 1500); do set -- running/*; '
@@ -68,19 +69,20 @@ def test_all_slots_are_busy_at_once_and_no_more(bench: Bench) -> None:
     assert row["failed"] == 0
 
 
-def test_the_table_is_for_people(bench: Bench) -> None:
+def test_table(bench: Bench) -> None:
     bench.write(function("echo", "cat"))
     done = bench.cm_exec("bench", *SHORT, "--mode", "spawn", "--concurrency", "1", "--rate", "0.5")
     assert done.returncode == 0, done.stderr
     text = done.stdout.decode()
-    assert text.startswith("echo   query: {}, as there is no --query, no --query-file and no query.json\n")
-    assert re.search(r"^  spawn +1 +[\d.]+ m?s .* MiB  █+$", text, re.MULTILINE)
+    assert text.startswith("query: {} (default: there is no --query, no --query-file and no query.json)\n\necho\n")
+    assert re.search(r"^  spawn +1 +[\d.]+ m?s .* MiB$", text, re.MULTILINE)
     assert "for 0.50 jobs/s: 1 replica of 1 slot" in text
     assert "Little's law" in text
     assert done.stderr == b""
 
 
-def test_a_function_that_fails_is_told_with_its_error_and_the_others_are_measured(bench: Bench) -> None:
+def test_failing_function(bench: Bench) -> None:
+    """It is reported with its error, and the others are measured."""
     bench.write(function("bad", "echo no such customer >&2; exit 3") + function("echo", "cat"))
     done = bench.cm_exec("bench", *SHORT, "--concurrency", "1")
     assert done.returncode == 1
@@ -93,8 +95,8 @@ def test_a_function_that_fails_is_told_with_its_error_and_the_others_are_measure
     assert re.search(r"^  prespawn +1 ", text, re.MULTILINE)
 
 
-def test_jobs_that_fail_now_and_then_do_not_count(bench: Bench) -> None:
-    """Every other job fails, but not the first, which is the trial."""
+def test_failing_jobs(bench: Bench) -> None:
+    """Jobs that fail now and then do not count. Every other job fails here, but not the first."""
     bench.write(function("f", "n=$(cat n); echo $((n + 1)) >n; exit $((n % 2))"))
     bench.folder.joinpath("n").write_text("0")
     done = bench.cm_exec("bench", "--json", *SHORT, "--mode", "spawn", "--concurrency", "1", "f")
@@ -102,20 +104,22 @@ def test_jobs_that_fail_now_and_then_do_not_count(bench: Bench) -> None:
     (row,) = json.loads(done.stdout)["measurements"]
     assert 0 < row["failed"] <= row["jobs"] + 1
     assert row["failure"] == "the command of 'f' failed with exit status 1"
-    assert row["alone"] is not None
+    assert row["unloaded_p50"] is not None
 
 
-def test_the_query_of_the_user_reaches_the_handler(bench: Bench) -> None:
+def test_query(bench: Bench) -> None:
+    """The user's query reaches the handler: an option goes before query.json."""
     bench.folder.joinpath("query.json").write_text('{"from": "query.json"}')
     bench.folder.joinpath("own.json").write_text('{"from": "own.json"}')
     bench.write(function("f", "grep -q query.json") + function("g", "grep -q own.json"))
-    document = measured(bench, "--mode", "spawn", "--concurrency", "1", "--query-file", "g=own.json")
-    assert document["queries"]["f"] == {"source": "query.json", "bytes": 22}
-    assert document["queries"]["g"]["source"] == "own.json"
-    assert measured(bench, "--query", '"query.json"', "f")["queries"] == {"f": {"source": "--query", "bytes": 12}}
+    one_step = ("--mode", "spawn", "--concurrency", "1")
+    assert measured(bench, *one_step, "f")["query"] == {"source": "query.json", "bytes": 22}
+    assert measured(bench, *one_step, "--query-file", "own.json", "g")["query"]["source"] == "own.json"
+    assert measured(bench, *one_step, "--query", '"query.json"', "f")["query"] == {"source": "--query", "bytes": 12}
 
 
-def test_neither_the_runtime_nor_the_settings_of_the_replica_are_touched(bench: Bench) -> None:
+def test_production_settings(bench: Bench) -> None:
+    """Neither the replica's runtime nor its settings are used."""
     bench.write(function("f", "cat") + '[launcher]\ntls_server_name = "elsewhere"\nconcurrency = 5\n')
     environment = bench.replica.modern() | {"CM_EXEC_TLS_SERVER_NAME": "elsewhere", "CM_EXEC_CONCURRENCY": "7"}
     done = bench.cm_exec("bench", *SHORT, "--mode", "spawn", "--concurrency", "1", environment=environment)
@@ -123,7 +127,8 @@ def test_neither_the_runtime_nor_the_settings_of_the_replica_are_touched(bench: 
     assert bench.runtime.ledger.connections == 0
 
 
-def test_a_worker_that_ends_is_told_with_its_log(bench: Bench) -> None:
+def test_worker_ends(bench: Bench) -> None:
+    """Its log is shown."""
     bench.write(function("f", "cat"))
     done = bench.cm_exec("bench", *SHORT, "--mode", "spawn", environment={"CM_EXEC_LOG_LEVEL": "nonsense"})
     assert done.returncode == 1
@@ -132,7 +137,8 @@ def test_a_worker_that_ends_is_told_with_its_log(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_shows_what_was_measured_and_leaves_nothing_behind(bench: Bench, number: signal.Signals) -> None:
+def test_interrupted(bench: Bench, number: signal.Signals) -> None:
+    """A signal prints the results so far."""
     bench.write(function("echo", "cat") + function("slow", "touch started; exec sleep 300"))
     with subprocess.Popen(
         [CM_EXEC, "bench", *SHORT, "--mode", "spawn", "--concurrency", "1"],
@@ -150,10 +156,10 @@ def test_ctrl_c_shows_what_was_measured_and_leaves_nothing_behind(bench: Bench, 
     text = stdout.decode()
     assert re.search(r"^  spawn +1 ", text, re.MULTILINE)
     assert "slow" not in text
-    assert text.endswith("Interrupted: this is what was measured until then.\n")
+    assert text.endswith("Interrupted: these are the results until then.\n")
 
 
-def test_a_terminal_gets_a_progress_bar(bench: Bench) -> None:
+def test_progress_bar(bench: Bench) -> None:
     bench.write(function("echo", "cat"))
     master, terminal = pty.openpty()
     with subprocess.Popen(
@@ -188,16 +194,19 @@ def _read_all(master: int) -> str:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--concurrency", "0"), b"expected integers from 1 to 10000"),
+        (("--concurrency", "0"), b"expected integers from 1 to 10000, separated by commas"),
         (("--concurrency", "1,x"), b"such as 1,4"),
         (("eco",), b"no function 'eco'; did you mean 'echo'?"),
-        (("--query", "{"), b"the query of --query is not JSON"),
-        (("--mode", "persistent"), b"echo: persistent is not measured: it needs a handler with a loop"),
+        (("--query", "{"), b"the query from --query is not valid JSON"),
+        (
+            ("--mode", "persistent"),
+            b"echo: not measured in mode persistent: it needs a handler",
+        ),
         (("--rate", "0"), b"--rate"),
         (("--seconds", "0"), b"--seconds"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(bench: Bench, arguments: tuple[str, ...], message: bytes) -> None:
+def test_usage_errors(bench: Bench, arguments: tuple[str, ...], message: bytes) -> None:
     bench.write(function("echo", "cat"))
     done = bench.cm_exec("bench", *arguments)
     assert done.returncode == 2
@@ -206,14 +215,14 @@ def test_what_cannot_be_measured_is_refused(bench: Bench, arguments: tuple[str, 
     assert not done.stdout
 
 
-def test_a_wrong_cm_toml_is_exit_3(bench: Bench) -> None:
+def test_invalid_config(bench: Bench) -> None:
     bench.write("[functions]\nf = 3\n")
     done = bench.cm_exec("bench")
     assert done.returncode == 3
     assert b"functions.f" in done.stderr
 
 
-def test_without_the_extra_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     (tmp_path / "cm.toml").write_text(function("f", "cat"))
     done = CliRunner().invoke(program, ["bench", "--config", str(tmp_path / "cm.toml")])

@@ -40,7 +40,7 @@ def output(bench: Bench, *arguments: str, status: int, environment: dict[str, st
     return text
 
 
-def test_tests_that_pass_are_exit_0(bench: Bench) -> None:
+def test_pass(bench: Bench) -> None:
     bench.folder.joinpath("q.json").write_bytes(b' {"n": 1.10}\n')
     bench.write(
         ECHO
@@ -64,7 +64,8 @@ def test_tests_that_pass_are_exit_0(bench: Bench) -> None:
     assert text.count("ok  ") == 9
 
 
-def test_a_test_that_fails_is_exit_1_with_the_difference_and_the_stderr(bench: Bench) -> None:
+def test_fail(bench: Bench) -> None:
+    """The difference and stderr are shown; the exit status is 1."""
     bench.write(
         function("f", "echo thinking >&2; cat")
         + function("broken", "echo why >&2; exit 3")
@@ -82,15 +83,17 @@ def test_a_test_that_fails_is_exit_1_with_the_difference_and_the_stderr(bench: B
     assert "3 tests: 2 failed, 1 passed" in text
 
 
-def test_declared_types_are_checked_whether_the_worker_does_so_or_not(bench: Bench) -> None:
+def test_types(bench: Bench) -> None:
+    """Declared types are checked, whether or not the worker checks them."""
     bench.write(
         function("f", ["cat"], inputs={"n": "integer"}, returns="struct<n: string>")
         + case("f", query={"n": 1}, result={"n": 1})
     )
-    assert "the result is not what 'f' returns: $.n: expected a string" in output(bench, status=1)
+    assert "the result does not match what 'f' returns: $.n: expected a string" in output(bench, status=1)
 
 
-def test_a_persistent_function_serves_its_tests_one_after_another(bench: Bench) -> None:
+def test_persistent(bench: Bench) -> None:
+    """The tests of a persistent function share a process."""
     bench.write(
         function("count", ["python3", "-c", COUNTER], mode="persistent")
         + "".join(case("count", result=number) for number in (1, 2, 3))
@@ -98,14 +101,14 @@ def test_a_persistent_function_serves_its_tests_one_after_another(bench: Bench) 
     assert "3 passed" in output(bench, "--jobs", "1", status=0)
 
 
-def test_a_persistent_process_that_is_out_of_step_can_be_expected(bench: Bench) -> None:
+def test_out_of_step(bench: Bench) -> None:
     bench.write(
         function("talk", ["python3", "-c", TALKER], mode="persistent") + case("talk", query=1, error="out_of_step")
     )
     output(bench, status=0)
 
 
-def test_tests_run_side_by_side(bench: Bench) -> None:
+def test_concurrent(bench: Bench) -> None:
     waits = "touch $0; until [ -e $1 ]; do sleep 0.01; done"
     bench.write(
         function("a", ["sh", "-c", waits, "a", "b"])
@@ -116,7 +119,7 @@ def test_tests_run_side_by_side(bench: Bench) -> None:
     output(bench, "--jobs", "2", status=0)
 
 
-def test_a_functions_share_of_the_slots_is_kept(bench: Bench) -> None:
+def test_max_concurrency(bench: Bench) -> None:
     bench.write(
         function("alone", "mkdir taken && sleep 0.05 && rmdir taken", max_concurrency=1)
         + case("alone", result_text="") * 4
@@ -124,7 +127,7 @@ def test_a_functions_share_of_the_slots_is_kept(bench: Bench) -> None:
     assert "4 passed" in output(bench, "--jobs", "4", status=0)
 
 
-def test_names_choose_tests(bench: Bench) -> None:
+def test_names(bench: Bench) -> None:
     bench.write(
         ECHO
         + function("other", ["cat"])
@@ -137,14 +140,15 @@ def test_names_choose_tests(bench: Bench) -> None:
     assert "did you mean 'echo'?" in output(bench, "ecko", status=2)
 
 
-def test_without_tests_it_says_how_to_write_one(bench: Bench) -> None:
+def test_no_tests(bench: Bench) -> None:
     bench.write(ECHO)
     text = output(bench, status=2)
     assert "[[tests]]" in text
     assert 'function = "echo"' in text
 
 
-def test_a_missing_file_is_told_by_check_and_test_and_does_not_stop_the_worker(bench: Bench) -> None:
+def test_missing_file(bench: Bench) -> None:
+    """`check` and `test` report a test's missing file; the worker starts without it."""
     bench.write(ECHO + case("echo", query_file="lost.json", result_file="gone.bin"))
     for command in ("check", "test"):
         done = bench.cm_exec(command)
@@ -155,7 +159,8 @@ def test_a_missing_file_is_told_by_check_and_test_and_does_not_stop_the_worker(b
     assert bench.cm_exec("run").returncode == 4, "it looks for a runtime: its cm.toml is right"
 
 
-def test_check_run_and_test_tell_a_wrong_test_in_the_same_words(bench: Bench) -> None:
+def test_same_message(bench: Bench) -> None:
+    """`check`, `run` and `test` report an invalid test in the same words."""
     bench.write(ECHO + case("echo", query=1, reslt=1))
     told = [bench.cm_exec(command) for command in ("check", "run", "test")]
     assert {done.returncode for done in told} == {3}
@@ -163,7 +168,7 @@ def test_check_run_and_test_tell_a_wrong_test_in_the_same_words(bench: Bench) ->
     assert {done.stderr for done in told} == {words}
 
 
-def test_fail_fast_starts_nothing_after_a_failure(bench: Bench) -> None:
+def test_fail_fast(bench: Bench) -> None:
     bench.write(
         function("f", "cat; echo x >>runs")
         + case("f", query=1, result=1)
@@ -174,7 +179,7 @@ def test_fail_fast_starts_nothing_after_a_failure(bench: Bench) -> None:
     assert bench.folder.joinpath("runs").read_text() == "x\n" * 2
 
 
-def test_junit_is_written(bench: Bench) -> None:
+def test_junit(bench: Bench) -> None:
     bench.write(
         function("f", "printf '\\033[31mred\\0' >&2; cat")
         + case("f", query=1, result=1)
@@ -186,14 +191,15 @@ def test_junit_is_written(bench: Bench) -> None:
     assert [element.text for element in root.iter("system-err")] == ["\\x1b[31mred\\x00"] * 2
 
 
-def test_a_place_that_cannot_be_written_is_told_before_anything_runs(bench: Bench) -> None:
+def test_junit_not_writable(bench: Bench) -> None:
+    """It is reported before anything runs."""
     bench.write(function("f", "touch was-run") + case("f", result_text=""))
     assert "lost/out.xml" in output(bench, "--junit", "lost/out.xml", status=2)
     assert not bench.folder.joinpath("was-run").exists()
 
 
 @pytest.mark.parametrize("mode", ["spawn", "persistent"])
-def test_an_interrupted_run_ends_its_handlers(bench: Bench, mode: str) -> None:
+def test_interrupted(bench: Bench, mode: str) -> None:
     bench.write(
         function("f", "touch started; exec sleep 300", mode=mode)
         + ECHO
@@ -218,7 +224,7 @@ def test_an_interrupted_run_ends_its_handlers(bench: Bench, mode: str) -> None:
     assert b'skipped="2"' in bench.folder.joinpath("out.xml").read_bytes()
 
 
-def test_a_program_that_is_not_there_is_a_failure_and_no_accident(bench: Bench) -> None:
+def test_missing_program(bench: Bench) -> None:
     bench.write(
         function("lost", ["no-such-program"])
         + function("gone", ["no-such-program"], mode="persistent")
@@ -231,9 +237,7 @@ def test_a_program_that_is_not_there_is_a_failure_and_no_accident(bench: Bench) 
 
 
 @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
-def test_it_is_coloured_on_a_terminal_only_and_not_where_nobody_wants_it(
-    bench: Bench, no_color: str, *, coloured: bool
-) -> None:
+def test_colour(bench: Bench, no_color: str, *, coloured: bool) -> None:
     bench.write(ECHO + case("echo", query=1, result=1))
     done = on_a_terminal(bench.folder, {**bench.environment({}), "NO_COLOR": no_color, "LANG": "C.UTF-8"})
     assert ("\x1b[" in done) is coloured
@@ -253,7 +257,7 @@ def on_a_terminal(folder: Path, environment: dict[str, str]) -> str:
         os.close(its)
 
 
-def test_a_locale_without_unicode_gets_escapes(bench: Bench) -> None:
+def test_ascii(bench: Bench) -> None:
     bench.write(ECHO + case("echo", name="größer", query="é", result="è"))
     text = output(bench, status=1, environment={"PYTHONIOENCODING": "ascii"})
     assert "FAIL echo: gr\\xf6\\xdfer" in text

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.cli.init.languages import MODES
-from tests.support.init import each_language, init, prepare, run
+from cm_exec.scaffold.languages import MODES
+from tests.support.scaffold import each_language, init, prepare, run
 from tests.support.tools import needs
 
 

@@ -10,7 +10,7 @@ from tests.support.images.needs import PATIENCE, needs_containers
 from tests.support.images.node import Node
 from tests.support.images.spec import Image, Spec
 from tests.support.images.store import Store
-from tests.support.init import init
+from tests.support.scaffold import init
 
 
 @pytest.mark.timeout(PATIENCE)

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from cm_exec.protocol.types.data_type import (
+from cm_exec.datatypes.model import (
     SIMPLE_NAMES,
     DataType,
     DecimalType,
@@ -16,7 +16,7 @@ from cm_exec.protocol.types.data_type import (
     SetType,
     SimpleType,
     StructType,
-    required_unless_said,
+    required_by_default,
 )
 
 names = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,8}", fullmatch=True)
@@ -42,7 +42,7 @@ def fields(types: st.SearchStrategy[DataType], *, plain: bool) -> st.SearchStrat
     @st.composite
     def field(draw: st.DrawFn, name: str) -> Field:
         type_ = draw(types)
-        required = required_unless_said(type_) if plain else draw(st.booleans())
+        required = required_by_default(type_) if plain else draw(st.booleans())
         return Field(name=name, type=type_, required=required, description=None if plain else draw(descriptions))
 
     return struct()

@@ -1,6 +1,6 @@
 """What the official Python SDK makes of typed functions; runs in the SDK's own environment.
 
-The functions of the table are those of `CM_TOML` in tests/unit/types/test_python_sdk.py, name by name. With the
+The functions of the table are those of `CM_TOML` in tests/unit/datatypes/test_python_sdk.py, name by name. With the
 argument `table` their schemas are printed. With `types` each line of stdin is a data type of the protocol; the answer
 is the type that the SDK infers from the Python type that means it, or the error that it raises.
 """

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
-from cm_exec.protocol.types.text import NAME
+from cm_exec.datatypes.syntax import NAME
 
 
 class DescriptionError(Exception):

@@ -11,8 +11,8 @@ from cm_exec.config.foreign.declaration import (
     Member,
     struct_text,
 )
-from cm_exec.protocol.types.data_type import MAX_DEPTH
-from cm_exec.protocol.types.text import is_name
+from cm_exec.datatypes.model import MAX_DEPTH
+from cm_exec.datatypes.syntax import is_name
 
 Schema = Mapping[str, Any]
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cm_exec.config.foreign.declaration import Declarations, DeclaredFunction, DescriptionError, Member
-from cm_exec.protocol.types.data_type import required_unless_said
-from cm_exec.protocol.types.text import type_text
-from cm_exec.protocol.types.wire import TypeJsonError, type_from_json
+from cm_exec.datatypes.model import required_by_default
+from cm_exec.datatypes.schema_json import TypeJsonError, type_from_json
+from cm_exec.datatypes.syntax import type_text
 
 
 def from_published(schemas: Sequence[Any]) -> Declarations:
@@ -42,7 +42,7 @@ def _input(schema: Any) -> Member:
         name=schema["name"],
         type=type_text(type_),
         description=schema.get("description"),
-        required=None if required is required_unless_said(type_) else required,
+        required=None if required is required_by_default(type_) else required,
         min=ends.get("min"),
         max=ends.get("max"),
     )

@@ -11,7 +11,7 @@ from cm_exec.config.foreign.json_schema import from_json_schema
 from cm_exec.config.foreign.openapi import from_openapi
 from cm_exec.config.foreign.published import from_published
 from cm_exec.config.load import parse_config
-from cm_exec.config.problem import ConfigError
+from cm_exec.errors import ConfigError
 
 PYTHON_HANDLER: Final = "cm_handler.py"
 """The handler for a Python function. It gives results on file descriptor 3, so that the function may print."""

@@ -10,7 +10,7 @@ from cm_exec.config.tables.function_test import FunctionTestTable
 from cm_exec.config.tables.keys import FunctionName, expect
 from cm_exec.config.tables.launcher import LauncherTable
 from cm_exec.config.tables.options import FunctionOptions
-from cm_exec.protocol.types.text import BUILTIN_NAMES
+from cm_exec.datatypes.syntax import BUILTIN_NAMES
 
 
 class File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,48 +8,48 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cm_exec.cli.bench.failure import failure_text
-from cm_exec.cli.bench.measurement import Memory, percentile, throughput
-from cm_exec.cli.bench.memory import MemoryWatch, memory_of
-from cm_exec.cli.words import bar, bytes_text, count_text, duration_text, rate_text
+from cm_exec.bench.jobs import failure_text
+from cm_exec.bench.measurement import Memory, percentile, throughput
+from cm_exec.bench.memory import MemoryWatch, memory_of
+from cm_exec.cli.words import bytes_text, count_text, duration_text, rate_text
 from tests.support.processes import wait_until
 
 HUNDRED = [n / 100 for n in range(1, 101)]
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 0.5), (0.9, 0.9), (0.99, 0.99), (1, 1.0), (0, 0.01)])
-def test_a_percentile_is_a_value_that_was_seen(share: float, expected: float) -> None:
+def test_percentile(share: float, expected: float) -> None:
     assert percentile(list(reversed(HUNDRED)), share) == expected
 
 
-def test_of_few_values_a_high_percentile_is_the_greatest() -> None:
+def test_percentile_of_few() -> None:
     assert percentile([3.0, 1.0, 2.0], 0.99) == 3.0
     with pytest.raises(ValueError, match="no values"):
         percentile([], 0.5)
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0, 1))
-def test_a_percentile_splits_the_values(values: list[float], share: float) -> None:
+def test_percentile_splits_values(values: list[float], share: float) -> None:
     split = percentile(values, share)
     assert split in values
     assert sum(value <= split for value in values) >= share * len(values) * 0.999999
 
 
-def test_throughput_is_jobs_by_time() -> None:
+def test_throughput() -> None:
     assert throughput([0.1] * 18, elapsed=2.0, slots=1) == 9.0
 
 
-def test_throughput_is_no_more_than_the_slots_can_do() -> None:
+def test_throughput_limit() -> None:
     """Two batches of four jobs of two seconds, of which one began before the count."""
     assert throughput([2.0] * 8, elapsed=2.5, slots=4) == 2.0
 
 
-def test_throughput_without_a_duration_is_what_the_latencies_say() -> None:
+def test_throughput_without_duration() -> None:
     assert throughput([0.5], elapsed=0.0, slots=2) == 4.0
 
 
-def test_the_memory_of_handlers_is_that_of_all_processes_beneath_the_worker() -> None:
-    """A process as the worker, with a shell and below it a process that holds 40 MiB."""
+def test_memory_of_handlers() -> None:
+    """All processes below the worker count: here a shell, and below it a process that holds 40 MiB."""
     hold = "import sys; held = bytearray(b'x' * (40 << 20)); print('ready', flush=True); sys.stdin.read()"
     tree = f"import subprocess; subprocess.run(['/bin/sh', '-c', '\"$0\" -c \"$1\"; :', {sys.executable!r}, {hold!r}])"
     with subprocess.Popen([sys.executable, "-c", tree], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
@@ -66,20 +66,20 @@ def test_the_memory_of_handlers_is_that_of_all_processes_beneath_the_worker() ->
         assert 1 << 20 < seen.worker < 40 << 20
 
 
-def test_a_process_without_children_has_no_handlers() -> None:
+def test_memory_without_handlers() -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as worker:
         assert memory_of(worker.pid).handlers is None
         worker.communicate(timeout=30)
 
 
-def test_a_process_that_is_no_more_has_no_memory() -> None:
+def test_memory_of_ended_process() -> None:
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
         assert memory_of(gone.pid) == Memory()
 
 
-def test_a_fork_that_has_not_become_its_command_yet_is_no_handler() -> None:
-    """Until then it shares the worker's memory, all of it."""
+def test_memory_before_exec() -> None:
+    """A fork shares all of the worker's memory until it executes its command, so it does not count."""
     read, write = os.pipe()
     script = f"import os, sys\nif not os.fork(): print('ready', flush=True); os.read({read}, 1); os._exit(0)\nos.wait()"
     with subprocess.Popen([sys.executable, "-c", script], pass_fds=[read], stdout=subprocess.PIPE) as worker:
@@ -91,7 +91,7 @@ def test_a_fork_that_has_not_become_its_command_yet_is_no_handler() -> None:
         assert worker.wait(30) == 0
 
 
-def test_the_greater_memory_is_the_peak() -> None:
+def test_memory_peak() -> None:
     peak = Memory(worker=1, handlers=None).peak(Memory(worker=3, handlers=2)).peak(Memory(worker=2, handlers=1))
     assert peak == Memory(worker=3, handlers=2)
     assert Memory().peak(Memory()) == Memory()
@@ -107,7 +107,7 @@ def test_the_greater_memory_is_the_peak() -> None:
         (b"\xff{", "it failed"),
     ],
 )
-def test_a_failure_is_told_with_the_last_line_of_stderr(body: bytes, expected: str) -> None:
+def test_failure_text(body: bytes, expected: str) -> None:
     assert failure_text("it failed", body) == expected
 
 
@@ -122,17 +122,11 @@ def test_a_failure_is_told_with_the_last_line_of_stderr(body: bytes, expected: s
         (75.0, "75.0 s"),
     ],
 )
-def test_durations_are_told_in_three_digits(seconds: float, expected: str) -> None:
+def test_duration_text(seconds: float, expected: str) -> None:
     assert duration_text(seconds) == expected
 
 
-def test_other_numbers_in_words() -> None:
+def test_other_numbers() -> None:
     assert [rate_text(rate) for rate in (0.5, 12.34, 1234.5)] == ["0.50", "12.3", "1,234"]
     assert bytes_text(3 << 20) == "3.00 MiB"
     assert [count_text(count, "slot") for count in (1, 2, 1000)] == ["1 slot", "2 slots", "1,000 slots"]
-
-
-@pytest.mark.parametrize(("share", "unicode", "ascii_"), [(1, "████", "####"), (0.4, "█▋", "##"), (0.0, "▏", "#")])
-def test_a_bar_is_as_long_as_its_share_and_never_empty(share: float, unicode: str, ascii_: str) -> None:
-    assert bar(share, 4) == unicode
-    assert bar(share, 4, unicode=False) == ascii_

@@ -5,37 +5,40 @@ from pathlib import Path
 
 import pytest
 import tomli
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from cm_exec.cli.bench.plan import Plan, make_plan
-from cm_exec.config import parse_config
+from cm_exec.bench.plan import BenchPlan, make_plan, toml_value, variant_text
+from cm_exec.config import Function, parse_config
 from cm_exec.config.types import Mode
 from tests.support.toml import function
 
 
-def plan_of(text: str, *, modes: Sequence[Mode] = (), slots: Sequence[int] = (1, 4)) -> Plan:
+def plan_of(text: str, *, modes: Sequence[Mode] = (), slots: Sequence[int] = (1, 4)) -> BenchPlan:
     config = parse_config(text, path=Path("/app/cm.toml"))
     return make_plan(config, tomli.loads(text), functions=list(config.functions.values()), modes=modes, slots=slots)
 
 
-def steps_of(plan: Plan) -> list[tuple[str, str, int]]:
+def steps_of(plan: BenchPlan) -> list[tuple[str, str, int]]:
     return [(step.function.name, step.mode, step.slots) for step in plan.steps]
 
 
 @pytest.mark.parametrize("declared", ["spawn", "prespawn"])
-def test_a_handler_of_one_job_is_measured_in_spawn_and_prespawn(declared: str) -> None:
+def test_modes_of_one_job(declared: str) -> None:
     plan = plan_of(function("f", "cat", mode=declared))
     assert steps_of(plan) == [("f", mode, slots) for mode in ("spawn", "prespawn") for slots in (1, 4)]
     assert plan.notes == ()
 
 
-def test_a_handler_with_a_loop_is_measured_as_such_only() -> None:
+def test_mode_of_loop() -> None:
     assert steps_of(plan_of(function("f", "cat", mode="persistent"))) == [
         ("f", "persistent", 1),
         ("f", "persistent", 4),
     ]
 
 
-def test_the_config_of_a_step_is_for_its_mode() -> None:
+def test_config_of_step() -> None:
     for step in plan_of(function("f", "cat") + function("g", "cat", mode="persistent")).steps:
         (written,) = parse_config(step.config, path=Path("/tmp/cm.toml")).functions.values()
         assert written == step.function
@@ -43,34 +46,138 @@ def test_the_config_of_a_step_is_for_its_mode() -> None:
 
 @pytest.mark.parametrize(
     ("declared", "mode", "why"),
-    [("spawn", "persistent", "it needs a handler with a loop"), ("persistent", "prespawn", "a loop over many queries")],
+    [("spawn", "persistent", "a handler that loops over queries"), ("persistent", "prespawn", "it loops over queries")],
 )
-def test_a_mode_that_is_asked_for_and_cannot_be_is_told(declared: str, mode: Mode, why: str) -> None:
+def test_impossible_mode(declared: str, mode: Mode, why: str) -> None:
     plan = plan_of(function("f", "cat", mode=declared), modes=[mode])
     assert plan.steps == ()
     (note,) = plan.notes
-    assert note.startswith(f"f: {mode} is not measured: ")
+    assert note.startswith(f"f: not measured in mode {mode}: ")
     assert why in note
 
 
-def test_a_mode_that_does_not_go_with_another_option_is_told() -> None:
+def test_conflicting_option() -> None:
     plan = plan_of(function("f", "cat", credentials=True))
     assert {step.mode for step in plan.steps} == {"spawn"}
     (note,) = plan.notes
-    assert note.startswith("f: prespawn cannot be: functions.f.credentials: ")
+    assert note.startswith("f: cannot be measured in mode prespawn: functions.f.credentials: ")
 
 
-def test_only_the_modes_that_are_asked_for_are_measured() -> None:
+def test_requested_modes() -> None:
     assert steps_of(plan_of(function("f", "cat"), modes=["prespawn"], slots=[2])) == [("f", "prespawn", 2)]
 
 
 @pytest.mark.parametrize("options", [{"max_concurrency": 2}, {"mode": "persistent", "processes": 2}])
-def test_slots_that_a_function_may_not_use_are_not_measured(options: dict[str, object]) -> None:
+def test_limited_slots(options: dict[str, object]) -> None:
     plan = plan_of(function("f", "cat", **options), slots=[1, 4, 8])
     assert sorted({step.slots for step in plan.steps}) == [1, 2]
-    assert plan.notes == ("f: no more than 2 of its jobs run at once, as its table in cm.toml says",)
+    assert plan.notes == ("f: its table in cm.toml limits it to 2 concurrent jobs",)
 
 
-def test_jobs_with_rests_are_measured_once_a_mode_with_the_fewest_slots() -> None:
+def test_unloaded_once_per_mode() -> None:
     plan = plan_of(function("f", "cat"), slots=[2, 4])
-    assert [(step.mode, step.slots) for step in plan.steps if step.rests] == [("spawn", 2), ("prespawn", 2)]
+    assert [(step.mode, step.slots) for step in plan.steps if step.unloaded] == [("spawn", 2), ("prespawn", 2)]
+
+
+RICH = r"""
+[functions]
+short = "jq '. * 2'"
+"a.b \"c\" ü" = "true"
+
+[functions.rich]
+command = ["./run", "--text", "\"quoted\" \\ \u007f 🙂\n"]
+timeout = 1.5
+max_output = "3MiB"
+output = "json"
+env = { "A.B" = "=\t'", EMPTY = "" }
+cwd = "handlers"
+inherit_env = ["PATH"]
+max_concurrency = 2
+result_fd = 3
+idle_timeout = 7
+description = "does \"much\""
+check_queries = true
+check_results = true
+inputs = { at = "Point", since = { type = "date", min = "2020-01-31" }, n = { type = "integer", max = 9 } }
+returns = { type = "list<Point>", description = "in order" }
+mode = "prespawn"
+
+[functions.loop]
+command = ["./loop"]
+mode = "persistent"
+framing = "content-length"
+envelope = true
+credentials = true
+processes = 3
+max_jobs = 10
+
+[types]
+Point = "struct<x: double, y: double>"
+
+[defaults]
+timeout = 60
+idle_timeout = 9
+env = { SHARED = "1" }
+
+[launcher]
+concurrency = 7
+drain_timeout = 3
+tls_server_name = "elsewhere"
+log_level = "warning"
+log_format = "sls"
+"""
+HERE = Path("/somewhere/cm.toml")
+CONFIG = parse_config(RICH, path=HERE)
+
+
+def variant_of(name: str, mode: Mode) -> Function:
+    """The function as it comes back from the text, which is read in another folder."""
+    text = variant_text(tomli.loads(RICH), CONFIG.functions[name], mode)
+    return parse_config(text, path=Path("/tmp/elsewhere/cm.toml")).functions[name]
+
+
+@pytest.mark.parametrize(("name", "mode"), [("rich", "prespawn"), ("loop", "persistent"), ("short", "spawn")])
+def test_variant_of_own_mode(name: str, mode: Mode) -> None:
+    assert variant_of(name, mode) == CONFIG.functions[name]
+
+
+def test_variant_of_other_mode() -> None:
+    assert variant_of("rich", "spawn") == replace(CONFIG.functions["rich"], mode="spawn", idle_timeout=None)
+    assert variant_of("short", "prespawn") == replace(CONFIG.functions["short"], mode="prespawn", idle_timeout=9)
+
+
+@pytest.mark.parametrize("name", list(CONFIG.functions))
+def test_variant_has_one_function(name: str) -> None:
+    function = CONFIG.functions[name]
+    text = variant_text(tomli.loads(RICH), function, function.mode)
+    assert list(parse_config(text, path=HERE).functions) == [name]
+
+
+def test_variant_launcher() -> None:
+    text = variant_text(tomli.loads(RICH), CONFIG.functions["short"], "spawn")
+    launcher = parse_config(text, path=HERE).launcher
+    assert (launcher.log_level, launcher.log_format) == ("warning", "sls")
+    assert (launcher.concurrency, launcher.tls_server_name) == (None, None)
+
+
+TEXTS = st.text(st.characters(codec="utf-8"))
+SCALARS = (
+    TEXTS
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)
+    | st.dates()
+    | st.times()
+    | st.datetimes()
+)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=20)
+
+
+@given(VALUES)
+def test_toml_value(value: object) -> None:
+    assert tomli.loads(f"value = {toml_value(value)}")["value"] == value
+
+
+def test_no_toml_value() -> None:
+    with pytest.raises(TypeError):
+        toml_value(None)

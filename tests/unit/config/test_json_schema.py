@@ -16,7 +16,7 @@ from cm_exec.config import ConfigError, parse_config
 from cm_exec.config.json_schema import cm_toml_schema, cm_toml_schema_text
 from tests.support.documents import PAGES, blocks
 from tests.unit.config import test_function_tests, test_mistakes, test_signature
-from tests.unit.types.test_python_sdk import CM_TOML
+from tests.unit.datatypes.test_python_sdk import CM_TOML
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = cm_toml_schema()

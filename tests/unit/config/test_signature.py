@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from cm_exec.config import ConfigError, Function, parse_config
+from cm_exec.datatypes.model import STRING, DecimalType, Field, ListType, OptionalType, SimpleType, StructType
+from cm_exec.datatypes.ranges import Bound, Range, RangeKind
+from cm_exec.datatypes.syntax import parse_type
 from cm_exec.protocol.function_schema import Input, Returns
-from cm_exec.protocol.types.data_type import STRING, DecimalType, Field, ListType, OptionalType, SimpleType, StructType
-from cm_exec.protocol.types.parse import parse_type
-from cm_exec.protocol.types.ranges import Bound, Range, RangeKind
 
 TYPE = 'expected a type, such as "string" or "list<integer>", or a table of a struct\'s fields'
 BITS_53 = "expected an integer of 53 bits, which is what the protocol takes here"

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from cm_exec.datatypes.check import TypeMismatchError
+from cm_exec.datatypes.model import STRING, OptionalType, SimpleType
+from cm_exec.datatypes.ranges import Range
 from cm_exec.protocol.function_schema import FunctionSchema, Input, Returns, query_checker, schemas_body
-from cm_exec.protocol.types.check import Misfit
-from cm_exec.protocol.types.data_type import STRING, OptionalType, SimpleType
-from cm_exec.protocol.types.ranges import Range
 
 STRING_JSON = {"type": "string", "string": {}}
 INTEGER = SimpleType("integer")
@@ -91,11 +91,11 @@ def test_a_query_is_an_object_of_the_inputs_in_their_ranges() -> None:
         ({}, r"^\$\.a: expected an integer of 32 bits, found nothing$"),
         ([], r"^\$: expected an object, found an empty array$"),
     ):
-        with pytest.raises(Misfit, match=message):
+        with pytest.raises(TypeMismatchError, match=message):
             check(wrong)
 
 
 def test_no_inputs_are_an_empty_object() -> None:
     query_checker([])({})
-    with pytest.raises(Misfit, match=r"unknown; the members here are none"):
+    with pytest.raises(TypeMismatchError, match=r"unknown; there are no members here"):
         query_checker([])({"a": 1})

@@ -1,0 +1,1 @@
+"""`cm-exec bench`: measures functions in each mode on a local runtime."""

@@ -1,0 +1,129 @@
+"""The plan of a run: each function in each mode that it can have, with each number of slots."""
+
+import datetime as dt
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, get_args
+
+from cm_exec.config import Config, ConfigError, Function, parse_config
+from cm_exec.config.combinations import fitting
+from cm_exec.config.types import Mode
+from cm_exec.handlers.modes import shares
+
+MODES: Final[tuple[Mode, ...]] = get_args(Mode)
+
+_KEPT_LAUNCHER_KEYS: Final = ("log_format", "log_level")
+"""The [launcher] keys that affect speed. The others concern the platform, or are what a run varies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One measurement. `function` has the mode to measure, and `config` is the text of its cm.toml.
+
+    If `unloaded` is set, the step also measures jobs that come one by one, with pauses between them.
+    """
+
+    function: Function
+    config: str
+    slots: int
+    unloaded: bool
+
+    @property
+    def mode(self) -> Mode:
+        """Return the mode to measure."""
+        return self.function.mode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchPlan:
+    """The steps in order, and a sentence for each thing that is not measured."""
+
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...]
+
+
+def make_plan(
+    config: Config,
+    document: Mapping[str, Any],
+    *,
+    functions: Sequence[Function],
+    modes: Collection[Mode],
+    slots: Sequence[int],
+) -> BenchPlan:
+    """Plan the measurement of these functions of `config`, whose TOML is `document`; empty `modes` means all."""
+    steps: list[Step] = []
+    notes: list[str] = []
+    for function in functions:
+        # a loop over queries cannot serve a single one, nor the other way round
+        possible: tuple[Mode, ...] = ("persistent",) if function.mode == "persistent" else ("spawn", "prespawn")
+        notes += [_not_possible(function, mode) for mode in modes if mode not in possible]
+        for mode in possible:
+            if modes and mode not in modes:
+                continue
+            text = variant_text(document, function, mode)
+            try:
+                variant = parse_config(text, path=config.path).functions[function.name]
+            except ConfigError as error:
+                notes.append(f"{function.name}: cannot be measured in mode {mode}: {error.problems[0]}")
+                continue
+            counts, note = _counts(variant, slots)
+            steps += _steps(variant, text, counts)
+            notes += [note] if note and note not in notes else []
+    return BenchPlan(steps=tuple(steps), notes=tuple(notes))
+
+
+def _not_possible(function: Function, mode: Mode) -> str:
+    if mode == "persistent":
+        why = "it needs a handler that loops over queries, declared as persistent"
+    else:
+        why = "the handler is declared as persistent: it loops over queries"
+    return f"{function.name}: not measured in mode {mode}: {why}"
+
+
+def variant_text(document: Mapping[str, Any], function: Function, mode: Mode) -> str:
+    """Return the text of a cm.toml with `function` alone, in `mode`.
+
+    `document` is the user's file as parsed TOML. Types and defaults are copied; options of modes that are not
+    measured are left out. `cwd` becomes absolute, since the text is written to another folder.
+    """
+    entry = document["functions"][function.name]
+    own = {"command": entry} if isinstance(entry, str | list) else entry
+    own = {**fitting(own, {"mode": mode}), "mode": mode, "cwd": str(function.cwd)}
+    launcher = {key: value for key, value in document.get("launcher", {}).items() if key in _KEPT_LAUNCHER_KEYS}
+    shared = {key: document[key] for key in ("defaults", "types") if key in document}
+    tables = {"functions": {function.name: own}, "launcher": launcher, **shared}
+    return "".join(f"{key} = {toml_value(value)}\n" for key, value in tables.items())
+
+
+def toml_value(value: object) -> str:
+    """Return a value as TOML in one line. Raises TypeError for a value that TOML cannot express."""
+    match value:
+        case bool() | str():
+            # JSON's strings are TOML's, except for one control character
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case int() | float():
+            return str(value)
+        case dt.datetime() | dt.date() | dt.time():
+            return value.isoformat()
+        case list() | tuple():
+            return f"[{', '.join(map(toml_value, value))}]"
+        case Mapping():
+            pairs = (f"{toml_value(str(key))} = {toml_value(item)}" for key, item in value.items())
+            return f"{{ {', '.join(pairs)} }}"
+        case _:
+            raise TypeError(f"TOML has no {type(value).__name__}")
+
+
+def _counts(function: Function, slots: Sequence[int]) -> tuple[list[int], str]:
+    """Return the numbers of slots that the function can use, and a note if these are fewer than requested."""
+    limit = shares([function]).get(function.name)
+    if limit is None or limit >= max(slots):
+        return list(slots), ""
+    counts = sorted({min(count, limit) for count in slots})
+    return counts, f"{function.name}: its table in cm.toml limits it to {limit} concurrent jobs"
+
+
+def _steps(function: Function, config: str, counts: Sequence[int]) -> Iterator[Step]:
+    for count in counts:
+        yield Step(function=function, config=config, slots=count, unloaded=count == counts[0])

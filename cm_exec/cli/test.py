@@ -1,0 +1,43 @@
+"""`cm-exec test`: runs the tests of cm.toml."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cm_exec.cli.completion import function_names
+from cm_exec.cli.options import config_option
+from cm_exec.config.tables import MAX_SLOTS
+
+
+@click.command(name="test")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=function_names)
+@config_option
+@click.option(
+    "--jobs",
+    "slots",
+    type=click.IntRange(1, MAX_SLOTS),
+    metavar="N",
+    help="Number of concurrent tests.  [default: the concurrency in cm.toml, else the number of cores]",
+)
+@click.option("--fail-fast", is_flag=True, help="Start no further test after one has failed.")
+@click.option(
+    "--junit",
+    "junit_path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Also write the results to FILE, as JUnit XML.",
+)
+def command(**options: Any) -> None:
+    """Run the tests of cm.toml, or only those that NAME selects: a function, or a part of a test's title.
+
+    Each [[tests]] table has a function, a query, and the expected outcome: a result or an error. The job runs as
+    `run` would run it, in the function's own mode; the tests of a persistent function share its processes.
+
+    The exit status is 0 if all passed, 1 if one failed, 2 if there is no test, 3 if cm.toml is invalid or a file of a
+    test is missing, and 130 after Ctrl-C.
+    """
+    from cm_exec.function_tests.session import FunctionTestArgs, run_session  # noqa: PLC0415 - help needs none of it
+
+    sys.exit(run_session(FunctionTestArgs(**options)))

@@ -1,0 +1,1 @@
+"""`cm-exec test`: runs the tests of cm.toml."""

@@ -1,0 +1,124 @@
+"""The report of a run for people: one line per test as it ends, the problem of a failed one, and a summary."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from cm_exec.cli.terminal import BOLD, CYAN, DIM, GREEN, RED, Terminal
+from cm_exec.cli.words import count_text, duration_text
+from cm_exec.function_tests.cases import PreparedTest
+from cm_exec.function_tests.runner import CompletedTest
+from cm_exec.function_tests.text_comparison import visible
+
+_MARKS: Final = {True: ("✓", "✗"), False: ("ok  ", "FAIL")}
+_MOST_STDERR: Final = 20
+"""Lines."""
+
+_LONGEST_STDERR: Final = 200
+_LONGEST_QUERY: Final = 2000
+"""Characters of a query that still goes into a command line."""
+
+_FEW: Final = 20
+"""A run of more tests ends with a list of the failed ones."""
+
+_COLOURS: Final = {"-": RED, "+": GREEN}
+
+
+class FunctionTestReport:
+    """Writes to stdout. `config_path` is the path of cm.toml as the user wrote it."""
+
+    def __init__(self, config_path: Path) -> None:
+        self._config_path = config_path
+        self._terminal = Terminal()
+        self._encoding = (sys.stdout.encoding if sys.stdout else None) or "utf-8"
+        is_terminal = sys.stdout is not None and sys.stdout.isatty()
+        self._passed, self._failed = _MARKS[is_terminal and self._can_write("✓✗")]
+
+    def ended(self, test: CompletedTest) -> None:
+        """Report a test that has ended."""
+        title, took = test.case.test.title, self._styled(f"({duration_text(test.seconds)})", DIM)
+        if test.problem is None:
+            self._write(f"{self._styled(self._passed, GREEN)} {visible(title)} {took}")
+            return
+        head = f"{self._styled(self._failed, RED)} {self._styled(visible(title), BOLD)} {took}"
+        self._write("\n".join([head, *(f"    {line}".rstrip() for line in self._failure(test))]))
+
+    def _failure(self, test: CompletedTest) -> Iterator[str]:
+        problem = test.problem
+        assert problem is not None  # noqa: S101 - the caller has checked
+        reason = f" ({problem.reason})" if problem.reason else ""
+        yield visible(problem.message) + reason
+        yield from (self._styled(f"  {visible(line)}", _COLOURS.get(line[:1], "")) for line in problem.details)
+        if test.stderr.strip():
+            yield "stderr:"
+            yield from (self._styled(f"  | {line}", DIM) for line in _end_of(test.stderr))
+        yield f"again: {self._styled(visible(rerun_command(test.case, self._config_path)), CYAN)}"
+
+    def summary(
+        self, cases: Sequence[PreparedTest], completed: Sequence[CompletedTest], *, seconds: float, interrupted: bool
+    ) -> None:
+        """Print how many tests passed, failed and did not run."""
+        failed = [one for one in completed if one.problem is not None]
+        if len(completed) > _FEW:
+            for one in sorted(failed, key=lambda one: cases.index(one.case)):
+                self._write(f"{self._styled(self._failed, RED)} {visible(one.case.test.title)}")
+        counts = [
+            self._styled(f"{len(failed)} failed", RED) if failed else "",
+            self._styled(f"{len(completed) - len(failed)} passed", GREEN) if len(completed) > len(failed) else "",
+            f"{len(cases) - len(completed)} not run" if len(cases) > len(completed) else "",
+        ]
+        interruption = "interrupted: " if interrupted else ""
+        tests = count_text(len(cases), "test")
+        self._write(f"\n{interruption}{tests}: {', '.join(filter(None, counts))}, in {duration_text(seconds)}")
+
+    def _styled(self, text: str, style: str) -> str:
+        return self._terminal.styled(text, style)
+
+    def _write(self, text: str) -> None:
+        """Write a text, with escapes for characters that the terminal lacks."""
+        self._terminal.write(text.encode(self._encoding, "backslashreplace").decode(self._encoding))
+
+    def _can_write(self, text: str) -> bool:
+        try:
+            text.encode(self._encoding)
+        except UnicodeEncodeError:
+            return False
+        return True
+
+
+def _end_of(stderr: bytes) -> Iterator[str]:
+    lines = stderr.decode(errors="backslashreplace").replace("\r\n", "\n").rstrip("\n").split("\n")
+    if len(lines) > _MOST_STDERR:
+        yield f"… {len(lines) - _MOST_STDERR:,} lines before"
+    for line in lines[-_MOST_STDERR:]:
+        yield visible(line if len(line) <= _LONGEST_STDERR else f"{line[:_LONGEST_STDERR]}…")
+
+
+def rerun_command(case: PreparedTest, config_path: Path) -> str:
+    """Return the command line that runs the query again and shows the whole result."""
+    test = case.test
+    command = ["cm-exec", "invoke", *(() if config_path == Path("cm.toml") else ("--config", str(config_path)))]
+    if isinstance(test.query, Path):
+        command += ["--query-file", _relative(test.query, config_path)]
+        return shlex.join([*command, *_arguments(test.function)])
+    query = case.query.decode()
+    if len(query) > _LONGEST_QUERY or "\0" in query:
+        config = command[2:]
+        return shlex.join(["cm-exec", "test", *config, *_arguments(test.title)])
+    return shlex.join([*command, *_arguments(test.function, query)])
+
+
+def _arguments(*arguments: str) -> list[str]:
+    """Return positional arguments, none of which is taken for an option."""
+    return ["--", *arguments] if any(argument.startswith("-") for argument in arguments) else list(arguments)
+
+
+def _relative(path: Path, config_path: Path) -> str:
+    """Return the file's path relative to the current folder."""
+    folder = config_path.parent
+    try:
+        return str(folder / path.relative_to(folder.absolute()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,113 @@
+"""One run of `cm-exec test`, from cm.toml to the exit status."""
+
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import click
+
+from cm_exec.cli.cores import cores
+from cm_exec.cli.logs import start_log
+from cm_exec.cli.supervision import end_jobs, supervise
+from cm_exec.config import Config, load_config
+from cm_exec.function_tests.cases import PreparedTest, read_cases, select_tests
+from cm_exec.function_tests.junit import junit_xml
+from cm_exec.function_tests.report import FunctionTestReport
+from cm_exec.function_tests.runner import CompletedTest, FunctionTestRunner
+from cm_exec.handlers.environment import launcher_environment
+from cm_exec.handlers.handler import Surroundings
+from cm_exec.handlers.spool import spool_directory
+from cm_exec.handlers.stop import StopNow
+
+_STDERR: Final = 2
+_FAILED: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionTestArgs:
+    """The command line. `names` is empty for all tests; `slots` is None for the default concurrency."""
+
+    names: tuple[str, ...]
+    config_path: Path
+    slots: int | None
+    fail_fast: bool
+    junit_path: Path | None
+
+
+def run_session(args: FunctionTestArgs) -> int:
+    """Run the tests, print, and return the exit status. Raises ConfigError, click.UsageError."""
+    config = load_config(args.config_path)
+    cases = read_cases(select_tests(config, args.names, args.config_path), args.config_path)
+    if args.junit_path is not None:
+        _write(args.junit_path, b"")
+    writer = start_log(_STDERR, "text", "warning")
+    session = FunctionTestSession(config, cases, args)
+    try:
+        supervise(session.work, session.signalled)
+    finally:
+        session.finish()
+        writer.close()
+    return session.exit_code
+
+
+class FunctionTestSession:
+    """Runs the cases, reports each as it ends, and prints a summary."""
+
+    def __init__(self, config: Config, cases: Sequence[PreparedTest], args: FunctionTestArgs) -> None:
+        self._cases = cases
+        self._junit_path = args.junit_path
+        self._report = FunctionTestReport(args.config_path)
+        self._surroundings = Surroundings(
+            environment=launcher_environment(), spool_directory=spool_directory(), stop=StopNow()
+        )
+        self._runner = FunctionTestRunner(
+            config.functions,
+            cases,
+            self._surroundings,
+            slots=args.slots or config.launcher.concurrency or cores(),
+            fail_fast=args.fail_fast,
+            on_end=self._ended,
+        )
+        self._completed: list[CompletedTest] = []
+        self._began = time.monotonic()
+        self._started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        self._signal = 0
+
+    def work(self) -> None:
+        """Run all tests and return when every process has ended."""
+        self._runner.run()
+
+    def _ended(self, test: CompletedTest) -> None:
+        self._completed.append(test)
+        self._report.ended(test)
+
+    def signalled(self, which: signal.Signals, how_often: int) -> None:
+        """End all jobs at the first signal, and kill them at the second."""
+        self._signal = which
+        end_jobs(self._surroundings, how_often)
+
+    def finish(self) -> None:
+        """Print the summary, and write the file for CI. Raises click.UsageError if it cannot be written."""
+        seconds = time.monotonic() - self._began
+        completed = list(self._completed)
+        self._report.summary(self._cases, completed, seconds=seconds, interrupted=bool(self._signal))
+        if self._junit_path is not None:
+            _write(self._junit_path, junit_xml(self._cases, completed, started=self._started, seconds=seconds))
+
+    @property
+    def exit_code(self) -> int:
+        """Return 128 + n after signal n, 1 if a test failed, else 0."""
+        if self._signal:
+            return 128 + self._signal
+        return _FAILED if any(test.problem is not None for test in self._completed) else 0
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise click.BadParameter(f"{str(path)!r}: {error.strerror}", param_hint="--junit") from None

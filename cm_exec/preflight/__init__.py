@@ -1,0 +1,1 @@
+"""`cm-exec check`: looks for what would keep a worker from running."""

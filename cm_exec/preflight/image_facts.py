@@ -1,0 +1,136 @@
+"""What can be seen of an image from inside it."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+from typing import Final
+
+from cm_exec.config import ConfigError, load_config
+from cm_exec.handlers.spool import spool_directory
+from cm_exec.preflight.command import Checked, check_function
+from cm_exec.protocol import environment as names
+
+FILE_VARIABLES: Final = (
+    names.MODULE_AUTH_TOKEN,
+    names.DEFAULT_CA_PATH,
+    names.PEER_CA_PATH,
+    names.CONNECTION_TO_RUNTIME,
+    "SOURCE_CREDENTIALS",
+    "SOURCE_CONFIGURATIONS_PATH",
+    "BUILD2_TOKEN",
+    "RESOURCE_ALIAS_MAP",
+)
+"""The variables of the platform that name a file (containers page, and what the official SDKs read)."""
+
+RESERVED: Final = names.CONNECTION_VARIABLES | {
+    names.MAX_CONCURRENT_TASKS,
+    names.COMPUTE_SESSION_ID,
+    "CLIENT_ID",
+    "CLIENT_SECRET",
+    "SOURCE_CREDENTIALS",
+    "SOURCE_CONFIGURATIONS_PATH",
+    "BUILD2_TOKEN",
+    "FOUNDRY_COMPUTE_MODULE_RID",
+    "FOUNDRY_ONTOLOGY_RID",
+}
+"""The variables that are the platform's own (containers page)."""
+
+_TRIAL_SECONDS: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """An image, as a process in it sees it.
+
+    `shell` and `tee` say what went wrong when they were tried, empty where they work; `echo` is the program's path,
+    empty where there is none. `mistakes` are cm.toml's, one a line; `functions` is empty where there are any.
+    `temporary` is the folder for temporary files and `home` the value of HOME, each None where it is not writable
+    or not set. `unreadable` and `absent` are variables of the platform, each with the path that it names;
+    `reserved` are the platform's variables that are set although no runtime is.
+    """
+
+    uid: int
+    gid: int
+    system: str
+    machine: str
+    shell: str
+    tee: str
+    echo: str
+    config: Path
+    config_is_readable: bool
+    mistakes: tuple[str, ...]
+    functions: tuple[Checked, ...]
+    log_format: str
+    temporary: str | None
+    root_is_read_only: bool
+    home: str | None
+    has_runtime: bool
+    unreadable: tuple[tuple[str, str], ...]
+    absent: tuple[tuple[str, str], ...]
+    reserved: tuple[str, ...]
+
+
+def look(config: Path, environ: Mapping[str, str]) -> Facts:
+    """Look at everything once. Runs /bin/sh and tee, and no handler."""
+    functions, mistakes, log_format = _read(config)
+    uname = os.uname()
+    has_runtime = bool(environ.get(names.GET_JOB_URI) or environ.get(names.CONNECTION_TO_RUNTIME))
+    files = _files(environ)
+    return Facts(
+        uid=os.geteuid(),
+        gid=os.getegid(),
+        system=uname.sysname,
+        machine=uname.machine,
+        shell=_try(["/bin/sh", "-c", "set -e && exit 0"]),
+        tee=_try(["tee"]),
+        echo=which("echo") or "",
+        config=config,
+        config_is_readable=_is_readable(str(config)),
+        mistakes=mistakes,
+        functions=functions,
+        log_format=environ.get("CM_EXEC_LOG_FORMAT") or log_format,
+        temporary=spool_directory(),
+        root_is_read_only=bool(os.statvfs("/").f_flag & os.ST_RDONLY),
+        home=_home(environ),
+        has_runtime=has_runtime,
+        unreadable=tuple((name, path) for name, path in files if os.path.lexists(path) and not _is_readable(path)),
+        absent=tuple((name, path) for name, path in files if not os.path.lexists(path)),
+        reserved=() if has_runtime else tuple(sorted(name for name in RESERVED if name in environ)),
+    )
+
+
+def _read(config: Path) -> tuple[tuple[Checked, ...], tuple[str, ...], str]:
+    """The functions, what is wrong with cm.toml, and the format of the log."""
+    try:
+        read = load_config(config)
+    except ConfigError as error:
+        return (), tuple(str(error).splitlines()), "text"
+    return tuple(check_function(function) for function in read.functions.values()), (), read.launcher.log_format
+
+
+def _try(command: list[str]) -> str:
+    """What goes wrong with a program that should copy stdin or do nothing; empty where all is well."""
+    try:
+        done = subprocess.run(command, input=b"", capture_output=True, check=False, timeout=_TRIAL_SECONDS)
+    except FileNotFoundError:
+        return "is not in the image"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"does not run: {error}"
+    return "" if done.returncode == 0 else f"failed with exit status {done.returncode}"
+
+
+def _home(environ: Mapping[str, str]) -> str | None:
+    home = environ.get("HOME", "")
+    return home if home and os.access(home, os.W_OK) else None
+
+
+def _files(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The variables that name a file; a token may stand in its variable itself."""
+    return [(name, path) for name in FILE_VARIABLES if (path := environ.get(name, "")).startswith("/")]
+
+
+def _is_readable(path: str) -> bool:
+    return os.access(path, os.R_OK)

@@ -1,0 +1,1 @@
+"""`cm-exec init`: writes a new project."""

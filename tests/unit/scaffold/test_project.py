@@ -1,0 +1,96 @@
+"""What a new folder holds is right before anything of it runs: for all languages, be they on this machine or not."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import tomli
+
+from cm_exec.config.json_schema import cm_toml_schema
+from cm_exec.config.load import parse_config
+from cm_exec.config.types import Mode
+from cm_exec.scaffold.languages import LANGUAGES, MODES
+from cm_exec.scaffold.plan import Asked, Plan
+from cm_exec.scaffold.project import image_name, plan_greeting
+
+VALIDATOR = jsonschema.Draft7Validator(cm_toml_schema())
+
+each_language = pytest.mark.parametrize("language", LANGUAGES)
+each_mode = pytest.mark.parametrize("mode", MODES)
+
+
+def plan(language: str, mode: Mode = "spawn") -> Plan:
+    asked = Asked(
+        directory=Path("/srv/hello"), language=LANGUAGES[language], mode=mode, name=None, base_image="cm-exec-base:1"
+    )
+    return plan_greeting(asked)
+
+
+@each_language
+@each_mode
+def test_its_cm_toml_is_right_for_the_program_and_for_editors(language: str, mode: Mode) -> None:
+    text = plan(language, mode).files["cm.toml"]
+    (function,) = parse_config(text, path=Path("/srv/hello/cm.toml")).functions.values()
+    assert function.mode == mode
+    assert function.inputs
+    VALIDATOR.validate(tomli.loads(text))
+
+
+@each_language
+@each_mode
+def test_its_files_are_whole_texts(language: str, mode: Mode) -> None:
+    files = plan(language, mode).files
+    for name, text in files.items():
+        assert text.endswith("\n"), name
+        assert not re.search(r"@[A-Z]+@", text), name
+    wanted = {"cm.toml", "query.json", "result.json", "Dockerfile", "Makefile", ".dockerignore", "cm-toml.schema.json"}
+    assert wanted | {LANGUAGES[language].handler} <= files.keys()
+    assert files["cm.toml"].startswith("#:schema ./cm-toml.schema.json\n")
+
+
+@each_language
+def test_its_makefile_has_the_targets_and_lists_them(language: str, tmp_path: Path) -> None:
+    makefile = tmp_path / "Makefile"
+    makefile.write_text(plan(language).files["Makefile"])
+    compiled = language in {"c", "go", "java", "julia", "rust"}
+    targets = set(re.findall(r"^([a-z]+):.* ## ", makefile.read_text(), flags=re.MULTILINE))
+    assert targets == {"help", "dev", "test", "image"} | ({"build"} if compiled else set())
+
+
+@each_language
+def test_its_image_is_as_the_platform_wants_it(language: str) -> None:
+    dockerfile = plan(language).files["Dockerfile"]
+    last = dockerfile.rpartition("\nFROM ")[2]
+    assert re.search(r"^USER [1-9][0-9]*$", last, flags=re.MULTILINE)
+    assert last.startswith("${CM_EXEC_BASE}\n") or last.endswith('ENTRYPOINT ["/opt/cm-exec/bin/cm-exec"]\n')
+    assert "ARG CM_EXEC_BASE=cm-exec-base:1\n" in dockerfile
+    assert ":latest" not in dockerfile
+
+
+@each_language
+def test_its_dockerfile_has_no_complaint_of_hadolint(language: str, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(plan(language).files["Dockerfile"])
+    hadolint = Path(sys.executable).with_name("hadolint")
+    # DL3008: Debian's versions are pinned by the release of the image
+    done = subprocess.run(
+        [hadolint, "--ignore", "DL3008", tmp_path / "Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("/srv/hello", "hello"),
+        ("/srv/My Project_2", "my-project-2"),
+        ("/srv/--x--", "x"),
+        ("/srv/é", "cm-functions"),
+        ("/", "cm-functions"),
+        (f"/srv/{'ab' * 90}", "ab" * 50),
+    ],
+)
+def test_an_image_has_a_name_that_engines_take(folder: str, name: str) -> None:
+    assert image_name(Path(folder)) == name
