@@ -101,8 +101,18 @@ class Broker:
         """How many breaches are about a job."""
         return self._violations_of[job_id]
 
+    def cancel(self, job_id: str) -> None:
+        """End the wait for a job, as its caller's timeout does."""
+        self.ledger.give_up(job_id, self.clock(), "cancelled by its caller")
+        self._set_timer_for_next()
+
+    def drop(self, job_id: str) -> None:
+        """Free the slot that a job holds."""
+        self.ledger.drop_outstanding(self.clock(), "dropped by its caller", {job_id})
+        self.on_slot_free()
+
     def close(self) -> None:
-        """The runtime ends."""
+        """End all calls and streams: the runtime stops."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

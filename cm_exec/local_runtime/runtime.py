@@ -9,9 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from cm_exec.local_runtime.broker import Broker, FunctionInfo, Restart
+from cm_exec.local_runtime.broker import Broker, Restart
 from cm_exec.local_runtime.call import Call
 from cm_exec.local_runtime.core.faults import Fault, FaultPlan, ProtocolEndpoint
+from cm_exec.local_runtime.core.functions import FunctionInfo
 from cm_exec.local_runtime.core.job import Limits, RuntimeJob, Submission
 from cm_exec.local_runtime.core.job_log import LogLine
 from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind
@@ -85,6 +86,7 @@ class LocalRuntime:
         call_timeout: float | None = 60.0,
         user_id: str | None = None,
         auth_header: str | None = None,
+        save_test: Callable[[str], str | None] | None = None,
         console: Path = CONSOLE,
     ) -> None:
         hosts = [*LOCAL_NAMES, CONTAINER_HOST, "host.containers.internal", *names]
@@ -124,6 +126,7 @@ class LocalRuntime:
                 call_timeout=call_timeout,
                 user_id=user_id,
                 auth_header=auth_header,
+                save_test=save_test,
             )
             self._caller_server: CallerServer | None = None
             if caller_port is not None:

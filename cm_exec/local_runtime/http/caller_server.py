@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cm_exec.local_runtime.http.answers import JsonAnswer
+from cm_exec.local_runtime.http.answers import BY_PROGRAM, JsonAnswer
 from cm_exec.local_runtime.http.caller_api import CallerApi
 from cm_exec.local_runtime.http.guard import Guard, GuardVerdict
 from cm_exec.local_runtime.http.listener import Listener
@@ -35,10 +35,6 @@ _ON_EVERY_ANSWER: Final = (
     (b"referrer-policy", b"no-referrer"),
 )
 _API: Final = ("/functions", "/jobs", "/state", "/log", "/faults", "/events")
-
-
-BY_PROGRAM: Final = "cm_exec.by_program"
-"""In the scope of a request: whether a program sent it, which gets results under their own media type."""
 
 
 class CallerServer:

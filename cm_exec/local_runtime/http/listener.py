@@ -31,6 +31,7 @@ class ServerConnection(HttpToolsProtocol):
 
     lost: asyncio.Future[None]
     requests: int = 0
+    on_unused: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Implement asyncio.Protocol."""
@@ -40,6 +41,8 @@ class ServerConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Implement asyncio.Protocol."""
         super().connection_lost(exc)
+        if not self.requests and self.on_unused is not None:
+            self.on_unused()
         if not self.lost.done():
             self.lost.set_result(None)
 
@@ -170,14 +173,22 @@ class Listener:
 
     def _protocol(self) -> ServerConnection:
         assert self._config is not None  # noqa: S101 - for the type checker
-        return ServerConnection(config=self._config, server_state=self._state, app_state={})
+        connection = ServerConnection(config=self._config, server_state=self._state, app_state={})
+        if self._tls is not None:
+            connection.on_unused = lambda: self._on_bad_connection(diagnosis.UNUSED_TLS)
+        return connection
 
 
 async def _first_byte(connected: socket.socket) -> int | None:
     """Wait for the first byte and leave it unread; None when there is none."""
     loop = asyncio.get_running_loop()
     readable: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(connected, lambda: readable.done() or readable.set_result(None))
+
+    def note() -> None:
+        if not readable.done():
+            readable.set_result(None)
+
+    loop.add_reader(connected, note)
     try:
         await readable
     finally:

@@ -1,6 +1,7 @@
 """The settings of a run of the runtime, for the callers' port."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 
 from cm_exec import __version__
@@ -27,6 +28,8 @@ class RuntimeInfo:
     call_timeout: float | None
     user_id: str | None = None
     auth_header: str | None = field(default=None, repr=False)
+    save_test: Callable[[str], str | None] | None = None
+    """Adds a `[[tests]]` entry to cm.toml, and returns the file's name; None if it cannot."""
     paused: bool = True
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     started: float = 0.0
@@ -56,4 +59,5 @@ class RuntimeInfo:
             },
             "environment": variables,
             "userId": self.user_id,
+            "savesTests": self.save_test is not None,
         }
