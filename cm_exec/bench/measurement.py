@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cm_exec.config.types import Mode
+from cm_exec.config.model import Mode
 
 _BUSY: Final = 0.5
 

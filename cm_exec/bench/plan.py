@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from cm_exec.config import Config, ConfigError, Function, parse_config
-from cm_exec.config.combinations import fitting
-from cm_exec.config.types import Mode
+from cm_exec.config.checks import fitting
+from cm_exec.config.model import Mode
 from cm_exec.handlers.modes import shares
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)

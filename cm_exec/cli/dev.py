@@ -5,7 +5,7 @@ from typing import Final, Unpack
 
 import click
 
-from cm_exec.cli.extra import need_extra
+from cm_exec.cli.extra import require_extra
 from cm_exec.cli.options import config_option
 from cm_exec.devserver.args import STYLES, DevOptions, DevOptionsDict
 
@@ -80,7 +80,7 @@ def command(**options: Unpack[DevOptionsDict]) -> None:
 
     With --no-worker any other worker can be pointed at the runtime, whatever it is written in; it needs no cm.toml.
     """
-    need_extra("dev", _EXTRA)
+    require_extra("dev", _EXTRA)
     from cm_exec.devserver.main import run_session  # noqa: PLC0415 - what it imports comes with the extra
 
     run_session(DevOptions(**options))

@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 from cm_exec import __version__
-from cm_exec.config.types import Mode
+from cm_exec.config.model import Mode
 from cm_exec.scaffold.languages import LANGUAGES, MODES
 
 _EPILOG: Final = """

@@ -67,13 +67,13 @@ def _print_published(path: Path, *, pretty: bool) -> None:
 
 
 def _print_json_schema() -> None:
-    from cm_exec.config.json_schema import cm_toml_schema_text  # noqa: PLC0415 - only this needs it
+    from cm_exec.config.schema.json_schema import cm_toml_schema_text  # noqa: PLC0415 - only this needs it
 
     click.echo(cm_toml_schema_text(), nl=False)
 
 
 def _print_described(description: Path) -> None:
-    from cm_exec.config.foreign.read import described_toml  # noqa: PLC0415 - see above
+    from cm_exec.importers.read import described_toml  # noqa: PLC0415 - see above
 
     try:
         content = description.read_bytes()
@@ -83,7 +83,7 @@ def _print_described(description: Path) -> None:
 
 
 def _print_hinted(target: str) -> None:
-    from cm_exec.config.foreign.read import PYTHON_HANDLER, python_toml  # noqa: PLC0415 - see above
+    from cm_exec.importers.read import PYTHON_HANDLER, python_toml  # noqa: PLC0415 - see above
 
     if not all(target.partition(":")):
         raise click.BadParameter("expected MODULE:FUNCTION, such as app.handlers:double", param_hint="--from-python")
@@ -93,7 +93,7 @@ def _print_hinted(target: str) -> None:
 
 
 def _print_block(option: str, source: str, read: Callable[[], tuple[str, list[str]]]) -> None:
-    from cm_exec.config.foreign.declaration import DescriptionError  # noqa: PLC0415 - see above
+    from cm_exec.importers.declarations import DescriptionError  # noqa: PLC0415 - see above
 
     try:
         text, notes = read()

@@ -8,7 +8,7 @@ import click
 
 from cm_exec.cli.completion import function_names
 from cm_exec.cli.options import config_option
-from cm_exec.config.tables import MAX_SLOTS
+from cm_exec.config.schema import MAX_SLOTS
 
 
 @click.command(name="test")

@@ -1,8 +1,8 @@
 """cm.toml, read once into frozen typed values."""
 
 from cm_exec.config.load import load_config, parse_config
+from cm_exec.config.model import Config, Function, Launcher, LogFormat, LogLevel, Output
 from cm_exec.config.overrides import LauncherOverrides, with_overrides
-from cm_exec.config.types import Config, Function, Launcher, LogFormat, LogLevel, Output
 from cm_exec.errors import ConfigError, Problem
 
 __all__ = [

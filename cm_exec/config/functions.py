@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from msgspec import UNSET, Struct
 
-from cm_exec.config.combinations import fitting, impossible, unclear, without_types
-from cm_exec.config.problem import Findings, found
+from cm_exec.config.checks import fitting, impossible, unclear, without_types
+from cm_exec.config.diagnostics import Findings, found
+from cm_exec.config.model import Function
+from cm_exec.config.schema import FunctionEntry, FunctionName, FunctionOptions, FunctionTable
 from cm_exec.config.signature import Signature, TypeReader
-from cm_exec.config.tables import FunctionEntry, FunctionName, FunctionOptions, FunctionTable
-from cm_exec.config.types import Function
 from cm_exec.config.unknown import dotted_name
 from cm_exec.config.validate import mismatch, read_table, read_value
 from cm_exec.text import quoted

@@ -5,8 +5,8 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
-from cm_exec.config.problem import Findings, KeyPath, found
-from cm_exec.config.tables import JSON_WORDS
+from cm_exec.config.diagnostics import Findings, KeyPath, found
+from cm_exec.config.schema import JSON_WORDS
 from cm_exec.text import quoted
 
 _DEEPEST: Final = 100

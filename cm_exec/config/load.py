@@ -8,12 +8,12 @@ from typing import Any, NoReturn
 import tomli
 from msgspec import UNSET
 
+from cm_exec.config.diagnostics import Findings
 from cm_exec.config.functions import read_defaults, read_functions, resolved
-from cm_exec.config.problem import Findings
+from cm_exec.config.model import Config, Launcher
+from cm_exec.config.schema import File, LauncherTable
 from cm_exec.config.signature import read_types
-from cm_exec.config.tables import File, LauncherTable
-from cm_exec.config.tests import read_tests
-from cm_exec.config.types import Config, Launcher
+from cm_exec.config.test_cases import read_tests
 from cm_exec.config.unknown import refuse_key
 from cm_exec.config.validate import read_table
 from cm_exec.errors import ConfigError, Problem

@@ -5,9 +5,9 @@ from typing import Any, TypedDict, Unpack
 import msgspec
 from msgspec.structs import replace
 
-from cm_exec.config.expectation import converted
-from cm_exec.config.tables import LauncherTable
-from cm_exec.config.types import Config, LogFormat, LogLevel
+from cm_exec.config.model import Config, LogFormat, LogLevel
+from cm_exec.config.schema import LauncherTable
+from cm_exec.config.schema.key_spec import converted
 from cm_exec.config.validate import mismatch
 
 

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from msgspec import UNSET, Struct
 
-from cm_exec.config.problem import Findings, KeyPath, found
-from cm_exec.config.tables import TYPE_WORDS, FieldTable, InputTable, MemberName, ReturnsTable
+from cm_exec.config.diagnostics import Findings, KeyPath, found
+from cm_exec.config.schema import TYPE_WORDS, FieldTable, InputTable, MemberName, ReturnsTable
 from cm_exec.config.validate import read_table, read_value
 from cm_exec.datatypes.model import (
     MAX_DEPTH,

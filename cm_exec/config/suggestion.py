@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import tomli
 
-from cm_exec.config.expectation import Expectation, converted
-from cm_exec.config.problem import found
+from cm_exec.config.diagnostics import found
+from cm_exec.config.schema.key_spec import Expectation, converted
 from cm_exec.text import closest_match, quoted
 
 _LONGEST: Final = 80

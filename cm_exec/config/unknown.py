@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from cm_exec.config.problem import Findings, KeyPath
-from cm_exec.config.tables import File, FunctionOptions, FunctionTable, LauncherTable
+from cm_exec.config.diagnostics import Findings, KeyPath
+from cm_exec.config.schema import File, FunctionOptions, FunctionTable, LauncherTable
 from cm_exec.text import closest_match, did_you_mean
 
 _HOMES: Final[Mapping[type[Struct], str]] = {

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct
 
-from cm_exec.config.expectation import converted, expectation
-from cm_exec.config.problem import Findings, KeyPath, found
+from cm_exec.config.diagnostics import Findings, KeyPath, found
 from cm_exec.config.rules import broken_rules
+from cm_exec.config.schema.key_spec import converted, expectation
 from cm_exec.config.suggestion import right_value
 from cm_exec.config.unknown import refuse_key
 

@@ -7,12 +7,12 @@ from typing import Final
 from urllib.parse import quote
 
 from cm_exec import __version__
-from cm_exec.cli.terminal import BOLD, CYAN, DIM, Terminal
 from cm_exec.config import Config
 from cm_exec.datatypes.model import DataType, DecimalType, ListType, MapType, SetType, SimpleType, StructType
 from cm_exec.local_runtime import LocalRuntime
 from cm_exec.local_runtime.worker_files import Style
 from cm_exec.protocol.function_schema import Input
+from cm_exec.terminal import BOLD, CYAN, DIM, Terminal
 
 
 def print_banner(terminal: Terminal, runtime: LocalRuntime, config: Config | None, shown_as: Path) -> None:

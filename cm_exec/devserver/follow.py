@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from cm_exec.cli.terminal import DIM, RED, Terminal
+from cm_exec.terminal import DIM, RED, Terminal
 
 
 class _Failure(msgspec.Struct):

@@ -14,7 +14,6 @@ from typing import Final
 
 import click
 
-from cm_exec.cli.terminal import DIM, Terminal
 from cm_exec.config import Config, load_config
 from cm_exec.devserver.args import DevOptions
 from cm_exec.devserver.banner import print_banner, print_for_other_worker
@@ -23,6 +22,7 @@ from cm_exec.devserver.instances import Address, registered
 from cm_exec.devserver.session import DevSession, Event, SignalReceived
 from cm_exec.local_runtime import Fault, FaultSyntaxError, LocalRuntime, ProcessState, parse_fault
 from cm_exec.protocol.environment import MAX_CONCURRENT_TASKS
+from cm_exec.terminal import DIM, Terminal
 
 _PORT: Final = 8950
 """Beside the platform's 8945 and 8946. Always the same, so that the browser finds what the console remembers."""

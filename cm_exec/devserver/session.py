@@ -7,7 +7,6 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from cm_exec.cli.terminal import DIM, GREEN, RED, YELLOW, Terminal
 from cm_exec.config import Config, ConfigError, load_config
 from cm_exec.devserver.args import DevOptions
 from cm_exec.devserver.log_line import LogEntry
@@ -15,6 +14,7 @@ from cm_exec.devserver.watch import Sources, Watcher
 from cm_exec.devserver.worker_process import WorkerProcess, describe_exit
 from cm_exec.devserver.worker_set import WorkerSet
 from cm_exec.local_runtime import LocalRuntime
+from cm_exec.terminal import DIM, GREEN, RED, YELLOW, Terminal
 
 _BACKOFF: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds before a worker that ended by itself is started again, by how often in a row it did."""

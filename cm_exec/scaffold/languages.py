@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, get_args
 
-from cm_exec.config.types import Mode
+from cm_exec.config.model import Mode
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cm_exec.config.types import Mode
+from cm_exec.config.model import Mode
 from cm_exec.scaffold.languages import Language
 
 

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from cm_exec.config.foreign.declaration import toml_key, toml_value
-from cm_exec.config.json_schema import cm_toml_schema_text
+from cm_exec.config.schema.json_schema import cm_toml_schema_text
+from cm_exec.importers.declarations import toml_key, toml_value
 from cm_exec.scaffold.languages import Language
 from cm_exec.scaffold.plan import Asked, Plan
 from cm_exec.scaffold.templates import Files, read_folder, read_part

@@ -7,15 +7,15 @@ from typing import Any, Final
 import click
 import msgspec
 
-from cm_exec.config.foreign.declaration import (
+from cm_exec.config.load import parse_config
+from cm_exec.importers.declarations import (
     Declarations,
     DeclaredFunction,
     DescriptionError,
     declarations_toml,
     toml_value,
 )
-from cm_exec.config.foreign.read import python_declarations
-from cm_exec.config.load import parse_config
+from cm_exec.importers.read import python_declarations
 from cm_exec.protocol.function_schema import Input
 from cm_exec.scaffold.plan import Asked, Plan
 from cm_exec.scaffold.project import plan_python

@@ -6,7 +6,7 @@ from typing import Final
 import click
 import msgspec
 
-from cm_exec.config.tables import FunctionName
+from cm_exec.config.schema import FunctionName
 from cm_exec.scaffold.folder import FolderError, existing, write_files
 from cm_exec.scaffold.plan import Asked, Plan
 from cm_exec.scaffold.project import plan_greeting

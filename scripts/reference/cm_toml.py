@@ -9,10 +9,8 @@ import msgspec
 from msgspec import NODEFAULT, UNSET, Struct
 
 from cm_exec.cli.run import command as run
-from cm_exec.config.combinations import MODES_OF
-from cm_exec.config.expectation import expectation
-from cm_exec.config.json_schema import cm_toml_schema
-from cm_exec.config.tables import (
+from cm_exec.config.checks import MODES_OF
+from cm_exec.config.schema import (
     FieldTable,
     FunctionOptions,
     FunctionTable,
@@ -21,6 +19,8 @@ from cm_exec.config.tables import (
     LauncherTable,
     ReturnsTable,
 )
+from cm_exec.config.schema.json_schema import cm_toml_schema
+from cm_exec.config.schema.key_spec import expectation
 from scripts.reference.markdown import slug, table
 from scripts.reference.toml import toml_value
 

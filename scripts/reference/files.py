@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from cm_exec.config.json_schema import cm_toml_schema_text
+from cm_exec.config.schema.json_schema import cm_toml_schema_text
 from scripts.reference import cm_toml, commands, completions, man
 from scripts.reference.command_line import read_program
 from scripts.reference.markdown import with_blocks
@@ -17,7 +17,7 @@ def generated_files() -> dict[Path, str]:
     """The content of each file, by its path. Pages keep what people wrote around the generated blocks."""
     program = read_program()
     return {
-        ROOT / "cm_exec" / "config" / "cm-toml.schema.json": cm_toml_schema_text(),
+        ROOT / "cm_exec" / "config" / "schema" / "cm-toml.schema.json": cm_toml_schema_text(),
         DOCS / "cm-toml.md": with_blocks(DOCS / "cm-toml.md", cm_toml.blocks()),
         DOCS / "commands.md": with_blocks(DOCS / "commands.md", commands.blocks(program)),
         **{SHARE / "man" / place: text for place, text in man.pages(program).items()},

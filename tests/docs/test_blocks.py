@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cm_exec.config.combinations import MODES_OF
+from cm_exec.config.checks import MODES_OF
 from cm_exec.config.load import parse_config
 from tests.support.documents import PAGES, Block, blocks, shown
 from tests.support.tools import needs

@@ -5,8 +5,8 @@ from typing import Final, get_args
 
 import pytest
 
-from cm_exec.config.tables import FunctionOptions, LauncherTable
-from cm_exec.config.types import Framing, Mode, Output
+from cm_exec.config.model import Framing, Mode, Output
+from cm_exec.config.schema import FunctionOptions, LauncherTable
 from cm_exec.datatypes.syntax import BUILTIN_NAMES, parse_type
 from cm_exec.handlers.leftovers import GRACE
 from cm_exec.handlers.spool import MEMORY_LIMIT

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cm_exec.config.json_schema import cm_toml_schema_text
+from cm_exec.config.schema.json_schema import cm_toml_schema_text
 from tests.support.answers import error_of
 from tests.support.bench import Bench
 from tests.support.ledger import Endpoint

@@ -47,7 +47,7 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel: ZipFile) -> N
     "name",
     [
         "cm_exec/py.typed",
-        "cm_exec/config/cm-toml.schema.json",
+        "cm_exec/config/schema/cm-toml.schema.json",
         "cm_exec/local_runtime/console/index.html",
         f"{INFO}/licenses/LICENSE",
         f"{DATA}/share/man/man1/cm-exec.1",

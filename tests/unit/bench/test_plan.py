@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from cm_exec.bench.plan import BenchPlan, make_plan, toml_value, variant_text
 from cm_exec.config import Function, parse_config
-from cm_exec.config.types import Mode
+from cm_exec.config.model import Mode
 from tests.support.toml import function
 
 

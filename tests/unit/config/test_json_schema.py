@@ -13,9 +13,9 @@ import pytest
 import tomli
 
 from cm_exec.config import ConfigError, parse_config
-from cm_exec.config.json_schema import cm_toml_schema, cm_toml_schema_text
+from cm_exec.config.schema.json_schema import cm_toml_schema, cm_toml_schema_text
 from tests.support.documents import PAGES, blocks
-from tests.unit.config import test_function_tests, test_mistakes, test_signature
+from tests.unit.config import test_mistakes, test_signature, test_test_cases
 from tests.unit.datatypes.test_python_sdk import CM_TOML
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -55,9 +55,9 @@ def test_the_schema_is_one() -> None:
 
 
 def test_the_shipped_file_is_up_to_date() -> None:
-    shipped = resources.files("cm_exec.config") / "cm-toml.schema.json"
+    shipped = resources.files("cm_exec.config.schema") / "cm-toml.schema.json"
     assert shipped.read_text() == cm_toml_schema_text(), (
-        "run: cm-exec schema --config >cm_exec/config/cm-toml.schema.json"
+        "run: cm-exec schema --config >cm_exec/config/schema/cm-toml.schema.json"
     )
 
 
@@ -102,8 +102,8 @@ def right_texts() -> Iterator[str]:
         yield f'[functions.f]\ncommand = "cat"\n{text}'
     for _, type_, low, _ in test_signature.test_a_range_is_in_the_terms_of_its_type.pytestmark[0].args[1]:  # type: ignore[attr-defined]
         yield f'[functions.f]\ncommand = "cat"\ninputs.n = {{ type = "{type_}", min = {low} }}'
-    for options in parameters(test_function_tests.test_an_expectation_is_one_of_these):
-        yield f"{test_function_tests.FUNCTIONS}[[tests]]\nfunction = 'double'\nquery = 1\n{options}"
+    for options in parameters(test_test_cases.test_an_expectation_is_one_of_these):
+        yield f"{test_test_cases.FUNCTIONS}[[tests]]\nfunction = 'double'\nquery = 1\n{options}"
 
 
 @pytest.mark.parametrize("text", list(right_texts()))
@@ -134,10 +134,10 @@ def all_wrong_texts() -> Iterator[str]:
         yield f"{command}{key} = 1"
     for types in parameters(test_signature.test_a_mistake_in_a_named_type_is_named_once):
         yield f"{types}\n{command}"
-    for options in parameters(test_function_tests.test_a_wrong_test_is_one_mistake_with_its_key):
-        yield f"{test_function_tests.FUNCTIONS}[[tests]]\nfunction = 'double'\n{options}"
-    for tests in parameters(test_function_tests.test_a_test_of_nothing_or_of_the_same_is_refused):
-        yield f"{test_function_tests.FUNCTIONS}{tests}"
+    for options in parameters(test_test_cases.test_a_wrong_test_is_one_mistake_with_its_key):
+        yield f"{test_test_cases.FUNCTIONS}[[tests]]\nfunction = 'double'\n{options}"
+    for tests in parameters(test_test_cases.test_a_test_of_nothing_or_of_the_same_is_refused):
+        yield f"{test_test_cases.FUNCTIONS}{tests}"
     for name in parameters(test_mistakes.test_what_belongs_to_the_connection_reaches_no_handler):
         yield f'{command}inherit_env = ["{name}"]'
         yield f'{command}env.{name} = "x"'

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cm_exec.config import ConfigError, parse_config
-from cm_exec.config.function_test import Expectation, JobFails, ResultIsBytes, ResultIsJson, ResultMatches
+from cm_exec.config.model import Expectation, JobFails, ResultIsBytes, ResultIsJson, ResultMatches
 from cm_exec.function_tests.cases import PreparedTest, file_problems, read_cases
 from cm_exec.function_tests.outcome import OutcomeProblem, check_outcome
 from cm_exec.protocol.failure import Failure, Reason

@@ -9,9 +9,9 @@ import jsonschema
 import pytest
 import tomli
 
-from cm_exec.config.json_schema import cm_toml_schema
 from cm_exec.config.load import parse_config
-from cm_exec.config.types import Mode
+from cm_exec.config.model import Mode
+from cm_exec.config.schema.json_schema import cm_toml_schema
 from cm_exec.scaffold.languages import LANGUAGES, MODES
 from cm_exec.scaffold.plan import Asked, Plan
 from cm_exec.scaffold.project import image_name, plan_greeting

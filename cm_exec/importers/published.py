@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cm_exec.config.foreign.declaration import Declarations, DeclaredFunction, DescriptionError, Member
 from cm_exec.datatypes.model import required_by_default
 from cm_exec.datatypes.schema_json import TypeJsonError, type_from_json
 from cm_exec.datatypes.syntax import type_text
+from cm_exec.importers.declarations import Declarations, DeclaredFunction, DescriptionError, Member
 
 
 def from_published(schemas: Sequence[Any]) -> Declarations:

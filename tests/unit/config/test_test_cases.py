@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cm_exec.config import ConfigError, parse_config
-from cm_exec.config.function_test import (
+from cm_exec.config.model import (
     FunctionTest,
     JobFails,
     ResultIsBytes,

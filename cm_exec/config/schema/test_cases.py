@@ -4,8 +4,8 @@ from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from cm_exec.config.function_test import FailureReason
-from cm_exec.config.tables.keys import JSON_WORDS, MAX_SECONDS, FilePath, MemberName, Seconds, Text, about, expect
+from cm_exec.config.model import FailureReason
+from cm_exec.config.schema.keys import JSON_WORDS, MAX_SECONDS, FilePath, MemberName, Seconds, Text, about, expect
 
 _OTHER_QUERY: Final = "another key has the query"
 _OTHER_EXPECTATION: Final = "another key says what is expected"

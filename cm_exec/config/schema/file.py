@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
 
-from cm_exec.config.tables.function import FunctionEntry
-from cm_exec.config.tables.function_test import FunctionTestTable
-from cm_exec.config.tables.keys import FunctionName, expect
-from cm_exec.config.tables.launcher import LauncherTable
-from cm_exec.config.tables.options import FunctionOptions
+from cm_exec.config.schema.functions import FunctionEntry
+from cm_exec.config.schema.keys import FunctionName, expect
+from cm_exec.config.schema.launcher import LauncherTable
+from cm_exec.config.schema.options import FunctionOptions
+from cm_exec.config.schema.test_cases import FunctionTestTable
 from cm_exec.datatypes.syntax import BUILTIN_NAMES
 
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from cm_exec.config.tables.keys import MAX_SECONDS, Seconds, ServerName, Slots, about, expect
-from cm_exec.config.types import LogFormat, LogLevel
+from cm_exec.config.model import LogFormat, LogLevel
+from cm_exec.config.schema.keys import MAX_SECONDS, Seconds, ServerName, Slots, about, expect
 
 
 class LauncherTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

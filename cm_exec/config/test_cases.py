@@ -7,8 +7,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from cm_exec.config.combinations import unclear
-from cm_exec.config.function_test import (
+from cm_exec.config.checks import unclear
+from cm_exec.config.diagnostics import Findings, KeyPath, dotted, found
+from cm_exec.config.json_value import read_json
+from cm_exec.config.model import (
     Expectation,
     FunctionTest,
     JobFails,
@@ -17,9 +19,7 @@ from cm_exec.config.function_test import (
     ResultMatches,
     Source,
 )
-from cm_exec.config.json_value import read_json
-from cm_exec.config.problem import Findings, KeyPath, dotted, found
-from cm_exec.config.tables import FunctionTestTable
+from cm_exec.config.schema import FunctionTestTable
 from cm_exec.config.validate import read_table
 from cm_exec.protocol.failure import Reason
 from cm_exec.protocol.json_text import json_problem

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
-from cm_exec.config.tables.keys import TYPE_WORDS, Command, MemberName, ShellCommand, Text, about, expect
-from cm_exec.config.tables.options import FunctionOptions
+from cm_exec.config.schema.keys import TYPE_WORDS, Command, MemberName, ShellCommand, Text, about, expect
+from cm_exec.config.schema.options import FunctionOptions
 
 
 class FunctionTable(FunctionOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from cm_exec.config.foreign.declaration import Declarations, DeclaredFunction, DescriptionError, Member
-from cm_exec.config.foreign.json_schema import Schema, SchemaReader, items, text_of
+from cm_exec.importers.declarations import Declarations, DeclaredFunction, DescriptionError, Member
+from cm_exec.importers.json_schema import Schema, SchemaReader, items, text_of
 
 _METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _JSON: Final = re.compile(r"application/(?:[\w.-]+\+)?json(?:;.*)?")

@@ -5,8 +5,7 @@ import pytest
 from msgspec import UNSET, Struct
 
 from cm_exec.config import Function, Launcher, LauncherOverrides
-from cm_exec.config.expectation import converted, expectation
-from cm_exec.config.tables import (
+from cm_exec.config.schema import (
     FieldTable,
     File,
     FunctionEntry,
@@ -17,6 +16,7 @@ from cm_exec.config.tables import (
     LauncherTable,
     ReturnsTable,
 )
+from cm_exec.config.schema.key_spec import converted, expectation
 
 TABLES = [FunctionTable, FunctionOptions, LauncherTable, FunctionTestTable, InputTable, FieldTable, ReturnsTable]
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, Struct
 
-from cm_exec.config.tables import FunctionTable
+from cm_exec.config.schema import FunctionTable
 from cm_exec.text import closest_match
 
 MODES_OF: Final = {

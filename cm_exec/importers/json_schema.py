@@ -4,15 +4,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from cm_exec.config.foreign.declaration import (
+from cm_exec.datatypes.model import MAX_DEPTH
+from cm_exec.datatypes.syntax import is_name
+from cm_exec.importers.declarations import (
     Declarations,
     DeclaredFunction,
     DescriptionError,
     Member,
     struct_text,
 )
-from cm_exec.datatypes.model import MAX_DEPTH
-from cm_exec.datatypes.syntax import is_name
 
 Schema = Mapping[str, Any]
 

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import msgspec
 
-from cm_exec.config.foreign.declaration import Declarations, DescriptionError, declarations_toml
-from cm_exec.config.foreign.json_schema import from_json_schema
-from cm_exec.config.foreign.openapi import from_openapi
-from cm_exec.config.foreign.published import from_published
 from cm_exec.config.load import parse_config
 from cm_exec.errors import ConfigError
+from cm_exec.importers.declarations import Declarations, DescriptionError, declarations_toml
+from cm_exec.importers.json_schema import from_json_schema
+from cm_exec.importers.openapi import from_openapi
+from cm_exec.importers.published import from_published
 
 PYTHON_HANDLER: Final = "cm_handler.py"
 """The handler for a Python function. It gives results on file descriptor 3, so that the function may print."""

@@ -5,13 +5,13 @@ The checks of `validate`, the defaults and the JSON Schema of cm.toml all come f
 error names what belongs there, `extra["unless_said"]` what holds where a key without a default is left out.
 """
 
-from cm_exec.config.tables.file import File
-from cm_exec.config.tables.function import FunctionEntry, FunctionTable
-from cm_exec.config.tables.function_test import FunctionTestTable
-from cm_exec.config.tables.keys import JSON_WORDS, MAX_SLOTS, TYPE_WORDS, FunctionName, MemberName
-from cm_exec.config.tables.launcher import LauncherTable
-from cm_exec.config.tables.options import FunctionOptions
-from cm_exec.config.tables.signature import FieldTable, InputTable, ReturnsTable
+from cm_exec.config.schema.file import File
+from cm_exec.config.schema.functions import FunctionEntry, FunctionTable
+from cm_exec.config.schema.keys import JSON_WORDS, MAX_SLOTS, TYPE_WORDS, FunctionName, MemberName
+from cm_exec.config.schema.launcher import LauncherTable
+from cm_exec.config.schema.options import FunctionOptions
+from cm_exec.config.schema.signature import FieldTable, InputTable, ReturnsTable
+from cm_exec.config.schema.test_cases import FunctionTestTable
 
 __all__ = [
     "JSON_WORDS",

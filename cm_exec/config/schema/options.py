@@ -5,7 +5,8 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from cm_exec.config.tables.keys import (
+from cm_exec.config.model import Framing, Mode, Output, ResultFd
+from cm_exec.config.schema.keys import (
     MAX_SECONDS,
     Flag,
     Folder,
@@ -18,7 +19,6 @@ from cm_exec.config.tables.keys import (
     about,
     expect,
 )
-from cm_exec.config.types import Framing, Mode, Output, ResultFd
 
 
 class FunctionOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

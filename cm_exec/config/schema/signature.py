@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from cm_exec.config.tables.keys import TYPE_WORDS, Flag, Text, about, expect
+from cm_exec.config.schema.keys import TYPE_WORDS, Flag, Text, about, expect
 
 _Description = Annotated[
     Text,

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
-from cm_exec.config.tables import FieldTable, File, InputTable, ReturnsTable
-from cm_exec.config.tests import ERRORS, QUERIES, RESULTS
+from cm_exec.config.schema import FieldTable, File, InputTable, ReturnsTable
+from cm_exec.config.test_cases import ERRORS, QUERIES, RESULTS
 from cm_exec.datatypes.model import SIMPLE_NAMES
 
 _REF: Final = "#/$defs/"
