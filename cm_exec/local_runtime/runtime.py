@@ -60,7 +60,8 @@ class LocalRuntime:
 
     `address` is what the ports listen on, `names` are further host names of this machine, for certificate and Host.
     `plain_port` opens the plain API, on loopback only (0: any free port). `caller_port` opens the port for callers and
-    the console; `call_timeout` is the default timeout of its callers in seconds, None for no limit.
+    the console; `callers_token` is its token instead of the directory's. `call_timeout` is the default timeout of its
+    callers in seconds, None for no limit; `user_id` and `auth_header` are those of callers that send none.
 
     Raises OSError when a port cannot be had.
     """
@@ -83,6 +84,7 @@ class LocalRuntime:
         listen: bool = True,
         faults: Sequence[Fault] = (),
         caller_port: int | None = None,
+        callers_token: str | None = None,
         call_timeout: float | None = 60.0,
         user_id: str | None = None,
         auth_header: str | None = None,
@@ -132,7 +134,7 @@ class LocalRuntime:
             if caller_port is not None:
                 self._caller_server = CallerServer(
                     self._info,
-                    token=self._identity.callers_token,
+                    token=callers_token or self._identity.callers_token,
                     address=address,
                     port=caller_port,
                     names=[*names, *(() if address == "127.0.0.1" else (CONTAINER_HOST,))],
@@ -416,6 +418,11 @@ class LocalRuntime:
     def violations(self) -> list[ProtocolViolation]:
         """The worker's protocol violations, the oldest first."""
         return self._look(lambda: list(self._broker.ledger.violations))
+
+    @property
+    def violation_count(self) -> int:
+        """How many protocol violations there were."""
+        return self._look(lambda: self._broker.ledger.violation_count)
 
     def log(self, job_id: str | None = None) -> list[LogLine]:
         """Return the kept lines of a job, the oldest first; without an id those of no job."""

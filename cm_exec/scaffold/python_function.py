@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from cm_exec.config.load import parse_config
+from cm_exec.datatypes.sample import sample
 from cm_exec.importers.declarations import (
     Declarations,
     DeclaredFunction,
@@ -19,7 +20,6 @@ from cm_exec.importers.read import python_declarations
 from cm_exec.protocol.function_schema import Input
 from cm_exec.scaffold.plan import Asked, Plan
 from cm_exec.scaffold.project import plan_python
-from cm_exec.scaffold.sample import sample
 from cm_exec.scaffold.templates import Files, read_folder
 
 _OPTION: Final = "--from-python"

@@ -105,6 +105,7 @@ class Listener:
             return
         self._config = Config(
             application,
+            interface="asgi3",
             http=ServerConnection,
             ws="none",
             loop="asyncio",
