@@ -1,7 +1,9 @@
 """The repository keeps its word: examples are complete, documents say what is so, nothing names a private place."""
 
+import ast
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -64,6 +66,24 @@ def test_no_file_names_a_place_on_somebodys_machine() -> None:
     place = re.compile(r"(?<![\w.])/(?:work|root|home|Users)/\w|\.\w{2,}env/")
     found = [f"{name}: {match.group()}" for name, text in tracked_texts() for match in place.finditer(text)]
     assert not found
+
+
+SHARED_CLASS_NAMES: Final = {"InvalidJsonError", "Limits", "Member", "NoRuntimeError"}
+"""Names that two classes still have. Remove a name here when one of its classes gets another name; add none."""
+
+
+def test_class_names_are_unique() -> None:
+    """An editor that goes to a class by its name has one place to go to."""
+    package = ROOT / "cm_exec"
+    modules = [path for path in package.rglob("*.py") if "templates" not in path.relative_to(package).parts]
+    names = Counter(
+        node.name
+        for path in modules
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert len(names) > 50
+    assert {name for name, count in names.items() if count > 1} <= SHARED_CLASS_NAMES
 
 
 @pytest.mark.parametrize("error", sorted(error_classes(), key=str))
