@@ -66,9 +66,11 @@ def find_dev(url: str | None, config_path: Path) -> "CallerClient":
         wanted = str(config_path.resolve())
         matching = [instance for instance in found if instance.config_path == wanted]
         if not matching:
-            others = f"; running with other files:\n{_listed(found)}\nchoose one with --dev-url" if found else ""
-            start = "" if found else "; start it in another terminal, or name its address with --dev-url"
-            raise NoRuntimeError(f"no cm-exec dev is running with {config_path}{start}{others}")
+            sentence = (
+                f"no cm-exec dev is running with {config_path}; start it in another terminal, or name its address "
+                "with --dev-url"
+            )
+            raise NoRuntimeError(f"{sentence}\nrunning with other files:\n{_listed(found)}" if found else sentence)
         if len(matching) > 1:
             raise NoRuntimeError(
                 f"more than one cm-exec dev is running; choose one with --dev-url:\n{_listed(matching)}"
