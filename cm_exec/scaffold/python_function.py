@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from cm_exec.config.load import parse_config
+from cm_exec.datatypes.sample import sample
 from cm_exec.importers.declarations import (
     Declarations,
     DeclaredFunction,
@@ -20,7 +21,6 @@ from cm_exec.importers.declarations import (
 from cm_exec.importers.read import python_declarations
 from cm_exec.protocol.function_schema import Input
 from cm_exec.scaffold.project import ProjectArgs, ProjectPlan, plan_python
-from cm_exec.scaffold.sample import sample
 from cm_exec.scaffold.templates import read_folder
 
 _OPTION: Final = "--from-python"
