@@ -85,7 +85,7 @@ class Sources:
 
 def _named_files(function: Function) -> set[Path]:
     """The files that a command names, such as the script after an interpreter."""
-    paths = (function.cwd / word for word in _words(function.command) if word and "\0" not in word)
+    paths = (function.cwd / word for word in _words(function.command or ()) if word and "\0" not in word)
     found = set()
     for path in paths:
         with suppress(OSError):
