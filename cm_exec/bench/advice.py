@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from cm_exec.bench.measurement import Measurement
-from cm_exec.cli.words import bytes_text, count_text, duration_text, rate_text
 from cm_exec.config.model import Mode
+from cm_exec.text import count_text, duration_text, size_text, three_digits
 
 USE: Final = 0.7
 """The share of time that slots should be busy on average: above it, every ripple makes jobs wait."""
@@ -93,13 +93,13 @@ def _replicas(chosen: Measurement, rate: float) -> Replicas:
 
 def _capacity(chosen: Measurement, replicas: Replicas | None) -> str:
     sizes = [size for size in (chosen.memory.worker, chosen.memory.handlers) if size is not None]
-    memory = f" and about {bytes_text(sum(sizes))} of memory" if sizes else ""
+    memory = f" and about {size_text(sum(sizes))} of memory" if sizes else ""
     size = count_text(chosen.slots, "slot") + memory
     if replicas is None:
-        rate = f"{'at least' if chosen.runtime_was_busy else 'about'} {rate_text(USE * chosen.jobs_per_second)}"
+        rate = f"{'at least' if chosen.runtime_was_busy else 'about'} {three_digits(USE * chosen.jobs_per_second)}"
         return f"a replica of {size} handles {rate} jobs/s with its slots busy {USE:.0%} of the time"
-    rate = rate_text(replicas.rate)
-    law = f"{rate} jobs/s x {duration_text(chosen.slot_time)} in a slot = {rate_text(replicas.busy)} slots busy"
+    rate = three_digits(replicas.rate)
+    law = f"{rate} jobs/s x {duration_text(chosen.slot_time)} in a slot = {three_digits(replicas.busy)} slots busy"
     return (
         f"for {rate} jobs/s: {count_text(replicas.replicas, 'replica')} of {size}. "
         f"Little's law: {law} on average, and at most {USE:.0%} of all slots should be"

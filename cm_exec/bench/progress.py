@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 import click
 
 from cm_exec.bench.plan import Step
-from cm_exec.cli.words import count_text
+from cm_exec.text import count_text
 
 _UNITS: Final = 1000
 """The length of one step in the bar's units."""

@@ -7,8 +7,8 @@ from typing import Any, Final
 from cm_exec import __version__
 from cm_exec.bench.advice import USE, Advice
 from cm_exec.bench.measurement import FailedMeasurement, Measurement
-from cm_exec.cli.cores import cores
-from cm_exec.cli.words import bytes_text, count_text, duration_text, rate_text
+from cm_exec.host import cpu_count
+from cm_exec.text import count_text, duration_text, size_text, table_lines, three_digits
 
 _HEAD: Final = ("MODE", "SLOTS", "UNLOADED", "P50", "P90", "P99", "JOBS/S", "JOBS", "HANDLERS", "WORKER")
 
@@ -50,19 +50,12 @@ def _block(report: BenchReport, name: str) -> Iterator[str]:
         return
     yield name
     if measured:
-        yield from _table([_HEAD, *map(_row, measured)])
+        yield from (f"  {line}" for line in table_lines([_HEAD, *map(_row, measured)], text_columns=1))
     for failure in failed:
         yield f"  {failure.mode}, {count_text(failure.slots, 'slot')}: not measured: {failure.why}"
     for advice in report.advice:
         if advice.function == name:
             yield from (f"  -> {sentence}" for sentence in advice.sentences)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for mode, *numbers in rows:
-        cells = [mode.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=True))]
-        yield "  " + "  ".join(cells)
 
 
 def _row(m: Measurement) -> tuple[str, ...]:
@@ -73,16 +66,16 @@ def _row(m: Measurement) -> tuple[str, ...]:
         duration_text(m.p50),
         duration_text(m.p90),
         duration_text(m.p99),
-        ("*" if m.runtime_was_busy else "") + rate_text(m.jobs_per_second),
+        ("*" if m.runtime_was_busy else "") + three_digits(m.jobs_per_second),
         f"{m.jobs:,}",
-        "-" if m.memory.handlers is None else bytes_text(m.memory.handlers),
-        "-" if m.memory.worker is None else bytes_text(m.memory.worker),
+        "-" if m.memory.handlers is None else size_text(m.memory.handlers),
+        "-" if m.memory.worker is None else size_text(m.memory.worker),
     )
 
 
 def _closing(report: BenchReport) -> Iterator[str]:
     if report.measured:
-        busy = f"with all slots busy on {count_text(cores(), 'core')}"
+        busy = f"with all slots busy on {count_text(cpu_count(), 'core')}"
         yield f"Each measured for {report.seconds:g} s {busy}, from a job's hand-out to its answer."
         yield "UNLOADED: the median of jobs with pauses between them. HANDLERS, WORKER: peak memory."
     if any(m.runtime_was_busy for m in report.measured):
@@ -100,7 +93,7 @@ def report_json(report: BenchReport) -> dict[str, Any]:
     """Return the report for programs: seconds, bytes and jobs per second, nothing rounded."""
     return {
         "version": __version__,
-        "cores": cores(),
+        "cores": cpu_count(),
         "seconds": report.seconds,
         "interrupted": report.interrupted,
         "query": {"source": report.query.source, "bytes": len(report.query.body)},

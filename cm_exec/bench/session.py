@@ -20,7 +20,7 @@ from cm_exec.bench.report import BenchQuery, BenchReport, report_json, report_te
 from cm_exec.config import Config, Function, load_config
 from cm_exec.config.model import Mode
 from cm_exec.protocol.json_text import json_problem
-from cm_exec.protocol.nearest import nearest
+from cm_exec.text import did_you_mean
 
 _FAILED: Final = 1
 _OVERHEAD: Final = 1.5
@@ -63,8 +63,7 @@ def run_session(args: BenchArgs) -> int:
 def _selected(config: Config, names: Sequence[str]) -> Iterator[Function]:
     for name in names:
         if name not in config.functions:
-            near = nearest(name, config.functions)
-            hint = f"did you mean {near!r}?" if near else f"cm.toml has {', '.join(map(repr, config.functions))}"
+            hint = did_you_mean(name, config.functions, otherwise="cm.toml has", quote=repr)
             raise click.BadParameter(f"no function {name!r}; {hint}", param_hint="FUNCTION")
     yield from (function for name, function in config.functions.items() if not names or name in names)
 

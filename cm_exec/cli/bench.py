@@ -6,8 +6,9 @@ from typing import Any, Final, get_args
 
 import click
 
+from cm_exec.cli.choice import SuggestingChoice
 from cm_exec.cli.completion import function_names
-from cm_exec.cli.extra import need_extra
+from cm_exec.cli.extra import require_extra
 from cm_exec.cli.options import config_option
 from cm_exec.config.model import Mode
 from cm_exec.config.schema import MAX_SLOTS
@@ -31,7 +32,7 @@ def read_counts(_context: click.Context, parameter: click.Parameter, text: str) 
     "--mode",
     "modes",
     multiple=True,
-    type=click.Choice(get_args(Mode)),
+    type=SuggestingChoice(get_args(Mode)),
     help="Measure only this mode. Repeatable.  [default: all modes that the function can have]",
 )
 @click.option(
@@ -72,7 +73,7 @@ def command(**options: Any) -> None:
     A function that fails is reported with its error and skipped; the exit status is then 1. Ctrl-C prints the
     results so far; the exit status is then 130.
     """
-    need_extra("bench", _EXTRA)
+    require_extra("bench", _EXTRA)
     from cm_exec.bench.session import BenchArgs, run_session  # noqa: PLC0415 - what it imports comes with the extra
 
     sys.exit(run_session(BenchArgs(**options)))

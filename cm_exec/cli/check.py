@@ -1,79 +1,69 @@
-"""`cm-exec check`: whether cm.toml and the programs that it names are as they should be."""
+"""`cm-exec check`: checks cm.toml and the programs that it names."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from cm_exec.cli.options import config_option
-from cm_exec.cli.words import count_text
-from cm_exec.config import Config, ConfigError, load_config
+from cm_exec.config import Config, load_config
+from cm_exec.errors import PreflightError
 from cm_exec.function_tests.cases import file_problems
-from cm_exec.preflight.command import Checked, check_function
-
-
-class UnresolvedError(Exception):
-    """cm.toml is well formed and names what is not there."""
-
-    exit_code = ConfigError.exit_code
+from cm_exec.preflight.command import CommandCheck, check_function
+from cm_exec.text import count_text, size_text, table_lines
 
 
 @click.command(name="check")
 @config_option
-@click.option("--image-rules", is_flag=True, help="In an image: say which of Foundry's rules for images it breaks.")
+@click.option("--image-rules", is_flag=True, help="In an image: report which of Foundry's rules for images it breaks.")
 @click.option(
     "--ignore",
     "ignored",
     metavar="RULE",
     multiple=True,
-    help="With --image-rules, a rule that is broken on purpose; repeatable.",
+    help="With --image-rules, a rule that is broken on purpose. Repeatable.",
 )
 def command(config_path: Path, *, image_rules: bool, ignored: tuple[str, ...]) -> None:
-    """Check cm.toml, look for each function's program, and print what would run.
+    """Check cm.toml, search for each function's program and script, and print what would run.
 
-    All mistakes are listed; the exit code is 3 if there is one. With --image-rules the image is checked as well, as
-    far as that can be done from inside it: `docker run --rm IMAGE check --image-rules`.
+    Reports all errors, each with its remedy; the exit status is 3 if there is one. With --image-rules it checks the
+    image as well, as far as that is possible from inside: `docker run --rm IMAGE check --image-rules`.
     """
     if image_rules:
-        from cm_exec.preflight.image import check_image  # noqa: PLC0415 - only this needs it
+        from cm_exec.preflight.image_rules import check_image  # noqa: PLC0415 - only this needs it
 
         check_image(config_path, ignored)
         return
     if ignored:
         raise click.UsageError("--ignore is for --image-rules")
     config = load_config(config_path)
-    checked = [check_function(function) for function in config.functions.values()]
-    click.echo(_table(config, checked))
-    wrong = [f"{config_path}: functions.{c.function.name}: {c.problem}" for c in checked if c.problem]
+    checks = [check_function(function) for function in config.functions.values()]
+    click.echo(_table(config, checks))
+    for check in checks:
+        for warning in check.warnings:
+            click.echo(f"cm-exec: warning: {config_path}: functions.{check.function.name}: {warning}", err=True)
+    wrong = [f"{config_path}: functions.{c.function.name}: {c.problem}" for c in checks if c.problem]
     wrong += [f"{config_path}: {problem}" for problem in file_problems(config.tests)]
     if wrong:
-        raise UnresolvedError("\n".join(wrong))
+        raise PreflightError("\n".join(wrong))
     tests = f"; {count_text(len(config.tests), 'test')} for cm-exec test" if config.tests else ""
-    click.echo(f"{config_path}: {count_text(len(checked), 'function')}, all can be started{tests}")
+    click.echo(f"{config_path}: {count_text(len(checks), 'function')}, all can be started{tests}")
 
 
-def _table(config: Config, checked: list[Checked]) -> str:
-    head = ("FUNCTION", "PROGRAM", "TIMEOUT", "MAX OUTPUT", "OUTPUT", "AT A TIME")
+def _table(config: Config, checks: Sequence[CommandCheck]) -> str:
     slots = config.launcher.concurrency
-    rows = [head, *(_row(c, str(slots) if slots else "all slots") for c in checked)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    head = ("FUNCTION", "PROGRAM", "TIMEOUT", "MAX OUTPUT", "OUTPUT", "CONCURRENTLY")
+    rows = [head, *(_row(check, str(slots) if slots else "all slots") for check in checks)]
+    return "\n".join(table_lines(rows))
 
 
-def _row(checked: Checked, slots: str) -> tuple[str, ...]:
-    function = checked.function
+def _row(check: CommandCheck, slots: str) -> tuple[str, ...]:
+    function = check.function
     return (
         function.name,
-        checked.program if not checked.problem else "NOT FOUND",
+        check.problem.state if check.problem else check.program,
         f"{function.timeout:g} s" if function.timeout else "none",
-        _size(function.max_output),
+        size_text(function.max_output),
         function.output,
         str(function.max_concurrency) if function.max_concurrency else slots,
     )
-
-
-def _size(size: int) -> str:
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size % factor == 0 and size:
-            return f"{size // factor} {unit}"
-    return f"{size} B"

@@ -1,4 +1,4 @@
-"""Commands that need what `pip install 'cm-exec[dev]'` brings."""
+"""The modules that `pip install 'cm-exec[dev]'` installs."""
 
 import importlib.util
 from collections.abc import Iterable
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 import click
 
 
-def need_extra(command: str, modules: Iterable[str]) -> None:
-    """Raise click.UsageError, with the remedy, where one of the extra's modules is not there."""
+def require_extra(command: str, modules: Iterable[str]) -> None:
+    """Raise click.UsageError, with the remedy, if one of the extra's modules is missing."""
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         raise click.UsageError(
-            f"{command} needs {', '.join(missing)}, which come with: pip install 'cm-exec[dev]', "
-            "on a machine with Python; the self-contained /opt/cm-exec has only what a worker needs"
+            f"{command} needs {', '.join(missing)}. Install it on a machine with Python: pip install 'cm-exec[dev]'; "
+            "the self-contained /opt/cm-exec contains only what a worker needs"
         )

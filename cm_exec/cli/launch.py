@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from cm_exec import __version__
-from cm_exec.cli.failure import exit_code_of
 from cm_exec.cli.logs import start_log
 from cm_exec.cli.options import configured
 from cm_exec.cli.supervision import EndAtOnce, supervise
 from cm_exec.config import Config, LauncherOverrides
+from cm_exec.errors import exit_code_of
 from cm_exec.handlers.environment import launcher_environment
 from cm_exec.handlers.handler import Surroundings
 from cm_exec.handlers.modes import create_handlers, shares

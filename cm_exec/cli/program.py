@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cm_exec import __version__
-from cm_exec.cli.failure import exit_code_of
+from cm_exec.errors import exit_code_of
 from cm_exec.handlers.descriptors import reserve_result_fd
 
 if TYPE_CHECKING:

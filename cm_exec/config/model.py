@@ -70,6 +70,7 @@ class Service(Struct, frozen=True, kw_only=True):
     start_timeout: float = 300.0
     max_jobs: int | None = None
     idle_timeout: float | None = None
+    url: str | None = None
     address: ServerAddress | None = None
     functions: tuple[str, ...] = ()
 

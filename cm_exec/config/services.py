@@ -93,6 +93,7 @@ def build_service(name: str, table: ServiceTable | FunctionTable, functions: tup
         start_timeout=table.start_timeout,
         max_jobs=value_of(table.max_jobs),
         idle_timeout=value_of(table.idle_timeout) or None,
+        url=value_of(table.url),
         address=server_address(table.url) if isinstance(table.url, str) else None,
         functions=functions,
     )

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from cm_exec.config import Config, ConfigError, Problem
 from cm_exec.config.model import ExpectedOutcome, FunctionTest, ResultIsBytes, ResultIsJson, Source
 from cm_exec.protocol.json_text import json_problem
-from cm_exec.protocol.nearest import nearest
+from cm_exec.text import did_you_mean
 
 _QUERY: Final = "query_file"
 _RESULT: Final = "result_file"
@@ -54,8 +54,8 @@ def _named(config: Config, name: str) -> list[FunctionTest]:
         problem = f"the function {name!r} has no test"
     else:
         found = [test for test in config.tests if name.lower() in test.title.lower()]
-        near = nearest(name, [*config.functions, *(test.title for test in config.tests)])
-        problem = f"no function and no test is called {name!r}" + (f"; did you mean {near!r}?" if near else "")
+        hint = did_you_mean(name, [*config.functions, *(test.title for test in config.tests)], quote=repr)
+        problem = f"no function and no test is called {name!r}" + (f"; {hint}" if hint else "")
     if not found:
         raise click.BadParameter(problem, param_hint="NAME")
     return found

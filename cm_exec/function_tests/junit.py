@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 from cm_exec.function_tests.cases import PreparedTest
 from cm_exec.function_tests.runner import CompletedTest
-from cm_exec.function_tests.text_comparison import visible
+from cm_exec.text import visible
 
 _NOT_RUN: Final = "not run"
 
@@ -44,9 +44,11 @@ def _add_case(suite: ET.Element, case: PreparedTest, completed: CompletedTest | 
     if (problem := completed.problem) is not None:
         kind, type_ = ("failure", "result") if problem.reason is None else ("error", problem.reason)
         detail = ET.SubElement(element, kind, message=visible(problem.message), type=type_)
-        detail.text = visible("\n".join([problem.message, *problem.details]))
+        detail.text = visible("\n".join([problem.message, *problem.details]), keep="\n")
     if completed.stderr:
-        ET.SubElement(element, "system-err").text = visible(completed.stderr.decode(errors="backslashreplace"))
+        ET.SubElement(element, "system-err").text = visible(
+            completed.stderr.decode(errors="backslashreplace"), keep="\n"
+        )
 
 
 def _count(element: ET.Element) -> None:

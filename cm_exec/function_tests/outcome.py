@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from cm_exec.cli.words import count_text
 from cm_exec.config import Function
 from cm_exec.config.model import JobFails, ResultIsBytes, ResultIsJson, ResultMatches, Source
 from cm_exec.function_tests.cases import PreparedTest
@@ -14,6 +13,7 @@ from cm_exec.function_tests.text_comparison import beginning, text_differences
 from cm_exec.handlers.contract import query_problem, result_problem
 from cm_exec.protocol.failure import Failure
 from cm_exec.protocol.json_text import json_problem
+from cm_exec.text import count_text
 
 _MOST: Final = 12
 """Differences that are shown."""

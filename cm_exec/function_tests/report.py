@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from cm_exec.cli.terminal import BOLD, CYAN, DIM, GREEN, RED, Terminal
-from cm_exec.cli.words import count_text, duration_text
 from cm_exec.function_tests.cases import PreparedTest
 from cm_exec.function_tests.runner import CompletedTest
-from cm_exec.function_tests.text_comparison import visible
+from cm_exec.terminal import BOLD, CYAN, DIM, GREEN, RED, Terminal
+from cm_exec.text import count_text, duration_text, visible
 
 _MARKS: Final = {True: ("✓", "✗"), False: ("ok  ", "FAIL")}
 _MOST_STDERR: Final = 20

@@ -10,7 +10,6 @@ from typing import Final
 
 import click
 
-from cm_exec.cli.cores import cores
 from cm_exec.cli.logs import start_log
 from cm_exec.cli.supervision import end_jobs, supervise
 from cm_exec.config import Config, load_config
@@ -22,6 +21,7 @@ from cm_exec.handlers.environment import launcher_environment
 from cm_exec.handlers.handler import Surroundings
 from cm_exec.handlers.spool import spool_directory
 from cm_exec.handlers.stop import StopNow
+from cm_exec.host import cpu_count
 
 _STDERR: Final = 2
 _FAILED: Final = 1
@@ -68,7 +68,7 @@ class FunctionTestSession:
             config.functions,
             cases,
             self._surroundings,
-            slots=args.slots or config.launcher.concurrency or cores(),
+            slots=args.slots or config.launcher.concurrency or cpu_count(),
             fail_fast=args.fail_fast,
             on_end=self._ended,
         )

@@ -1,7 +1,6 @@
 """The differences between a text, or other bytes, and the expected ones."""
 
 import difflib
-import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, TypeVar
@@ -21,20 +20,6 @@ _HEX_ROW: Final = 16
 """Bytes."""
 
 _BINARY: Final = frozenset(range(0x20)) - frozenset(b"\t\n\v\f\r\x1b")
-_UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-
-
-def visible(text: str) -> str:
-    r"""Escape control characters, such as \x1b, and characters that no encoding and no XML has.
-
-    They must not move the terminal's cursor, or hide a line.
-    """
-    return _UNPRINTABLE.sub(_escape, text)
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match.group())
-    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"  # noqa: PLR2004 - the size of a byte
 
 
 def common_start(one: Text, other: Text) -> int:

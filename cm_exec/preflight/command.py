@@ -1,96 +1,142 @@
-"""Whether the command of a function can be started, as its process would be."""
+"""Checks whether the command of a function can be started, with the folder and the environment of its process."""
 
+import itertools
 import os
+import re
+import shlex
 import shutil
 import stat
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from cm_exec.config import Function
 from cm_exec.handlers.environment import function_environment, launcher_environment
-from cm_exec.preflight.executable import hindrance
+from cm_exec.preflight.executable import CommandProblem, exec_problem
+from cm_exec.preflight.script import missing_file, script_problem
+
+_SHELL_SYNTAX: Final = re.compile(r"[|&;<>()$`\\*?\[\]{}~!#\n]")
+_PIPE: Final = re.compile(r"(?<!\|)\|(?!\|)|>\(")
+
+
+_PIPE_WARNING: Final = (
+    "a persistent command with a pipe: one process reads the query and another writes the result, so a late result "
+    "can answer the wrong job; set envelope = true, so that each result names its job"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """A function with the program that was found for it, or what is wrong."""
+class CommandCheck:
+    """A function with the program that was found for it, the problem if there is one, and warnings."""
 
     function: Function
     program: str
-    problem: str
+    problem: CommandProblem | None
+    warnings: tuple[str, ...] = ()
 
 
-def check_function(function: Function) -> Checked:
-    """Look for what a function needs, as its process would: with its folder, environment and PATH."""
+def check_function(function: Function) -> CommandCheck:
+    """Search for what a function needs, as its process would: with its folder, environment and PATH."""
+    if function.command is None:  # something else starts the server
+        return CommandCheck(function, str(function.service.url) if function.service else "-", None)
+    warnings = tuple(_warnings(function))
     if problem := _folder_problem(function.cwd):
-        return Checked(function, "-", problem)
+        return CommandCheck(function, "-", problem, warnings)
     environment = function_environment(function, launcher_environment())
-    find = _find_in_shell if isinstance(function.command, str) else _find
+    find = _find_by_shell if isinstance(function.command, str) else _find
     program, problem = find(function, environment)
-    return Checked(function, program or "-", problem)
+    return CommandCheck(function, program or "-", problem, warnings)
 
 
-def _folder_problem(folder: Path) -> str:
-    mode = _mode(folder)
-    if mode is None or not stat.S_ISDIR(mode):
-        return f"cwd: the folder {str(folder)!r} does not exist"
-    return "" if os.access(folder, os.X_OK) else f"cwd: this user may not enter the folder {str(folder)!r}"
+def _folder_problem(folder: Path) -> CommandProblem | None:
+    if not folder.is_dir():
+        return CommandProblem(
+            "NO FOLDER", f"the folder {str(folder)!r} does not exist: create it, or correct cwd", "cwd"
+        )
+    if not os.access(folder, os.X_OK):
+        message = f"uid {os.geteuid()} may not enter the folder {str(folder)!r}: chmod a+x it"
+        return CommandProblem("NO ACCESS", message, "cwd")
+    return None
 
 
-def _mode(path: Path) -> int | None:
-    try:
-        return path.stat().st_mode
-    except OSError:
-        return None
+def _find(function: Function, environment: Mapping[bytes, bytes]) -> tuple[str, CommandProblem | None]:
+    """Find the program of a command without a shell, and what is wrong with it or with its script."""
+    search_path = _search_path(environment)
+    program, problem = _search(function.argv[0], function.cwd, search_path)
+    problem = problem or exec_problem(Path(program), search_path) or script_problem(function.argv, function.cwd)
+    return program, problem
 
 
-def _find(function: Function, environment: Mapping[bytes, bytes]) -> tuple[str, str]:
-    program, problem = _search(function, environment)
-    if problem:
-        return "", problem
-    hindered = hindrance(Path(program), _path_variable(environment))
-    return program, f"command: {program!r} {hindered}" if hindered else ""
-
-
-def _search(function: Function, environment: Mapping[bytes, bytes]) -> tuple[str, str]:
-    name = function.argv[0]
+def _search(name: str, folder: Path, search_path: str) -> tuple[str, CommandProblem | None]:
     if "/" in name:
-        path = function.cwd / name
-        mode = _mode(path)
-        if mode is None:
-            return "", f"command: {str(path)!r} does not exist"
-        if stat.S_ISDIR(mode) or not os.access(path, os.X_OK):
-            return "", f"command: {str(path)!r} is not executable; chmod +x it, or name its interpreter"
-        return str(path), ""
-    found = shutil.which(name, path=_path_variable(environment))
-    return found or "", "" if found else f"command: {name!r} is not found in PATH"
+        path = folder / name
+        return str(path), _file_problem(path)
+    found = shutil.which(name, path=search_path)
+    if found:
+        return found, None
+    return "", _not_on_path(name, folder, search_path)
 
 
-def _path_variable(environment: Mapping[bytes, bytes]) -> str:
+def _file_problem(path: Path) -> CommandProblem | None:
+    try:
+        mode = path.stat().st_mode
+    except PermissionError:
+        return CommandProblem("NO ACCESS", f"uid {os.geteuid()} may not enter a folder of {str(path)!r}: chmod a+x it")
+    except OSError:
+        return missing_file(path, repr(str(path)))
+    if stat.S_ISDIR(mode):
+        return CommandProblem("IS A FOLDER", f"{str(path)!r} is a folder: name a program in it")
+    if not os.access(path, os.X_OK):
+        remedy = f"chmod +x {shlex.quote(str(path))}, or name its interpreter in the command"
+        return CommandProblem("NOT EXECUTABLE", f"{str(path)!r} is not executable: {remedy}")
+    return None
+
+
+def _not_on_path(name: str, folder: Path, search_path: str) -> CommandProblem:
+    if (folder / name).is_file():
+        remedy = f"it is a file in {folder}: write ./{name}"
+    elif name == "python" and shutil.which("python3", path=search_path):
+        remedy = "write python3"
+    else:
+        remedy = "install it, or write its path"
+    return CommandProblem("NOT FOUND", f"command not found: {name!r} is not on PATH; {remedy}")
+
+
+def _search_path(environment: Mapping[bytes, bytes]) -> str:
     return os.fsdecode(environment.get(b"PATH", os.defpath.encode()))
 
 
-def _find_in_shell(function: Function, environment: Mapping[bytes, bytes]) -> tuple[str, str]:
-    """Let the shell itself judge its syntax and find the first word, which may be a builtin."""
+def _find_by_shell(function: Function, environment: Mapping[bytes, bytes]) -> tuple[str, CommandProblem | None]:
+    """Let the shell itself check its syntax and find the first word, which may be a builtin."""
     text = str(function.command)
     try:
         syntax = _shell(["-n", "-c", text], function, environment)
     except OSError:
-        return "", "command: there is no /bin/sh to run it; put one into the image, or write the command as an array"
+        message = "there is no /bin/sh to run the command: install one, or write the command as an array"
+        return "", CommandProblem("NO SHELL", message)
     if syntax.returncode:
-        return "", f"command: the shell does not understand it: {syntax.stderr.strip()}"
-    first = text.split(maxsplit=1)[0]
+        return "", CommandProblem("SYNTAX ERROR", f"the shell reports a syntax error: {syntax.stderr.strip()}")
+    words = _plain_words(text)
+    first = text.split(maxsplit=1)[0] if not words else words[0]
     if not all(character.isalnum() or character in "_-./+" for character in first):
-        return "/bin/sh", ""  # an assignment, a quote or a bracket: only running it tells
+        return "/bin/sh", None  # an assignment, a quote or a bracket: only the running shell can resolve it
     found = _shell(["-c", 'command -v -- "$1"', "sh", first], function, environment)
-    program = found.stdout.strip()
+    program, search_path = found.stdout.strip(), _search_path(environment)
     if found.returncode:
-        return program, f"command: the shell finds no {first!r}"
-    path = function.cwd / program  # of a builtin: no file
-    hindered = hindrance(path, _path_variable(environment), by_shell=True) if "/" in program else ""
-    return program, f"command: {program!r} {hindered}" if hindered else ""
+        return program, _search(first, function.cwd, search_path)[1]
+    path = function.cwd / program  # a builtin has no file
+    problem = exec_problem(path, search_path, by_shell=True) if "/" in program else None
+    return program, problem or (script_problem(words, function.cwd) if words else None)
+
+
+def _plain_words(text: str) -> list[str]:
+    """Return the words of a command that needs no shell syntax; none for other commands."""
+    if _SHELL_SYNTAX.search(text):
+        return []
+    words = shlex.split(text)
+    return words[1:] if words[:1] == ["exec"] and len(words) > 1 else words
 
 
 def _shell(
@@ -107,3 +153,15 @@ def _shell(
         check=False,
         timeout=10,
     )
+
+
+def _warnings(function: Function) -> list[str]:
+    """Warn of a persistent shell command with a pipe: cm-exec cannot see which process has read the query."""
+    argv = [] if isinstance(function.command, str) else list(function.argv)
+    script = function.command if isinstance(function.command, str) else ""
+    if len(argv) > 2 and re.fullmatch(r"(ba|da|k|z|a)?sh", Path(argv[0]).name):  # noqa: PLR2004 - SHELL -c SCRIPT
+        script = next((text for flag, text in itertools.pairwise(argv[1:]) if flag.endswith("c")), "")
+    quoteless = re.sub(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"", "''", script)
+    if function.mode != "persistent" or function.envelope or not _PIPE.search(quoteless):
+        return []
+    return [_PIPE_WARNING]

@@ -1,4 +1,4 @@
-"""What can be seen of an image from inside it."""
+"""The facts about an image that a process inside it can see."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from typing import Final
 
 from cm_exec.config import ConfigError, load_config
 from cm_exec.handlers.spool import spool_directory
-from cm_exec.preflight.command import Checked, check_function
+from cm_exec.preflight.command import CommandCheck, check_function
 from cm_exec.protocol import environment as names
 
 FILE_VARIABLES: Final = (
@@ -23,7 +23,7 @@ FILE_VARIABLES: Final = (
     "BUILD2_TOKEN",
     "RESOURCE_ALIAS_MAP",
 )
-"""The variables of the platform that name a file (containers page, and what the official SDKs read)."""
+"""The platform's variables that name a file (containers page, and those that the official SDKs read)."""
 
 RESERVED: Final = names.CONNECTION_VARIABLES | {
     names.MAX_CONCURRENT_TASKS,
@@ -36,20 +36,20 @@ RESERVED: Final = names.CONNECTION_VARIABLES | {
     "FOUNDRY_COMPUTE_MODULE_RID",
     "FOUNDRY_ONTOLOGY_RID",
 }
-"""The variables that are the platform's own (containers page)."""
+"""The variables that only the platform sets (containers page)."""
 
 _TRIAL_SECONDS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class ImageFacts:
     """An image, as a process in it sees it.
 
-    `shell` and `tee` say what went wrong when they were tried, empty where they work; `echo` is the program's path,
-    empty where there is none. `mistakes` are cm.toml's, one a line; `functions` is empty where there are any.
-    `temporary` is the folder for temporary files and `home` the value of HOME, each None where it is not writable
-    or not set. `unreadable` and `absent` are variables of the platform, each with the path that it names;
-    `reserved` are the platform's variables that are set although no runtime is.
+    `shell` and `tee` describe how a trial run failed, empty if it worked; `echo` is the program's path, empty if
+    there is none. `errors` are those of cm.toml, one per line; `functions` is empty if there are any. `temporary` is
+    the folder for temporary files and `home` the value of HOME, each None if it is not writable or not set.
+    `unreadable` and `absent` are variables of the platform, each with the path that it names; `reserved` are the
+    platform's variables that are set although there is no runtime.
     """
 
     uid: int
@@ -61,8 +61,8 @@ class Facts:
     echo: str
     config: Path
     config_is_readable: bool
-    mistakes: tuple[str, ...]
-    functions: tuple[Checked, ...]
+    errors: tuple[str, ...]
+    functions: tuple[CommandCheck, ...]
     log_format: str
     temporary: str | None
     root_is_read_only: bool
@@ -73,13 +73,13 @@ class Facts:
     reserved: tuple[str, ...]
 
 
-def look(config: Path, environ: Mapping[str, str]) -> Facts:
-    """Look at everything once. Runs /bin/sh and tee, and no handler."""
-    functions, mistakes, log_format = _read(config)
+def inspect_image(config: Path, environ: Mapping[str, str]) -> ImageFacts:
+    """Collect all facts. Runs /bin/sh and tee, and no handler."""
+    functions, errors, log_format = _read(config)
     uname = os.uname()
     has_runtime = bool(environ.get(names.GET_JOB_URI) or environ.get(names.CONNECTION_TO_RUNTIME))
     files = _files(environ)
-    return Facts(
+    return ImageFacts(
         uid=os.geteuid(),
         gid=os.getegid(),
         system=uname.sysname,
@@ -89,7 +89,7 @@ def look(config: Path, environ: Mapping[str, str]) -> Facts:
         echo=which("echo") or "",
         config=config,
         config_is_readable=_is_readable(str(config)),
-        mistakes=mistakes,
+        errors=errors,
         functions=functions,
         log_format=environ.get("CM_EXEC_LOG_FORMAT") or log_format,
         temporary=spool_directory(),
@@ -102,8 +102,8 @@ def look(config: Path, environ: Mapping[str, str]) -> Facts:
     )
 
 
-def _read(config: Path) -> tuple[tuple[Checked, ...], tuple[str, ...], str]:
-    """The functions, what is wrong with cm.toml, and the format of the log."""
+def _read(config: Path) -> tuple[tuple[CommandCheck, ...], tuple[str, ...], str]:
+    """Return the functions, the errors of cm.toml, and the log format."""
     try:
         read = load_config(config)
     except ConfigError as error:
@@ -112,7 +112,7 @@ def _read(config: Path) -> tuple[tuple[Checked, ...], tuple[str, ...], str]:
 
 
 def _try(command: list[str]) -> str:
-    """What goes wrong with a program that should copy stdin or do nothing; empty where all is well."""
+    """Describe how a program fails that should copy stdin or do nothing; empty if it works."""
     try:
         done = subprocess.run(command, input=b"", capture_output=True, check=False, timeout=_TRIAL_SECONDS)
     except FileNotFoundError:
@@ -128,7 +128,7 @@ def _home(environ: Mapping[str, str]) -> str | None:
 
 
 def _files(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The variables that name a file; a token may stand in its variable itself."""
+    """Return the variables that name a file; a variable can also hold the token itself."""
     return [(name, path) for name in FILE_VARIABLES if (path := environ.get(name, "")).startswith("/")]
 
 

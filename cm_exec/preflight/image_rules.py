@@ -1,16 +1,21 @@
-"""Foundry's rules for the image of a compute module, as far as they can be checked from inside.
+"""`cm-exec check --image-rules`: Foundry's rules for images, as far as they can be checked from inside an image.
 
-Each rule is a row of RULES: what it asks, where that is written, and a function from the facts to a finding.
+Each rule is a row of RULES: its requirement, the source of that, and a function from the facts to a finding.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
-from cm_exec.cli.words import count_text
-from cm_exec.preflight.image_facts import Facts
+import click
 
-Verdict = Literal["ok", "warning", "broken"]
+from cm_exec.errors import PreflightError
+from cm_exec.preflight.image_facts import ImageFacts, inspect_image
+from cm_exec.text import count_text, did_you_mean, table_lines
+
+RuleVerdict = Literal["ok", "warning", "broken"]
 
 _DOCS: Final = "https://www.palantir.com/docs/foundry/compute-modules"
 _REQUIREMENTS: Final = (
@@ -28,9 +33,9 @@ _OWN: Final = "cm-exec: docs/deploying.md"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule found, in a few words; where it is not ok, each problem and what to do."""
+    """The finding of a rule in a few words; if it is not ok, each problem and the remedy."""
 
-    verdict: Verdict
+    verdict: RuleVerdict
     found: str
     problems: tuple[str, ...] = ()
     remedy: str = ""
@@ -38,114 +43,114 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`demand` is what must be, as a sentence; `source` where that is written."""
+    """`requirement` is a sentence; `source` is the page that it is from."""
 
     name: str
-    demand: str
+    requirement: str
     source: str
-    judge: Callable[[Facts], Finding]
+    check: Callable[[ImageFacts], Finding]
 
 
-def _user(facts: Facts) -> Finding:
+def _user(facts: ImageFacts) -> Finding:
     found = f"uid {facts.uid}, gid {facts.gid}"
     if facts.uid != 0:
         return Finding("ok", found)
-    return Finding("broken", f"{found}: root", remedy="write `USER 5000` into the Dockerfile, a number and not a name")
+    return Finding("broken", f"{found}: root", remedy="write `USER 5000` in the Dockerfile, a number and not a name")
 
 
-def _platform(facts: Facts) -> Finding:
+def _platform(facts: ImageFacts) -> Finding:
     found = f"{facts.system} on {facts.machine}"
     if (facts.system, facts.machine) == ("Linux", "x86_64"):
         return Finding("ok", found)
     return Finding("broken", found, remedy="build the image with `--platform linux/amd64`")
 
 
-def _shell(facts: Facts) -> Finding:
+def _shell(facts: ImageFacts) -> Finding:
     if not facts.shell:
         return Finding("ok", "/bin/sh, with set")
     remedy = (
-        "put a shell at /bin/sh (a static busybox will do), or switch the container's logging off and say "
+        "put a shell at /bin/sh (a static busybox will do), or switch the container's logging off and use "
         "`--ignore shell`"
     )
     return Finding("broken", f"/bin/sh {facts.shell}", remedy=remedy)
 
 
-def _tee(facts: Facts) -> Finding:
+def _tee(facts: ImageFacts) -> Finding:
     if not facts.tee:
         return Finding("ok", "tee")
-    remedy = "install coreutils or busybox on PATH, or switch the container's logging off and say `--ignore tee`"
+    remedy = "install coreutils or busybox on PATH, or switch the container's logging off and use `--ignore tee`"
     return Finding("broken", f"tee {facts.tee}", remedy=remedy)
 
 
-def _echo(facts: Facts) -> Finding:
+def _echo(facts: ImageFacts) -> Finding:
     if facts.echo:
         return Finding("ok", facts.echo)
     remedy = (
-        "install coreutils or busybox on PATH: a shell's own echo is not enough; or set another readiness probe and "
-        "say `--ignore echo`"
+        "install coreutils or busybox on PATH: a shell's builtin echo is not enough; or set another readiness probe "
+        "and use `--ignore echo`"
     )
-    return Finding("broken", "no program echo in PATH", remedy=remedy)
+    return Finding("broken", "no program echo on PATH", remedy=remedy)
 
 
-def _log(facts: Facts) -> Finding:
+def _log(facts: ImageFacts) -> Finding:
     setting = "SLS" if facts.log_format == "sls" else "plaintext"
     return Finding("ok", f"cm-exec run logs to stdout as {facts.log_format}: choose the format {setting} in Foundry")
 
 
-def _config(facts: Facts) -> Finding:
-    if not facts.mistakes:
+def _config(facts: ImageFacts) -> Finding:
+    if not facts.errors:
         return Finding("ok", f"{facts.config}: {count_text(len(facts.functions), 'function')}")
     if facts.config_is_readable:
-        found = f"{facts.config}: {count_text(len(facts.mistakes), 'mistake')}"
-        return Finding("broken", found, facts.mistakes, "mend it: `cm-exec check` tells the same on any machine")
+        found = f"{facts.config}: {count_text(len(facts.errors), 'error')}"
+        return Finding("broken", found, facts.errors, "fix them: `cm-exec check` reports the same on any machine")
     remedy = (
-        "copy the file into the image, readable for its user; or mount a content directory with it; and name it with "
-        "CM_EXEC_CONFIG where it is not in the working folder"
+        "copy the file into the image, readable for its user, or mount a content directory with it; if it is not in "
+        "the working folder, set CM_EXEC_CONFIG to its path"
     )
-    return Finding("broken", f"{facts.config} cannot be read", facts.mistakes, remedy)
+    return Finding("broken", f"{facts.config} cannot be read", facts.errors, remedy)
 
 
-def _handlers(facts: Facts) -> Finding:
-    if facts.mistakes:
-        return Finding("warning", "not looked for", remedy="mend cm.toml first")
+def _handlers(facts: ImageFacts) -> Finding:
+    if facts.errors:
+        return Finding("warning", "not checked", remedy="fix cm.toml first")
     problems = tuple(f"functions.{c.function.name}: {c.problem}" for c in facts.functions if c.problem)
     if not problems:
         return Finding("ok", f"{count_text(len(facts.functions), 'program')} can be started by this user")
-    remedy = "install what is missing for linux/amd64 and the image's own libc, executable for the image's user"
+    remedy = "install the missing programs for linux/amd64 and the image's libc, executable for the image's user"
     return Finding("broken", f"{len(problems)} of {len(facts.functions)} cannot be started", problems, remedy)
 
 
-def _temporary(facts: Facts) -> Finding:
+def _temporary(facts: ImageFacts) -> Finding:
     root = "; the root is read-only" if facts.root_is_read_only else ""
     if facts.temporary:
         return Finding("ok", f"{facts.temporary} is writable{root}")
-    remedy = "mount an empty directory volume at /tmp, or name one with TMPDIR, or let memory hold the largest results"
+    remedy = "mount an empty directory volume at /tmp, or set TMPDIR, or provide memory for the largest results"
     return Finding("warning", f"no folder for temporary files is writable{root}", remedy=remedy)
 
 
-def _home(facts: Facts) -> Finding:
+def _home(facts: ImageFacts) -> Finding:
     if facts.home:
         return Finding("ok", f"HOME={facts.home} is writable")
-    remedy = "write `ENV HOME=/tmp`: R, Julia, matplotlib and others keep a cache there and may fail without"
+    remedy = "write `ENV HOME=/tmp`: R, Julia, matplotlib and others keep a cache there and may fail without one"
     return Finding("warning", "HOME is not set, or not writable", remedy=remedy)
 
 
-def _files(facts: Facts) -> Finding:
+def _files(facts: ImageFacts) -> Finding:
     if facts.unreadable:
         problems = tuple(f"{name}: {path} is not readable for uid {facts.uid}" for name, path in facts.unreadable)
         return Finding("broken", f"{count_text(len(problems), 'file')} not readable", problems, "run as another user")
     if facts.absent:
-        problems = tuple(f"{name}: {path} is not there" for name, path in facts.absent)
-        remedy = "nothing, where they come late: cm-exec waits a minute for them"
-        return Finding("warning", f"{count_text(len(problems), 'file')} not there", problems, remedy)
-    return Finding("ok", "all readable" if facts.has_runtime else "no runtime here, so none to read")
+        problems = tuple(f"{name}: {path} does not exist" for name, path in facts.absent)
+        remedy = "none is needed if they come late: cm-exec waits a minute for them"
+        return Finding("warning", f"{count_text(len(problems), 'file')} missing", problems, remedy)
+    return Finding("ok", "all readable" if facts.has_runtime else "there is no runtime here, and so no file to read")
 
 
-def _variables(facts: Facts) -> Finding:
+def _variables(facts: ImageFacts) -> Finding:
     if not facts.reserved:
         return Finding("ok", "the platform's" if facts.has_runtime else "none of the platform's is set")
-    remedy = "take them out of the image's ENV: the platform sets its own"
-    return Finding("warning", f"set, with no runtime here: {', '.join(facts.reserved)}", remedy=remedy)
+    remedy = "remove them from the image's ENV: the platform sets its own"
+    return Finding("warning", f"set although there is no runtime here: {', '.join(facts.reserved)}", remedy=remedy)
 
 
 RULES: Final = (
@@ -153,20 +158,61 @@ RULES: Final = (
     Rule("platform", "The image is built for linux/amd64.", _REQUIREMENTS, _platform),
     Rule("shell", "To collect stdout, the platform needs a shell at /bin/sh that knows `set`.", _STDOUT, _shell),
     Rule("tee", "To collect stdout, the platform needs `tee`.", _STDOUT, _tee),
-    Rule("echo", "The readiness probe, unless another is set, executes `echo`.", _PROBES, _echo),
+    Rule("echo", "The default readiness probe executes `echo`.", _PROBES, _echo),
     Rule("log", "The log is on stdout, in the format that the container's settings name.", _FORMATS, _log),
-    Rule("config", "cm.toml is there, right, and readable.", _OWN, _config),
-    Rule("handlers", "The program of each function is there and can be started.", _OWN, _handlers),
+    Rule("config", "cm.toml exists, is valid, and is readable.", _OWN, _config),
+    Rule("handlers", "The program of each function exists and can be started.", _OWN, _handlers),
     Rule("temporary", "Results above 1 MiB wait in a temporary folder, else in memory.", _VOLUMES, _temporary),
-    Rule("home", "A user without a name has no home, and programs look for one.", _OWN, _home),
+    Rule("home", "A user without a name has no home, and some programs need one.", _OWN, _home),
     Rule("files", "The files that the platform mounts are readable.", _VARIABLES, _files),
-    Rule("variables", "The platform's variables are its own to set.", _VARIABLES, _variables),
+    Rule("variables", "Only the platform sets its variables.", _VARIABLES, _variables),
 )
 
-UNSEEN: Final = (
+UNCHECKED: Final = (
     "USER is a number: docker image inspect --format '{{.Config.User}}' IMAGE",
     "the tag is not `latest`, or the image is named by its digest",
     "ports that the image exposes are from 1024 to 65535, and not 8945 or 8946",
     "the image is not above 5 GB, or a replica starts slowly",
 )
-"""What cannot be seen from inside (containers page; the last, debugging page)."""
+"""Rules that cannot be checked from inside (containers page; the last, debugging page)."""
+
+
+RuleResult = tuple[Rule, Finding]
+
+
+def check_image(config: Path, ignored: Sequence[str]) -> None:
+    """Print the finding of each rule. Raises PreflightError for those that are broken and not `ignored`."""
+    names = [rule.name for rule in RULES]
+    for name in ignored:
+        if name not in names:
+            hint = did_you_mean(name, names, otherwise="the rules are")
+            raise click.BadParameter(f"there is no rule {name!r}; {hint}", param_hint="--ignore")
+    facts = inspect_image(config, os.environ)
+    results = [(rule, rule.check(facts)) for rule in RULES]
+    wrong = [(rule, finding) for rule, finding in results if finding.verdict != "ok" and rule.name not in ignored]
+    unchecked = ["Not checked, since it is invisible from inside the image:", *(f"  - {line}" for line in UNCHECKED)]
+    click.echo("\n\n".join(filter(None, [table(results, ignored), details(wrong), "\n".join(unchecked)])))
+    broken = [rule.name for rule, finding in wrong if finding.verdict == "broken"]
+    if broken:
+        raise PreflightError(f"the image breaks {len(broken)} of {len(RULES)} rules: {', '.join(broken)}")
+
+
+def table(results: Sequence[RuleResult], ignored: Sequence[str]) -> str:
+    """Return a table with a row for each rule."""
+    rows = [("RULE", "", "FOUND")]
+    for rule, finding in results:
+        is_ignored = finding.verdict != "ok" and rule.name in ignored
+        rows.append((rule.name, "ignored" if is_ignored else finding.verdict, finding.found))
+    return "\n".join(table_lines(rows))
+
+
+def details(results: Sequence[RuleResult]) -> str:
+    """Describe each rule that is not kept: its requirement, the problems, the remedy, and the source."""
+    return "\n\n".join("\n".join(_detail_lines(rule, finding)) for rule, finding in results)
+
+
+def _detail_lines(rule: Rule, finding: Finding) -> Iterator[str]:
+    yield f"{finding.verdict}: {rule.name}: {rule.requirement}"
+    yield from (f"  found:   {problem}" for problem in finding.problems or (finding.found,))
+    yield f"  remedy:  {finding.remedy}"
+    yield f"  source:  {rule.source}"

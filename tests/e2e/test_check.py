@@ -1,4 +1,6 @@
+import os
 import re
+import subprocess
 
 import pytest
 
@@ -21,7 +23,7 @@ log_format = "xml"
 """
 
 
-def test_a_good_cm_toml_is_shown_as_a_table(bench: Bench) -> None:
+def test_table(bench: Bench) -> None:
     bench.write(function("thumbnail", ["cat"], timeout=30) + function("double", "jq '. * 2'"))
     done = bench.cm_exec("check")
     assert done.returncode == 0
@@ -31,7 +33,8 @@ def test_a_good_cm_toml_is_shown_as_a_table(bench: Bench) -> None:
     assert re.search(r"/\S*/cat\b", table_text), "the executable is resolved"
 
 
-def test_all_mistakes_are_listed_with_the_nearest_right_names(bench: Bench) -> None:
+def test_errors(bench: Bench) -> None:
+    """All errors are listed, with the nearest valid names."""
     bench.write(MISTAKES)
     done = bench.cm_exec("check")
     assert done.returncode == 3
@@ -52,7 +55,7 @@ def test_all_mistakes_are_listed_with_the_nearest_right_names(bench: Bench) -> N
 
 
 @pytest.mark.parametrize("command", [["no-such-program"], ["./plain"], ["/no/such/program"]])
-def test_a_command_that_cannot_be_run_is_wrong(bench: Bench, command: list[str]) -> None:
+def test_wrong_command(bench: Bench, command: list[str]) -> None:
     bench.folder.joinpath("plain").write_text("")
     bench.write(function("good", ["cat"]) + function("bad", command))
     done = bench.cm_exec("check")
@@ -63,20 +66,20 @@ def test_a_command_that_cannot_be_run_is_wrong(bench: Bench, command: list[str])
     assert "Traceback" not in text
 
 
-def test_a_missing_folder_is_wrong(bench: Bench) -> None:
+def test_missing_folder(bench: Bench) -> None:
     bench.write(function("bad", ["cat"], cwd="missing"))
     done = bench.cm_exec("check")
     assert done.returncode != 0
     assert b"missing" in done.stdout + done.stderr
 
 
-def test_check_needs_no_runtime_and_runs_nothing(bench: Bench) -> None:
+def test_runs_nothing(bench: Bench) -> None:
     bench.write(function("f", "touch was-run"))
     assert bench.cm_exec("check").returncode == 0
     assert not bench.folder.joinpath("was-run").exists()
 
 
-def test_config_names_another_file(bench: Bench) -> None:
+def test_config_option(bench: Bench) -> None:
     bench.folder.joinpath("my.toml").write_text(function("elsewhere", ["cat"]))
     done = bench.cm_exec("check", "--config", "my.toml")
     assert done.returncode == 0
@@ -111,7 +114,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("config", BAD)
-def test_a_bad_cm_toml_is_exit_3_without_a_traceback(bench: Bench, config: str) -> None:
+def test_invalid_config(bench: Bench, config: str) -> None:
     bench.write(config)
     done = bench.cm_exec("check")
     assert done.returncode == 3
@@ -120,10 +123,82 @@ def test_a_bad_cm_toml_is_exit_3_without_a_traceback(bench: Bench, config: str) 
 
 
 @pytest.mark.parametrize("config", [BAD[0], BAD[8], BAD[9]])
-def test_a_worker_with_a_bad_cm_toml_ends_before_it_connects(bench: Bench, config: str) -> None:
+def test_worker_invalid_config(bench: Bench, config: str) -> None:
+    """A worker with an invalid cm.toml exits before it connects."""
     bench.write(config)
     done = bench.cm_exec("run", environment=bench.replica.modern())
     assert done.returncode == 3
     assert b"cm.toml" in done.stderr
     assert b"Traceback" not in done.stderr
     assert bench.runtime.ledger.connections == 0
+
+
+@pytest.mark.parametrize("command", [["python3", "lost.py"], "python3 lost.py", "exec python3 -u lost.py"])
+def test_missing_script(bench: Bench, command: str | list[str]) -> None:
+    """The script of a known interpreter is searched, also in a plain shell command."""
+    bench.write(function("f", command))
+    done = bench.cm_exec("check")
+    assert done.returncode == 3
+    assert re.search(r"^f +NOT FOUND ", done.stdout.decode(), re.MULTILINE)
+    assert (
+        f"functions.f: command: the script '{bench.folder}/lost.py' does not exist: create it" in done.stderr.decode()
+    )
+
+
+def test_not_executable(bench: Bench) -> None:
+    """NOT FOUND stands only for what does not exist; the remedy in the message works."""
+    bench.folder.joinpath("it's.sh").write_text("#!/bin/sh\ncat\n")
+    bench.write(function("f", ["./it's.sh"]))
+    done = bench.cm_exec("check")
+    assert re.search(r"^f +NOT EXECUTABLE ", done.stdout.decode(), re.MULTILINE)
+    remedy = done.stderr.decode().partition("is not executable: ")[2].partition(", or ")[0]
+    assert remedy.startswith("chmod +x ")
+    subprocess.run(remedy, shell=True, check=True)
+    assert bench.cm_exec("check").returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_not_readable(bench: Bench) -> None:
+    script = bench.folder / "f.py"
+    script.write_text("")
+    script.chmod(0)
+    bench.write(function("f", ["python3", "f.py"]))
+    done = bench.cm_exec("check")
+    assert re.search(r"^f +NOT READABLE ", done.stdout.decode(), re.MULTILINE)
+    assert b"chmod a+r" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "remedy"),
+    [("handler.sh", "write ./handler.sh"), ("no-such-program", "install it, or write its path")],
+)
+@pytest.mark.parametrize("shell", [True, False])
+def test_not_on_path(bench: Bench, command: str, remedy: str, *, shell: bool) -> None:
+    bench.folder.joinpath("handler.sh").write_text("")
+    bench.write(function("f", command if shell else [command]))
+    done = bench.cm_exec("check")
+    assert done.returncode == 3
+    assert f"command not found: '{command}' is not on PATH; " in done.stderr.decode()
+    assert remedy in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "warned"),
+    [
+        ("tee -a log | python3 -u h.py", {}, True),
+        (["bash", "-ec", "sed -u s/a/b/ | cat"], {}, True),
+        (["bash", "-c", "exec > >(tee log); cat"], {}, True),
+        ("tee -a log | cat", {"envelope": True}, False),
+        ("tee -a log | cat", {"mode": "spawn"}, False),
+        ("grep 'a|b' || true", {}, False),
+        (["cat", "a|b"], {}, False),
+    ],
+)
+def test_pipe_warning(bench: Bench, command: str | list[str], options: dict[str, object], *, warned: bool) -> None:
+    """A persistent shell command with a pipe can answer the wrong job: a warning, and no error."""
+    bench.folder.joinpath("h.py").write_text("")
+    bench.write(function("f", command, **{"mode": "persistent", **options}))
+    done = bench.cm_exec("check")
+    assert done.returncode == 0, done.stderr
+    assert (b"cm-exec: warning: cm.toml: functions.f: a persistent command with a pipe" in done.stderr) is warned
+    assert (b"set envelope = true" in done.stderr) is warned

@@ -23,17 +23,18 @@ def home(bench: Bench) -> dict[str, str]:
     return {"HOME": str(bench.folder)}
 
 
-def test_each_rule_has_a_line_and_what_no_one_can_see_is_told(bench: Bench, home: dict[str, str]) -> None:
+def test_table(bench: Bench, home: dict[str, str]) -> None:
+    """Each rule has a row; what cannot be checked is listed."""
     bench.write(function("f", ["cat"]))
     done = bench.cm_exec("check", "--image-rules", environment=home)
     verdicts = rows(done.stdout)
     assert verdicts.pop("user") == own_verdict()
     assert set(verdicts.values()) == {"ok"}
     assert done.returncode == (0 if os.geteuid() else 3)
-    assert b"Not to be seen from inside" in done.stdout
+    assert b"Not checked, since it is invisible from inside" in done.stdout
 
 
-def test_a_broken_rule_is_an_exit_status_and_can_be_ignored(bench: Bench, home: dict[str, str]) -> None:
+def test_broken_rule(bench: Bench, home: dict[str, str]) -> None:
     bench.write(function("f", ["cat"]) + function("lost", ["/no/such/program"]))
     arguments = ("check", "--image-rules", "--ignore", "user")
     done = bench.cm_exec(*arguments, environment=home)
@@ -45,14 +46,14 @@ def test_a_broken_rule_is_an_exit_status_and_can_be_ignored(bench: Bench, home: 
     assert (ignored.returncode, rows(ignored.stdout)["handlers"]) == (0, "ignored")
 
 
-def test_a_wrong_cm_toml_is_one_of_the_rules(bench: Bench, home: dict[str, str]) -> None:
+def test_invalid_config(bench: Bench, home: dict[str, str]) -> None:
     bench.write("[functions.f]\ncomand = 1\n")
     done = bench.cm_exec("check", "--image-rules", environment=home)
     assert (done.returncode, rows(done.stdout)["config"]) == (3, "broken")
     assert b"functions.f.comand: unknown key; did you mean command?" in done.stdout
 
 
-def test_a_path_without_programs_is_an_image_without_them(bench: Bench, home: dict[str, str]) -> None:
+def test_empty_path(bench: Bench, home: dict[str, str]) -> None:
     bench.write(function("f", ["/bin/cat"]))
     done = bench.cm_exec("check", "--image-rules", environment={**home, "PATH": str(bench.folder)})
     verdicts = rows(done.stdout)
@@ -60,7 +61,7 @@ def test_a_path_without_programs_is_an_image_without_them(bench: Bench, home: di
     assert b"Traceback" not in done.stderr
 
 
-def test_in_a_replica_the_platform_s_files_are_looked_at(bench: Bench, home: dict[str, str]) -> None:
+def test_platform_files(bench: Bench, home: dict[str, str]) -> None:
     bench.write(function("f", ["cat"]))
     connection = bench.replica.modern()
     found = bench.cm_exec("check", "--image-rules", environment={**home, **connection})
@@ -69,7 +70,7 @@ def test_in_a_replica_the_platform_s_files_are_looked_at(bench: Bench, home: dic
     assert rows(late.stdout)["files"] == "warning"
 
 
-def test_a_variable_of_the_platform_in_the_image_is_told(bench: Bench, home: dict[str, str]) -> None:
+def test_platform_variables(bench: Bench, home: dict[str, str]) -> None:
     bench.write(function("f", ["cat"]))
     done = bench.cm_exec("check", "--image-rules", environment={**home, "CLIENT_SECRET": "swordfish"})
     assert rows(done.stdout)["variables"] == "warning"
@@ -85,7 +86,7 @@ def test_a_variable_of_the_platform_in_the_image_is_told(bench: Bench, home: dic
         (["--ignore", "shell"], b"--ignore is for --image-rules"),
     ],
 )
-def test_a_rule_that_does_not_exist_is_wrong_usage(bench: Bench, arguments: list[str], told: bytes) -> None:
+def test_usage_errors(bench: Bench, arguments: list[str], told: bytes) -> None:
     bench.write(function("f", ["cat"]))
     done = bench.cm_exec("check", *arguments)
     assert done.returncode == 2

@@ -109,7 +109,7 @@ def test_replicas(rate: float, replicas: int) -> None:
 def test_law_shown() -> None:
     sentence = advise([measured("spawn", 4, 10)], 14).sentences[-1]
     assert sentence == (
-        "for 14.0 jobs/s: 2 replicas of 4 slots and about 60.0 MiB of memory. Little's law: 14.0 jobs/s x 400 ms in a "
+        "for 14.0 jobs/s: 2 replicas of 4 slots and about 60 MiB of memory. Little's law: 14.0 jobs/s x 400 ms in a "
         "slot = 5.60 slots busy on average, and at most 70% of all slots should be"
     )
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from cm_exec.bench.jobs import failure_text
 from cm_exec.bench.measurement import Memory, percentile, throughput
 from cm_exec.bench.memory import MemoryWatch, memory_of
-from cm_exec.cli.words import bytes_text, count_text, duration_text, rate_text
 from tests.support.processes import wait_until
 
 HUNDRED = [n / 100 for n in range(1, 101)]
@@ -109,24 +108,3 @@ def test_memory_peak() -> None:
 )
 def test_failure_text(body: bytes, expected: str) -> None:
     assert failure_text("it failed", body) == expected
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        (0.000052, "0.05 ms"),
-        (0.01234, "12.3 ms"),
-        (0.2345, "234 ms"),
-        (0.9994, "999 ms"),
-        (0.9996, "1.00 s"),
-        (75.0, "75.0 s"),
-    ],
-)
-def test_duration_text(seconds: float, expected: str) -> None:
-    assert duration_text(seconds) == expected
-
-
-def test_other_numbers() -> None:
-    assert [rate_text(rate) for rate in (0.5, 12.34, 1234.5)] == ["0.50", "12.3", "1,234"]
-    assert bytes_text(3 << 20) == "3.00 MiB"
-    assert [count_text(count, "slot") for count in (1, 2, 1000)] == ["1 slot", "2 slots", "1,000 slots"]

@@ -48,7 +48,7 @@ def test_table() -> None:
     assert lines[:3] == ["query: q.json (8 bytes)", "", "quick"]
     head = ["MODE", "SLOTS", "UNLOADED", "P50", "P90", "P99", "JOBS/S", "JOBS", "HANDLERS", "WORKER"]
     assert lines[3].split() == head
-    assert " ".join(lines[4].split()) == "spawn 1 2.10 ms 2.00 ms 3.00 ms 4.56 ms 250 500 1.00 MiB 20.0 MiB"
+    assert " ".join(lines[4].split()) == "spawn 1 2.10 ms 2.00 ms 3.00 ms 4.56 ms 250 500 1 MiB 20 MiB"
     assert " ".join(lines[5].split()) == "spawn 4 2.00 ms 3.00 ms 4.56 ms 500 500 - -"
     assert len({len(line) for line in lines[3:6]}) == 1
     assert lines[6].startswith("  -> concurrency = 4")

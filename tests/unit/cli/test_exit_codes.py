@@ -4,11 +4,10 @@ import signal
 
 import pytest
 
-from cm_exec.cli.check import UnresolvedError, _size
-from cm_exec.cli.failure import exit_code_of
 from cm_exec.cli.invoke import _exit_code
 from cm_exec.cli.launch import _concurrency_of_platform
 from cm_exec.config import ConfigError
+from cm_exec.errors import PreflightError, exit_code_of
 from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.runtime.errors import ExchangeError, NoRuntimeError, NotReadyError, RuntimeRefusedError
 
@@ -20,7 +19,7 @@ class StrangeError(Exception):
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (UnresolvedError("x"), 3),
+        (PreflightError("x"), 3),
         (NoRuntimeError("x"), 4),
         (RuntimeRefusedError("x"), 5),
         (NotReadyError("x"), None),
@@ -65,18 +64,3 @@ def test_invoke_s_status_is_the_command_s(outcome: Failure, code: int) -> None:
 )
 def test_the_platform_s_number_of_tasks_is_at_least_one(text: str | None, slots: int) -> None:
     assert _concurrency_of_platform({} if text is None else {"MAX_CONCURRENT_TASKS": text}) == slots
-
-
-@pytest.mark.parametrize(
-    ("size", "shown"),
-    [
-        (1, "1 B"),
-        (1000, "1000 B"),
-        (1024, "1 KiB"),
-        (64 << 20, "64 MiB"),
-        (3 << 30, "3 GiB"),
-        ((1 << 20) + 1, "1048577 B"),
-    ],
-)
-def test_a_size_is_shown_in_its_largest_whole_unit(size: int, shown: str) -> None:
-    assert _size(size) == shown

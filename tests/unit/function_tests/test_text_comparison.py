@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cm_exec.function_tests.text_comparison import beginning, common_start, text_differences, visible
+from cm_exec.function_tests.text_comparison import beginning, common_start, text_differences
 
 HEAD = "from line {} on (- expected, + found):"
 
@@ -86,11 +86,6 @@ def test_common_start(start: str, one: str, other: str) -> None:
     assert at >= len(start)
     assert (start + one)[:at] == (start + other)[:at]
     assert (start + one)[at : at + 1] != (start + other)[at : at + 1] or not (one[at - len(start) :] and other)
-
-
-def test_visible() -> None:
-    assert visible("a\tb\nc") == "a\tb\nc"
-    assert visible("\x1b[31m\r\0\x9f\ud83d\ufffe") == "\\x1b[31m\\x0d\\x00\\x9f\\ud83d\\ufffe"
 
 
 def test_beginning() -> None:

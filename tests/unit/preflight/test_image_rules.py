@@ -1,15 +1,14 @@
-"""The rules for images, on facts as values."""
+"""The rules for images, applied to facts as values."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cm_exec.preflight.image_facts import Facts
-from cm_exec.preflight.image_report import details, table
-from cm_exec.preflight.image_rules import RULES, Finding
+from cm_exec.preflight.image_facts import ImageFacts
+from cm_exec.preflight.image_rules import RULES, Finding, details, table
 
-GOOD = Facts(
+GOOD = ImageFacts(
     uid=5000,
     gid=5000,
     system="Linux",
@@ -19,7 +18,7 @@ GOOD = Facts(
     echo="/bin/echo",
     config=Path("cm.toml"),
     config_is_readable=True,
-    mistakes=(),
+    errors=(),
     functions=(),
     log_format="text",
     temporary="/tmp",
@@ -32,11 +31,11 @@ GOOD = Facts(
 )
 
 
-def findings(facts: Facts) -> dict[str, Finding]:
-    return {rule.name: rule.judge(facts) for rule in RULES}
+def findings(facts: ImageFacts) -> dict[str, Finding]:
+    return {rule.name: rule.check(facts) for rule in RULES}
 
 
-def test_a_good_image_keeps_every_rule() -> None:
+def test_good_image() -> None:
     assert {finding.verdict for finding in findings(GOOD).values()} == {"ok"}
 
 
@@ -49,8 +48,8 @@ def test_a_good_image_keeps_every_rule() -> None:
         (replace(GOOD, shell="is not in the image"), "shell", "broken"),
         (replace(GOOD, tee="is not in the image"), "tee", "broken"),
         (replace(GOOD, echo=""), "echo", "broken"),
-        (replace(GOOD, config_is_readable=False, mistakes=("cm.toml: no such file",)), "config", "broken"),
-        (replace(GOOD, mistakes=("cm.toml: functions.f: wrong",)), "config", "broken"),
+        (replace(GOOD, config_is_readable=False, errors=("cm.toml: no such file",)), "config", "broken"),
+        (replace(GOOD, errors=("cm.toml: functions.f: wrong",)), "config", "broken"),
         (replace(GOOD, temporary=None), "temporary", "warning"),
         (replace(GOOD, home=None), "home", "warning"),
         (replace(GOOD, unreadable=(("MODULE_AUTH_TOKEN", "/opt/token"),)), "files", "broken"),
@@ -58,33 +57,36 @@ def test_a_good_image_keeps_every_rule() -> None:
         (replace(GOOD, reserved=("CLIENT_ID",)), "variables", "warning"),
     ],
 )
-def test_a_rule_sees_what_is_wrong_and_says_what_to_do(facts: Facts, rule: str, verdict: str) -> None:
+def test_wrong_image(facts: ImageFacts, rule: str, verdict: str) -> None:
+    """Each rule reports its violation and a remedy."""
     finding = findings(facts)[rule]
     assert finding.verdict == verdict
     assert finding.remedy
 
 
-def test_a_fault_breaks_its_own_rule_only() -> None:
+def test_one_rule() -> None:
+    """A defect breaks only its own rule."""
     assert [name for name, finding in findings(replace(GOOD, echo="")).items() if finding.verdict != "ok"] == ["echo"]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_a_rule_says_where_it_is_written(rule: object) -> None:
+def test_source(rule: object) -> None:
     assert any(place in str(rule) for place in ("https://www.palantir.com/docs/foundry/", "docs/deploying.md"))
 
 
-def test_the_log_s_format_is_the_one_to_choose_in_foundry() -> None:
+def test_log_format() -> None:
     assert "plaintext" in findings(GOOD)["log"].found
     assert "SLS" in findings(replace(GOOD, log_format="sls"))["log"].found
 
 
-def test_a_problem_is_told_with_its_remedy_and_its_source() -> None:
+def test_details() -> None:
     (user,) = (rule for rule in RULES if rule.name == "user")
-    text = details([(user, user.judge(replace(GOOD, uid=0)))])
+    text = details([(user, user.check(replace(GOOD, uid=0)))])
     assert text.splitlines()[0].startswith("broken: user: ")
     assert [line.split()[0] for line in text.splitlines()[1:]] == ["found:", "remedy:", "source:"]
 
 
-def test_an_ignored_rule_is_not_hidden() -> None:
-    judged = [(rule, rule.judge(replace(GOOD, echo=""))) for rule in RULES]
-    assert "echo       ignored  no program echo in PATH" in table(judged, ["echo"])
+def test_ignored() -> None:
+    """An ignored rule is still listed."""
+    judged = [(rule, rule.check(replace(GOOD, echo=""))) for rule in RULES]
+    assert "echo       ignored  no program echo on PATH" in table(judged, ["echo"])

@@ -1,10 +1,10 @@
-"""How much this process may compute at a time."""
+"""The machine that the program runs on."""
 
 import os
 
 
-def cores() -> int:
-    """How many cores this process may use."""
+def cpu_count() -> int:
+    """Return the number of CPUs that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
