@@ -1,4 +1,4 @@
-"""A value of a type, to begin with."""
+"""Sample values of a type, for examples and templates."""
 
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ _SIMPLE: Final[dict[SimpleName, Any]] = {
 
 
 def sample(type_: DataType) -> Any:
-    """A JSON value of the type."""
+    """Return a JSON value of the type."""
     match type_:
         case SimpleType(name):
             return _SIMPLE[name]

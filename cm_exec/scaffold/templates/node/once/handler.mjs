@@ -1,5 +1,5 @@
 // A greeting. The query comes on stdin, the result goes to stdout, and stderr is the log.
-const { readFileSync } = require("node:fs");
+import { readFileSync } from "node:fs";
 
 function greet({ name }) {
   if (!name) throw new Error("the name is empty");
@@ -11,5 +11,5 @@ try {
   process.stdout.write(JSON.stringify(greet(query)));
 } catch (error) {
   console.error(error.message);
-  process.exitCode = 1;
+  process.exitCode = 1; // process.exit would cut output that is still on its way
 }
