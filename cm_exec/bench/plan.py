@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from cm_exec.config import Config, ConfigError, Function, parse_config
-from cm_exec.config.checks import fitting
+from cm_exec.config.checks import applicable_defaults
 from cm_exec.config.model import Mode
 from cm_exec.handlers.modes import shares
 
@@ -89,7 +89,11 @@ def variant_text(document: Mapping[str, Any], function: Function, mode: Mode) ->
     """
     entry = document["functions"][function.name]
     own = {"command": entry} if isinstance(entry, str | list) else entry
-    own = {**fitting(own, {"mode": mode}), "mode": mode, "cwd": str(function.cwd)}
+    own = {
+        **applicable_defaults(own, {"mode": mode, "command": function.command}),
+        "mode": mode,
+        "cwd": str(function.cwd),
+    }
     launcher = {key: value for key, value in document.get("launcher", {}).items() if key in _KEPT_LAUNCHER_KEYS}
     shared = {key: document[key] for key in ("defaults", "types") if key in document}
     tables = {"functions": {function.name: own}, "launcher": launcher, **shared}

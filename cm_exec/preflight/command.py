@@ -39,6 +39,8 @@ class CommandCheck:
 
 def check_function(function: Function) -> CommandCheck:
     """Search for what a function needs, as its process would: with its folder, environment and PATH."""
+    if function.command is None:  # something else starts the server
+        return CommandCheck(function, str(function.service.url) if function.service else "-", None)
     warnings = tuple(_warnings(function))
     if problem := _folder_problem(function.cwd):
         return CommandCheck(function, "-", problem, warnings)
@@ -155,7 +157,7 @@ def _shell(
 
 def _warnings(function: Function) -> list[str]:
     """Warn of a persistent shell command with a pipe: cm-exec cannot see which process has read the query."""
-    argv = [] if isinstance(function.command, str) else list(function.command)
+    argv = [] if isinstance(function.command, str) else list(function.argv)
     script = function.command if isinstance(function.command, str) else ""
     if len(argv) > 2 and re.fullmatch(r"(ba|da|k|z|a)?sh", Path(argv[0]).name):  # noqa: PLR2004 - SHELL -c SCRIPT
         script = next((text for flag, text in itertools.pairwise(argv[1:]) if flag.endswith("c")), "")

@@ -105,7 +105,7 @@ mode = "prespawn"
 [functions.loop]
 command = ["./loop"]
 mode = "persistent"
-framing = "content-length"
+protocol = "content-length"
 envelope = true
 credentials = true
 processes = 3
