@@ -39,7 +39,7 @@ class Tool:
             return True
         try:
             done = subprocess.run(
-                self.probe, capture_output=True, check=False, stdin=subprocess.DEVNULL, timeout=_PROBE_TIMEOUT
+                self.probe, cwd="/", capture_output=True, check=False, stdin=subprocess.DEVNULL, timeout=_PROBE_TIMEOUT
             )
         except (OSError, subprocess.TimeoutExpired):
             return False
