@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-
 from cm_exec.handlers.exit_watch import announce_exits
 from cm_exec.handlers.handler import Handler, Surroundings
-from cm_exec.protocol.job import Job
 from tests.support.handling import run
 from tests.support.pooled import LOOP, Background, ask, ask_raw, loops, opened, wait_for_another_than, wait_for_end
+
+from cm_exec.protocol.job import Job
 from tests.support.processes import open_descriptors, wait_until
 
 MIB = 1 << 20

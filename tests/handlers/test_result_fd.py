@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-
 from cm_exec.handlers.handler import Result, Stream, Surroundings
-from cm_exec.protocol.job import Job
 from tests.support.handling import run
 from tests.support.pooled import Background, ask_raw, opened
+
+from cm_exec.protocol.job import Job
 
 pytestmark = pytest.mark.descriptor_3
 
