@@ -18,10 +18,12 @@ def create_handlers(functions: Iterable[Function], context: HandlerContext, slot
     for function in functions:
         handler: Handler
         if function.service is not None:
-            from cm_exec.handlers.service import ServiceHandler, ServicePool  # noqa: PLC0415 - most modules have none
+            from cm_exec.handlers import service  # noqa: PLC0415 - most modules have none
 
-            pool = pools.setdefault(function.service.name, ServicePool(function.service, context, slots))
-            handler = ServiceHandler(function, context, pool)
+            name = function.service.name
+            if name not in pools:
+                pools[name] = service.ServicePool(function.service, context, slots)
+            handler = service.ServiceHandler(function, context, pools[name])
         elif function.mode == "prespawn":
             handler = PrespawnHandler(function, context, slots)
         else:

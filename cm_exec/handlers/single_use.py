@@ -24,7 +24,7 @@ _MOST_READS: Final = 32
 """Reads of one pipe before the other pipes get their turn: a writer may be as fast as the launcher."""
 
 
-async def run_single_use(
+async def run_single_use(  # noqa: PLR0917 - as in Handler.run
     function: Function, context: HandlerContext, child: Child, job: Job, spool: Spool, stderr: StderrSink
 ) -> Completion:
     """Run the job in `child`, which has its query, and end what it started."""

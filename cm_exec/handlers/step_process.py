@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -18,7 +18,6 @@ from cm_exec.handlers.outcome import (
     finish_output,
     out_of_step,
 )
-from cm_exec.handlers.pool import Pool
 from cm_exec.handlers.service_process import ServiceProcess, StartWatch
 from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.stderr_log import StderrLogger
@@ -27,6 +26,9 @@ from cm_exec.processes.child import Child
 from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.protocol.job import Job
 from cm_exec.protocol.json_text import json_problem
+
+if TYPE_CHECKING:
+    from cm_exec.handlers.pool import Pool
 
 log: Final = logging.getLogger("cm_exec.handler")
 

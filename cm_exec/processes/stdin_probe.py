@@ -97,14 +97,14 @@ class StdinProbe:
     def _is_stdin(self, pid: int, fd: int) -> bool:
         """Return whether a descriptor is the pipe to stdin: R reads it under another number."""
         try:
-            return os.stat(f"/proc/{pid}/fd/{fd}").st_ino == self._pipe
+            return Path(f"/proc/{pid}/fd/{fd}").stat().st_ino == self._pipe
         except OSError:
             return False
 
 
 def _threads(pid: int) -> list[int]:
     try:
-        return [int(name) for name in os.listdir(f"/proc/{pid}/task")][:_MOST_THREADS]
+        return [int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()][:_MOST_THREADS]
     except OSError:
         return []
 

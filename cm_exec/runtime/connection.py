@@ -62,11 +62,11 @@ class StreamingBody(Struct, frozen=True):
 Body = bytes | ReplayableBody | StreamingBody
 
 
-async def open_connection(endpoint: Endpoint, tls: ssl.SSLContext, server_name: str, timeout: float) -> "Connection":
-    """Connect, within `timeout` seconds. Raises RequestError."""
+async def open_connection(endpoint: Endpoint, tls: ssl.SSLContext, server_name: str, seconds: float) -> "Connection":
+    """Connect, within `seconds`. Raises RequestError."""
     origin = endpoint.origin
     try:
-        sock = await in_thread(lambda: _connect(endpoint, tls, server_name, timeout))
+        sock = await in_thread(lambda: _connect(endpoint, tls, server_name, seconds))
     except ssl.SSLError as error:
         raise RequestError(f"{origin}: {explain(error, server_name)}", untrusted=True) from error
     except TimeoutError as error:
@@ -257,7 +257,7 @@ class Connection:
         self._write()
         await self._sendable
 
-    def _read(self) -> None:
+    def _read(self) -> None:  # noqa: C901 - one branch for each way in which reading fails
         try:
             for _ in range(_TURN // (16 * 1024)):
                 space = self._reader.free_space()
