@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 def create_handlers(functions: Iterable[Function], context: HandlerContext, slots: int) -> dict[str, Handler]:
     """Return a handler for each function, by its name; `slots` is the largest number of jobs that run at a time."""
+    functions = list(functions)
     handlers: dict[str, Handler] = {}
     pools: dict[str, ServicePool] = {}
     for function in functions:
@@ -22,7 +23,9 @@ def create_handlers(functions: Iterable[Function], context: HandlerContext, slot
 
             name = function.service.name
             if name not in pools:
-                pools[name] = service.ServicePool(function.service, context, slots)
+                users = [f for f in functions if f.service is not None and f.service.name == name]
+                jobs_at_a_time = min(slots, sum(f.max_concurrency or slots for f in users))
+                pools[name] = service.ServicePool(function.service, context, jobs_at_a_time)
             handler = service.ServiceHandler(function, context, pools[name])
         elif function.mode == "prespawn":
             handler = PrespawnHandler(function, context, slots)

@@ -55,10 +55,11 @@ class CollectedStderr:
 
 
 class JobRun(Struct, frozen=True, kw_only=True):
-    """What came of one job: `result` or `failure`, and all that it wrote to stderr."""
+    """What came of one job: `result` or `failure`, and what it wrote to stderr. Late output comes into `sink` only."""
 
     result: bytes | None
     failure: Failure | None
+    sink: CollectedStderr
     stderr: bytes
 
     @property
@@ -82,4 +83,4 @@ async def run(handler: Handler, query: bytes = b"null", *, job: Job | None = Non
             await completion.cleanup()
     finally:
         spool.close()
-    return JobRun(result=result, failure=completion.failure, stderr=stderr.text)
+    return JobRun(result=result, failure=completion.failure, sink=stderr, stderr=stderr.text)
