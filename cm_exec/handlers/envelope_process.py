@@ -144,9 +144,13 @@ class EnvelopeProcess:
             self._stderr.write(chunk)
 
     def closed(self) -> None:
-        """Fail all jobs: no answer can come any more."""
-        self._state.problem = self._state.problem or "no more answers, and closed its result channel"
-        self._out_of_step()
+        """Wait for the exit a little: no answer can come any more."""
+        self._loop.call_later(self._context.graces.terminate, self._still_closed)
+
+    def _still_closed(self) -> None:
+        if self._io.status is None:
+            self._state.problem = self._state.problem or "no more answers, and closed its result channel"
+            self._out_of_step()
 
     def exited(self, status: int) -> None:
         """Fail the jobs that have no answer."""

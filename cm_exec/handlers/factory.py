@@ -1,10 +1,14 @@
 """Create the handler for each function."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from cm_exec.config.model import Function
 from cm_exec.handlers.base import Handler, HandlerContext
 from cm_exec.handlers.spawn import PrespawnHandler, SpawnHandler
+
+if TYPE_CHECKING:
+    from cm_exec.handlers.service import ServicePool
 
 
 def create_handlers(functions: Iterable[Function], context: HandlerContext, slots: int) -> dict[str, Handler]:

@@ -150,7 +150,7 @@ class SingleUseProcess:
         if not spool.size:
             return "it had written nothing"
         if json_problem(spool.getvalue()) is None:
-            return f"it had written a complete result of {spool.size} bytes, and did not exit"
+            return "it had written a complete result, and did not exit"
         return f"it had written {spool.size} bytes, and did not exit"
 
     def _exit_ready(self) -> None:

@@ -31,7 +31,7 @@ from cm_exec.protocol.json_text import json_problem
 log: Final = logging.getLogger("cm_exec.handler")
 
 MOMENT: Final = 0.03
-"""Seconds of silence after which a message is the result, where the process is not seen to wait for its next query."""
+"""Seconds of silence after which a message is the result, if it cannot be seen whether the process waits."""
 
 _IMMEDIATE_LOOKS: Final = 3
 _FIRST_PAUSE: Final = 0.001
@@ -230,6 +230,13 @@ class StepProcess:
         waits = io.probe.is_waiting() or (look >= _IMMEDIATE_LOOKS and io.probe.find_waiting())
         if io.output_waits():
             return  # its event will come
+        if (
+            not waits
+            and self._loop.time() >= give_up
+            and io.probe.has_waited
+            and not io.probe.find_reader(with_polls=True)
+        ):
+            give_up = self._loop.time() + MOMENT  # it is busy, and may write more: it was seen to wait before
         if waits or self._loop.time() >= give_up:
             self._state.accept(is_waiting=waits)
             job.finish(finish_output(job.function, job.spool, job.stderr_tail.getvalue()))

@@ -198,6 +198,7 @@ class EnvelopeState:
         """Note that nobody waits for the job: its late answer will be dropped."""
         if job_id in self.jobs:
             self.jobs.discard(job_id)
+            self._chunked.discard(job_id)
             self.cancelled.add(job_id)
 
     def received(self, chunk: bytes) -> Iterator[Message]:

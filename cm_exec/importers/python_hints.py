@@ -1,11 +1,12 @@
 """Prints the schemas of typed Python functions; a script that runs in the interpreter of those who wrote them.
 
-usage: python_hints.py MODULE:FUNCTION
+usage: python_hints.py MODULE[:FUNCTION]
 
 It imports nothing but the standard library and the module, and works on Python 3.9 and later. Types are read as the
 official Python SDK reads them; where that refuses one (an enum, a literal, a tuple of one type), its plain meaning is
-taken. The answer is the JSON array for POST schemas; where there is none, the exit code is 3 and stderr's last line
-says why.
+taken. The answer is the JSON array for POST schemas; for a whole module an object with this array as "functions", and
+with "notes" on functions that have no schema. If there is no answer, the exit code is 3, and the last line on stderr
+gives the reason.
 """
 
 from __future__ import annotations
@@ -51,8 +52,31 @@ TWO = 2
 MAPS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
+INSTEAD = {
+    "pandas": "a list of dataclasses, one for each row",
+    "polars": "a list of dataclasses, one for each row",
+    "pyarrow": "a list of dataclasses, one for each row",
+    "numpy": "list[float], or a list of lists",
+    "torch": "list[float], or a list of lists",
+    "PIL": "bytes",
+    "pathlib": "str",
+    "uuid": "str",
+    "datetime": "str, or a number of seconds",
+}
+"""Types without a counterpart by their package, with a type to use instead."""
+
+TYPES_INSTEAD = "a dataclass, a TypedDict, list, dict, str, int, float, bool, bytes, date, datetime or Decimal"
+
+
 class NoTypeError(Exception):
-    """A hint that no type of the platform means."""
+    """Raised for a hint without a counterpart among the platform's types."""
+
+
+def no_counterpart(hint: Any) -> NoTypeError:
+    """Describe a hint without a counterpart, with a type to use instead."""
+    package = getattr(hint, "__module__", "").partition(".")[0]
+    name = name_of(hint) if package in {"", "builtins", "typing"} else f"{package}.{name_of(hint)}"
+    return NoTypeError(f"{name} has no counterpart among Foundry's types; use {INSTEAD.get(package, TYPES_INSTEAD)}")
 
 
 def tagged(name: str, **body: Any) -> dict[str, Any]:
@@ -104,9 +128,10 @@ def of_class(hint: Any, inside: tuple[Any, ...]) -> dict[str, Any]:
     """The type of a class: an enum's values, or a struct of its fields. Raises NoTypeError."""
     if inspect.isclass(hint) and issubclass(hint, enum.Enum):
         return of_values(tuple(member.value for member in hint))
-    fields = fields_of(hint)
+    foreign = getattr(hint, "__module__", "").partition(".")[0] in INSTEAD
+    fields = {} if foreign else fields_of(hint)
     if not fields:
-        raise NoTypeError(f"no type of the platform means {name_of(hint)}")
+        raise no_counterpart(hint)
     types = {name: data_type(inner, (*inside, hint)) for name, inner in fields.items()}
     required = {name: not has_default(hint, name) for name in fields}
     if all(needed is (types[name]["type"] != "optionalType") for name, needed in required.items()):
@@ -149,8 +174,11 @@ def schema(function: Any, name: str) -> dict[str, Any]:
     """The schema of one function."""
     hints = hints_of(function)
     returns = hints.pop("return", str)
-    void = returns is type(None)
-    output = {"type": "void", "void": {}} if void else {"type": "single", "single": {"dataType": data_type(returns)}}
+    try:
+        result = None if returns is type(None) else data_type(returns)
+    except NoTypeError as error:
+        raise NoTypeError(f"the result: {error}") from None
+    output = {"type": "void", "void": {}} if result is None else {"type": "single", "single": {"dataType": result}}
     return {"functionName": name, "inputs": inputs(function, hints), "output": output, "ontologyProvenance": None}
 
 
@@ -186,15 +214,29 @@ def name_of(hint: Any) -> str:
     return getattr(hint, "__qualname__", None) or str(hint)
 
 
-def found(target: str) -> Any:
-    """The function that is meant. Raises NoTypeError, AttributeError."""
-    module, _, name = target.partition(":")
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - a string is what sys.path takes
-    with contextlib.redirect_stdout(sys.stderr):  # what the module prints is no answer
-        function: Any = imported(module)
+def found(module: Any, name: str) -> Any:
+    """Return the function of this name, which may have dots. Raises AttributeError."""
+    function = module
     for part in name.split("."):
         function = getattr(function, part)
     return inspect.unwrap(function)
+
+
+def of_module(module: Any) -> dict[str, Any]:
+    """Return the schemas of all public functions that the module defines, and a note on each without a schema."""
+    schemas, notes = [], []
+    for name in getattr(module, "__all__", None) or list(vars(module)):
+        value = getattr(module, name)
+        function = inspect.unwrap(value) if callable(value) else None
+        if name.startswith("_") or not inspect.isfunction(function) or function.__module__ != module.__name__:
+            continue
+        try:
+            schemas.append(schema(function, name))
+        except NoTypeError as error:
+            notes.append(f"the function {name} is left out: {error}")
+    if not schemas:
+        raise NoTypeError("; ".join([f"{module.__name__} has no function that can be served", *notes]))
+    return {"functions": schemas, "notes": notes}
 
 
 def imported(module: str) -> Any:
@@ -210,9 +252,14 @@ def imported(module: str) -> Any:
 
 
 def main(target: str) -> int:
-    """Print the schema, or what is wrong."""
+    """Print the schemas, or the reason why there are none, and return the exit code."""
+    module_name, colon, name = target.partition(":")
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - a string is what sys.path takes
     try:
-        print(json.dumps([schema(found(target), target.rpartition(".")[2].rpartition(":")[2])]))
+        with contextlib.redirect_stdout(sys.stderr):  # a module may print when it is imported
+            module = imported(module_name)
+        answer: Any = [schema(found(module, name), name.rpartition(".")[2])] if colon else of_module(module)
+        print(json.dumps(answer))
     except (NoTypeError, AttributeError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 3

@@ -23,10 +23,10 @@ def python_toml(target: str, interpreter: str) -> tuple[str, list[str]]:
 
 
 def python_declarations(target: str, interpreter: str, *, folder: Path | None = None) -> Declarations:
-    """A Python function, such as `app.handlers:double`, as `interpreter` reads its hints.
+    """Read a Python function, such as `app.handlers:double`, or all of a module such as `app.handlers`.
 
-    Its module is imported, from `folder` (the current one unless said) or what the interpreter knows. The command is
-    that of the handler that `cm-exec init --from-python` writes. Raises DescriptionError.
+    `interpreter` imports the module from `folder` (default: the current one) or from its packages. The command is that
+    of the handler that `cm-exec init --from-python` writes. Raises DescriptionError.
     """
     script = Path(__file__).with_name("python_hints.py")
     command = [interpreter, str(script), target]
@@ -37,7 +37,11 @@ def python_declarations(target: str, interpreter: str, *, folder: Path | None = 
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise DescriptionError(said[-1] if said else f"{interpreter} failed")
-    declarations = _declarations(_decode(done.stdout), target)
+    document = _decode(done.stdout)
+    is_module = isinstance(document, dict)
+    declarations = from_published(document["functions"] if is_module else document)
+    if is_module:
+        declarations.notes.extend(document["notes"])
     options = {"command": [interpreter, PYTHON_HANDLER, target], "output": "json", "result_fd": 3}
     functions = [msgspec.structs.replace(each, options=options) for each in declarations.functions]
     return msgspec.structs.replace(declarations, functions=functions)

@@ -5,6 +5,7 @@ writes it. Every exception of the libraries below becomes a RequestError here.
 """
 
 import asyncio
+import errno
 import select
 import socket
 import ssl
@@ -71,7 +72,10 @@ async def open_connection(endpoint: Endpoint, tls: ssl.SSLContext, server_name: 
     except TimeoutError as error:
         raise RequestError(f"{origin}: cannot connect: timed out", never_connected=True) from error
     except (OSError, HTTPError, ValueError) as error:
-        raise RequestError(f"{origin}: cannot connect: {_reason(error)}", never_connected=True) from error
+        exhausted = isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}
+        raise RequestError(
+            f"{origin}: cannot connect: {_reason(error)}", never_connected=True, exhausted=exhausted
+        ) from error
     return Connection(sock, origin)
 
 
@@ -280,6 +284,14 @@ class Connection:
             self._end(RequestError(f"{self._origin}: the response is not HTTP"))
         except OSError as error:
             self._end(RequestError(f"{self._origin}: {_reason(error)}", partial=self._reader.partial))
+        except MemoryError:
+            self._end(
+                RequestError(f"{self._origin}: there is not enough memory for the response", partial=self._head())
+            )
+
+    def _head(self) -> bytes:
+        """Return the beginning of the body, which has the job's id, when there is no memory for all of it."""
+        return bytes(self._reader.received_body[:_READ_SIZE])
 
     def _ended(self) -> RequestError:
         if not self._reader.is_empty:

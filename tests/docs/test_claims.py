@@ -4,21 +4,21 @@ import re
 from typing import Final, get_args
 
 import pytest
+from cm_exec.handlers.leftovers import GRACE
+from cm_exec.runtime.link import FIRST_DELAY, LONGEST_DELAY
+from cm_exec.runtime.location import WAIT_FOR_FILES
+from cm_exec.worker.torn import REDELIVERY
 
-from cm_exec.config.model import Framing, Mode, Output
+from cm_exec.config.model import Mode, Output, Protocol
 from cm_exec.config.schema import FunctionOptions, LauncherTable
 from cm_exec.datatypes.syntax import BUILTIN_NAMES, parse_type
-from cm_exec.handlers.leftovers import GRACE
 from cm_exec.handlers.spool import MEMORY_LIMIT
 from cm_exec.local_runtime import parse_fault
 from cm_exec.protocol.failure import STDERR_TAIL
 from cm_exec.protocol.status import Verdict, result_verdict
 from cm_exec.runtime.connection import CONNECT_TIMEOUT, READ_TIMEOUT
-from cm_exec.runtime.link import FIRST_DELAY, LONGEST_DELAY
-from cm_exec.runtime.location import WAIT_FOR_FILES
 from cm_exec.runtime.poller import REFUSED_FOR_GOOD
 from cm_exec.runtime.reporter import REFUSED_RESULT
-from cm_exec.worker.torn import REDELIVERY
 from cm_exec.worker.worker import OPEN_POLL
 from tests.support.documents import ROOT
 
@@ -51,7 +51,7 @@ def test_a_type_is_one(text: str) -> None:
     parse_type(text)
 
 
-@pytest.mark.parametrize("word", [*get_args(Mode), *get_args(Framing), *get_args(Output)])
+@pytest.mark.parametrize("word", [*get_args(Mode), *get_args(Protocol), *get_args(Output)])
 def test_every_mode_framing_and_output_is_told(word: str) -> None:
     assert f'"{word}"' in page("handlers") or f'"{word}"' in page("cm-toml")
 

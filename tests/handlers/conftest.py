@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-
 from cm_exec.handlers.handler import Surroundings
 from tests.support.handling import Ran, function_of, handler_of, run, surroundings
 

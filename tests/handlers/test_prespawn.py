@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from cm_exec.handlers.handler import Surroundings
 from cm_exec.handlers.modes import create_handlers
-from cm_exec.protocol.job import Job
 from tests.support.handling import function_of, run
 from tests.support.pooled import LOOP, ask, ask_raw, loops, opened, wait_for_another_than, wait_for_end
+
+from cm_exec.protocol.job import Job
 from tests.support.processes import open_descriptors, wait_until
 
 MODE: dict[str, Any] = {"mode": "prespawn"}

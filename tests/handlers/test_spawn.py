@@ -10,13 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-
-from cm_exec.handlers import exchange as exchange_module
 from cm_exec.handlers.handler import Result, Surroundings
 from cm_exec.handlers.orphans import Family
+from tests.support.handling import Ran, function_of, handler_of, run, surroundings
+
+from cm_exec.handlers import exchange as exchange_module
 from cm_exec.handlers.spool import MEMORY_LIMIT
 from cm_exec.protocol.job import Job
-from tests.support.handling import Ran, function_of, handler_of, run, surroundings
 from tests.support.processes import open_descriptors, wait_until
 
 RunCommand = Callable[..., Ran]

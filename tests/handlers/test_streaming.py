@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from cm_exec.handlers.handler import Handler, Outcome, Result, Stream, Surroundings
+from tests.support.handling import surroundings
+from tests.support.pooled import Background, opened
+
 from cm_exec.handlers.spool import MEMORY_LIMIT, CutOffError
 from cm_exec.protocol.failure import Failure
 from cm_exec.protocol.job import Job
-from tests.support.handling import surroundings
-from tests.support.pooled import Background, opened
 from tests.support.processes import wait_until
 
 MODES = ("spawn", "prespawn")

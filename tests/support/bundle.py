@@ -21,6 +21,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 LOCKED: Final = ROOT / "packaging" / "requirements.txt"
 HOME: Final = Path("/opt/cm-exec")
 """Where it has to stand."""
+DEVELOPER_PACKAGES: Final = ("bench", "devserver", "local_runtime")
+"""Packages of cm-exec whose commands need `pip install 'cm-exec[dev]'`, and do not run in a bundle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ def build_bundle(*arguments: str | Path) -> None:
 
 
 def _need_debian() -> None:
-    missing = [tool for tool in ("ldd", "dpkg-query") if find(tool) is None]
+    missing = [tool for tool in ("ldd", "dpkg-query", "strip") if find(tool) is None]
     missing += [] if platform.machine() == "x86_64" else ["an amd64 processor"]
     if not missing:
         return

@@ -55,6 +55,10 @@ class DevProgram:
     def url(self) -> str:
         return self.console_url.partition("/?")[0]
 
+    @property
+    def token(self) -> str:
+        return self.console_url.partition("?token=")[2]
+
     def _printed(self, pattern: str) -> str:
         found = re.search(pattern, self.output)
         assert found, self.output
@@ -70,7 +74,8 @@ class DevProgram:
         assert self.output.count(text) >= times, f"no {text!r} in:\n{self.output}"
 
     def request(self, path: str, body: bytes | None = None, **options: Any) -> Answer:
-        """GET, or POST with a body, as curl would."""
+        """GET, or POST with a body, as curl would with the token."""
+        options["headers"] = {"Authorization": f"Bearer {self.token}", **options.get("headers", {})}
         request = urllib.request.Request(self.url + path, data=body, **options)  # noqa: S310 - its own address
         try:
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as response:

@@ -10,7 +10,6 @@ from typing import Final
 import pytest
 
 from cm_exec.scaffold.languages import LANGUAGES
-from cm_exec.scaffold.tools import missing_tools
 from tests.support.tools import needs
 
 CM_EXEC: Final = Path(sys.executable).with_name("cm-exec")
@@ -19,6 +18,8 @@ _ALWAYS: Final[Mapping[str, Sequence[str]]] = {
     "bash": ("bash", "jq"),
     "python": ("python3",),
     "node": ("node",),
+    "ruby": ("ruby",),
+    "php": ("php",),
     "perl": ("perl",),
     "java": ("java", "javac", "make"),
     "c": ("cc", "make"),
@@ -35,7 +36,7 @@ def _is_here(language: str) -> bool:
     """Whether this machine has a language that CI need not have."""
     if language == "rust" and not list(_CRATES.glob("serde_json-*")):
         return False
-    return language != "julia" and not missing_tools(LANGUAGES[language])
+    return language != "julia" and all(tool.is_installed for tool in LANGUAGES[language].tools)
 
 
 def each_language() -> list[object]:
