@@ -1,7 +1,5 @@
 """The plan of a run: each function in each mode that it can have, with each number of slots."""
 
-import datetime as dt
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, get_args
@@ -9,6 +7,7 @@ from typing import Any, Final, get_args
 from cm_exec.config import Config, ConfigError, Function, parse_config
 from cm_exec.config.checks import applicable_defaults
 from cm_exec.config.model import Mode
+from cm_exec.config.toml import toml_value
 from cm_exec.handlers.modes import shares
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
@@ -98,25 +97,6 @@ def variant_text(document: Mapping[str, Any], function: Function, mode: Mode) ->
     shared = {key: document[key] for key in ("defaults", "types") if key in document}
     tables = {"functions": {function.name: own}, "launcher": launcher, **shared}
     return "".join(f"{key} = {toml_value(value)}\n" for key, value in tables.items())
-
-
-def toml_value(value: object) -> str:
-    """Return a value as TOML in one line. Raises TypeError for a value that TOML cannot express."""
-    match value:
-        case bool() | str():
-            # JSON's strings are TOML's, except for one control character
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case int() | float():
-            return str(value)
-        case dt.datetime() | dt.date() | dt.time():
-            return value.isoformat()
-        case list() | tuple():
-            return f"[{', '.join(map(toml_value, value))}]"
-        case Mapping():
-            pairs = (f"{toml_value(str(key))} = {toml_value(item)}" for key, item in value.items())
-            return f"{{ {', '.join(pairs)} }}"
-        case _:
-            raise TypeError(f"TOML has no {type(value).__name__}")
 
 
 def _counts(function: Function, slots: Sequence[int]) -> tuple[list[int], str]:

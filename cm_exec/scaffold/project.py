@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from cm_exec.config.schema.json_schema import cm_toml_schema_text
-from cm_exec.importers.declarations import toml_key, toml_value
+from cm_exec.config.toml import toml_key, toml_value
 from cm_exec.scaffold.languages import Language, ProjectMode
 from cm_exec.scaffold.templates import Files, read_folder, read_part
 

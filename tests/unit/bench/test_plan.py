@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 import tomli
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cm_exec.bench.plan import BenchPlan, make_plan, toml_value, variant_text
+from cm_exec.bench.plan import BenchPlan, make_plan, variant_text
 from cm_exec.config import Function, parse_config
 from cm_exec.config.model import Mode
 from tests.support.toml import function
@@ -158,26 +156,3 @@ def test_variant_launcher() -> None:
     launcher = parse_config(text, path=HERE).launcher
     assert (launcher.log_level, launcher.log_format) == ("warning", "sls")
     assert (launcher.concurrency, launcher.tls_server_name) == (None, None)
-
-
-TEXTS = st.text(st.characters(codec="utf-8"))
-SCALARS = (
-    TEXTS
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False)
-    | st.dates()
-    | st.times()
-    | st.datetimes()
-)
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=20)
-
-
-@given(VALUES)
-def test_toml_value(value: object) -> None:
-    assert tomli.loads(f"value = {toml_value(value)}")["value"] == value
-
-
-def test_no_toml_value() -> None:
-    with pytest.raises(TypeError):
-        toml_value(None)
