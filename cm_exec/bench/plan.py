@@ -81,21 +81,27 @@ def _not_possible(function: Function, mode: Mode) -> str:
 
 
 def variant_text(document: Mapping[str, Any], function: Function, mode: Mode) -> str:
-    """Return the text of a cm.toml with `function` alone, in `mode`.
+    """Return the text of a cm.toml with `function` alone, in `mode`, and with its service.
 
     `document` is the user's file as parsed TOML. Types and defaults are copied; options of modes that are not
     measured are left out. `cwd` becomes absolute, since the text is written to another folder.
     """
     entry = document["functions"][function.name]
     own = {"command": entry} if isinstance(entry, str | list) else entry
-    own = {
-        **applicable_defaults(own, {"mode": mode, "command": function.command}),
-        "mode": mode,
-        "cwd": str(function.cwd),
-    }
+    services = {}
+    if "service" in own:
+        # several functions imply the envelope, and here there is one
+        kept = {"envelope": True} if function.envelope else {}
+        service = {**document["services"][own["service"]], **kept}
+        if function.command is not None:
+            service["cwd"] = str(function.cwd)
+        services[own["service"]] = service
+    else:
+        applicable = applicable_defaults(own, {"mode": mode, "command": function.command})
+        own = {**applicable, "mode": mode, "cwd": str(function.cwd)}
     launcher = {key: value for key, value in document.get("launcher", {}).items() if key in _KEPT_LAUNCHER_KEYS}
     shared = {key: document[key] for key in ("defaults", "types") if key in document}
-    tables = {"functions": {function.name: own}, "launcher": launcher, **shared}
+    tables = {"functions": {function.name: own}, "services": services, "launcher": launcher, **shared}
     return "".join(f"{key} = {toml_value(value)}\n" for key, value in tables.items())
 
 

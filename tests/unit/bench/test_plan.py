@@ -156,3 +156,41 @@ def test_variant_launcher() -> None:
     launcher = parse_config(text, path=HERE).launcher
     assert (launcher.log_level, launcher.log_format) == ("warning", "sls")
     assert (launcher.concurrency, launcher.tls_server_name) == (None, None)
+
+
+SERVICES = """
+[services.model]
+command = ["python3", "model.py"]
+cwd = "app"
+ready = "message"
+start_timeout = 9
+[services.web]
+protocol = "http"
+url = "http://127.0.0.1:8000"
+[functions.one]
+service = "model"
+timeout = 7
+[functions.two]
+service = "model"
+[functions.three]
+service = "web"
+request = "GET /{name}"
+inputs = { name = "string" }
+[defaults]
+output = "json"
+"""
+
+
+@pytest.mark.parametrize("name", ["one", "three"])
+def test_variant_of_service(name: str) -> None:
+    """The service is the same, also with one function instead of several."""
+    function = parse_config(SERVICES, path=HERE).functions[name]
+    (step,) = plan_of(SERVICES, slots=[1]).steps[:1] if name == "one" else plan_of(SERVICES, slots=[1]).steps[2:]
+    assert step.mode == "persistent"
+    (written,) = parse_config(step.config, path=Path("/tmp/elsewhere/cm.toml")).functions.values()
+    assert written.service
+    assert function.service
+    cwd = Path("/app/app") if name == "one" else written.cwd
+    same = {"functions": (name,), "cwd": cwd}
+    assert written.service == replace(function.service, **same)
+    assert replace(written, service=None, cwd=function.cwd) == replace(function, service=None)
