@@ -51,7 +51,7 @@ class Sources:
             self._named.add(source.path.resolve())
             self._roots.add(source.path.parent.resolve())
             for function in source.functions.values():
-                self._add_command(function.command, function.cwd)
+                self._add_command(function.command or (), function.cwd)
         else:
             self._add_command(tuple(source), Path.cwd())
         for path in also:

@@ -1,4 +1,4 @@
-"""What is in the bundle, and that it is all there."""
+"""The content of the bundle."""
 
 import dis
 import hashlib

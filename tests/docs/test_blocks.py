@@ -14,8 +14,15 @@ from tests.support.documents import PAGES, Block, blocks, shown
 from tests.support.tools import needs
 
 FUNCTION = '[functions.NAME]\ncommand = "cat"\n'
-NEEDED = {"check_queries": 'inputs = { a = "string" }\n', "check_results": 'returns = "string"\n'}
-"""What a key has no meaning without."""
+HTTP = 'mode = "persistent"\nprotocol = "http"\nurl = "http://localhost:8000"\n'
+NEEDED = {
+    "check_queries": 'inputs = { a = "string" }\n',
+    "check_results": 'returns = "string"\n',
+    "request": HTTP,
+    "query": HTTP,
+    "body": HTTP,
+}
+"""Other keys that a key needs."""
 
 
 def of_language(*languages: str) -> Callable[[Any], Any]:
@@ -48,8 +55,17 @@ def with_key(line: str) -> str:
     key = line.partition(" ")[0]
     if key == "command":
         return f"[functions.NAME]\n{line}\n"
-    mode = f'mode = "{MODES_OF[key][-1]}"\n' if key in MODES_OF else ""
+    if key == "service":
+        return f'[services.model]\ncommand = "cat"\n[functions.NAME]\n{line}\n'
+    mode = f'mode = "{MODES_OF[key][-1]}"\n' if key in MODES_OF and key not in NEEDED else ""
     return f"{FUNCTION}{mode}{NEEDED.get(key, '')}{line}\n"
+
+
+def with_service_key(line: str) -> str:
+    """A file whose one service has the key, and what the key needs."""
+    protocol = 'protocol = "http"\n' if line.startswith("url") else ""
+    url = 'url = "unix:/api.sock"\n' if "http" in line and not protocol else ""
+    return f'[services.NAME]\ncommand = "cat"\n{protocol}{url}{line}\n[functions.f]\nservice = "NAME"\n'
 
 
 def with_test(line: str) -> str:
@@ -61,7 +77,7 @@ def with_test(line: str) -> str:
     return f'[functions.double]\ncommand = "cat"\n[[tests]]\n{function}{query}{result}{line}\n'
 
 
-FRAGMENTS = {"[functions.NAME]": with_key, "[[tests]]": with_test}
+FRAGMENTS = {"[functions.NAME]": with_key, "[services.NAME]": with_service_key, "[[tests]]": with_test}
 """Tables whose fragments are read line by line, since each key stands for itself."""
 
 

@@ -5,7 +5,7 @@ from typing import Final, get_args
 
 import pytest
 
-from cm_exec.config.model import Framing, Mode, Output
+from cm_exec.config.model import Mode, Output, Protocol
 from cm_exec.config.schema import FunctionOptions, LauncherTable
 from cm_exec.datatypes.syntax import BUILTIN_NAMES, parse_type
 from cm_exec.handlers.leftovers import GRACE
@@ -51,7 +51,7 @@ def test_a_type_is_one(text: str) -> None:
     parse_type(text)
 
 
-@pytest.mark.parametrize("word", [*get_args(Mode), *get_args(Framing), *get_args(Output)])
+@pytest.mark.parametrize("word", [*get_args(Mode), *get_args(Protocol), *get_args(Output)])
 def test_every_mode_framing_and_output_is_told(word: str) -> None:
     assert f'"{word}"' in page("handlers") or f'"{word}"' in page("cm-toml")
 

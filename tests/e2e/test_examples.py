@@ -78,7 +78,7 @@ def answer(call: Call, process: "subprocess.Popen[bytes]") -> bytes:
 @each_example
 def test_a_worker_answers_two_queries_and_drains(name: str, tmp_path: Path) -> None:
     example = prepare(name, tmp_path / name)
-    with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=2) as runtime:
+    with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=2, poll_wait=0.2) as runtime:
         variables = environment(name, {**os.environ, **runtime.environment()})
         with worker(example.folder, variables) as process:
             calls = [runtime.submit(example.function, example.query) for _ in range(2)]

@@ -57,7 +57,7 @@ def test_there_are_no_more_processes_than_asked_for(tmp_path: Path, shared: Surr
 @pytest.mark.parametrize("framing", ["lines", "content-length"])
 @pytest.mark.parametrize("value", [None, 0, "", "ü\t\u2028", {"a": [1.5, {}]}, "x" * 70_000], ids=str)
 def test_a_value_goes_in_and_comes_back(tmp_path: Path, shared: Surroundings, framing: str, value: object) -> None:
-    with opened(tmp_path, shared, *frames(framing), framing=framing) as handler:
+    with opened(tmp_path, shared, *frames(framing), protocol=framing) as handler:
         assert [ask(handler, "echo", value) for _ in range(3)] == [value] * 3
 
 
@@ -73,7 +73,7 @@ def test_a_query_with_line_breaks_is_one_line(tmp_path: Path, shared: Surroundin
 
 
 def test_frames_carry_any_bytes_both_ways(tmp_path: Path, shared: Surroundings) -> None:
-    with opened(tmp_path, shared, "frames", framing="content-length") as handler:
+    with opened(tmp_path, shared, "frames", protocol="content-length") as handler:
         raw = "Content-Length: 6\r\n\r\n\n\0\r\n\xff\n"
         assert run(handler, json.dumps(["raw", raw]).encode()).result == b"\n\0\r\n\xff\n"
         assert run(handler, b'\n[ "echo",\n1]\n').result == b"1"
@@ -81,7 +81,7 @@ def test_frames_carry_any_bytes_both_ways(tmp_path: Path, shared: Surroundings) 
 
 @pytest.mark.parametrize("framing", ["lines", "content-length"])
 def test_32_mb_go_both_ways(tmp_path: Path, shared: Surroundings, framing: str) -> None:
-    with opened(tmp_path, shared, *frames(framing), framing=framing) as handler:
+    with opened(tmp_path, shared, *frames(framing), protocol=framing) as handler:
         large = "0123456789abcdef" * 2_000_000
         for _ in range(2):
             ran = ask_raw(handler, "echo", large)
@@ -100,7 +100,7 @@ def assert_replaced(handler: Handler, pid: int) -> None:
 def test_a_second_result_in_the_same_write_fails_its_job_and_no_other(
     tmp_path: Path, shared: Surroundings, framing: str
 ) -> None:
-    with opened(tmp_path, shared, *frames(framing), framing=framing) as handler:
+    with opened(tmp_path, shared, *frames(framing), protocol=framing) as handler:
         pid = ask(handler, "pid")
         ran = ask_raw(handler, "twice")
         assert ran.reason == "out_of_step"
@@ -162,7 +162,7 @@ def test_cat_is_a_handler_too(tmp_path: Path, shared: Surroundings) -> None:
         for size in (1, 4096, 4097, 100_000, 3_000_000):
             for _ in range(3):
                 assert run(handler, b"q" * size).result == b"q" * size
-    with opened(tmp_path, shared, command=("cat",), framing="content-length") as handler:
+    with opened(tmp_path, shared, command=("cat",), protocol="content-length") as handler:
         for size in (0, 1, 5000, 300_000):
             assert run(handler, b"q" * size).result == b"q" * size
 
@@ -178,7 +178,7 @@ def test_a_partial_line_at_the_end_is_out_of_step(tmp_path: Path, shared: Surrou
     "text", ["hello\n", '{"a": 1}\n', "Content-Length: x\r\n\r\n", "\r\n\r\n", "Content-Length: 1\r\n\r\n12"]
 )
 def test_a_wrong_frame_is_out_of_step_at_once(tmp_path: Path, shared: Surroundings, text: str) -> None:
-    with opened(tmp_path, shared, "frames", framing="content-length", timeout=60) as handler:
+    with opened(tmp_path, shared, "frames", protocol="content-length", timeout=60) as handler:
         pid = ask(handler, "pid")
         assert ask_raw(handler, "raw", text).reason == "out_of_step"
         assert_replaced(handler, pid)
@@ -225,7 +225,7 @@ def test_a_closed_result_channel_is_the_end_of_a_process(tmp_path: Path, shared:
 
 @pytest.mark.parametrize("framing", ["lines", "content-length"])
 def test_the_output_limit_is_exact(tmp_path: Path, shared: Surroundings, framing: str) -> None:
-    with opened(tmp_path, shared, *frames(framing), framing=framing, max_output=100_000) as handler:
+    with opened(tmp_path, shared, *frames(framing), protocol=framing, max_output=100_000) as handler:
         pid = ask(handler, "pid")
         assert ask_raw(handler, "zeros", 100_000).result == b"0" * 100_000
         assert ask_raw(handler, "zeros", 100_001).reason == "output_limit"
@@ -346,7 +346,7 @@ def test_no_job_is_in_the_environment_of_a_process_that_serves_many(tmp_path: Pa
 @pytest.mark.parametrize("framing", ["lines", "content-length"])
 def test_an_envelope_tells_of_the_job(tmp_path: Path, shared: Surroundings, framing: str) -> None:
     job = Job(job_id="j", query_type="f", query=b'["whole"]', user_id="u", auth_header="Bearer a")
-    with opened(tmp_path, shared, *frames(framing), framing=framing, envelope=True) as handler:
+    with opened(tmp_path, shared, *frames(framing), protocol=framing, envelope=True) as handler:
         # what it gives back is itself an envelope without a result, and stays as it is
         assert json.loads(run(handler, job=job).result or b"") == {
             "jobId": "j",
@@ -354,7 +354,7 @@ def test_an_envelope_tells_of_the_job(tmp_path: Path, shared: Surroundings, fram
             "userId": "u",
             "query": ["whole"],
         }
-    with opened(tmp_path, shared, *frames(framing), framing=framing, envelope=True, credentials=True) as handler:
+    with opened(tmp_path, shared, *frames(framing), protocol=framing, envelope=True, credentials=True) as handler:
         assert json.loads(run(handler, job=job).result or b"")["authHeader"] == "Bearer a"
 
 

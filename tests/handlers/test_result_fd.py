@@ -36,7 +36,7 @@ def test_a_persistent_process_may_print_at_any_time(tmp_path: Path, shared: Surr
 
 
 def test_frames_come_by_descriptor_3_as_well(tmp_path: Path, shared: Surroundings) -> None:
-    with opened(tmp_path, shared, "fd3", "frames", result_fd=3, framing="content-length") as handler:
+    with opened(tmp_path, shared, "fd3", "frames", result_fd=3, protocol="content-length") as handler:
         assert ask_raw(handler, "printing", "Content-Length: 1\r\n\r\n1").result == b'"printed"'
 
 

@@ -28,11 +28,11 @@ class StrangeError(Exception):
         (StrangeError("x"), None),
     ],
 )
-def test_a_foreseen_error_has_its_code_and_any_other_is_a_bug(error: Exception, code: int | None) -> None:
+def test_exit_code_of(error: Exception, code: int | None) -> None:
     assert exit_code_of(error) == code
 
 
-def test_codes_are_told_apart() -> None:
+def test_codes() -> None:
     assert [c.exit_code for c in (ConfigError, NoRuntimeError, RuntimeRefusedError)] == [3, 4, 5]
 
 

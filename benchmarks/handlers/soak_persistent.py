@@ -1,4 +1,4 @@
-"""A persistent handler that fails as it is told: it writes stray lines at several moments, or hangs."""
+"""A persistent handler that fails on request: it hangs, or writes a stray line at one of several moments."""
 
 import json
 import os
@@ -8,18 +8,18 @@ import time
 
 
 def write(text: str) -> None:
-    """One system call a write, so that the moments are what they seem."""
+    """Write with one system call, so that the moments are as intended."""
     os.write(1, text.encode())
 
 
 for line in sys.stdin:
     query = json.loads(line)
-    if query["hang"]:
-        time.sleep(300)
-    time.sleep(random.choice((0, 0, 0, 0.001, 0.003)))  # noqa: S311 - work that takes its time
     answer = json.dumps({"answer": query["ask"][::-1]}) + "\n"
     stray = json.dumps({"answer": "stray of " + query["ask"]}) + "\n"
-    match query["stray"]:
+    time.sleep(random.choice((0, 0, 0, 0.001, 0.003)))  # noqa: S311 - jobs of different duration
+    match query["fault"]:
+        case "hang":
+            time.sleep(300)
         case "before":
             write(stray + answer)
         case "behind":
