@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cm_exec.conformance.rules import RULES, Rule
+from cm_exec.conformance.rules import RULES, ProtocolRule
 from cm_exec.conformance.stage import RuleBrokenError, Stage
 from cm_exec.local_runtime.worker_files import Style
 from cm_exec.terminal import GREEN, RED, Terminal
@@ -17,7 +17,7 @@ _LOG_SHOWN: Final = 3
 class RuleResult:
     """What a worker did in one situation. `log` is the end of its log if that was wrong."""
 
-    rule: Rule
+    rule: ProtocolRule
     holds: bool
     observed: str
     log: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ def play_all(
 ) -> list[RuleResult]:
     """Play all rules, `jobs` at a time, and return their results in the order of the rules."""
 
-    def play(rule: Rule) -> RuleResult:
+    def play(rule: ProtocolRule) -> RuleResult:
         result = _play(rule, command, style)
         on_result(result)
         return result
@@ -47,7 +47,7 @@ def play_all(
         return list(pool.map(play, RULES))
 
 
-def _play(rule: Rule, command: Sequence[str], style: Style) -> RuleResult:
+def _play(rule: ProtocolRule, command: Sequence[str], style: Style) -> RuleResult:
     with Stage(command, style, **rule.options) as stage:
         try:
             observed = rule.play(stage)

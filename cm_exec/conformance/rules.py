@@ -23,7 +23,7 @@ Play = Callable[[Stage], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ProtocolRule:
     """One rule. `text` is a sentence about a worker; `options` are those of the runtime."""
 
     name: str
@@ -32,12 +32,12 @@ class Rule:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-RULES: Final[list[Rule]] = []
+RULES: Final[list[ProtocolRule]] = []
 
 
 def _rule(text: str, **options: Any) -> Callable[[Play], Play]:
     def add(play: Play) -> Play:
-        RULES.append(Rule(play.__name__.strip("_").replace("_", "-"), text, play, options))
+        RULES.append(ProtocolRule(play.__name__.strip("_").replace("_", "-"), text, play, options))
         return play
 
     return add
