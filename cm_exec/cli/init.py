@@ -7,7 +7,7 @@ import click
 
 from cm_exec import __version__
 from cm_exec.cli.choice import SuggestingChoice
-from cm_exec.scaffold.languages import LANGUAGES, ProjectMode, find_language
+from cm_exec.scaffold.languages import EXAMPLES, LANGUAGES, ProjectMode, find_language
 
 _EPILOG: Final = """
 \b
@@ -17,6 +17,7 @@ Examples:
   cm-exec init hello --lang node --mode service
   cm-exec init hello --lang bash --name greet_customer
   cm-exec init --from-python pricing:quote
+  cm-exec init hello --template pandas
   cm-exec init --add second
 """
 
@@ -48,6 +49,12 @@ class LanguageChoice(SuggestingChoice):
     "--add", "added", metavar="NAME", help="Add a function to the cm.toml in DIRECTORY, instead of a new project."
 )
 @click.option(
+    "--template",
+    "example",
+    type=SuggestingChoice([*EXAMPLES]),
+    help="Start from a larger example: pandas in Python, a model in R, an image with ImageMagick, or a database.",
+)
+@click.option(
     "--from-python",
     "target",
     metavar="MODULE[:FUNCTION]",
@@ -66,6 +73,7 @@ def command(  # noqa: PLR0917 - click's way
     mode: ProjectMode,
     name: str | None,
     added: str | None,
+    example: str | None,
     target: str | None,
     base_image: str,
 ) -> None:
@@ -84,12 +92,16 @@ def command(  # noqa: PLR0917 - click's way
         raise click.UsageError("a service of Python functions is --from-python MODULE, without --mode service")
     if added is not None and (name is not None or mode == "service"):
         raise click.UsageError("--add NAME already names the function, and adds no service")
+    if example is not None and (name, added, target, lang, mode) != (None, None, None, None, "spawn"):
+        raise click.UsageError("--template has its own language, mode and function: leave out the other options")
     for text, option in ((name, "--name"), (added, "--add")):
         if text is not None:
             check_name(text, option)
+    if example is not None:
+        lang = EXAMPLES[example][0]
     language = LANGUAGES[lang or "python"] if lang or added is None else language_of(directory)
     args = ProjectArgs(directory=directory, language=language, mode=mode, name=name, base_image=base_image)
     if added is None:
-        create_project(args, target)
+        create_project(args, target=target, example=example)
     else:
         add_function(args, added, target)

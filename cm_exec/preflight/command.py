@@ -29,9 +29,13 @@ _PIPE_WARNING: Final = (
 
 @dataclass(frozen=True, slots=True)
 class CommandCheck:
-    """A function with the program that was found for it, the problem if there is one, and warnings."""
+    """A function with the program that was found for it, the problem if there is one, and warnings.
+
+    `at` is the key of the table whose command was checked: that of the function, or of its service.
+    """
 
     function: Function
+    at: str
     program: str
     problem: CommandProblem | None
     warnings: tuple[str, ...] = ()
@@ -39,15 +43,19 @@ class CommandCheck:
 
 def check_function(function: Function) -> CommandCheck:
     """Search for what a function needs, as its process would: with its folder, environment and PATH."""
-    if function.command is None:  # something else starts the server
-        return CommandCheck(function, str(function.service.url) if function.service else "-", None)
+    service = function.service
+    at = (
+        f"functions.{function.name}" if service is None or service.name == function.name else f"services.{service.name}"
+    )
+    if function.command is None:
+        return CommandCheck(function, at, service.url or "-" if service else "-", None)
     warnings = tuple(_warnings(function))
     if problem := _folder_problem(function.cwd):
-        return CommandCheck(function, "-", problem, warnings)
+        return CommandCheck(function, at, "-", problem, warnings)
     environment = function_environment(function, launcher_environment())
     find = _find_by_shell if isinstance(function.command, str) else _find
     program, problem = find(function, environment)
-    return CommandCheck(function, program or "-", problem, warnings)
+    return CommandCheck(function, at, program or "-", problem, warnings)
 
 
 def _folder_problem(folder: Path) -> CommandProblem | None:

@@ -12,14 +12,14 @@ import msgspec
 
 from cm_exec.config.schema import FunctionName
 from cm_exec.scaffold.files import ProjectFilesError, write_files
-from cm_exec.scaffold.languages import ANY_LANGUAGE, LANGUAGES
-from cm_exec.scaffold.project import ProjectArgs, ProjectPlan, needs_build, plan_greeting
+from cm_exec.scaffold.languages import ANY_LANGUAGE, EXAMPLES, LANGUAGES
+from cm_exec.scaffold.project import ProjectArgs, ProjectPlan, needs_build, plan_example, plan_greeting
 from cm_exec.scaffold.python_function import plan_python_target
 
 _IMAGE: Final = re.compile(r"[A-Za-z0-9][\w./:@-]*")
 
 
-def create_project(args: ProjectArgs, target: str | None) -> None:
+def create_project(args: ProjectArgs, *, target: str | None, example: str | None) -> None:
     """Write a project, with a handler from a template or for the Python `target`. Raises click.UsageError."""
     if not _IMAGE.fullmatch(args.base_image):
         message = f"expected an image such as registry.example.org/cm-exec-base:1, found {args.base_image!r}"
@@ -28,7 +28,10 @@ def create_project(args: ProjectArgs, target: str | None) -> None:
         names = ", ".join(language.name for language in LANGUAGES.values() if language.has_service)
         message = f"there is no service template for {args.language.name}; there is one for {names}"
         raise click.BadParameter(message, param_hint="--mode")
-    plan = plan_greeting(args) if target is None else plan_python_target(args, target)
+    if example is not None:
+        plan = plan_example(args, example)
+    else:
+        plan = plan_greeting(args) if target is None else plan_python_target(args, target)
     kept = _kept_files(args, plan, target)
     files = {name: text for name, text in plan.files.items() if name not in kept}
     try:
@@ -38,7 +41,7 @@ def create_project(args: ProjectArgs, target: str | None) -> None:
     click.echo("\n".join(_report(args, plan, written=list(files), kept=kept)))
     for note in plan.notes:
         click.echo(f"cm-exec: note: {note}", err=True)
-    for tool in args.language.tools:
+    for tool in (*args.language.tools, *(EXAMPLES[example][1] if example else ())):
         if not tool.is_installed:
             click.echo(f"cm-exec: note: {tool.name} is not installed. {tool.how_to_get}", err=True)
 

@@ -39,7 +39,7 @@ class Tool:
             return True
         try:
             done = subprocess.run(
-                self.probe, capture_output=True, check=False, stdin=subprocess.DEVNULL, timeout=_PROBE_TIMEOUT
+                self.probe, cwd="/", capture_output=True, check=False, stdin=subprocess.DEVNULL, timeout=_PROBE_TIMEOUT
             )
         except (OSError, subprocess.TimeoutExpired):
             return False
@@ -242,5 +242,22 @@ _ALL: Final = (
         ),
     ),
 )
+
+_IMAGEMAGICK: Final = Tool(name="convert", how_to_get=_debian("imagemagick", "imagemagick"))
+_PANDAS: Final = Tool(
+    name="pandas",
+    how_to_get="python3 -m pip install pandas, in a virtual environment",
+    probe=("python3", "-c", "import pandas"),
+)
+
+EXAMPLES: Final[Mapping[str, tuple[str, tuple[Tool, ...]]]] = MappingProxyType(
+    {
+        "pandas": ("python", (_PANDAS,)),
+        "model": ("r", ()),
+        "image": ("bash", (_IMAGEMAGICK,)),
+        "database": ("python", ()),
+    }
+)
+"""The templates of a first real job: the language of each, and the tools that it needs besides."""
 
 LANGUAGES: Final[Mapping[str, Language]] = MappingProxyType({language.name: language for language in _ALL})

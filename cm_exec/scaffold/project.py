@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import tomli
+
 from cm_exec.config.schema.json_schema import cm_toml_schema_text
-from cm_exec.importers.declarations import toml_key, toml_value
+from cm_exec.config.toml import toml_key, toml_value
 from cm_exec.scaffold.languages import Language, ProjectMode
 from cm_exec.scaffold.templates import Files, read_folder, read_part
 
@@ -20,6 +22,7 @@ _MODE_LINES: Final[Mapping[str, str]] = {
     "persistent": '# One process serves many jobs, one after another: a line in, a line out.\nmode = "persistent"',
 }
 _ABOUT: Final = {
+    "requirements.txt": "the packages of the image",
     "cm.toml": "the functions: their commands, types and tests",
     "query.json": "an example query",
     "result.json": "its result",
@@ -71,6 +74,19 @@ def plan_greeting(args: ProjectArgs) -> ProjectPlan:
         function=function,
         files={"cm.toml": files["cm.toml"], **handler, **files, **common_files(args)},
         about={language.handler: "the handler; change it as you like", **_ABOUT},
+        may_exist=_IGNORED,
+    )
+
+
+def plan_example(args: ProjectArgs, example: str) -> ProjectPlan:
+    """Plan a project from a template of a first real job."""
+    head = read_part("all/Dockerfile.head").replace("@BASE@", args.base_image).rstrip("\n")
+    files = dict(read_folder(f"examples/{example}", {"HEAD": head}))
+    function = next(iter(tomli.loads(files["cm.toml"])["functions"]))
+    return ProjectPlan(
+        function=function,
+        files={**common_files(args), **files},
+        about={args.language.handler: "the handler; change it as you like", **_ABOUT},
         may_exist=_IGNORED,
     )
 

@@ -9,14 +9,13 @@ import click
 import msgspec
 
 from cm_exec.config.load import parse_config
+from cm_exec.config.toml import toml_key, toml_value
 from cm_exec.datatypes.sample import sample
 from cm_exec.importers.declarations import (
     Declarations,
     DeclaredFunction,
     DescriptionError,
     declarations_toml,
-    toml_key,
-    toml_value,
 )
 from cm_exec.importers.read import python_declarations
 from cm_exec.protocol.function_schema import Input

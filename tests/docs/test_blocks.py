@@ -20,6 +20,7 @@ NEEDED = {
     "check_results": 'returns = "string"\n',
     "request": HTTP,
     "query": HTTP,
+    "body": HTTP,
 }
 """Other keys that a key needs."""
 

@@ -9,9 +9,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from cm_exec.config.toml import toml_value
 from tests.support.bench import Bench
 from tests.support.processes import wait_until
-from tests.support.toml import function, value
+from tests.support.toml import function
 from tests.support.worker import CM_EXEC
 
 ECHO = function("echo", ["cat"])
@@ -27,7 +28,7 @@ def case(of: str, **keys: object) -> str:
     """A `[[tests]]` table; the query is null unless said."""
     if not any(key.startswith("query") for key in keys):
         keys["query_json"] = "null"
-    lines = [f"{key} = {value(member)}" for key, member in {"function": of, **keys}.items()]
+    lines = [f"{key} = {toml_value(member)}" for key, member in {"function": of, **keys}.items()]
     return "\n".join(["[[tests]]", *lines, "", ""])
 
 

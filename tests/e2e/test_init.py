@@ -312,3 +312,46 @@ def test_type_without_counterpart(hint: str, module: str, instead: str, tmp_path
     done = init(tmp_path, "--from-python", "wrong:f")
     assert done.returncode == 2
     assert instead in re.sub(r"\s+", " ", done.stderr)
+
+
+@needs("Rscript")
+def test_template_model(tmp_path: Path) -> None:
+    _template_works(tmp_path, "model")
+
+
+@needs("convert", "jq")
+def test_template_image(tmp_path: Path) -> None:
+    _template_works(tmp_path, "image")
+
+
+@needs("python3")
+def test_template_database(tmp_path: Path) -> None:
+    _template_works(tmp_path, "database")
+
+
+@needs("python3")
+def test_template_pandas(tmp_path: Path) -> None:
+    """Where pandas is not installed, the message says how to get it, and the rest is right."""
+    if run(tmp_path, "python3", "-c", "import pandas").returncode == 0:
+        _template_works(tmp_path, "pandas")
+        return
+    done = init(tmp_path, "pandas", "--template", "pandas")
+    assert done.returncode == 0
+    assert "pandas is not installed. python3 -m pip install pandas" in done.stderr
+    passes(tmp_path / "pandas", "cm-exec check")
+
+
+def _template_works(tmp_path: Path, name: str) -> None:
+    done = init(tmp_path, name, "--template", name)
+    assert (done.returncode, done.stderr) == (0, "")
+    steps = next_steps(done.stdout)
+    for step in steps[1:-2]:
+        passes(tmp_path / name, step)
+    passes(tmp_path / name, "cm-exec check")
+
+
+def test_template_alone(tmp_path: Path) -> None:
+    done = init(tmp_path, "x", "--template", "pandas", "--lang", "r")
+    assert done.returncode == 2
+    assert "leave out the other options" in re.sub(r"\s+", " ", done.stderr)
+    assert "did you mean 'pandas'?" in re.sub(r"\s+", " ", init(tmp_path, "x", "--template", "panda").stderr)

@@ -12,8 +12,8 @@ import tomli
 from cm_exec.config.load import parse_config
 from cm_exec.config.model import Mode
 from cm_exec.config.schema.json_schema import cm_toml_schema
-from cm_exec.scaffold.languages import LANGUAGES, MODES
-from cm_exec.scaffold.project import ProjectArgs, ProjectPlan, image_name, plan_greeting
+from cm_exec.scaffold.languages import EXAMPLES, LANGUAGES, MODES
+from cm_exec.scaffold.project import ProjectArgs, ProjectPlan, image_name, plan_example, plan_greeting
 
 VALIDATOR = jsonschema.Draft7Validator(cm_toml_schema())
 
@@ -93,3 +93,19 @@ def test_hadolint(language: str, tmp_path: Path) -> None:
 )
 def test_image_name(folder: str, name: str) -> None:
     assert image_name(Path(folder)) == name
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_example(example: str) -> None:
+    """A template of a first real job is a whole project, too."""
+    language = LANGUAGES[EXAMPLES[example][0]]
+    args = ProjectArgs(
+        directory=Path("/srv/hello"), language=language, mode="spawn", name=None, base_image="cm-exec-base:1"
+    )
+    files = plan_example(args, example).files
+    assert {"cm.toml", "query.json", "Dockerfile", "Makefile", ".dockerignore", language.handler} <= files.keys()
+    assert parse_config(files["cm.toml"], path=Path("/srv/hello/cm.toml")).tests
+    VALIDATOR.validate(tomli.loads(files["cm.toml"]))
+    for name, text in files.items():
+        assert text.endswith("\n"), name
+        assert not re.search(r"@[A-Z]+@", text), name
