@@ -1,1 +1,1 @@
-"""cm-exec beside the official SDKs and two floors: one run, one machine, one runtime."""
+"""Measure cm-exec, the official SDKs and bare floors in one run, on one machine, against one runtime."""

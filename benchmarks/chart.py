@@ -10,7 +10,7 @@ Tone = Literal["ours", "theirs"]
 WIDTH: Final = 760
 _LABELS: Final = 170
 _VALUES: Final = 150
-_WORDS: Final = 110  # what the words behind a bar take
+_WORDS: Final = 110  # the width of the text behind a bar
 _BAR: Final = 18
 _STEP: Final = 26
 _ATTRIBUTES: Final = 'xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="title"'
@@ -29,9 +29,9 @@ svg { color-scheme: light dark; font: 13px system-ui, -apple-system, "Segoe UI",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One bar with its whisker from `low` to `high`; `note` stands behind the value.
+    """One bar with a whisker from `low` to `high`, and `note` behind the value.
 
-    `mark` is a bound that this bar cannot pass, drawn as a line across it.
+    `mark` is a bound that the bar cannot pass, drawn as a line across it.
     """
 
     label: str
@@ -45,14 +45,14 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """Bars of one kind, on a scale of their own from nought."""
+    """Bars of one kind on a common scale from zero."""
 
     title: str
     bars: tuple[Bar, ...]
 
 
 def svg(title: str, subtitle: str, panels: Sequence[Panel], footnote: str = "") -> str:
-    """One picture with all panels, one below the other. Raises ValueError for a panel without bars."""
+    """Draw all panels, one below the other. Raises ValueError for a panel without bars."""
     parts: list[str] = []
     top = 62
     for panel in panels:
@@ -105,7 +105,7 @@ def _bar(bar: Bar, top: float, scale: float) -> list[str]:
 
 
 def number(value: float) -> str:
-    """Three figures, with separators: 1,234, 12.3, 0.123."""
+    """Format three figures, with separators: 1,234, 12.3, 0.123."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

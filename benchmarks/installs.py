@@ -1,4 +1,4 @@
-"""The official SDKs, each in a folder of its own beside the project's, which git does not see."""
+"""The official SDKs, each installed into a folder that git ignores."""
 
 import shutil
 import subprocess
@@ -15,14 +15,14 @@ _NODE_FOLDER: Final = ROOT / ".bench-node"
 
 
 class InstallError(Exception):
-    """An SDK cannot be had here; the message says why."""
+    """Raised when an SDK cannot be installed; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """`python` runs the official Python SDK and numpy; `node_path` holds the TypeScript SDK.
+    """`python` runs the official Python SDK and numpy; `node_path` contains the TypeScript SDK.
 
-    What could not be installed is None, and `missing` says why, by name.
+    An SDK that could not be installed is None, and `missing` has the reason by name.
     """
 
     python: Path | None
@@ -30,13 +30,13 @@ class Installed:
     missing: dict[str, str]
 
 
-def install(tell: Callable[[str], None]) -> Installed:
-    """Install what is not there yet."""
+def install(progress: Callable[[str], None]) -> Installed:
+    """Install what is missing. `progress` is called with each step."""
     missing: dict[str, str] = {}
 
     def attempt(name: str, step: Callable[[Callable[[str], None]], Path]) -> Path | None:
         try:
-            return step(tell)
+            return step(progress)
         except InstallError as error:
             missing[name] = str(error)
             return None
@@ -48,12 +48,12 @@ def install(tell: Callable[[str], None]) -> Installed:
     )
 
 
-def _install_python(tell: Callable[[str], None]) -> Path:
+def _install_python(progress: Callable[[str], None]) -> Path:
     python = _PYTHON_FOLDER / "bin" / "python"
     wanted = _HERE / "requirements.txt"
     if _is_up_to_date(_PYTHON_FOLDER, wanted):
         return python
-    tell(f"installing the official Python SDK into {_PYTHON_FOLDER.name}")
+    progress(f"installing the official Python SDK into {_PYTHON_FOLDER.name}")
     _run([sys.executable, "-m", "venv", "--clear", str(_PYTHON_FOLDER)], "no virtual environment")
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _run([*pip, "--requirement", str(wanted)], "pip cannot install the official Python SDK")
@@ -61,14 +61,14 @@ def _install_python(tell: Callable[[str], None]) -> Path:
     return python
 
 
-def _install_node(tell: Callable[[str], None]) -> Path:
+def _install_node(progress: Callable[[str], None]) -> Path:
     modules = _NODE_FOLDER / "node_modules"
     wanted = _HERE / "package.json"
     if shutil.which("node") is None or shutil.which("npm") is None:
         raise InstallError("node and npm are not installed")
     if _is_up_to_date(_NODE_FOLDER, wanted):
         return modules
-    tell(f"installing the official TypeScript SDK into {_NODE_FOLDER.name}")
+    progress(f"installing the official TypeScript SDK into {_NODE_FOLDER.name}")
     _NODE_FOLDER.mkdir(exist_ok=True)
     (_NODE_FOLDER / ".gitignore").write_text("*\n")
     shutil.copy(wanted, _NODE_FOLDER / "package.json")
@@ -88,7 +88,7 @@ def _mark(folder: Path, wanted: Path) -> None:
 
 
 def _stamp(folder: Path, wanted: Path) -> str:
-    """A virtual environment does not survive a move, and belongs to one Python."""
+    """Return the content of the stamp: a virtual environment belongs to one path and one Python."""
     return f"{folder}\n{sys.version}\n{wanted.read_text()}"
 
 

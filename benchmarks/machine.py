@@ -1,4 +1,4 @@
-"""Where a run took place."""
+"""The machine of a run."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from cm_exec import __version__
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """The things that numbers depend on."""
+    """The properties that the numbers depend on."""
 
     processor: str
     cores: int
@@ -22,7 +22,7 @@ class Machine:
 
     @classmethod
     def here(cls) -> Self:
-        """This machine."""
+        """Describe this machine."""
         return cls(
             processor=_field(Path("/proc/cpuinfo"), "model name") or platform.machine(),
             cores=os.cpu_count() or 1,

@@ -1,4 +1,4 @@
-"""The queries that the benchmark sends, each different, and what an echo of them may look like."""
+"""The queries of the benchmark, each different, and the check of their echoes."""
 
 import json
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ _RECORD: Final = {"id": 4711, "x": 0.125, "name": "north-west", "ok": True, "tag
 class Payload:
     """Queries of `size` bytes.
 
-    `text` is one long JSON string, the cheapest JSON there is for its size, as a base64 image would be;
-    `records` is a list of small objects, as a table would be.
+    `text` is one long JSON string, the cheapest JSON of its size, such as a base64 image; `records` is a list of small
+    objects, such as a table.
     """
 
     size: int
@@ -29,12 +29,12 @@ class Payload:
         object.__setattr__(self, "_compact", _around_serial(json.dumps(value, separators=(",", ":"))))
 
     def query(self, serial: int) -> tuple[bytes, bytes, bytes]:
-        """The JSON text of the query with this number, spaced as Python's json.dumps does it, in three parts."""
+        """Return the JSON text of the query with this number, spaced as by Python's json.dumps, in three parts."""
         before, after = self._spaced
         return before, b"%09d" % serial, after
 
     def is_echo(self, serial: int, result: bytes | bytearray) -> bool:
-        """Whether a result is the query: its very bytes, or without spaces as JSON.stringify writes it."""
+        """Return whether a result is the query: the same bytes, or without spaces as by JSON.stringify."""
         return _frames(result, serial, self._spaced) or _frames(result, serial, self._compact)
 
     def _value(self) -> dict[str, object]:

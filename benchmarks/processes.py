@@ -1,4 +1,4 @@
-"""What a tree of processes uses, from /proc."""
+"""The CPU time and memory of a tree of processes, from /proc."""
 
 import os
 import time
@@ -12,10 +12,10 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """`cpu` in seconds since their start, with the children that were waited for; memory in bytes.
+    """`cpu` in seconds since the start, including reaped children; memory in bytes.
 
-    `resident` is the root process alone, its shared pages and all; `proportional` is the whole tree with shared
-    pages counted once (PSS), so that forked workers are not charged twice for what they share.
+    `resident` is that of the root process with its shared pages; `proportional` (PSS) is that of the whole tree with
+    shared pages counted once, so that forked workers are not charged twice.
     """
 
     cpu: float
@@ -25,7 +25,7 @@ class Usage:
 
 
 def usage(root: int) -> Usage:
-    """Read the tree that starts at the process `root`. Raises FileNotFoundError when that is gone."""
+    """Read the usage of the tree below the process `root`. Raises FileNotFoundError if it is gone."""
     resident = _kib(root, "Rss")
     members = list(_tree(root))
     return Usage(
@@ -37,9 +37,9 @@ def usage(root: int) -> Usage:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process and the children that it waited for have used; 0 when it is gone.
+    """Return the CPU time of a process and the children that it reaped; 0 if it is gone.
 
-    Its threads' time is the scheduler's, in nanoseconds there; its dead children's is in clock ticks.
+    The time of its threads comes from the scheduler, in nanoseconds; that of reaped children in clock ticks.
     """
     try:
         running = sum(int((task / "schedstat").read_text().split()[0]) for task in (PROC / str(pid) / "task").iterdir())
@@ -51,19 +51,19 @@ def cpu_seconds(pid: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class MachineClock:
-    """How long all cores have been busy, in seconds; `now` is `time.monotonic`'s."""
+    """The time that all cores together were busy, in seconds, at the time `now` of `time.monotonic`."""
 
     busy: float
     now: float
 
     @classmethod
     def read(cls) -> Self:
-        """Busy is all but idle and waiting for disks; time that the host took away (steal) counts too."""
+        """Read the clock. Idle time and waits for disks are not busy; time that the host took (steal) is."""
         fields = [int(field) for field in (PROC / "stat").read_text().splitlines()[0].split()[1:9]]
         return cls((sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK"), time.monotonic())
 
-    def elsewhere(self, until: Self, own: float) -> float:
-        """The share of all cores that went to others than us, who used `own` seconds of them."""
+    def other_load(self, until: Self, own: float) -> float:
+        """Return the share of all cores that others used, if this benchmark used `own` seconds."""
         cores = os.cpu_count() or 1
         return max(0.0, until.busy - self.busy - own) / (cores * max(until.now - self.now, 1e-6))
 

@@ -1,8 +1,8 @@
-"""The rows of the tables: what is measured side by side, and how each is started."""
+"""The rows of the tables: the workers that are measured side by side, and how each is started."""
 
-import importlib.util
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,38 +21,43 @@ Family = Literal["cm-exec", "official", "floor"]
 SPAWN: Final = "spawn"
 PRESPAWN: Final = "prespawn"
 PERSISTENT: Final = "persistent"
+SERVICE: Final = "service"
+HTTP_SERVICE: Final = "http-service"
 SDK_PROCESSES: Final = "sdk-processes"
 SDK_THREADS: Final = "sdk-threads"
 SDK_NODE: Final = "sdk-node"
 FORK_FLOOR: Final = "fork-floor"
 TLS_FLOOR: Final = "tls-floor"
+HTTP_FLOOR: Final = "http-floor"
 
 NAMES: Final = {
     SPAWN: "cm-exec, spawn",
     PRESPAWN: "cm-exec, prespawn",
     PERSISTENT: "cm-exec, persistent",
+    SERVICE: "cm-exec, one service process",
+    HTTP_SERVICE: "cm-exec, HTTP service",
     SDK_PROCESSES: "Python SDK, processes",
     SDK_THREADS: "Python SDK, threads",
     SDK_NODE: "TypeScript SDK",
     FORK_FLOOR: "floor: fork and exec only",
     TLS_FLOOR: "floor: poll and post only",
+    HTTP_FLOOR: "floor: poll, call and post only",
 }
 
-FAMILIES: Final[dict[str, Family]] = {
-    SPAWN: "cm-exec",
-    PRESPAWN: "cm-exec",
-    PERSISTENT: "cm-exec",
-    SDK_PROCESSES: "official",
-    SDK_THREADS: "official",
-    SDK_NODE: "official",
-    FORK_FLOOR: "floor",
-    TLS_FLOOR: "floor",
+_ROWS: Final[dict[Task, tuple[str, ...]]] = {
+    "echo": (SPAWN, PRESPAWN, PERSISTENT, SDK_PROCESSES, SDK_THREADS, SDK_NODE, FORK_FLOOR, TLS_FLOOR),
+    "numpy": (SPAWN, PRESPAWN, PERSISTENT, SDK_PROCESSES, SDK_THREADS, FORK_FLOOR),
+    "http": (HTTP_SERVICE, HTTP_FLOOR),
+    "shared": (SERVICE, PERSISTENT, SDK_THREADS),
 }
+"""The rows of each task, in the order of the tables."""
+
+_JOBS_PER_PROCESS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row for one task: `command` is a worker, or for the fork floor what is forked and executed."""
+    """One row for one task: `command` starts the worker; for the fork floor it is the handler."""
 
     key: str
     task: Task
@@ -63,106 +68,113 @@ class Row:
     def name(self) -> str:
         return NAMES[self.key]
 
+    @property
+    def family(self) -> Family:
+        return family(self.key)
 
-@dataclass(frozen=True, slots=True)
-class Absent:
-    """A row that cannot be measured here, and why."""
 
-    key: str
-    why: str
+def family(key: str) -> Family:
+    """Return whether a row is cm-exec, an official SDK or a floor."""
+    if key.endswith("-floor"):
+        return "floor"
+    return "official" if key.startswith("sdk-") else "cm-exec"
+
+
+class MissingError(Exception):
+    """Raised for a row that cannot be measured here; the message says why."""
 
 
 class Rows:
-    """All rows that can be measured, by task, and those that cannot."""
+    """All rows that can be measured; `missing` has the reason for each of the others, by key and task."""
 
     def __init__(self, installed: Installed, folder: Path) -> None:
         self._installed = installed
         self._folder = folder
-        self.absent: list[Absent] = []
-        self._rows = [row for task in TASKS for row in self._of(task)]
+        self.missing: dict[tuple[str, Task], str] = {}
+        self._rows = list(self._all())
 
     def of(self, task: Task) -> list[Row]:
-        """The rows of one task, in the order of the table."""
+        """Return the rows of one task."""
         return [row for row in self._rows if row.task == task]
 
-    def _of(self, task: Task) -> Iterator[Row]:
-        yield from self._launcher_rows(task)
-        yield from self._python_rows(task)
-        yield from self._node_rows(task)
-        yield from self._floors(task)
+    def _all(self) -> Iterator[Row]:
+        for task in TASKS:
+            for key in _ROWS[task]:
+                try:
+                    yield self._row(key, task)
+                except MissingError as error:
+                    self.missing[key, task] = str(error)
 
-    def _launcher_rows(self, task: Task) -> Iterator[Row]:
-        program = Path(sys.executable).with_name("cm-exec")
-        for mode in (SPAWN, PRESPAWN, PERSISTENT):
-            handler = self._handler(task, mode)
-            if handler is None:
-                continue
-            config = self._folder / f"{mode}-{task}.toml"
-            config.write_text(_cm_toml(mode, handler))
-            if why := _lack(mode) or _refusal(program, config):
-                self._leave_out(mode, why)
-            else:
-                yield Row(key=mode, task=task, command=(str(program), "run", "--config", str(config)))
+    def _row(self, key: str, task: Task) -> Row:
+        command: tuple[str, ...]
+        match key:
+            case "sdk-processes" | "sdk-threads":
+                script = "sdk_numpy.py" if task == "numpy" else "sdk_echo.py"
+                command = (self._sdk_python(), str(_WORKERS / script), key.removeprefix("sdk-"))
+            case "sdk-node":
+                return self._node_row()
+            case "fork-floor":
+                command = self._handler(task, SPAWN)
+            case "tls-floor":
+                command = (sys.executable, str(_WORKERS / "tls_loop.py"))
+            case "http-floor":
+                command = (sys.executable, str(_WORKERS / "http_loop.py"), *http_server())
+            case _:
+                command = self._launcher(key, task)
+        return Row(key=key, task=task, command=command)
 
-    def _handler(self, task: Task, mode: str) -> tuple[str, ...] | None:
+    def _node_row(self) -> Row:
+        node = shutil.which("node")
+        if self._installed.node_path is None or node is None:
+            raise MissingError(self._installed.missing["node"])
+        modules = (("NODE_PATH", str(self._installed.node_path)),)
+        return Row(key=SDK_NODE, task="echo", command=(node, str(_WORKERS / "sdk_echo.js")), environment=modules)
+
+    def _sdk_python(self) -> str:
+        if self._installed.python is None:
+            raise MissingError(self._installed.missing["python"])
+        return str(self._installed.python)
+
+    def _handler(self, task: Task, mode: str) -> tuple[str, ...]:
         if task == "echo":
             return ("/bin/cat",)
+        if task == "shared":
+            return (sys.executable, "-S", "-E", str(_HANDLERS / "echo_lines.py"))
         script = "numpy_lines.py" if mode == PERSISTENT else "numpy_once.py"
-        return (str(self._installed.python), str(_HANDLERS / script)) if self._installed.python else None
+        return (self._sdk_python(), str(_HANDLERS / script))
 
-    def _python_rows(self, task: Task) -> Iterator[Row]:
-        for key, concurrency_type in ((SDK_PROCESSES, "processes"), (SDK_THREADS, "threads")):
-            if self._installed.python is None:
-                self._leave_out(key, self._installed.missing["python"])
-                continue
-            script = str(_WORKERS / f"sdk_{task}.py")
-            yield Row(key=key, task=task, command=(str(self._installed.python), script, concurrency_type))
-
-    def _node_rows(self, task: Task) -> Iterator[Row]:
-        node = shutil.which("node")
-        if task != "echo":
-            return
-        if self._installed.node_path is None or node is None:
-            self._leave_out(SDK_NODE, self._installed.missing["node"])
-            return
-        where = (("NODE_PATH", str(self._installed.node_path)),)
-        yield Row(key=SDK_NODE, task=task, command=(node, str(_WORKERS / "sdk_echo.js")), environment=where)
-
-    def _floors(self, task: Task) -> Iterator[Row]:
-        handler = self._handler(task, SPAWN)
-        if handler is not None:
-            yield Row(key=FORK_FLOOR, task=task, command=handler)
-        if task == "echo":
-            yield Row(key=TLS_FLOOR, task=task, command=(sys.executable, str(_WORKERS / "tls_loop.py")))
-
-    def _leave_out(self, key: str, why: str) -> None:
-        if key not in {absent.key for absent in self.absent}:
-            self.absent.append(Absent(key, why))
+    def _launcher(self, key: str, task: Task) -> tuple[str, ...]:
+        """Write a cm.toml for the row and return the command that runs cm-exec with it."""
+        program = Path(sys.executable).with_name("cm-exec")
+        config = self._folder / f"{key}-{task}.toml"
+        match key:
+            case "service":
+                config.write_text(_service_toml(self._handler(task, key), jobs_per_process=_JOBS_PER_PROCESS))
+            case "http-service":
+                *server, port = http_server()
+                url = f"http://127.0.0.1:{port}"
+                config.write_text(_service_toml((sys.executable, *server, port), protocol="http", url=url))
+            case _:
+                mode = f'mode = "{key}"\n' if key != SPAWN else ""
+                config.write_text(f"[functions.echo]\ncommand = {json.dumps(self._handler(task, key))}\n{mode}")
+        done = subprocess.run([program, "check", "--config", config], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise MissingError(f"cm-exec check: {' '.join((done.stderr or done.stdout).split()[:40])}")
+        return (str(program), "run", "--config", str(config))
 
 
 def fork_floor_command(row: Row, *, concurrency: int, seconds: float, size: int) -> list[str]:
-    """The floor's own loop around the row's command."""
+    """Return the command of the floor's own loop around the handler."""
     loop = str(_WORKERS / "fork_loop.py")
     return [sys.executable, loop, str(concurrency), str(seconds), str(size), *row.command]
 
 
-def _cm_toml(mode: str, handler: tuple[str, ...]) -> str:
-    """A cm.toml for one function; mode spawn is what a function has that says nothing."""
-    lines = ["[functions.echo]", f"command = {json.dumps(handler)}"]
-    if mode != SPAWN:
-        lines.append(f'mode = "{mode}"')
-    return "\n".join(lines) + "\n"
+def _service_toml(command: tuple[str, ...], **options: str | int) -> str:
+    lines = [f"{key} = {json.dumps(value)}" for key, value in {"command": command, **options}.items()]
+    return "\n".join(["[services.echo]", *lines, "[functions.echo]", 'service = "echo"', ""])
 
 
-def _lack(mode: str) -> str:
-    return "" if importlib.util.find_spec(f"cm_exec.handlers.{mode}") else "this cm-exec does not have the mode"
-
-
-def _refusal(program: Path, config: Path) -> str:
-    """Why cm-exec does not take this cm.toml; empty if it does."""
-    if not program.exists():
-        return "cm-exec is not installed beside this Python"
-    done = subprocess.run([program, "check", "--config", config], capture_output=True, text=True, check=False)
-    if not done.returncode:
-        return ""
-    return " ".join((done.stderr or done.stdout).split()[:40])
+def http_server() -> tuple[str, str]:
+    """Return the script of the HTTP server and a free port for it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(_HANDLERS / "http_echo.py"), str(free.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The benchmark's side of the runtime process: start it, put load on a lane, read what was measured."""
+"""The client of the runtime process: start it, put load on a lane, read the measurement."""
 
 import contextlib
 import json
@@ -20,16 +20,16 @@ from benchmarks.processes import cpu_seconds
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 STALL: Final = 180.0
-"""A load that is not through this many seconds after it should be has lost a job."""
+"""Seconds after which a load that is still not complete has lost a job."""
 
 
 class BenchmarkError(Exception):
-    """A measurement that cannot be made, in words for the person who runs it."""
+    """Raised when a measurement is impossible; the message is for the person who runs the benchmark."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """What a load gave. Times in seconds; `latencies` sorted; `runtime_cpu` is what the runtime itself used."""
+class Measurement:
+    """The outcome of a load. Times in seconds; `latencies` are sorted; `runtime_cpu` is the runtime's own."""
 
     latencies: tuple[float, ...]
     elapsed: float
@@ -42,16 +42,16 @@ class Loaded:
 
 
 class RuntimeProcess:
-    """A running runtime. `environment` is what its workers need, by lane."""
+    """A running runtime, which serves one worker per lane."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", folder: Path) -> None:
         self._process = process
         self._folder = folder
         self._unread = bytearray()
-        self._port = int(self._hear("port", 20)["port"])
+        self._port = int(self._receive("port", 20)["port"])
 
     def environment(self, lane: str, concurrency: int) -> dict[str, str]:
-        """The platform's variables for a worker on this lane, as every official SDK wants them."""
+        """Return the platform's variables for a worker on this lane."""
         base = f"https://localhost:{self._port}/{lane}"
         return {
             "GET_JOB_URI": f"{base}/job",
@@ -69,20 +69,20 @@ class RuntimeProcess:
 
     @property
     def cpu(self) -> float:
-        """What it has used since its start, in seconds."""
+        """The CPU time of the runtime since its start, in seconds."""
         return cpu_seconds(self._process.pid)
 
     def open(self, lane: str) -> None:
         """Serve a new lane."""
-        self._tell({"do": "open", "lane": lane})
+        self._send({"do": "open", "lane": lane})
 
     def close(self, lane: str) -> None:
-        """Answer the lane's polls and serve it no more."""
-        self._tell({"do": "close", "lane": lane})
+        """Answer the polls of a lane and remove it."""
+        self._send({"do": "close", "lane": lane})
 
     def first_poll(self, lane: str, within: float, alive: Callable[[], bool]) -> float:
-        """Wait for the lane's first poll; when it came, in seconds of `time.monotonic`."""
-        message = self._hear("first_poll", within, alive)
+        """Wait for the first poll on the lane and return its `time.monotonic`."""
+        message = self._receive("first_poll", within, alive)
         if message["first_poll"] != lane:
             raise BenchmarkError(f"lane {message['first_poll']} polled, not {lane}")
         return float(message["at"]) / 1e9
@@ -93,18 +93,18 @@ class RuntimeProcess:
         payload: Payload,
         alive: Callable[[], bool],
         *,
-        in_hand: int,
+        in_progress: int,
         warmup: int,
         min_jobs: int,
         seconds: float,
         pause: float = 0.0,
-    ) -> Loaded:
-        """Put a load on the lane and wait until all of its jobs are answered, as long as the worker is `alive`."""
-        load = {"in_hand": in_hand, "warmup": warmup, "min_jobs": min_jobs, "seconds": seconds, "pause": pause}
+    ) -> Measurement:
+        """Put a load on the lane and wait for all answers. Raises BenchmarkError if the worker ends or loses a job."""
+        load = {"in_progress": in_progress, "warmup": warmup, "min_jobs": min_jobs, "seconds": seconds, "pause": pause}
         shape = {"size": payload.size, "kind": payload.kind}
-        self._tell({"do": "load", "lane": lane, "payload": shape, "load": load})
-        measured = self._hear("measured", seconds + STALL, alive)["measured"]
-        return Loaded(
+        self._send({"do": "load", "lane": lane, "payload": shape, "load": load})
+        measured = self._receive("measured", seconds + STALL, alive)["measured"]
+        return Measurement(
             latencies=tuple(sorted(ns / 1e9 for ns in measured["latencies"])),
             elapsed=(measured["ended"] - measured["started"]) / 1e9,
             wrong=measured["wrong"],
@@ -112,20 +112,20 @@ class RuntimeProcess:
         )
 
     def stop(self) -> None:
-        """End it: it lives as long as its stdin."""
+        """Stop the runtime by closing its stdin."""
         stdin = self._process.stdin
         assert stdin is not None
         stdin.close()
         self._process.wait(10)
 
-    def _tell(self, order: dict[str, Any]) -> None:
+    def _send(self, order: dict[str, Any]) -> None:
         stdin = self._process.stdin
         assert stdin is not None
         stdin.write(json.dumps(order).encode() + b"\n")
         stdin.flush()
 
-    def _hear(self, kind: str, within: float, alive: Callable[[], bool] = lambda: True) -> dict[str, Any]:
-        """The next message of this kind; a message of another kind, such as a late first poll, is passed over."""
+    def _receive(self, kind: str, within: float, alive: Callable[[], bool] = lambda: True) -> dict[str, Any]:
+        """Return the next message of this kind and skip others, such as a late first poll."""
         deadline = time.monotonic() + within
         while True:
             line, newline, rest = self._unread.partition(b"\n")
@@ -144,7 +144,7 @@ class RuntimeProcess:
             if not alive():
                 raise BenchmarkError("the worker ended")
             if time.monotonic() >= deadline:
-                raise BenchmarkError("the worker asked for no job" if kind == "first_poll" else "a job is not answered")
+                raise BenchmarkError("the worker did not poll" if kind == "first_poll" else "a job was not answered")
         data = os.read(stdout.fileno(), 1 << 20)
         if not data:
             raise BenchmarkError("the benchmark's runtime ended")
@@ -153,7 +153,7 @@ class RuntimeProcess:
 
 @contextlib.contextmanager
 def runtime(folder: Path) -> Iterator[RuntimeProcess]:
-    """A runtime with its own CA and token in `folder`, until the end of the block."""
+    """Run a runtime with its own CA and token in `folder` until the end of the block."""
     authority = trustme.CA()
     certificate = folder / "server.pem"
     authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)

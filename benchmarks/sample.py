@@ -1,4 +1,4 @@
-"""One measurement of one row, and what several of them come to."""
+"""One measurement of one row, and the summary of several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from benchmarks.statistics import Spread, ratios
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Times in seconds, memory in bytes, shares between 0 and 1.
+    """One measurement. Times in seconds, memory in bytes, shares between 0 and 1.
 
-    The percentiles are of the time from a job's hand-out to its whole result. `worker_cpu` is what the worker and
-    its handlers used for each job; `memory` their PSS; `runtime_busy` how much of a core the runtime used;
-    `elsewhere` how much of all cores processes used that do not belong to the benchmark. What a row does not have
-    is None: the fork floor polls nobody.
+    The percentiles are of the time from a job's hand-out to its whole result. `worker_cpu` is the CPU time of the
+    worker and its handlers per job, `memory` their PSS, `runtime_busy` the share of a core that the runtime used, and
+    `other_load` the share of all cores that other processes used. A value is None if the row does not have it: the
+    fork floor does not poll.
     """
 
     row: str
@@ -27,7 +27,7 @@ class Sample:
     p50: float
     p90: float
     p99: float
-    elsewhere: float
+    other_load: float
     first_poll: float | None = None
     worker_cpu: float | None = None
     memory: int | None = None
@@ -35,8 +35,8 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A row of a table: the medians over the rounds, with their spread. `times_sdk` compares jobs per second."""
+class Summary:
+    """A row of a table: medians over the rounds, with their spread. `times_sdk` compares jobs per second."""
 
     row: str
     jobs_per_second: Spread
@@ -58,22 +58,22 @@ class Samples:
         self.all = list(samples)
 
     def cases(self) -> list[Case]:
-        """The cases that were measured, in order."""
+        """Return the measured cases in order."""
         return list(dict.fromkeys(sample.case for sample in self.all))
 
-    def entries(self, case: Case) -> list[Entry]:
-        """One entry a row, in the order in which they are first met."""
+    def summaries(self, case: Case) -> list[Summary]:
+        """Return one summary per row, in the order of the first measurements."""
         rows = dict.fromkeys(sample.row for sample in self.all if sample.case == case)
-        return [self._entry(case, row) for row in rows]
+        return [self._summary(case, row) for row in rows]
 
     def of(self, case: Case, row: str) -> list[Sample]:
-        """One row's measurements, by round."""
+        """Return the measurements of one row by round."""
         found = [sample for sample in self.all if sample.case == case and sample.row == row]
         return sorted(found, key=lambda sample: sample.round)
 
-    def _entry(self, case: Case, row: str) -> Entry:
+    def _summary(self, case: Case, row: str) -> Summary:
         samples = self.of(case, row)
-        return Entry(
+        return Summary(
             row=row,
             jobs_per_second=Spread.of([s.jobs_per_second for s in samples]),
             p50=Spread.of([s.p50 for s in samples]),
@@ -84,17 +84,18 @@ class Samples:
             worker_cpu=_spread([s.worker_cpu for s in samples]),
             memory=_spread([s.memory for s in samples]),
             runtime_busy=_spread([s.runtime_busy for s in samples]),
-            times_sdk=self.ratio(case, row, SDK_PROCESSES),
+            times_sdk=ratio(samples, self.of(case, SDK_PROCESSES)),
         )
 
-    def ratio(self, case: Case, row: str, base: str) -> Spread | None:
-        """How many times the jobs per second of `base` a row does, round by round; None without common rounds."""
-        rate = {s.round: s.jobs_per_second for s in self.of(case, row)}
-        other = {s.round: s.jobs_per_second for s in self.of(case, base)}
-        rounds = sorted(rate.keys() & other.keys())
-        return ratios([rate[r] for r in rounds], [other[r] for r in rounds]) if rounds else None
+
+def ratio(samples: Sequence[Sample], base: Sequence[Sample]) -> Spread | None:
+    """Divide the jobs per second of `samples` by those of `base`, round by round; None without common rounds."""
+    rates = {sample.round: sample.jobs_per_second for sample in samples}
+    divisors = {sample.round: sample.jobs_per_second for sample in base}
+    rounds = sorted(rates.keys() & divisors.keys())
+    return ratios([rates[r] for r in rounds], [divisors[r] for r in rounds]) if rounds else None
 
 
 def _spread(values: Sequence[float | None]) -> Spread | None:
-    there = [value for value in values if value is not None]
-    return Spread.of(there) if there else None
+    present = [value for value in values if value is not None]
+    return Spread.of(present) if present else None

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.soak`: many jobs for persistent processes that are killed, hang and write stray lines.
+"""`python -m benchmarks.soak`: run many jobs while handlers are killed, hang and misbehave.
 
-No answer may reach another job, every job must be answered once, and the worker's memory and descriptors must not
-grow. The exit status is 1 where any of that is not so.
+Every job must be answered once, with its own answer, and the worker must not grow in memory, descriptors or processes.
+The exit status is 1 otherwise.
 """
 
 import json
@@ -18,25 +18,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import click
 
-from benchmarks.processes import usage
+from benchmarks.processes import PROC, usage
 from benchmarks.worker_process import worker
 from cm_exec.local_runtime import Call, LocalRuntime
 
-HANDLER: Final = Path(__file__).with_name("handlers") / "soak_loop.py"
-STRAYS: Final = ("before", "behind", "at once", "a little later", "when idle", "a part")
-CALLERS_A_SLOT: Final = 2
-PATIENCE: Final = 120.0
+Mode = Literal["persistent", "spawn"]
+
+FAULTS: Final[dict[Mode, tuple[str, ...]]] = {
+    "persistent": ("before", "behind", "at once", "a little later", "when idle", "a part"),
+    "spawn": ("half a result", "status", "noise", "orphan", "orphan with the pipe", "early end of output"),
+}
+"""What a handler does on request besides a hang; benchmarks/handlers/soak_MODE.py has each of them."""
+
+JOBS: Final[dict[Mode, int]] = {"persistent": 50_000, "spawn": 20_000}
+CALLERS_PER_SLOT: Final = 2
+JOB_LIMIT: Final = 120.0
 """Seconds after which a job counts as never answered."""
+ROOM: Final = 4 * 2**20
+"""The growth of memory that is accepted, in bytes."""
 
 CONFIG: Final = """
 [functions.soak]
 command = {command}
-mode = "persistent"
+mode = "{mode}"
 timeout = {timeout}
+env = {{ CM_EXEC_SOAK = "{folder}" }}
 
 [launcher]
 log_level = "error"
@@ -45,17 +55,21 @@ log_level = "error"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How many jobs, and that one in `every` of each kind goes wrong; `timeout` of a job in seconds."""
+    """The number of jobs. One in `every` hangs, one misbehaves, and once in `every` a handler is killed.
+
+    `timeout` is that of a job, in seconds.
+    """
 
     jobs: int
     every: int
+    mode: Mode = "persistent"
     concurrency: int = 4
     timeout: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """The worker itself at one moment: resident memory in bytes, open descriptors, and the jobs answered so far."""
+    """The worker at one moment: jobs answered so far, resident bytes, open descriptors."""
 
     answered: int
     memory: int
@@ -64,15 +78,15 @@ class Reading:
 
 @dataclass(slots=True)
 class Tally:
-    """What came of the jobs."""
+    """The outcome of the jobs. `unasked` counts the errors of jobs without a fault: a kill, or a slow machine."""
 
     right: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     unasked: Counter[str] = field(default_factory=Counter)
-    """Errors of jobs that were told neither to hang nor to write stray lines: what killing, or a slow machine, did."""
     wrong: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
+    left_over: int = 0
     killed: int = 0
     seconds: float = 0.0
     readings: list[Reading] = field(default_factory=list)
@@ -82,27 +96,33 @@ class Tally:
         return self.right + sum(self.reasons.values()) + len(self.wrong)
 
     def growth(self) -> tuple[int, int]:
-        """Memory in bytes and descriptors, the median of the last third less that of the second quarter."""
-        early, late = (
-            self.readings[len(self.readings) // 4 : len(self.readings) // 2],
-            self.readings[-(len(self.readings) // 3) :],
-        )
+        """Return the growth in bytes and descriptors: the median of the last third minus that of the second quarter."""
+        early = self.readings[len(self.readings) // 4 : len(self.readings) // 2]
+        late = self.readings[-(len(self.readings) // 3) :]
         return (
             int(statistics.median(r.memory for r in late) - statistics.median(r.memory for r in early)),
             int(statistics.median(r.descriptors for r in late) - statistics.median(r.descriptors for r in early)),
         )
 
+    def is_good(self) -> bool:
+        """Return whether nothing is wrong, lost, left over or grown."""
+        memory, descriptors = self.growth()
+        faults = (self.wrong, self.lost, self.violations, self.left_over)
+        return not any(faults) and memory < ROOM and descriptors <= 12
+
 
 def soak(plan: Plan, folder: Path) -> Tally:
-    """Run the plan with a worker of its own in `folder`."""
-    command = json.dumps([sys.executable, "-S", "-E", str(HANDLER)])
+    """Run the plan with its own worker in `folder`."""
+    handler = Path(__file__).with_name("handlers") / f"soak_{plan.mode}.py"
+    command = json.dumps([sys.executable, "-S", "-E", str(handler)])
     config = folder / "cm.toml"
-    config.write_text(CONFIG.format(command=command, timeout=plan.timeout))
+    config.write_text(CONFIG.format(command=command, mode=plan.mode, timeout=plan.timeout, folder=folder))
     arguments = [sys.executable, "-m", "cm_exec", "run", "--config", str(config)]
-    places = LocalRuntime(folder / "runtime", max_concurrent_tasks=plan.concurrency, strict=False, history=200)
-    with places as runtime, worker(arguments, runtime.environment(), folder / "log") as running:
+    local = LocalRuntime(folder / "runtime", max_concurrent_tasks=plan.concurrency, strict=False, history=200)
+    with local as runtime, worker(arguments, runtime.environment(), folder / "log") as running:
         tally = _Soak(plan, runtime, running.process.pid).run()
         tally.violations = [f"{violation.kind}: {violation.message}" for violation in runtime.violations]
+    tally.left_over = len(list(_processes_of(folder)))
     return tally
 
 
@@ -117,8 +137,8 @@ class _Soak:
 
     def run(self) -> Tally:
         started = time.monotonic()
-        with self._killer():
-            callers = [threading.Thread(target=self._call) for _ in range(self._plan.concurrency * CALLERS_A_SLOT)]
+        with self._disturbed():
+            callers = [threading.Thread(target=self._call) for _ in range(self._plan.concurrency * CALLERS_PER_SLOT)]
             for caller in callers:
                 caller.start()
             for caller in callers:
@@ -127,11 +147,11 @@ class _Soak:
         return self._tally
 
     @contextmanager
-    def _killer(self) -> Iterator[None]:
-        """Kill a process at random whenever so many jobs more have been answered."""
+    def _disturbed(self) -> Iterator[None]:
+        """Kill a random handler after every `every` answers, and take readings, until the end of the block."""
         over = threading.Event()
 
-        def kill() -> None:
+        def disturb() -> None:
             next_kill, next_reading = self._plan.every, 0
             while not over.wait(random.uniform(0.001, 0.01)):  # noqa: S311
                 answered = self._tally.answered
@@ -142,7 +162,7 @@ class _Soak:
                     next_reading += max(1, self._plan.jobs // 60)
                     self._read(answered)
 
-        thread = threading.Thread(target=kill)
+        thread = threading.Thread(target=disturb)
         thread.start()
         try:
             yield
@@ -151,16 +171,15 @@ class _Soak:
             thread.join()
 
     def _kill_one(self) -> None:
-        pids = [
-            pid for task in Path(f"/proc/{self._pid}/task").iterdir() for pid in (task / "children").read_text().split()
-        ]
-        if pids:
+        tasks = (PROC / str(self._pid) / "task").iterdir()
+        children = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+        if children:
             with suppress(ProcessLookupError):
-                os.kill(int(random.choice(pids)), signal.SIGKILL)  # noqa: S311
+                os.kill(random.choice(children), signal.SIGKILL)  # noqa: S311
             self._tally.killed += 1
 
     def _read(self, answered: int) -> None:
-        descriptors = len(list(Path(f"/proc/{self._pid}/fd").iterdir()))
+        descriptors = len(list((PROC / str(self._pid) / "fd").iterdir()))
         memory = usage(self._pid).resident
         self._tally.readings.append(Reading(answered=answered, memory=memory, descriptors=descriptors))
 
@@ -171,17 +190,16 @@ class _Soak:
             if number is None:
                 return
             query = self._query(number)
-            call = self._runtime.submit("soak", json.dumps(query).encode())
-            self._judge(query, call)
+            self._judge(query, self._runtime.submit("soak", json.dumps(query).encode()))
 
     def _query(self, number: int) -> dict[str, Any]:
         draw = random.randrange(self._plan.every)  # noqa: S311
-        stray = random.choice(STRAYS) if draw == 0 else None  # noqa: S311
-        return {"ask": f"{number} {random.random()}", "stray": stray, "hang": draw == 1}  # noqa: S311
+        fault = {0: random.choice(FAULTS[self._plan.mode]), 1: "hang"}.get(draw)  # noqa: S311
+        return {"ask": f"{number} {random.random()}", "fault": fault}  # noqa: S311
 
     def _judge(self, query: dict[str, Any], call: Call) -> None:
         try:
-            body = call.wait(PATIENCE).body
+            body = call.wait(JOB_LIMIT).body
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no answer
             with self._lock:
                 self._tally.lost.append(f"{query}: {error!r}")
@@ -194,47 +212,51 @@ class _Soak:
             answer = json.loads(body)
         except ValueError:
             answer = {}
-        if answer == {"answer": query["ask"][::-1]} and not query["hang"]:
+        if answer == {"answer": query["ask"][::-1]} and query["fault"] not in {"hang", "half a result", "status"}:
             self._tally.right += 1
         elif answer.get("reason"):
             self._tally.reasons[answer["reason"]] += 1
-            if not query["hang"] and query["stray"] is None:
+            if query["fault"] is None:
                 self._tally.unasked[answer["reason"]] += 1
         else:
             self._tally.wrong.append(f"{query}: {body[:200]!r}")
 
 
+def _processes_of(folder: Path) -> Iterator[int]:
+    """Yield the handlers of the worker in `folder` and their children, which have its path in their environment."""
+    mark = f"CM_EXEC_SOAK={folder}\0".encode()
+    for process in PROC.glob("[0-9]*"):
+        with suppress(OSError):
+            if mark in (process / "environ").read_bytes():
+                yield int(process.name)
+
+
 def report(tally: Tally) -> Iterator[str]:
-    """The tally in lines of text."""
+    """Yield the tally as lines of text."""
     memory, descriptors = tally.growth()
     rate = tally.answered / tally.seconds
-    yield f"{tally.answered} jobs in {tally.seconds:.0f} s ({rate:.0f} a second), {tally.killed} processes killed"
-    yield f"right {tally.right}, errors {dict(tally.reasons)}, of these unasked {dict(tally.unasked)}"
-    yield f"wrong {len(tally.wrong)}, never answered {len(tally.lost)}, breaches {len(tally.violations)}"
+    yield f"{tally.answered} jobs in {tally.seconds:.0f} s ({rate:.0f} per second), {tally.killed} handlers killed"
+    yield f"right {tally.right}, errors {dict(tally.reasons)}, of these without a fault {dict(tally.unasked)}"
+    yield f"wrong {len(tally.wrong)}, never answered {len(tally.lost)}, protocol violations {len(tally.violations)}"
     yield from (tally.wrong + tally.lost + tally.violations)[:20]
     readings = tally.readings[:: max(1, len(tally.readings) // 12)]
     yield "MiB resident: " + " ".join(f"{reading.memory / 2**20:.1f}" for reading in readings)
     yield "descriptors:  " + " ".join(str(reading.descriptors) for reading in readings)
-    yield f"growth: {memory / 2**20:+.2f} MiB, {descriptors:+d} descriptors"
-
-
-def is_good(tally: Tally) -> bool:
-    """Nothing wrong, nothing lost, nothing grown."""
-    memory, descriptors = tally.growth()
-    return not (tally.wrong or tally.lost or tally.violations) and memory < 4 * 2**20 and descriptors <= 12
+    yield f"growth: {memory / 2**20:+.2f} MiB, {descriptors:+d} descriptors; processes left over: {tally.left_over}"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--jobs", type=click.IntRange(min=100), default=50_000, show_default=True)
-@click.option("--every", type=click.IntRange(min=10), default=500, show_default=True, help="One in so many goes wrong.")
+@click.option("--mode", type=click.Choice(list(FAULTS)), default="persistent", show_default=True)
+@click.option("--jobs", type=click.IntRange(min=100), help="The number of jobs; default: 50000, spawn 20000.")
+@click.option("--every", type=click.IntRange(min=10), default=500, show_default=True, help="Jobs per fault.")
 @click.option("--concurrency", type=click.IntRange(min=1), default=4, show_default=True)
-def main(*, jobs: int, every: int, concurrency: int) -> None:
-    """Wear persistent processes down, and see whether any answer goes astray."""
+def main(*, mode: Mode, jobs: int | None, every: int, concurrency: int) -> None:
+    """Run many jobs while handlers are killed, hang and misbehave, and check every answer."""
     with tempfile.TemporaryDirectory(prefix="cm-exec-soak-") as folder:
-        tally = soak(Plan(jobs=jobs, every=every, concurrency=concurrency), Path(folder))
+        tally = soak(Plan(jobs=jobs or JOBS[mode], every=every, mode=mode, concurrency=concurrency), Path(folder))
     for line in report(tally):
         click.echo(line)
-    sys.exit(not is_good(tally))
+    sys.exit(not tally.is_good())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Numbers of a run: percentiles, medians and their spread."""
+"""Percentiles, medians and spreads."""
 
 import statistics
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from typing import Self
 
 
 def percentile(sorted_values: Sequence[float], share: float) -> float:
-    """The value below which `share` (0 to 1) of the values lie, by linear interpolation.
+    """Return the value below which `share` (0 to 1) of the values lie, by linear interpolation.
 
-    Raises ValueError when there are none.
+    Raises ValueError if there are no values.
     """
     if not sorted_values:
         raise ValueError("no values")
@@ -21,7 +21,7 @@ def percentile(sorted_values: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The median of repeated measurements, and the least and the greatest of them."""
+    """The median, the least and the greatest of repeated measurements."""
 
     median: float
     low: float
@@ -29,15 +29,15 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
-        """Raises ValueError when there are no values."""
+        """Summarise values. Raises ValueError if there are none."""
         if not values:
             raise ValueError("no values")
         return cls(statistics.median(values), min(values), max(values))
 
 
 def ratios(values: Sequence[float], base: Sequence[float]) -> Spread:
-    """How many times `base` the values are, round by round: what drifts in a run then drifts in both.
+    """Divide values by those of the same round, so that a drift of the machine affects both.
 
-    Raises ValueError when the rounds do not pair up.
+    Raises ValueError if the numbers of rounds differ.
     """
     return Spread.of([value / other for value, other in zip(values, base, strict=True)])

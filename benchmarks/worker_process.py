@@ -1,4 +1,4 @@
-"""A worker under measurement: its command started in a group of its own, and ended with all that belongs to it."""
+"""A worker under measurement. It runs in its own process group, which is ended with it."""
 
 import contextlib
 import os
@@ -12,18 +12,18 @@ from pathlib import Path
 from benchmarks.processes import Usage, usage
 
 GRACE = 10.0
-"""How long a worker may take to end after SIGTERM, in seconds."""
+"""Seconds that a worker has to end after SIGTERM."""
 
 CONTAINER = {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108
-"""What a worker finds in its environment besides the runtime's variables, as in the official Python images.
+"""The environment of a worker besides the variables of the runtime, as in the official Python images.
 
-The same for all: a `cat` takes a quarter of its time to load a locale.
+It is the same for all: `cat` spends a quarter of its time on loading a locale.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
-    """`started` is the time before the start, in seconds of `time.monotonic`; `log` holds what it wrote."""
+    """`started` is the `time.monotonic` before the start; `log` is the file with its output."""
 
     process: "subprocess.Popen[bytes]"
     started: float
@@ -36,14 +36,14 @@ class WorkerProcess:
         return self.process.poll() is None
 
     def log_tail(self) -> str:
-        """The last line of its log, to show when it fails."""
+        """Return the last line of its log, for an error message."""
         lines = self.log.read_bytes()[-4000:].decode(errors="replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), "")
 
 
 @contextlib.contextmanager
 def worker(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[WorkerProcess]:
-    """Run a worker until the end of the block. Its output goes to `log`, as a container's goes to a collector."""
+    """Run a worker until the end of the block, with its output in the file `log`."""
     with log.open("wb") as output:
         started = time.monotonic()
         process = subprocess.Popen(
@@ -65,5 +65,5 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(GRACE)
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # what a worker leaves behind, such as the SDK's pool
+        os.killpg(process.pid, signal.SIGKILL)  # processes that outlive the worker, such as the pool of the SDK
     process.wait()

@@ -1,10 +1,11 @@
-"""Fixtures of the end-to-end tests."""
+"""Fixtures for all tests, and the marker of each test."""
 
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -16,9 +17,29 @@ from tests.support.images.store import STORE_FOLDER, Store, make_folder
 from tests.support.replica import Replica
 from tests.support.scripted_runtime import ScriptedRuntime
 
+TIERS: Final = {
+    "unit": "unit",
+    **dict.fromkeys(("dev", "handlers", "processes", "release", "runtime", "worker"), "process"),
+    **dict.fromkeys(("docs", "e2e"), "e2e"),
+    "browser": "browser",
+    **dict.fromkeys(("bundle", "images"), "images"),
+}
+"""The marker of the tests in each folder."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the tier of its folder."""
+    here = Path(__file__).parent
+    for item in items:
+        folder = item.path.relative_to(here).parts[0]
+        if folder not in TIERS:
+            raise pytest.UsageError(f"tests/{folder} has no tier: add it to TIERS in tests/conftest.py")
+        item.add_marker(TIERS[folder])
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A folder for images and containers that all processes of xdist inherit; it is filled when a test wants one."""
+    """Name the folder for images and containers that all processes of xdist share; it is filled when needed."""
     if not hasattr(config, "workerinput"):
         os.environ[STORE_FOLDER] = str(make_folder())
 
@@ -30,26 +51,26 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def authority() -> Authority:
-    """The CA that workers are given."""
+    """Create the CA that workers trust."""
     return Authority()
 
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The self-contained cm-exec, which is built for the first test that wants it."""
+    """Build the self-contained cm-exec, once for all tests."""
     return shared_bundle(tmp_path_factory)
 
 
 @pytest.fixture
 def runtime(authority: Authority) -> Iterator[ScriptedRuntime]:
-    """A runtime with a good certificate, on a port of its own."""
+    """Start a runtime with a valid certificate on its own port."""
     with ScriptedRuntime(authority.good()) as running:
         yield running
 
 
 @pytest.fixture
 def bench(tmp_path: Path, runtime: ScriptedRuntime, authority: Authority) -> Iterator[Bench]:
-    """A runtime and its replica; at the end every worker must stop with 0 and leave nothing behind."""
+    """Start a runtime and its replica. At the end every worker must stop with 0 and leave nothing behind."""
     folder = tmp_path / "app"
     folder.mkdir()
     replica = Replica(folder=tmp_path / "replica", runtime=runtime, ca_pem=authority.pem)
@@ -72,11 +93,11 @@ def _show_logs(bench: Bench) -> None:
 
 @pytest.fixture(scope="session")
 def unshare() -> tuple[str, ...]:
-    """The command that makes namespaces, as root or as a user who may; skip where neither can, fail in CI."""
+    """Return the command that creates namespaces, as root or as a permitted user. Skip without one; fail in CI."""
     for command in (("unshare",), ("unshare", "--map-root-user")):
         if shutil.which("unshare") and _succeeds([*command, "--mount", "--pid", "--fork", "--mount-proc", "true"]):
             return command
-    reason = "needs unshare(1) and the right to make mount and PID namespaces"
+    reason = "needs unshare(1) and the permission to create mount and PID namespaces"
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

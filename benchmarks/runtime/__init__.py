@@ -1,1 +1,1 @@
-"""A runtime that hands out jobs as fast as it can, in a process of its own, so that it is not what is measured."""
+"""A runtime that hands out jobs as fast as possible, in a separate process, so that it does not limit the workers."""

@@ -1,4 +1,4 @@
-"""One kept-alive TLS connection of the server: bytes in, whole requests out."""
+"""One kept-alive TLS connection of the server: bytes in, complete requests out."""
 
 import contextlib
 import ssl
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import Final
 
 RECORD: Final = 16384
-"""The most that one TLS record holds, in bytes."""
+"""The largest content of a TLS record, in bytes."""
 
 WORTH_COPYING: Final = 256 * 1024
-"""Up to this many bytes, to join the parts of an answer costs less than a record for each."""
+"""Up to this many bytes, joining the parts of a response costs less than one record for each."""
 
 
 class PeerGoneError(Exception):
-    """The client closed the connection or broke HTTP."""
+    """Raised when the client closes the connection or violates HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request with its whole body. `authorized`: it carries the module's token."""
+    """A request with its whole body. It is `authorized` if it has the token of the module."""
 
     method: bytes
     path: str
@@ -31,7 +31,7 @@ class Request:
 class Connection:
     """A non-blocking connection; the caller watches `socket` and calls `handshake`, `receive` and `flush`.
 
-    `watch_room` is called with True when the socket has to be watched for room too, with False when no more.
+    `watch_room` is called with True when the socket must be watched for room, too, and with False afterwards.
     """
 
     def __init__(self, socket: ssl.SSLSocket, token_header: bytes, watch_room: Callable[[bool], None]) -> None:
@@ -45,7 +45,7 @@ class Connection:
         self._unsent: deque[memoryview] = deque()
 
     def handshake(self) -> bool:
-        """Go on with the handshake; True once it is done."""
+        """Continue the handshake and return whether it is complete."""
         try:
             self.socket.do_handshake()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -56,7 +56,7 @@ class Connection:
         return True
 
     def receive(self) -> list[Request]:
-        """Read what is there and return the requests that are complete."""
+        """Read the received bytes and return the complete requests."""
         requests = []
         while (size := self._read()) > 0:
             while (request := self._next_request()) is not None:
@@ -66,13 +66,13 @@ class Connection:
         return requests
 
     def send(self, *parts: bytes) -> None:
-        """Queue an answer and send as much of it as the socket takes. A broken connection shows when it is read."""
+        """Queue a response and send as much as the socket takes. `receive` notices a broken connection."""
         copied = sum(map(len, parts)) <= WORTH_COPYING
         self._unsent.extend(map(memoryview, [b"".join(parts)] if copied else parts))
         self.flush()
 
     def flush(self) -> None:
-        """Send what is queued, as far as the socket takes it."""
+        """Send as much of the queue as the socket takes."""
         try:
             while self._unsent:
                 self._send_first()
@@ -97,7 +97,7 @@ class Connection:
             self._unsent[0] = view[sent:]
 
     def _read(self) -> int:
-        """Read one record and return its size, 0 when there is none; of a large body, to where it will be used."""
+        """Read one record and return its size; 0 if there is none. A large body is read into its final buffer."""
         try:
             if self._body is not None:
                 size = self.socket.recv_into(self._body.room)
@@ -147,7 +147,7 @@ class Connection:
 
 
 class _Body:
-    """A body of known length that is not all there yet; `room` is what is still to be filled."""
+    """An incomplete body of known length; `room` is the part to fill."""
 
     def __init__(self, head: bytes, begun: bytearray, length: int) -> None:
         self.head = head
@@ -166,7 +166,7 @@ def _content_length(lowered_head: bytes) -> int:
 
 
 def _chunked_body(received: bytearray, at: int) -> tuple[bytearray, int] | None:
-    """The body that starts at `at` and where it ends, None while its last chunk is not there."""
+    """Return the body that starts at `at` and its end; None if it is incomplete."""
     body = bytearray()
     while True:
         line_end = received.find(b"\r\n", at)

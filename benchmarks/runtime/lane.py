@@ -1,4 +1,4 @@
-"""One worker's share of the runtime: its polls, its jobs in hand, and the load that is put on it."""
+"""The part of the runtime that serves one worker: its polls, its jobs in progress, and its load."""
 
 from collections import deque
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from benchmarks.payload import Payload
 
 LONG_POLL: Final = 5.0
-"""How long a poll is held without a job, in seconds; the protocol's value."""
+"""Seconds that a poll is held without a job; the value of the protocol."""
 
 NO_CONTENT: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 NOT_FOUND: Final = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
@@ -17,21 +17,21 @@ Answer = Callable[[bytes], None]
 
 
 class Poller(Protocol):
-    """Whoever waits for a job."""
+    """A connection that waits for a job."""
 
     def send(self, *parts: bytes) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What to put on a lane: jobs until `seconds` are over and `min_jobs` are answered, after `warmup` jobs.
+    """Jobs for a lane until `seconds` are over and `min_jobs` are answered, after `warmup` jobs.
 
-    At most `in_hand` jobs are unanswered at a time, as the platform does it with `MAX_CONCURRENT_TASKS`. After each
-    answer no job is handed out for `pause` seconds.
+    At most `in_progress` jobs are unanswered at a time, as the platform limits them by `MAX_CONCURRENT_TASKS`. After
+    each answer no job is handed out for `pause` seconds.
     """
 
     payload: Payload
-    in_hand: int
+    in_progress: int
     warmup: int
     min_jobs: int
     seconds: float
@@ -40,7 +40,7 @@ class Load:
 
 @dataclass(slots=True)
 class Measured:
-    """A load's outcome. Times in nanoseconds; `latencies` from a job's hand-out to its whole result."""
+    """The outcome of a load. Times in nanoseconds; `latencies` are from a job's hand-out to its whole result."""
 
     latencies: list[int] = field(default_factory=list)
     wrong: int = 0
@@ -50,15 +50,15 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class _InHand:
+class _JobInProgress:
     handed_out: int
     serial: int
 
 
 class Lane:
-    """The jobs of one worker. `clock` and `cpu_clock` give nanoseconds.
+    """The jobs of one worker. `clock` and `cpu_clock` return nanoseconds.
 
-    It sends on the connections that it is given and calls `finished` once a load is through.
+    It sends on the connections that it gets, and calls `finished` when a load is complete.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Lane:
         self._finished = finished
         self._polled = False
         self._waiting: deque[tuple[Poller, int]] = deque()
-        self._in_hand: dict[str, _InHand] = {}
+        self._in_progress: dict[str, _JobInProgress] = {}
         self._serial = 0
         self._load: Load | None = None
         self._warming = 0
@@ -86,7 +86,7 @@ class Lane:
         self._measured = Measured()
 
     def start(self, load: Load) -> None:
-        """Begin to hand out jobs."""
+        """Start to hand out jobs."""
         self._load = load
         self._warming = load.warmup
         self._measured = Measured()
@@ -95,7 +95,7 @@ class Lane:
         self._hand_out()
 
     def poll(self, poller: Poller) -> None:
-        """Take a poll: answered with a job at once where there is one, else held."""
+        """Accept a poll. It is answered at once if there is a job, and held otherwise."""
         now = self._clock()
         if not self._polled:
             self._polled = True
@@ -106,9 +106,9 @@ class Lane:
             self._finish_if_done()
 
     def result(self, job_id: str, body: bytes | bytearray, poster: Poller) -> None:
-        """Take a result, note its time, and hand out the next job."""
+        """Accept a result, record its time, and hand out the next job."""
         now = self._clock()
-        job = self._in_hand.pop(job_id, None)
+        job = self._in_progress.pop(job_id, None)
         if job is None or self._load is None:
             poster.send(NOT_FOUND)
             return
@@ -119,7 +119,7 @@ class Lane:
         self._finish_if_done()
 
     def tick(self) -> None:
-        """Go on after a pause, and answer the polls that have waited long enough."""
+        """Continue after a pause, and answer the polls that were held long enough."""
         now = self._clock()
         if self._load is not None:
             self._hand_out()
@@ -127,12 +127,12 @@ class Lane:
             self._waiting.popleft()[0].send(NO_CONTENT)
 
     def release(self) -> None:
-        """Answer all polls, so that a worker can end at once."""
+        """Answer all polls, so that the worker can end at once."""
         while self._waiting:
             self._waiting.popleft()[0].send(NO_CONTENT)
 
     def forget(self, poller: Poller) -> None:
-        """A connection is gone: hand it no job."""
+        """Forget a closed connection: it gets no job."""
         self._waiting = deque(held for held in self._waiting if held[0] is not poller)
 
     def _begin(self) -> None:
@@ -141,7 +141,7 @@ class Lane:
         self._measured.started = self._clock()
         self._deadline = self._measured.started + int(self._load.seconds * 1e9)
 
-    def _note(self, job: _InHand, now: int, *, right: bool) -> None:
+    def _note(self, job: _JobInProgress, now: int, *, right: bool) -> None:
         measured = self._measured
         measured.wrong += not right
         if not self._warming:
@@ -157,12 +157,12 @@ class Lane:
         assert load is not None
         if self._clock() < self._rests_until:
             return
-        while self._waiting and len(self._in_hand) < load.in_hand and not self._is_over(load):
+        while self._waiting and len(self._in_progress) < load.in_progress and not self._is_over(load):
             poller, _ = self._waiting.popleft()
             self._serial += 1
             job_id = f"{self.name}-{self._serial}"
             body = job_body(job_id, load.payload.query(self._serial))
-            self._in_hand[job_id] = _InHand(self._clock(), self._serial)
+            self._in_progress[job_id] = _JobInProgress(self._clock(), self._serial)
             poller.send(_JOB_HEAD % sum(map(len, body)), *body)
 
     def _is_over(self, load: Load) -> bool:
@@ -171,7 +171,7 @@ class Lane:
         return len(self._measured.latencies) >= load.min_jobs and self._clock() >= self._deadline
 
     def _finish_if_done(self) -> None:
-        if self._load is not None and not self._in_hand and self._is_over(self._load):
+        if self._load is not None and not self._in_progress and self._is_over(self._load):
             self._measured.cpu += self._cpu_clock()
             self._load = None
             self._finished(self._measured)
@@ -187,5 +187,5 @@ _AFTER_QUERY: Final = (
 
 
 def job_body(job_id: str, query: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """The answer of GET job, in the protocol's envelope, in parts: a large query is not copied."""
+    """Return the response to GET job in the protocol's envelope, in parts, so that a large query is not copied."""
     return (_BEFORE_QUERY % job_id.encode(), *query, _AFTER_QUERY)

@@ -1,7 +1,7 @@
-"""The runtime's event loop: TLS connections on one side, the benchmark's orders on stdin and stdout on the other.
+"""The event loop of the runtime: TLS connections, and the orders of the benchmark on stdin.
 
-One thread over epoll, without a framework: asyncio, its streams and an HTTP library cost more than the fastest
-worker does.
+It is one thread over epoll without a framework: asyncio's streams and an HTTP library cost more than the fastest
+worker.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from benchmarks.runtime.lane import NO_CONTENT, NOT_FOUND, Lane, Load, Measured
 UNAUTHORIZED: Final = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
 NOTHING_DROPPED: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]"
 TICK: Final = 0.05
-"""How often held polls and pauses are looked at, in seconds."""
+"""Seconds between two checks of held polls and pauses."""
 
 
 class Server:
@@ -43,7 +43,7 @@ class Server:
         """Announce the port on stdout, then serve until stdin ends."""
         self._epoll.register(self._listener, select.EPOLLIN)
         self._epoll.register(sys.stdin.fileno(), select.EPOLLIN)
-        _tell({"port": self._listener.getsockname()[1]})
+        _send({"port": self._listener.getsockname()[1]})
         next_tick = time.monotonic()
         while True:
             for descriptor, event in self._epoll.poll(TICK):
@@ -122,7 +122,7 @@ class Server:
             lane.tick()
 
     def _read_orders(self) -> bool:
-        """Carry out the orders on stdin, a JSON object a line; False at its end."""
+        """Execute the orders on stdin, one JSON object per line. Return False at its end."""
         data = os.read(sys.stdin.fileno(), 65536)
         self._orders += data
         *lines, self._orders = self._orders.split(b"\n")
@@ -137,7 +137,7 @@ class Server:
                 name,
                 clock=time.monotonic_ns,
                 cpu_clock=time.process_time_ns,
-                first_poll=lambda lane, at: _tell({"first_poll": lane, "at": at}),
+                first_poll=lambda lane, at: _send({"first_poll": lane, "at": at}),
                 finished=self._finished,
             )
         elif order["do"] == "close":
@@ -147,8 +147,8 @@ class Server:
             self._lanes[name].start(Load(payload=payload, **order["load"]))
 
     def _finished(self, measured: Measured) -> None:
-        _tell({"measured": asdict(measured)})
+        _send({"measured": asdict(measured)})
 
 
-def _tell(message: dict[str, Any]) -> None:
+def _send(message: dict[str, Any]) -> None:
     print(json.dumps(message), flush=True)

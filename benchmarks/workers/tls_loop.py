@@ -1,7 +1,7 @@
-"""A floor: what TLS, HTTP and the kernel cost when nothing else is done.
+"""A floor: what TLS, HTTP and the kernel cost without anything else.
 
-One poll is open at all times; each job's query goes back as its result, on one of MAX_CONCURRENT_TASKS further
-connections. It knows the shape of the runtime's answers and parses nothing.
+One poll is always open. The query of each job is posted as its result, on one of MAX_CONCURRENT_TASKS further
+connections. It relies on the exact form of the runtime's responses instead of parsing them.
 """
 
 import os
@@ -31,35 +31,40 @@ def connect() -> ssl.SSLSocket:
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection = CONTEXT.wrap_socket(plain, server_hostname=JOB.hostname)
     connection.sendall(HELLO)
-    receive(connection)  # the session tickets come with it; later they would look like an answer
+    receive(connection)  # the session tickets come with it; later they would look like a response
     return connection
 
 
-def receive(connection: ssl.SSLSocket) -> bytearray:
-    """One whole answer."""
-    answer = bytearray()
-    while (end := answer.find(b"\r\n\r\n")) < 0:
+def receive(connection: socket.socket) -> bytearray:
+    """Read one whole response."""
+    response = bytearray()
+    while (end := response.find(b"\r\n\r\n")) < 0:
         data = connection.recv(65536)
         if not data:
-            raise SystemExit("the runtime closed the connection")
-        answer += data
-    length = answer.find(b"Content-Length: ", 0, end)
-    size = int(answer[length + 16 : answer.index(b"\r", length)]) if length > 0 else 0
-    missing = end + 4 + size - len(answer)
+            raise SystemExit("the connection was closed")
+        response += data
+    length = response.find(b"Content-Length: ", 0, end)
+    size = int(response[length + 16 : response.index(b"\r", length)]) if length > 0 else 0
+    missing = end + 4 + size - len(response)
     if missing:
         room = memoryview(bytearray(missing))
         filled = 0
         while filled < missing:
             filled += connection.recv_into(room[filled:])
-        answer += room
-    return answer
+        response += room
+    return response
 
 
-def send_result(connection: ssl.SSLSocket, job: bytearray) -> None:
+def parse_job(job: bytearray) -> tuple[bytes, memoryview]:
+    """Return the id and the query of a job."""
     job_id_at = job.index(b'"jobId": "') + 10
     query_at = job.index(b'"query": ', job_id_at) + 9
     query = memoryview(job)[query_at : job.rindex(b', "userId"')]
-    job_id = bytes(job[job_id_at : job.index(b'"', job_id_at)])
+    return bytes(job[job_id_at : job.index(b'"', job_id_at)]), query
+
+
+def send_result(connection: ssl.SSLSocket, job: bytearray) -> None:
+    job_id, query = parse_job(job)
     head = POST % (job_id, len(query))
     if len(query) < 8192:
         connection.sendall(head + bytes(query))

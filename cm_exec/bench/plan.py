@@ -1,14 +1,13 @@
 """The plan of a run: each function in each mode that it can have, with each number of slots."""
 
-import datetime as dt
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from cm_exec.config import Config, ConfigError, Function, parse_config
-from cm_exec.config.checks import fitting
+from cm_exec.config.checks import applicable_defaults
 from cm_exec.config.model import Mode
+from cm_exec.config.toml import toml_value
 from cm_exec.handlers.factory import concurrency_limits
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
@@ -82,37 +81,28 @@ def _not_possible(function: Function, mode: Mode) -> str:
 
 
 def variant_text(document: Mapping[str, Any], function: Function, mode: Mode) -> str:
-    """Return the text of a cm.toml with `function` alone, in `mode`.
+    """Return the text of a cm.toml with `function` alone, in `mode`, and with its service.
 
     `document` is the user's file as parsed TOML. Types and defaults are copied; options of modes that are not
     measured are left out. `cwd` becomes absolute, since the text is written to another folder.
     """
     entry = document["functions"][function.name]
     own = {"command": entry} if isinstance(entry, str | list) else entry
-    own = {**fitting(own, {"mode": mode}), "mode": mode, "cwd": str(function.cwd)}
+    services = {}
+    if "service" in own:
+        # several functions imply the envelope, and here there is one
+        kept = {"envelope": True} if function.envelope else {}
+        service = {**document["services"][own["service"]], **kept}
+        if function.command is not None:
+            service["cwd"] = str(function.cwd)
+        services[own["service"]] = service
+    else:
+        applicable = applicable_defaults(own, {"mode": mode, "command": function.command})
+        own = {**applicable, "mode": mode, "cwd": str(function.cwd)}
     launcher = {key: value for key, value in document.get("launcher", {}).items() if key in _KEPT_LAUNCHER_KEYS}
     shared = {key: document[key] for key in ("defaults", "types") if key in document}
-    tables = {"functions": {function.name: own}, "launcher": launcher, **shared}
+    tables = {"functions": {function.name: own}, "services": services, "launcher": launcher, **shared}
     return "".join(f"{key} = {toml_value(value)}\n" for key, value in tables.items())
-
-
-def toml_value(value: object) -> str:
-    """Return a value as TOML in one line. Raises TypeError for a value that TOML cannot express."""
-    match value:
-        case bool() | str():
-            # JSON's strings are TOML's, except for one control character
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case int() | float():
-            return str(value)
-        case dt.datetime() | dt.date() | dt.time():
-            return value.isoformat()
-        case list() | tuple():
-            return f"[{', '.join(map(toml_value, value))}]"
-        case Mapping():
-            pairs = (f"{toml_value(str(key))} = {toml_value(item)}" for key, item in value.items())
-            return f"{{ {', '.join(pairs)} }}"
-        case _:
-            raise TypeError(f"TOML has no {type(value).__name__}")
 
 
 def _counts(function: Function, slots: Sequence[int]) -> tuple[list[int], str]:

@@ -6,6 +6,7 @@ from typing import Any, Final, get_args
 
 import click
 
+from cm_exec.cli.choice import SuggestingChoice
 from cm_exec.cli.completion import function_names
 from cm_exec.cli.extra import require_extra
 from cm_exec.cli.options import config_option
@@ -31,7 +32,7 @@ def read_counts(_context: click.Context, parameter: click.Parameter, text: str) 
     "--mode",
     "modes",
     multiple=True,
-    type=click.Choice(get_args(Mode)),
+    type=SuggestingChoice(get_args(Mode)),
     help="Measure only this mode. Repeatable.  [default: all modes that the function can have]",
 )
 @click.option(

@@ -39,10 +39,11 @@ def command(config_path: Path, *, image_rules: bool, ignored: tuple[str, ...]) -
     config = load_config(config_path)
     checks = [check_function(function) for function in config.functions.values()]
     click.echo(_table(config, checks))
-    for check in checks:
-        for warning in check.warnings:
-            click.echo(f"cm-exec: warning: {config_path}: functions.{check.function.name}: {warning}", err=True)
-    wrong = [f"{config_path}: functions.{c.function.name}: {c.problem}" for c in checks if c.problem]
+    warnings = dict.fromkeys(f"{check.at}: {warning}" for check in checks for warning in check.warnings)
+    for warning in warnings:
+        click.echo(f"cm-exec: warning: {config_path}: {warning}", err=True)
+    # the functions of a service have one problem in common
+    wrong = [*dict.fromkeys(f"{config_path}: {c.at}: {c.problem}" for c in checks if c.problem)]
     wrong += [f"{config_path}: {problem}" for problem in file_problems(config.tests)]
     if wrong:
         raise PreflightError("\n".join(wrong))

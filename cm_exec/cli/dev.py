@@ -1,38 +1,65 @@
-"""`cm-exec dev`: the runtime on a laptop, the worker against it, and a console. Imports the `dev` extra when called."""
+"""`cm-exec dev`: a local runtime with a web console, and a worker that is connected to it."""
 
 from pathlib import Path
-from typing import Final, Unpack
+from typing import Any, Final
 
 import click
 
 from cm_exec.cli.extra import require_extra
 from cm_exec.cli.options import config_option
-from cm_exec.devserver.args import STYLES, DevOptions, DevOptionsDict
+from cm_exec.devserver.args import STYLES, DevArgs
 
 _EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme", "watchfiles")
+_PORT: Final = click.IntRange(0, 65535)
 
 
-@click.command(name="dev")
+@click.command(name="dev", context_settings={"allow_interspersed_args": False})
+@click.argument("worker_command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
 @config_option
+@click.option("--port", type=_PORT, help="Port for calls and the console; 0: any free port.  [default: 8950]")
+@click.option("--runtime-port", type=_PORT, help="Port of the protocol; 0: any free port.  [default: 8945]")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), help="The port for calls and the console; 0: any.  [default: 8950]"
+    "--runtime-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Keep token, CA and file names in DIR, so that a worker's settings stay valid.  [default: a new folder]",
 )
-@click.option("--runtime-port", type=click.IntRange(0, 65535), default=0, help="The protocol's port.  [default: any]")
-@click.option("--concurrency", type=click.IntRange(min=1), help="Jobs at a time.  [default: cm.toml's, else 1]")
+@click.option(
+    "--listen",
+    metavar="ADDR",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on, such as 0.0.0.0 for workers in containers.",
+)
+@click.option(
+    "--name",
+    "host_names",
+    multiple=True,
+    metavar="NAME",
+    help="Host name of this machine for workers elsewhere: in the certificate and the env file. Repeatable.",
+)
+@click.option("--concurrency", type=click.IntRange(min=1), help="Concurrent jobs.  [default: cm.toml's, else 1]")
 @click.option(
     "--call-timeout",
     type=click.FloatRange(min=0),
     default=60.0,
     metavar="SECONDS",
     show_default=True,
-    help="How long a caller waits who does not say; 0: for ever.",
+    help="Default timeout for callers that do not set one; 0 means no limit.",
 )
 @click.option(
     "--fault",
     "faults",
     multiple=True,
     metavar="FAULT",
-    help="What goes wrong, such as latency=0.2, poll.503@0.1 or result.reset*3. Repeatable.",
+    help="Inject a fault, such as latency=0.2, poll.503@0.1 or result.reset*3. Repeatable.",
+)
+@click.option("--user-id", metavar="ID", help="User ID of callers that send none.")
+@click.option(
+    "--auth-header-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="File with the authHeader of callers that send none.",
 )
 @click.option(
     "--no-worker",
@@ -40,7 +67,7 @@ _EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme", "watchfiles")
     is_flag=True,
     flag_value=False,
     default=True,
-    help="Start no worker; print what another one, or a container, needs.",
+    help="Start no worker; print the settings for one that you start, also in a container.",
 )
 @click.option(
     "--env-file",
@@ -53,8 +80,15 @@ _EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme", "watchfiles")
     type=click.Choice(STYLES),
     default="modern",
     show_default=True,
-    help="The variables of today's platform, or the connection file of older ones.",
+    help="Variables of today's platform, or the connection file of older ones.",
 )
+@click.option(
+    "--ready-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write addresses, token and variables to FILE as JSON once the worker polls.",
+)
+@click.option("--fail-on-breach", "fails_on_breach", is_flag=True, help="Exit with 1 after a protocol violation.")
 @click.option(
     "--watch",
     "watched",
@@ -72,15 +106,16 @@ _EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme", "watchfiles")
     help="Do not restart the worker when files change.",
 )
 @click.option("--open", "open_browser", is_flag=True, help="Open the console in the browser.")
-def command(**options: Unpack[DevOptionsDict]) -> None:
-    """Run the functions of cm.toml on a local runtime, with a web console.
+def command(**options: Any) -> None:
+    """Run functions on a local runtime, with a web console.
 
-    Starts a runtime as Foundry's and a worker against it, prints the console's address, and restarts the worker when
-    cm.toml or a handler is saved. Call a function in the console, with `cm-exec invoke --dev FUNCTION`, or with curl.
+    Starts a local Foundry-compatible runtime and a worker connected to it: the functions of cm.toml, or any COMMAND.
+    Prints the console's address, and restarts the worker when its files are saved or when it crashes. Call a function
+    in the console, with `cm-exec invoke --dev FUNCTION`, or with curl.
 
-    With --no-worker any other worker can be pointed at the runtime, whatever it is written in; it needs no cm.toml.
+    With --no-worker it waits for a worker that you start, such as one in a container or in a debugger.
     """
     require_extra("dev", _EXTRA)
-    from cm_exec.devserver.main import run_session  # noqa: PLC0415 - what it imports comes with the extra
+    from cm_exec.devserver.main import run_dev  # noqa: PLC0415 - what it imports comes with the extra
 
-    run_session(DevOptions(**options))
+    run_dev(DevArgs(**options))

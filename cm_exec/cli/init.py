@@ -1,45 +1,64 @@
-"""`cm-exec init`: a folder with a function that works at once."""
+"""`cm-exec init`: writes a project with a working function."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, get_args
 
 import click
 
 from cm_exec import __version__
-from cm_exec.config.model import Mode
-from cm_exec.scaffold.languages import LANGUAGES, MODES
+from cm_exec.cli.choice import SuggestingChoice
+from cm_exec.scaffold.languages import EXAMPLES, LANGUAGES, ProjectMode, find_language
 
 _EPILOG: Final = """
 \b
 Examples:
   cm-exec init hello
   cm-exec init hello --lang go --mode persistent
+  cm-exec init hello --lang node --mode service
   cm-exec init hello --lang bash --name greet_customer
   cm-exec init --from-python pricing:quote
+  cm-exec init hello --template pandas
+  cm-exec init --add second
 """
+
+
+class LanguageChoice(SuggestingChoice):
+    """The name of a language, or an alias."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name. Raises click.BadParameter with the nearest one, and with what to do for other languages."""
+        try:
+            return find_language(str(value)).name
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
 
 
 @click.command(name="init", epilog=_EPILOG)
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=Path())
-@click.option(
-    "--lang",
-    "language",
-    type=click.Choice([*LANGUAGES]),
-    help="What the handler is written in.  [default: python]",
-)
+@click.option("--lang", "lang", type=LanguageChoice([*LANGUAGES]), help="The handler's language.  [default: python]")
 @click.option(
     "--mode",
-    type=click.Choice(MODES),
+    type=SuggestingChoice(get_args(ProjectMode)),
     default="spawn",
     show_default=True,
-    help="A process a job, one started ahead, or one that serves many jobs.",
+    help="How handler processes are used: one per job, one per job but pre-started, one for many jobs, or one that "
+    "serves several functions and several jobs at a time.",
 )
 @click.option("--name", metavar="FUNCTION", help="The function's name.  [default: greet, or the Python function's]")
 @click.option(
+    "--add", "added", metavar="NAME", help="Add a function to the cm.toml in DIRECTORY, instead of a new project."
+)
+@click.option(
+    "--template",
+    "example",
+    type=SuggestingChoice([*EXAMPLES]),
+    help="Start from a larger example: pandas in Python, a model in R, an image with ImageMagick, or a database.",
+)
+@click.option(
     "--from-python",
     "target",
-    metavar="MODULE:FUNCTION",
-    help="Serve this Python function: its type hints become the function's types.",
+    metavar="MODULE[:FUNCTION]",
+    help="Serve this Python function, or all functions of the module as one service: type hints become types.",
 )
 @click.option(
     "--base-image",
@@ -49,19 +68,40 @@ Examples:
     help="The image that the Dockerfile takes cm-exec from.",
 )
 def command(  # noqa: PLR0917 - click's way
-    directory: Path, language: str | None, mode: Mode, name: str | None, target: str | None, base_image: str
+    directory: Path,
+    lang: str | None,
+    mode: ProjectMode,
+    name: str | None,
+    added: str | None,
+    example: str | None,
+    target: str | None,
+    base_image: str,
 ) -> None:
-    """Write a function that works at once to DIRECTORY: cm.toml, a handler, tests, a Dockerfile, a Makefile.
+    """Write a project with a working function to DIRECTORY: cm.toml, a handler, tests, a Dockerfile, a Makefile.
 
-    Nothing that exists is overwritten. With --from-python the function is one that you have: DIRECTORY is where its
-    module is, or its package is installed for python3.
+    Existing files are never overwritten. With --from-python it wraps existing Python functions: DIRECTORY is the
+    folder of their module, or their package is installed for python3. With --add it adds a function to a project.
     """
-    from cm_exec.scaffold.plan import Asked  # noqa: PLC0415 - only a call needs it, not `--help`
-    from cm_exec.scaffold.start import start  # noqa: PLC0415 - see above
+    from cm_exec.scaffold.add import add_function, language_of  # noqa: PLC0415 - only a call needs it, not `--help`
+    from cm_exec.scaffold.create import check_name, create_project  # noqa: PLC0415 - see above
+    from cm_exec.scaffold.project import ProjectArgs  # noqa: PLC0415 - see above
 
-    if target is not None and language not in {None, "python"}:
-        raise click.UsageError(f"--from-python is for Python; leave out --lang {language}")
-    asked = Asked(
-        directory=directory, language=LANGUAGES[language or "python"], mode=mode, name=name, base_image=base_image
-    )
-    start(asked, target)
+    if target is not None and lang not in {None, "python"}:
+        raise click.UsageError(f"--from-python is for Python; leave out --lang {lang}")
+    if target is not None and mode == "service":
+        raise click.UsageError("a service of Python functions is --from-python MODULE, without --mode service")
+    if added is not None and (name is not None or mode == "service"):
+        raise click.UsageError("--add NAME already names the function, and adds no service")
+    if example is not None and (name, added, target, lang, mode) != (None, None, None, None, "spawn"):
+        raise click.UsageError("--template has its own language, mode and function: leave out the other options")
+    for text, option in ((name, "--name"), (added, "--add")):
+        if text is not None:
+            check_name(text, option)
+    if example is not None:
+        lang = EXAMPLES[example][0]
+    language = LANGUAGES[lang or "python"] if lang or added is None else language_of(directory)
+    args = ProjectArgs(directory=directory, language=language, mode=mode, name=name, base_image=base_image)
+    if added is None:
+        create_project(args, target=target, example=example)
+    else:
+        add_function(args, added, target)

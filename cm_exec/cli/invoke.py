@@ -93,7 +93,8 @@ def command(  # noqa: PLR0917 - click's way
     )
     invocation = Invocation(config.functions[function], job)
     run_supervised(invocation.work, invocation.signalled)
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     os._exit(invocation.exit_code)  # without waiting for helper threads
 
 

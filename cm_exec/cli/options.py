@@ -2,11 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import click
+import msgspec
+from msgspec import UNSET
+from msgspec.structs import FieldInfo
 
-from cm_exec.config import Config, LauncherOverrides, LogFormat, LogLevel, load_config, with_overrides
+from cm_exec.config import Config, LauncherOverrides, load_config, with_overrides
+from cm_exec.config.schema import LauncherTable
+from cm_exec.config.schema.key_spec import key_spec
 
 Decorated = Callable[..., Any]
 
@@ -22,55 +27,47 @@ config_option: Final = click.option(
     help="The file that maps functions to commands.",
 )
 
-_LAUNCHER_OPTIONS: Final = (
-    click.option(
-        "--concurrency",
-        type=click.IntRange(min=1),
-        help="Jobs at a time.  [default: MAX_CONCURRENT_TASKS, else 1]",
-        envvar="CM_EXEC_CONCURRENCY",
-        show_envvar=True,
-    ),
-    click.option(
-        "--drain-timeout",
-        type=click.FloatRange(min=0),
-        metavar="SECONDS",
-        help="Time for the jobs in hand after SIGTERM.  [default: 25]",
-        envvar="CM_EXEC_DRAIN_TIMEOUT",
-        show_envvar=True,
-    ),
-    click.option(
-        "--log-format",
-        type=click.Choice(get_args(LogFormat)),
-        help="text for people, sls for Foundry's structured logs.  [default: text]",
-        envvar="CM_EXEC_LOG_FORMAT",
-        show_envvar=True,
-    ),
-    click.option(
-        "--log-level",
-        type=click.Choice(get_args(LogLevel)),
-        help="The least level that is logged.  [default: info]",
-        envvar="CM_EXEC_LOG_LEVEL",
-        show_envvar=True,
-    ),
-    click.option(
-        "--tls-server-name",
-        metavar="NAME",
-        help="The name to find in the runtime's certificate, where it is not the URI's host.",
-        envvar="CM_EXEC_TLS_SERVER_NAME",
-        show_envvar=True,
-    ),
-)
-
 
 def launcher_options(function: Decorated) -> Decorated:
-    """Every `[launcher]` key as an option and as CM_EXEC_<KEY>."""
-    for option in reversed(_LAUNCHER_OPTIONS):
-        function = option(function)
+    """Add every `[launcher]` key as an option and as the variable CM_EXEC_<KEY>."""
+    for field in reversed(msgspec.structs.fields(LauncherTable)):
+        function = _launcher_option(field)(function)
     return function
 
 
+def _launcher_option(field: FieldInfo) -> Callable[[Decorated], Decorated]:
+    spec = key_spec(field.type)
+    name = field.name.replace("_", "-")
+    (kind,) = spec.types
+    type_: click.ParamType[Any] | None = click.Choice(spec.choices) if spec.choices else None
+    if kind is int:
+        type_ = click.IntRange(min=1)
+    elif kind is float:
+        type_ = click.FloatRange(min=0)
+    default = spec.default_text if field.default is UNSET else _default_text(field.default)
+    return click.option(
+        f"--{name}/--no-{name}" if kind is bool else f"--{name}",
+        type=type_,
+        default=None,
+        metavar={float: "SECONDS", str: "NAME"}.get(kind),
+        help=f"{spec.description}  [default: {default}]",
+        envvar=f"CM_EXEC_{field.name.upper()}",
+        show_envvar=True,
+    )
+
+
+def _default_text(default: object) -> str:
+    match default:
+        case bool():
+            return str(default).lower()
+        case float():
+            return f"{default:g}"
+        case _:
+            return str(default)
+
+
 def configured(path: Path, overrides: LauncherOverrides) -> Config:
-    """The configuration with the options' values. Raises ConfigError, click.UsageError."""
+    """Return the configuration with the options' values. Raises ConfigError, click.UsageError."""
     config = load_config(path)
     try:
         return with_overrides(config, **overrides)

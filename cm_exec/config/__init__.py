@@ -1,7 +1,7 @@
-"""cm.toml, read once into frozen typed values."""
+"""Read a cm.toml once into frozen typed values."""
 
 from cm_exec.config.load import load_config, parse_config
-from cm_exec.config.model import Config, Function, Launcher, LogFormat, LogLevel, Output
+from cm_exec.config.model import Config, Function, Launcher, LogFormat, LogLevel, Output, Service
 from cm_exec.config.overrides import LauncherOverrides, with_overrides
 from cm_exec.errors import ConfigError, Problem
 
@@ -15,6 +15,7 @@ __all__ = [
     "LogLevel",
     "Output",
     "Problem",
+    "Service",
     "load_config",
     "parse_config",
     "with_overrides",

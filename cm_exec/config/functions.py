@@ -1,109 +1,152 @@
-"""The `[functions]` table, with `[defaults]` under each function's own options."""
+"""The `[functions]` table, with `[defaults]` applied to each function."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 from msgspec import UNSET, Struct
 
-from cm_exec.config.checks import fitting, impossible, unclear, without_types
-from cm_exec.config.diagnostics import Findings, found
-from cm_exec.config.model import Function
-from cm_exec.config.schema import FunctionEntry, FunctionName, FunctionOptions, FunctionTable
+from cm_exec.config.checks import (
+    applicable_defaults,
+    checks_without_types,
+    function_conflicts,
+    http_request,
+    invalid_keys,
+    report_conflicts,
+)
+from cm_exec.config.diagnostics import Diagnostics, describe
+from cm_exec.config.model import Function, Service
+from cm_exec.config.schema import FunctionEntry, FunctionName, FunctionTable, ServiceTable
+from cm_exec.config.services import Defaults, build_service, users_of, value_of
 from cm_exec.config.signature import Signature, TypeReader
-from cm_exec.config.unknown import dotted_name
-from cm_exec.config.validate import mismatch, read_table, read_value
-from cm_exec.text import quoted
+from cm_exec.config.validate import dotted_name, mismatch, read_table, read_value
+from cm_exec.text import did_you_mean, quoted
 
 _UNITS: Final = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
 
 
-class Defaults(Struct, frozen=True):
-    """The right values of `[defaults]`, and the options of which it says something wrong."""
-
-    values: Mapping[str, Any]
-    unclear: frozenset[str]
-
-
-class Declared(Struct, frozen=True):
-    """A function as the file has it, with `[defaults]` under it and its types read."""
+class ParsedFunction(Struct, frozen=True):
+    """A function as in the file, with `[defaults]` applied and its types read."""
 
     table: FunctionTable
     signature: Signature
 
 
-def read_defaults(table: object, findings: Findings) -> Defaults:
-    """The `[defaults]` table."""
-    values = read_table(table, FunctionOptions, ("defaults",), findings)
-    return Defaults(values, unclear(table, values))
-
-
-def read_functions(table: object, defaults: Defaults, types: TypeReader, findings: Findings) -> dict[str, Declared]:
-    """The right functions by name."""
+def read_functions(
+    table: object,
+    defaults: Defaults,
+    services: Mapping[str, ServiceTable | None],
+    types: TypeReader,
+    diagnostics: Diagnostics,
+) -> dict[str, ParsedFunction]:
+    """Return the valid functions by name."""
     if not isinstance(table, dict):
-        findings.add(("functions",), f"expected a table of functions, found {found(table)}")
+        diagnostics.add(("functions",), f"expected a table of functions, found {describe(table)}")
         return {}
     if not table:
-        findings.add(("functions",), "expected at least one function, found none")
-    functions = {name: _read_function(name, entry, defaults, types, findings) for name, entry in table.items()}
+        diagnostics.add(("functions",), "expected at least one function, found none")
+    reader = _FunctionReader(table, defaults, services, types, diagnostics)
+    functions = {name: reader.read(name, entry) for name, entry in table.items()}
     return {name: function for name, function in functions.items() if function is not None}
 
 
-def _read_function(
-    name: str, entry: object, defaults: Defaults, types: TypeReader, findings: Findings
-) -> Declared | None:
-    own = _own_values(name, entry, findings)
-    signature = types.signature(own, ("functions", name))
-    if "command" not in own:
+class _FunctionReader:
+    """Reads the functions of a file, which knows its services and types."""
+
+    def __init__(
+        self,
+        functions: Mapping[str, object],
+        defaults: Defaults,
+        services: Mapping[str, ServiceTable | None],
+        types: TypeReader,
+        diagnostics: Diagnostics,
+    ) -> None:
+        self._functions = functions
+        self._defaults = defaults
+        self._services = services
+        self._types = types
+        self._diagnostics = diagnostics
+
+    def read(self, name: str, entry: object) -> ParsedFunction | None:
+        """Return a function, None if its entry is neither a command nor a table; what is invalid in it is reported."""
+        at = ("functions", name)
+        own = self._own_values(name, entry)
+        if own is None:
+            return None
+        signature = self._types.signature(own, at)
+        env = {**self._defaults.values.get("env", {}), **own.get("env", {})}
+        table = FunctionTable(**{**applicable_defaults(self._defaults.values, own), **own, "env": env})
+        self._check(name, entry, table, own)
+        return ParsedFunction(table, signature)
+
+    def _own_values(self, name: str, entry: object) -> dict[str, Any] | None:
+        at = ("functions", name)
+        read_value(name, FunctionName, at, self._diagnostics)
+        if whole := dotted_name(name, entry):
+            self._diagnostics.add(at, f"a name with a dot needs quotes; did you mean {quoted(whole)}?")
+        elif isinstance(entry, dict):
+            return read_table(entry, FunctionTable, at, self._diagnostics)
+        elif isinstance(entry, list) and entry:
+            self._diagnostics.add(at, f"{mismatch(entry, FunctionEntry)}; did you mean {{ command = [...] }}?")
+        else:
+            command = read_value(entry, FunctionEntry, at, self._diagnostics)
+            return {"command": command} if isinstance(command, str) else None
         return None
-    env = {**defaults.values.get("env", {}), **own.get("env", {})}
-    whole = FunctionTable(**{**fitting(defaults.values, own), **own, "env": env})
-    doubts = unclear(entry, own) | (defaults.unclear - own.keys())
-    for key, message in (*impossible(whole, own, doubts), *without_types(own, entry)):
-        findings.add(("functions", name, key), message)
-    return Declared(whole, signature)
+
+    def _check(self, name: str, entry: object, table: FunctionTable, own: Mapping[str, Any]) -> None:
+        def report(key: str, message: str) -> None:
+            self._diagnostics.add(("functions", name, key), message)
+
+        ignored = invalid_keys(entry, own) | (self._defaults.invalid - own.keys())
+        service: ServiceTable | None = None
+        users: tuple[str, ...] = (name,)
+        if "service" in own:
+            named = own["service"]
+            if named not in self._services:
+                hint = did_you_mean(named, self._services, otherwise="there are", quote=quoted)
+                missing = hint or f"there is no [services.{named}]"
+                report("service", f"expected the name of a service, found {quoted(named)}; {missing}")
+            service, users = self._services.get(named), users_of(named, self._functions)
+        elif table.mode == "persistent" and name in self._services:
+            report("mode", f'"persistent" makes a service of this name; rename [services.{name}]')
+        inherited = self._defaults.values.keys() - own.keys()
+        report_conflicts(function_conflicts(table, own, service, users), inherited, ignored, report)
+        for key, message in checks_without_types(own, entry):
+            report(key, message)
 
 
-def _own_values(name: str, entry: object, findings: Findings) -> dict[str, Any]:
-    at = ("functions", name)
-    read_value(name, FunctionName, at, findings)
-    if whole := dotted_name(name, entry):
-        findings.add(at, f"a name with a dot needs quotes; did you mean {quoted(whole)}?")
-    elif isinstance(entry, dict):
-        return read_table(entry, FunctionTable, at, findings)
-    elif isinstance(entry, list) and entry:
-        findings.add(at, f"{mismatch(entry, FunctionEntry)}; did you mean {{ command = [...] }}?")
-    else:
-        return {"command": read_value(entry, FunctionEntry, at, findings)}
-    return {}
-
-
-def resolved(name: str, declared: Declared, folder: Path) -> Function:
-    """The function as the program uses it: the folder absolute, sizes in bytes, None for no limit."""
-    table, signature = declared.table, declared.signature
+def build_function(name: str, parsed: ParsedFunction, services: Mapping[str, Service], folder: Path) -> Function:
+    """Return a function as the program uses it, with absolute folders, sizes in bytes and None for no limit."""
+    table, signature = parsed.table, parsed.signature
+    service = services.get(str(table.service))
+    if service is None and table.mode == "persistent":
+        service = build_service(name, table, (name,), folder)
+    process = service or build_service(name, table, (name,), folder)
+    is_http = service is not None and service.protocol == "http"
     return Function(
         name=name,
-        command=table.command,
+        command=process.command,
         timeout=table.timeout or None,
         max_output=_size_in_bytes(table.max_output),
-        output=table.output,
-        env=MappingProxyType(dict(table.env)),
-        cwd=folder / table.cwd,
-        inherit_env=None if table.inherit_env is UNSET else table.inherit_env,
-        max_concurrency=None if table.max_concurrency is UNSET else table.max_concurrency,
-        credentials=table.credentials,
-        mode=table.mode,
+        output="bytes" if table.output is UNSET else table.output,
+        checks_lines=table.output is UNSET and service is not None and service.protocol == "lines",
+        env=process.env,
+        cwd=process.cwd,
+        inherit_env=process.inherit_env,
+        max_concurrency=value_of(table.max_concurrency),
+        credentials=process.credentials if table.credentials is UNSET else table.credentials,
+        mode="persistent" if service else table.mode,
+        service=service,
+        request=http_request(table, name) if is_http else None,
         stream=table.stream,
-        result_fd=table.result_fd,
-        framing=table.framing,
-        envelope=table.envelope,
-        processes=None if table.processes is UNSET else table.processes,
-        max_jobs=None if table.max_jobs is UNSET else table.max_jobs,
-        idle_timeout=None if table.idle_timeout is UNSET else table.idle_timeout or None,
-        description=None if table.description is UNSET else table.description,
+        result_fd=process.result_fd,
+        idle_timeout=process.idle_timeout,
+        job_dir=table.job_dir,
+        error_output=table.error_output,
+        description=value_of(table.description),
         inputs=signature.inputs,
         returns=signature.returns,
+        edits=table.edits,
         check_queries=table.check_queries,
         check_results=table.check_results,
     )

@@ -1,4 +1,4 @@
-"""Reading a cm.toml."""
+"""Read a cm.toml."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,23 +6,22 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 import tomli
-from msgspec import UNSET
 
-from cm_exec.config.diagnostics import Findings
-from cm_exec.config.functions import read_defaults, read_functions, resolved
+from cm_exec.config.diagnostics import Diagnostics
+from cm_exec.config.functions import build_function, read_functions
 from cm_exec.config.model import Config, Launcher
 from cm_exec.config.schema import File, LauncherTable
+from cm_exec.config.services import build_service, read_defaults, read_services, users_of, value_of
 from cm_exec.config.signature import read_types
 from cm_exec.config.test_cases import read_tests
-from cm_exec.config.unknown import refuse_key
-from cm_exec.config.validate import read_table
+from cm_exec.config.validate import read_table, report_unknown_key
 from cm_exec.errors import ConfigError, Problem
 
 
 def load_config(path: Path) -> Config:
-    """Read a cm.toml. Nothing but this one file is touched: that folders and programs exist is not checked here.
+    """Read a cm.toml. Only this file is read: whether folders and programs exist is not checked here.
 
-    Raises ConfigError with all mistakes in it.
+    Raises ConfigError with all errors in it.
     """
     try:
         absolute, content = path.absolute(), path.read_bytes()
@@ -32,26 +31,35 @@ def load_config(path: Path) -> Config:
 
 
 def parse_config(text: str, *, path: Path, shown_as: Path | None = None) -> Config:
-    """Read the text of a cm.toml. `path` is where it stands, absolute; `shown_as` is how errors call it.
+    """Read the text of a cm.toml. `path` is its absolute path; `shown_as` is the path in error messages.
 
     Raises ConfigError.
     """
-    shown_as = shown_as or path
-    findings = Findings()
+    shown_as, folder = shown_as or path, path.parent
     document = _parse(text, shown_as)
-    _refuse_keys(document, findings)
-    defaults = read_defaults(document.get("defaults", {}), findings)
-    launcher = read_table(document.get("launcher", {}), LauncherTable, ("launcher",), findings)
-    types = read_types(document.get("types", {}), findings)
-    functions = read_functions(document["functions"], defaults, types, findings) if "functions" in document else {}
-    tests = read_tests(document.get("tests", []), _names(document), path.parent, findings)
-    if findings.problems:
-        raise ConfigError(shown_as, findings.problems)
+    diagnostics = Diagnostics()
+    _report_unknown_tables(document, diagnostics)
+    entries = document.get("functions", {})
+    defaults = read_defaults(document.get("defaults", {}), diagnostics)
+    launcher = read_table(document.get("launcher", {}), LauncherTable, ("launcher",), diagnostics)
+    service_tables = read_services(document.get("services", {}), entries, defaults, diagnostics)
+    types = read_types(document.get("types", {}), diagnostics)
+    parsed = read_functions(entries, defaults, service_tables, types, diagnostics) if "functions" in document else {}
+    names = list(entries) if isinstance(entries, dict) else []
+    tests = read_tests(document.get("tests", []), names, folder, diagnostics)
+    if diagnostics.problems:
+        raise ConfigError(shown_as, diagnostics.problems)
+    services = {
+        name: build_service(name, table, users_of(name, entries), folder)
+        for name, table in service_tables.items()
+        if table is not None
+    }
+    functions = {name: build_function(name, each, services, folder) for name, each in parsed.items()}
+    own_services = {function.service.name: function.service for function in functions.values() if function.service}
     return Config(
         path=path,
-        functions=MappingProxyType(
-            {name: resolved(name, declared, path.parent) for name, declared in functions.items()}
-        ),
+        functions=MappingProxyType(functions),
+        services=MappingProxyType(services | own_services),
         launcher=_launcher(LauncherTable(**launcher)),
         tests=tuple(tests),
     )
@@ -75,30 +83,18 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         _refuse(path, f"line {error.lineno}, column {error.colno}: not valid TOML: {error.msg}")
-    except ValueError:  # the one thing that int() refuses
+    except ValueError:  # from int(), which refuses thousands of digits
         _refuse(path, "not valid TOML: an integer has thousands of digits")
     except RecursionError:
-        _refuse(path, "not valid TOML: arrays or tables are nested by the hundreds")
+        _refuse(path, "not valid TOML: hundreds of nested arrays or tables")
 
 
-def _refuse_keys(document: Mapping[str, Any], findings: Findings) -> None:
+def _report_unknown_tables(document: Mapping[str, Any], diagnostics: Diagnostics) -> None:
     known = File.__struct_encode_fields__
-    meant = {refuse_key(key, document, File, (), findings) for key in document if key not in known}
+    meant = {report_unknown_key(key, document, File, (), diagnostics) for key in document if key not in known}
     if "functions" not in document and "functions" not in meant:
-        findings.add(("functions",), "expected at least one function, found none")
-
-
-def _names(document: Mapping[str, Any]) -> list[str]:
-    """The functions by name, the wrong ones too."""
-    functions = document.get("functions")
-    return list(functions) if isinstance(functions, dict) else []
+        diagnostics.add(("functions",), "expected at least one function, found none")
 
 
 def _launcher(table: LauncherTable) -> Launcher:
-    return Launcher(
-        concurrency=None if table.concurrency is UNSET else table.concurrency,
-        drain_timeout=table.drain_timeout,
-        log_format=table.log_format,
-        log_level=table.log_level,
-        tls_server_name=None if table.tls_server_name is UNSET else table.tls_server_name,
-    )
+    return Launcher(**{key: value_of(getattr(table, key)) for key in table.__struct_fields__})

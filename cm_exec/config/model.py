@@ -1,4 +1,4 @@
-"""What a cm.toml says, after every default is in its place."""
+"""The values of a cm.toml, with all defaults applied."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,27 +11,59 @@ from cm_exec.protocol.function_schema import FunctionSchema, Input, Returns
 
 Output = Literal["bytes", "json", "text"]
 Mode = Literal["spawn", "prespawn", "persistent"]
-Framing = Literal["lines", "content-length"]
+Protocol = Literal["lines", "content-length", "http"]
+Streaming = bool | Literal["sse"]
 ResultFd = Literal[1, 3]
 LogFormat = Literal["text", "sls"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+Command = str | tuple[str, ...]
+"""A command for `/bin/sh -c`, or an argument list that is executed directly."""
+
+
+class ServerAddress(Struct, frozen=True, kw_only=True):
+    """Where an HTTP server listens: `host` and `port`, or the path of a Unix socket."""
+
+    host: str = "localhost"
+    port: int = 80
+    socket: str | None = None
+
+
+class HttpRequest(Struct, frozen=True, kw_only=True):
+    """How a job becomes a request to an HTTP service.
+
+    `{name}` in `path` stands for an input of the query; `path_inputs` are these names and `query` those that become
+    query parameters. Only POST, PUT and PATCH have a body: the input named `body`, or the query itself if it is None.
+    """
+
+    method: str
+    path: str
+    path_inputs: tuple[str, ...] = ()
+    query: tuple[str, ...] = ()
+    body: str | None = None
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the request has a body."""
+        return self.method in {"POST", "PUT", "PATCH"}
 
 
 class Service(Struct, frozen=True, kw_only=True):
-    """A program that stays up and serves functions; what the worker reads of it.
+    """Processes that stay up and serve functions.
 
-    `command` is None if something else starts the server. `processes` is None for as many as the jobs need; `ready` is
-    "read", "message", or the path of an HTTP readiness check; times are in seconds.
+    A function with `mode = "persistent"` has a service of its own, which has the function's name. `command` is None for
+    a server that something else starts; `cwd` is absolute; `inherit_env` is None for all of the launcher's variables;
+    `processes` is None for as many as jobs need; `ready` is "read", "message", the path of an HTTP request, or empty
+    for a connection; times are in seconds; None is no limit. `functions` are the names of those that use it.
     """
 
     name: str
-    command: str | tuple[str, ...] | None
+    command: Command | None
     env: Mapping[str, str]
     cwd: Path
     inherit_env: tuple[str, ...] | None
-    credentials: bool
+    credentials: bool = False
     result_fd: ResultFd = 1
-    protocol: Literal["lines", "content-length", "http"] = "lines"
+    protocol: Protocol = "lines"
     envelope: bool = False
     processes: int | None = None
     jobs_per_process: int = 1
@@ -40,24 +72,24 @@ class Service(Struct, frozen=True, kw_only=True):
     max_jobs: int | None = None
     idle_timeout: float | None = None
     url: str | None = None
+    address: ServerAddress | None = None
+    functions: tuple[str, ...] = ()
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """The command as it is executed."""
-        return ("/bin/sh", "-c", self.command) if isinstance(self.command, str) else self.command or ()
+        """The command as it is executed, empty if something else starts the server."""
+        return command_argv(self.command)
 
 
 class Function(Struct, frozen=True, kw_only=True):
-    """One function and the command that serves it.
+    """One function and the command or service that serves it.
 
-    `command` is a string for `/bin/sh -c`, or an argument list that is executed as it stands. `timeout` is in
-    seconds, None for none; `max_output` in bytes; `cwd` absolute; `inherit_env` None for all of the launcher's
-    variables; `max_concurrency` None for all slots; `processes` None for as many as there are slots; `max_jobs` None
-    for any number of jobs a process; `idle_timeout` in seconds, None for none.
+    `command`, `env`, `cwd`, `inherit_env`, `result_fd` and `idle_timeout` are those of its service if it has one.
+    `timeout` is in seconds, None for no limit; `max_output` is in bytes; `max_concurrency` is None for all slots.
     """
 
     name: str
-    command: str | tuple[str, ...]
+    command: Command | None
     timeout: float | None
     max_output: int
     output: Output
@@ -67,66 +99,72 @@ class Function(Struct, frozen=True, kw_only=True):
     max_concurrency: int | None
     credentials: bool
     mode: Mode = "spawn"
-    stream: bool = False
+    service: Service | None = None
+    request: HttpRequest | None = None
+    stream: Streaming = False
     result_fd: ResultFd = 1
-    framing: Framing = "lines"
-    envelope: bool = False
-    processes: int | None = None
-    max_jobs: int | None = None
     idle_timeout: float | None = None
+    job_dir: bool = False
+    error_output: bool = False
     description: str | None = None
     inputs: tuple[Input, ...] | None = None
     returns: Returns | None = None
+    edits: tuple[str, ...] = ()
     check_queries: bool = False
     check_results: bool = False
-
-    @property
-    def service(self) -> Service | None:
-        """The service that serves the function, None if it starts a process for each job."""
-        if self.mode != "persistent":
-            return None
-        return Service(
-            name=self.name,
-            command=self.command,
-            env=self.env,
-            cwd=self.cwd,
-            inherit_env=self.inherit_env,
-            credentials=self.credentials,
-            result_fd=self.result_fd,
-            protocol=self.framing,
-            envelope=self.envelope,
-            processes=self.processes,
-            max_jobs=self.max_jobs,
-            idle_timeout=self.idle_timeout,
-        )
-
-    @property
-    def checks_lines(self) -> bool:
-        """Whether a line that is not JSON cannot be a result: `lines`, and no other `output` was asked for."""
-        return self.framing == "lines" and self.output != "text"
+    checks_lines: bool = False
 
     @property
     def schema(self) -> FunctionSchema:
         """The function as it is published."""
-        return FunctionSchema(name=self.name, description=self.description, inputs=self.inputs, returns=self.returns)
+        return FunctionSchema(
+            name=self.name,
+            description=self.description,
+            inputs=self.inputs,
+            returns=self.returns,
+            edits=self.edits,
+        )
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """The command as it is executed."""
-        return ("/bin/sh", "-c", self.command) if isinstance(self.command, str) else self.command
+        """The command as it is executed, empty if something else starts the server."""
+        return command_argv(self.command)
+
+    @property
+    def framing(self) -> Literal["lines", "content-length"]:
+        """The protocol of a persistent function."""
+        return "content-length" if self.service and self.service.protocol == "content-length" else "lines"
+
+    @property
+    def envelope(self) -> bool:
+        """Whether a persistent function has the envelope."""
+        return self.service is not None and self.service.envelope
+
+    @property
+    def processes(self) -> int | None:
+        """The most processes of a persistent function."""
+        return None if self.service is None else self.service.processes
+
+    @property
+    def max_jobs(self) -> int | None:
+        """The most jobs of a process of a persistent function."""
+        return None if self.service is None else self.service.max_jobs
+
+
+def command_argv(command: Command | None) -> tuple[str, ...]:
+    """Return the arguments that a command of cm.toml stands for."""
+    return ("/bin/sh", "-c", command) if isinstance(command, str) else command or ()
 
 
 class Launcher(Struct, frozen=True, kw_only=True):
-    """The `[launcher]` table. `concurrency` is None where it is left to `MAX_CONCURRENT_TASKS`.
-
-    `drain_timeout` is in seconds.
-    """
+    """The `[launcher]` table. `concurrency` is None if `MAX_CONCURRENT_TASKS` decides; times are in seconds."""
 
     concurrency: int | None
     drain_timeout: float
     log_format: LogFormat
     log_level: LogLevel
     tls_server_name: str | None
+    wait_for_services: bool = True
 
 
 FailureReason = Literal[
@@ -139,10 +177,10 @@ FailureReason = Literal[
     "not_started",
     "out_of_step",
 ]
-"""The reasons that a function can bring about by itself; the others need a runtime."""
+"""The reasons that a function can cause itself; the others need a runtime."""
 
 Source = bytes | Path
-"""The text itself, or the file that it is in; a file's path is absolute."""
+"""The text itself, or the absolute path of the file that contains it."""
 
 
 class ResultIsJson(Struct, frozen=True, kw_only=True):
@@ -169,22 +207,19 @@ class ResultMatches(Struct, frozen=True, kw_only=True):
 
 
 class JobFails(Struct, frozen=True, kw_only=True):
-    """The job fails: for this reason, and with this text in its error or in what the handler wrote to stderr.
-
-    None where any will do.
-    """
+    """The job fails for this reason, and its error or its stderr contains this text; None for any."""
 
     reason: Reason | None
     contains: str | None
 
 
-Expectation = ResultIsJson | ResultIsBytes | ResultMatches | JobFails
+ExpectedOutcome = ResultIsJson | ResultIsBytes | ResultMatches | JobFails
 
 
 class FunctionTest(Struct, frozen=True, kw_only=True):
-    """One query to one function, and what is expected of the job.
+    """One query to one function, and the expected outcome of the job.
 
-    `at` is where it stands, such as "tests[0]". `number` counts the tests of the function from 1; `name` is None for a
+    `at` is its key path, such as "tests[0]". `number` counts the tests of the function from 1; `name` is None for a
     test without one. `timeout` is in seconds, 0 for no limit, None for the function's own.
     """
 
@@ -193,24 +228,29 @@ class FunctionTest(Struct, frozen=True, kw_only=True):
     number: int
     name: str | None
     query: Source
-    expected: Expectation
+    expected: ExpectedOutcome
     timeout: float | None
+    user_id: str | None = None
 
     @property
     def label(self) -> str:
-        """What tells it from the other tests of its function."""
+        """A name that is unique among the tests of its function."""
         return self.name or f"{self.function} {self.number}"
 
     @property
     def title(self) -> str:
-        """What tells it from all other tests."""
+        """A name that is unique among all tests."""
         return f"{self.function}: {self.name}" if self.name else self.label
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """A whole cm.toml. `path` is absolute; `functions` and `tests` are in the order of the file."""
+    """A whole cm.toml. `path` is absolute; functions, services and tests are in the order of the file.
+
+    `services` includes those of functions with `mode = "persistent"`, after the named ones.
+    """
 
     path: Path
     functions: Mapping[str, Function]
     launcher: Launcher
+    services: Mapping[str, Service] = {}
     tests: tuple[FunctionTest, ...] = ()

@@ -1,4 +1,4 @@
-"""`[launcher]` values that the command line or the environment replaces."""
+"""Overrides of `[launcher]` values by the command line and the environment."""
 
 from typing import Any, TypedDict, Unpack
 
@@ -12,20 +12,20 @@ from cm_exec.config.validate import mismatch
 
 
 class LauncherOverrides(TypedDict, total=False):
-    """The `[launcher]` keys; None, as an option that is not given, replaces nothing."""
+    """The `[launcher]` keys; None, for an option that is not given, overrides nothing."""
 
     concurrency: int | None
     drain_timeout: float | None
+    wait_for_services: bool | None
     log_format: LogFormat | None
     log_level: LogLevel | None
     tls_server_name: str | None
 
 
 def with_overrides(config: Config, **launcher_keys: Unpack[LauncherOverrides]) -> Config:
-    """The configuration with other `[launcher]` values.
+    """Return the configuration with other `[launcher]` values.
 
-    Raises ValueError for a value that cm.toml would not take either, such as `drain_timeout` nan; its text says
-    what is expected.
+    Raises ValueError for a value that cm.toml does not accept either, such as `drain_timeout` nan.
     """
     given: dict[str, Any] = {key: value for key, value in launcher_keys.items() if value is not None}
     fields = {field.name: field.type for field in msgspec.structs.fields(LauncherTable)}

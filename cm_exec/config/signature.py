@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, Struct
 
-from cm_exec.config.diagnostics import Findings, KeyPath, found
+from cm_exec.config.diagnostics import Diagnostics, KeyPath, describe
 from cm_exec.config.schema import TYPE_WORDS, FieldTable, InputTable, MemberName, ReturnsTable
 from cm_exec.config.validate import read_table, read_value
 from cm_exec.datatypes.model import (
@@ -33,12 +33,12 @@ class Signature(Struct, frozen=True, kw_only=True):
     returns: Returns | None
 
 
-def read_types(table: object, findings: Findings) -> "TypeReader":
+def read_types(table: object, diagnostics: Diagnostics) -> "TypeReader":
     """Read `[types]`."""
     if not isinstance(table, dict):
-        findings.add(("types",), f"expected a table of types, found {found(table)}")
+        diagnostics.add(("types",), f"expected a table of types, found {describe(table)}")
         table = {}
-    reader = TypeReader(table, findings)
+    reader = TypeReader(table, diagnostics)
     reader.read_all()
     return reader
 
@@ -46,12 +46,12 @@ def read_types(table: object, findings: Findings) -> "TypeReader":
 class TypeReader:
     """Reads types where they stand in the file, with those of `[types]` by name.
 
-    What is wrong is in the findings, and is taken for `unknown`, so that it is found once.
+    What is wrong is in the diagnostics, and is taken for `unknown`, so that it is found once.
     """
 
-    def __init__(self, tables: Mapping[str, object], findings: Findings) -> None:
+    def __init__(self, tables: Mapping[str, object], diagnostics: Diagnostics) -> None:
         self._tables = tables
-        self._findings = findings
+        self._diagnostics = diagnostics
         self._known: dict[str, DataType] = {}
         self._being_read: list[str] = []
 
@@ -60,7 +60,7 @@ class TypeReader:
         for name in self._tables:
             if not is_name(name):
                 message = "expected a name of letters, digits and underscores that no type of the language has"
-                self._findings.add(("types", name), f"{message}, found {found(name)}")
+                self._diagnostics.add(("types", name), f"{message}, found {describe(name)}")
             if name not in self._known:
                 self._named(name)
 
@@ -86,7 +86,7 @@ class TypeReader:
     def _returns(self, entry: object, at: KeyPath) -> Returns:
         if isinstance(entry, dict) and entry.get("type") == "void":
             return Returns(
-                type=None, description=read_table(entry, ReturnsTable, at, self._findings).get("description")
+                type=None, description=read_table(entry, ReturnsTable, at, self._diagnostics).get("description")
             )
         if entry == "void":
             return Returns(type=None)
@@ -95,14 +95,14 @@ class TypeReader:
 
     def _entry(self, entry: object, shape: type[Struct], at: KeyPath) -> tuple[DataType, Mapping[str, Any]]:
         """A type, with what the long form says besides: a table with the key `type` is the long form."""
-        known = len(self._findings.problems)
+        known = len(self._diagnostics.problems)
         if not isinstance(entry, dict) or "type" not in entry:
             type_ = self._type(entry, at)
-            if len(self._findings.problems) > known and _lacks_type(entry, shape):
-                del self._findings.problems[known:]
-                self._findings.add((*at, "type"), f"expected {TYPE_WORDS}, found nothing")
+            if len(self._diagnostics.problems) > known and _lacks_type(entry, shape):
+                del self._diagnostics.problems[known:]
+                self._diagnostics.add((*at, "type"), f"expected {TYPE_WORDS}, found nothing")
             return type_, {}
-        more = read_table(entry, shape, at, self._findings)
+        more = read_table(entry, shape, at, self._diagnostics)
         return self._type(entry["type"], (*at, "type")), more
 
     def _type(self, value: object, at: KeyPath) -> DataType:
@@ -111,10 +111,10 @@ class TypeReader:
         elif isinstance(value, dict):
             type_ = self._struct(value, at)
         else:
-            self._findings.add(at, f"expected {TYPE_WORDS}, found {found(value)}")
+            self._diagnostics.add(at, f"expected {TYPE_WORDS}, found {describe(value)}")
             return UNKNOWN
         if (message := size_problem(type_)) is not None:
-            self._findings.add(at, message)
+            self._diagnostics.add(at, message)
             return UNKNOWN
         return type_
 
@@ -123,20 +123,20 @@ class TypeReader:
             return parse_type(text, self._named)
         except TypeTextError as error:
             hint = did_you_mean(error.unknown, [*self._tables, *BUILTIN_NAMES]) if error.unknown else ""
-            self._findings.add(at, "; ".join(filter(None, (str(error), hint))))
+            self._diagnostics.add(at, "; ".join(filter(None, (str(error), hint))))
         return UNKNOWN
 
     def _struct(self, table: Mapping[str, object], at: KeyPath) -> DataType:
         if len(at) > _DEEPEST:
-            self._findings.add(at[:_DEEPEST], f"types are nested more than {MAX_DEPTH} deep")
+            self._diagnostics.add(at[:_DEEPEST], f"types are nested more than {MAX_DEPTH} deep")
             return UNKNOWN
         if not table:
-            self._findings.add(at, "expected the fields of a struct, found an empty table")
+            self._diagnostics.add(at, "expected the fields of a struct, found an empty table")
             return UNKNOWN
         return StructType(tuple(self._field(name, entry, (*at, name)) for name, entry in table.items()))
 
     def _field(self, name: str, entry: object, at: KeyPath) -> Field:
-        read_value(name, MemberName, at, self._findings)
+        read_value(name, MemberName, at, self._diagnostics)
         type_, more = self._entry(entry, FieldTable, at)
         required = more.get("required", required_by_default(type_))
         return Field(name=name, type=type_, required=required, description=more.get("description"))
@@ -159,12 +159,12 @@ class TypeReader:
         if kind is None or not ends:
             for end in ends if type_ is not UNKNOWN else ():
                 kinds = "integer, long, float, double, decimal, date and timestamp"
-                self._findings.add((*at, end), f"only the types {kinds} have a range")
+                self._diagnostics.add((*at, end), f"only the types {kinds} have a range")
             return None
         low, high = (self._bound(kind, ends, end, at) for end in ("min", "max"))
         range_ = Range(kind=kind, min=low, max=high)
         if range_.is_empty:
-            self._findings.add((*at, "max"), "expected no less than min")
+            self._diagnostics.add((*at, "max"), "expected no less than min")
         return range_
 
     def _bound(self, kind: RangeKind, ends: Mapping[str, Any], end: str, at: KeyPath) -> Bound | None:
@@ -172,7 +172,7 @@ class TypeReader:
             return None
         bound = read_bound(kind, ends[end])
         if bound is None:
-            self._findings.add((*at, end), f"expected {bound_words(kind)}, found {found(ends[end])}")
+            self._diagnostics.add((*at, end), f"expected {bound_words(kind)}, found {describe(ends[end])}")
         return bound
 
 

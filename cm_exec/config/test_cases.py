@@ -1,5 +1,7 @@
 """The `[[tests]]` of a cm.toml."""
 
+import json
+import math
 import re
 import warnings
 from collections import Counter
@@ -7,11 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from cm_exec.config.checks import unclear
-from cm_exec.config.diagnostics import Findings, KeyPath, dotted, found
-from cm_exec.config.json_value import read_json
+from cm_exec.config.checks import invalid_keys
+from cm_exec.config.diagnostics import Diagnostics, KeyPath, describe, dotted
 from cm_exec.config.model import (
-    Expectation,
+    ExpectedOutcome,
     FunctionTest,
     JobFails,
     ResultIsBytes,
@@ -19,84 +20,94 @@ from cm_exec.config.model import (
     ResultMatches,
     Source,
 )
-from cm_exec.config.schema import FunctionTestTable
+from cm_exec.config.schema import JSON_WORDS, FunctionTestTable
 from cm_exec.config.validate import read_table
 from cm_exec.protocol.failure import Reason
 from cm_exec.protocol.json_text import json_problem
 from cm_exec.text import did_you_mean, quoted
 
 QUERIES: Final = ("query", "query_json", "query_file")
-"""A test has one of these."""
+"""A test has exactly one of these keys."""
 
 RESULTS: Final = ("result", "result_json", "result_subset", "result_text", "result_file", "result_matches")
 ERRORS: Final = ("error", "error_contains")
-"""A test has one of the results, or one or both of the errors."""
+"""A test has exactly one of the results, or one or both of the errors."""
 
 _WITH_NUMBERS: Final = ("result", "result_json", "result_subset", "result_file")
+_DEEPEST_JSON: Final = 100
+_LARGEST_INTEGER_BITS: Final = 13_000
+"""Python writes integers of up to 4300 digits."""
 
 
-def read_tests(entries: object, functions: Collection[str], folder: Path, findings: Findings) -> list[FunctionTest]:
-    """The tests that are right; `functions` has all names of functions, `folder` is that of cm.toml."""
+def read_tests(
+    entries: object, functions: Collection[str], folder: Path, diagnostics: Diagnostics
+) -> list[FunctionTest]:
+    """Return the valid tests. `functions` are the names of all functions, `folder` is the folder of cm.toml."""
     if not isinstance(entries, list):
-        meant = "; did you mean [[tests]]?" if isinstance(entries, dict) else ""
-        findings.add(("tests",), f"expected an array of tables, each under [[tests]], found {found(entries)}{meant}")
+        message = f"expected an array of tables, each under [[tests]], found {describe(entries)}"
+        diagnostics.add(("tests",), f"{message}; did you mean [[tests]]?" if isinstance(entries, dict) else message)
         return []
-    reader = _TestReader(functions, folder, findings)
+    reader = _TestReader(functions, folder, diagnostics)
     return [test for index, entry in enumerate(entries) if (test := reader.read(index, entry)) is not None]
 
 
 class _TestReader:
-    """Reads one test after another, and knows those before."""
+    """Reads the tests in order, and numbers those of each function."""
 
-    def __init__(self, functions: Collection[str], folder: Path, findings: Findings) -> None:
+    def __init__(self, functions: Collection[str], folder: Path, diagnostics: Diagnostics) -> None:
         self._functions = functions
         self._folder = folder
-        self._findings = findings
+        self._diagnostics = diagnostics
         self._numbers: Counter[str] = Counter()
         self._titles: dict[str, KeyPath] = {}
 
     def read(self, index: int, entry: object) -> FunctionTest | None:
         at = ("tests", index)
-        known = len(self._findings.problems)
-        values = read_table(entry, FunctionTestTable, at, self._findings)
+        known = len(self._diagnostics.problems)
+        values = read_table(entry, FunctionTestTable, at, self._diagnostics)
         if isinstance(entry, dict):
-            said = {*entry, *unclear(entry, values, FunctionTestTable)}
-            for key, message in (*_choices(said), *self._contradictions(values, said)):
-                self._findings.add((*at, key) if key else at, message)
+            keys = {*entry, *invalid_keys(entry, values, FunctionTestTable)}
+            for key, message in (*_wrong_number_of_keys(keys), *self._conflicts(values, keys)):
+                self._diagnostics.add((*at, key) if key else at, message)
         texts = dict(self._texts(values, at))
-        if len(self._findings.problems) > known:
+        if len(self._diagnostics.problems) > known:
             return None
         test = self._test(values, texts, at)
         return test if self._is_new(test, at) else None
 
-    def _contradictions(self, values: Mapping[str, Any], said: Collection[str]) -> Iterator[tuple[str, str]]:
+    def _conflicts(self, values: Mapping[str, Any], keys: Collection[str]) -> Iterator[tuple[str, str]]:
         function = values.get("function")
         if function is not None and self._functions and function not in self._functions:
             hint = did_you_mean(function, self._functions, otherwise="there are", quote=quoted)
             yield "function", f"expected the name of a function, found {quoted(function)}; {hint}"
-        if "tolerance" in said and not any(map(_has_numbers, said, (values.get(key) for key in said))):
+        if "tolerance" in keys and not any(map(_has_numbers, keys, (values.get(key) for key in keys))):
             yield "tolerance", "is for the numbers of result, result_json, result_subset or a result_file *.json"
         if "result_matches" in values and (problem := _pattern_problem(values["result_matches"])):
             yield "result_matches", f"not a regular expression: {problem}"
 
     def _texts(self, values: Mapping[str, Any], at: KeyPath) -> Iterator[tuple[str, Source]]:
-        """The query and the result as text, or as the file that they are in; what is no JSON is in the findings."""
+        """Yield the query and the result as text, or as the file that contains it; report what is not JSON."""
         for key in ("query", "result", "result_subset"):
-            if key in values and (text := read_json(values[key], (*at, key), self._findings)) is not None:
+            if key in values and (text := self._json_text(values[key], (*at, key))) is not None:
                 yield key, text
         for key in ("query_json", "result_json"):
             if key in values:
-                yield key, self._json(values[key], (*at, key))
+                text = values[key].encode()
+                if (problem := json_problem(text)) is not None:
+                    self._diagnostics.add((*at, key), f"not JSON: {problem}")
+                yield key, text
         for key in ("query_file", "result_file"):
             if key in values:
                 yield key, self._folder / values[key]
         if "result_text" in values:
             yield "result_text", values["result_text"].encode()
 
-    def _json(self, text: str, at: KeyPath) -> bytes:
-        if (problem := json_problem(text.encode())) is not None:
-            self._findings.add(at, f"not JSON: {problem}")
-        return text.encode()
+    def _json_text(self, value: object, at: KeyPath) -> bytes | None:
+        """Return a TOML value as JSON; None if JSON cannot express it, which is reported."""
+        wrong = list(_not_in_json(value, ()))
+        for inside, message in wrong:
+            self._diagnostics.add((*at, *inside), message)
+        return None if wrong else json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
     def _test(self, values: Mapping[str, Any], texts: Mapping[str, Source], at: KeyPath) -> FunctionTest:
         function = values["function"]
@@ -109,35 +120,60 @@ class _TestReader:
             query=next(texts[key] for key in QUERIES if key in texts),
             expected=_expected(values, texts),
             timeout=values.get("timeout"),
+            user_id=values.get("user_id"),
         )
 
     def _is_new(self, test: FunctionTest, at: KeyPath) -> bool:
         first = self._titles.setdefault(test.title, at)
         if first is at:
             return True
-        self._findings.add((*at, "name"), f"{quoted(test.label)} is the name of {dotted(first)} already")
+        self._diagnostics.add((*at, "name"), f"{quoted(test.label)} is already the name of {dotted(first)}")
         return False
 
 
-def _choices(said: Collection[str]) -> Iterator[tuple[str, str]]:
-    """What is wrong with the number of queries and expectations."""
-    yield from _one_of([[key] for key in QUERIES], said, "a test has one query")
-    expectations = [*([key] for key in RESULTS), list(ERRORS)]
-    yield from _one_of(expectations, said, "a test expects one thing")
+def _not_in_json(value: object, at: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    """Yield what JSON cannot express, with its place."""
+    if len(at) > _DEEPEST_JSON:
+        yield at[:1], f"nested more than {_DEEPEST_JSON} deep"
+        return
+    match value:
+        case dict():
+            for name, inner in value.items():
+                yield from _not_in_json(inner, (*at, name))
+        case list():
+            for index, inner in enumerate(value):
+                yield from _not_in_json(inner, (*at, index))
+        case str() | bool():
+            return
+        case float() if math.isfinite(value):
+            return
+        case int() if value.bit_length() <= _LARGEST_INTEGER_BITS:
+            return
+        case float() | int():
+            yield at, f"expected {JSON_WORDS}, found {describe(value)}"
+        case _:
+            text = str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
+            yield at, f"expected {JSON_WORDS}, found {describe(value)}; did you mean {quoted(text)}?"
 
 
-def _one_of(groups: list[list[str]], said: Collection[str], why: str) -> Iterator[tuple[str, str]]:
-    there = [[key for key in group if key in said] for group in groups]
-    there = [group for group in there if group]
-    if not there:
+def _wrong_number_of_keys(keys: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the number of queries and expected outcomes."""
+    yield from _exactly_one([[key] for key in QUERIES], keys, "a test has one query")
+    yield from _exactly_one([*([key] for key in RESULTS), list(ERRORS)], keys, "a test expects one outcome")
+
+
+def _exactly_one(groups: list[list[str]], keys: Collection[str], why: str) -> Iterator[tuple[str, str]]:
+    present = [[key for key in group if key in keys] for group in groups]
+    present = [group for group in present if group]
+    if not present:
         *most, last = (key for group in groups for key in group)
         yield "", f"expected {', '.join(most)} or {last}, found none of them"
-    for group in there[1:]:
-        yield group[0], f"cannot be with {there[0][0]}: {why}"
+    for group in present[1:]:
+        yield group[0], f"cannot be combined with {present[0][0]}: {why}"
 
 
 def _has_numbers(key: str, value: object) -> bool:
-    """Whether a key, with its value where it is right, says what a result's numbers are."""
+    """Return whether a key with this value, None for an invalid one, has numbers to compare."""
     return key in _WITH_NUMBERS and (key != "result_file" or not isinstance(value, str) or _is_json_file(value))
 
 
@@ -154,7 +190,7 @@ def _pattern_problem(pattern: str) -> str | None:
     return None
 
 
-def _expected(values: Mapping[str, Any], texts: Mapping[str, Source]) -> Expectation:
+def _expected(values: Mapping[str, Any], texts: Mapping[str, Source]) -> ExpectedOutcome:
     if "error" in values or "error_contains" in values:
         reason = Reason(values["error"]) if "error" in values else None
         return JobFails(reason=reason, contains=values.get("error_contains"))

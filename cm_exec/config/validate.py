@@ -1,70 +1,140 @@
-"""A table of cm.toml checked against its struct, key by key, so that every mistake is found at once."""
+"""Read the tables of a cm.toml key by key, so that all errors are found at once."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Struct
 
-from cm_exec.config.diagnostics import Findings, KeyPath, found
-from cm_exec.config.rules import broken_rules
-from cm_exec.config.schema.key_spec import converted, expectation
-from cm_exec.config.suggestion import right_value
-from cm_exec.config.unknown import refuse_key
+from cm_exec.config.diagnostics import Diagnostics, KeyPath, describe, suggest_value
+from cm_exec.config.schema import File, FunctionOptions, FunctionTable, LauncherTable
+from cm_exec.config.schema.key_spec import converted, key_spec
+from cm_exec.protocol.environment import CONNECTION_VARIABLES, JOB_VARIABLES
+from cm_exec.text import closest_match, did_you_mean
 
 
-def read_table(table: object, shape: type[Struct], at: KeyPath, findings: Findings) -> dict[str, Any]:
-    """The right values of a table, by key and as the shape's types have them.
+def read_table(table: object, shape: type[Struct], at: KeyPath, diagnostics: Diagnostics) -> dict[str, Any]:
+    """Return the valid values of a table by key, converted to the types of `shape`.
 
-    What is wrong, unknown or missing is left out, and is in the findings.
+    Keys that are invalid, unknown or missing are left out and reported.
     """
     if not isinstance(table, dict):
-        findings.add(at, f"expected a table, found {found(table)}")
+        diagnostics.add(at, f"expected a table, found {describe(table)}")
         return {}
     fields = {known.encode_name: known for known in msgspec.structs.fields(shape)}
     values = {
-        key: _read_key(value, fields[key].type, (*at, key), findings) for key, value in table.items() if key in fields
+        key: _read_key(value, fields[key].type, (*at, key), diagnostics)
+        for key, value in table.items()
+        if key in fields
     }
-    meant = {refuse_key(key, table, shape, at, findings) for key in table if key not in fields}
+    meant = {report_unknown_key(key, table, shape, at, diagnostics) for key in table if key not in fields}
     for key, known in fields.items():
         if known.required and key not in table and key not in meant:
-            findings.add((*at, key), f"expected {expectation(known.type).words}, found nothing")
+            diagnostics.add((*at, key), f"expected {key_spec(known.type).words}, found nothing")
     return {key: value for key, value in values.items() if value is not UNSET}
 
 
-def _read_key(value: object, expected: Any, at: KeyPath, findings: Findings) -> Any:
-    for inside, message in broken_rules(str(at[-1]), value):
-        findings.add((*at, inside), message)
-    return read_value(value, expected, at, findings)
+def _read_key(value: object, expected: Any, at: KeyPath, diagnostics: Diagnostics) -> Any:
+    for place, message in _rule_violations(str(at[-1]), value):
+        diagnostics.add((*at, place), message)
+    return read_value(value, expected, at, diagnostics)
 
 
-def read_value(value: object, expected: Any, at: KeyPath, findings: Findings) -> Any:
-    """The value as the type has it; UNSET where it is wrong, which is in the findings then."""
+def read_value(value: object, expected: Any, at: KeyPath, diagnostics: Diagnostics) -> Any:
+    """Return the value converted to the type; report it and return UNSET if it does not fit."""
     try:
         return converted(value, expected)
     except ValueError:
-        known = len(findings.problems)
-    _read_items(value, expected, at, findings)
-    if len(findings.problems) == known:
-        findings.add(at, mismatch(value, expected))
+        known = len(diagnostics.problems)
+    _read_items(value, expected, at, diagnostics)
+    if len(diagnostics.problems) == known:
+        diagnostics.add(at, mismatch(value, expected))
     return UNSET
 
 
-def _read_items(value: object, expected: Any, at: KeyPath, findings: Findings) -> None:
-    """Look for the items that are wrong, where an array or a table belongs."""
-    wanted = expectation(expected)
-    if isinstance(value, list) and wanted.item is not None:
+def _read_items(value: object, expected: Any, at: KeyPath, diagnostics: Diagnostics) -> None:
+    """Report the items of an array or table that do not fit."""
+    spec = key_spec(expected)
+    if isinstance(value, list) and spec.item is not None:
         for index, item in enumerate(value):
-            read_value(item, wanted.item, (*at, index), findings)
-    if isinstance(value, Mapping) and wanted.entry is not None:
+            read_value(item, spec.item, (*at, index), diagnostics)
+    if isinstance(value, Mapping) and spec.entry is not None:
         for name, entry in value.items():
-            read_value(name, wanted.entry[0], (*at, name), findings)
-            read_value(entry, wanted.entry[1], (*at, name), findings)
+            read_value(name, spec.entry[0], (*at, name), diagnostics)
+            read_value(entry, spec.entry[1], (*at, name), diagnostics)
 
 
 def mismatch(value: object, expected: Any) -> str:
-    """Say what is expected and what was found, for a value that does not fit."""
-    wanted = expectation(expected)
-    meant = None if wanted.private else right_value(value, expected, wanted)
-    message = f"expected {wanted.words}, found {found(value, private=wanted.private)}"
+    """Return what is expected and what was found, for a value that does not fit."""
+    spec = key_spec(expected)
+    meant = None if spec.private else suggest_value(value, expected, spec)
+    message = f"expected {spec.words}, found {describe(value, private=spec.private)}"
     return f"{message}; did you mean {meant}?" if meant else message
+
+
+def _rule_violations(key: str, value: object) -> Iterator[tuple[str | int, str]]:
+    """Check what the type of a key cannot express.
+
+    Yields the name or index inside the value, and a message. The raw value is checked before conversion, so that one
+    invalid item does not hide others.
+    """
+    match key, value:
+        case "command", [str(program), *_] if not program.strip():
+            yield 0, "expected a program, found a blank string"
+        case "env", dict():
+            yield from _reserved((name, name) for name in value)
+        case "inherit_env", list():
+            yield from _reserved((index, name) for index, name in enumerate(value) if isinstance(name, str))
+
+
+def _reserved(places: Iterator[tuple[str | int, str]]) -> Iterator[tuple[str | int, str]]:
+    for place, name in places:
+        if name in CONNECTION_VARIABLES:
+            yield place, f"{name} belongs to the connection with the runtime and never reaches a handler"
+        elif name in JOB_VARIABLES:
+            yield place, f"{name} is set by cm-exec for each job"
+
+
+_TABLES: Final[Mapping[type[Struct], str]] = {
+    LauncherTable: "[launcher]",
+    FunctionOptions: "[defaults] or [functions.NAME]",
+    FunctionTable: "[functions.NAME]",
+    File: "the top of the file",
+}
+_RENAMED: Final = {"framing": "protocol"}
+
+
+def report_unknown_key(
+    key: str, table: Mapping[str, Any], shape: type[Struct], at: KeyPath, diagnostics: Diagnostics
+) -> str | None:
+    """Report a key that is not in `shape`. Return the key that was probably meant."""
+    meant = closest_match(_RENAMED.get(key, key), shape.__struct_encode_fields__)
+    diagnostics.add((*at, key), "; ".join(_unknown(key, table, shape, meant)))
+    return meant
+
+
+def _unknown(key: str, table: Mapping[str, Any], shape: type[Struct], meant: str | None) -> Iterator[str]:
+    home = next((name for other, name in _TABLES.items() if key in other.__struct_encode_fields__), None)
+    if home:
+        yield f"not known here, it belongs in {home}"
+    elif shape is File and not meant and _is_command(table[key]):
+        yield "not known here, a function belongs in [functions]"
+    else:
+        yield "unknown key"
+    keys = sorted(shape.__struct_encode_fields__)
+    yield from filter(None, [did_you_mean(meant or key, keys, otherwise="" if home else "the keys here are")])
+
+
+def _is_command(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, dict) and "command" in value)
+
+
+def dotted_name(name: str, table: object) -> str | None:
+    """Return the whole name of a function such as `a.b`, which TOML reads as nested tables if it has no quotes."""
+    options = FunctionTable.__struct_encode_fields__
+    while isinstance(table, dict) and table and not any(closest_match(key, options) for key in table):
+        key, table = next(iter(table.items()))
+        name = f"{name}.{key}"
+        if _is_command(table):
+            return name
+    return None

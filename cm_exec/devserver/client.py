@@ -1,74 +1,151 @@
-"""`cm-exec invoke --dev`: a query for a `cm-exec dev` that runs. It needs nothing of the extra."""
+"""Call functions of a running `cm-exec dev`, for `cm-exec invoke --dev`. It needs nothing of the extra."""
 
 import http.client
 import json
+import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final
-from urllib.parse import quote, urlsplit
+from typing import Any, Final
+from urllib.parse import parse_qs, quote, urlsplit
 
 import click
 
-from cm_exec.devserver.instances import Address, list_running
+from cm_exec.devserver.instances import Instance, list_running
+from cm_exec.errors import NoRuntimeError
 from cm_exec.protocol.failure import Reason
 
+TOKEN_VARIABLE: Final = "CM_EXEC_DEV_TOKEN"  # noqa: S105 - a variable's name
 _FAILED: Final = 1
 _TIMED_OUT: Final = 124
 _LOG: Final = 0.1
 _LOG_OF_FAILURE: Final = 1.0
-"""Seconds that a handler's stderr is waited for; a failure has mostly said why."""
+"""Seconds to wait for a handler's stderr; a failed one has mostly written why."""
 _BLOCK: Final = 64 * 1024
 _SUCCESS: Final = range(200, 300)
 
 
-class NoDevError(Exception):
-    """There is no `cm-exec dev` to send to, or it is gone."""
+@dataclass(frozen=True, slots=True)
+class CallIdentity:
+    """Who calls: what the worker gets as the job's userId and authHeader."""
 
-    exit_code: ClassVar = 4
+    user_id: str | None = None
+    auth_header: str | None = None
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of a call."""
+        named = {"X-User-Id": self.user_id, "X-Auth-Header": self.auth_header}
+        return {name: value for name, value in named.items() if value is not None}
 
 
-def call_dev(function: str, query: bytes, *, url: str | None, config_path: Path) -> int:
-    """Send the query, write the result to stdout and the handler's stderr to stderr; the exit status for it.
+NOBODY: Final = CallIdentity()
 
-    `url` is that of a `cm-exec dev`; without it, the one that runs with `config_path` is meant, or else the only one.
-    Raises NoDevError.
+
+def call_dev(
+    function: str, query: bytes, *, url: str | None, config_path: Path, identity: CallIdentity = NOBODY
+) -> int:
+    """Send the query, write the result to stdout and the handler's stderr to stderr, return the exit status.
+
+    `url` is that of a `cm-exec dev`; without it, the one that runs with `config_path` is called. Raises
+    NoRuntimeError.
     """
-    url = url or _find(config_path)
+    client = find_dev(url, config_path)
+    with client.connection_errors():
+        return _call(client, function, query, identity)
+
+
+def find_dev(url: str | None, config_path: Path) -> "CallerClient":
+    """Return the `cm-exec dev` at `url`, or else the one of `config_path`. Raises NoRuntimeError."""
+    found = list_running()
+    if url is None:
+        wanted = str(config_path.resolve())
+        matching = [instance for instance in found if instance.config_path == wanted]
+        if not matching:
+            sentence = (
+                f"no cm-exec dev is running with {config_path}; start it in another terminal, or name its address "
+                "with --dev-url"
+            )
+            raise NoRuntimeError(f"{sentence}\nrunning with other files:\n{_listed(found)}" if found else sentence)
+        if len(matching) > 1:
+            raise NoRuntimeError(
+                f"more than one cm-exec dev is running; choose one with --dev-url:\n{_listed(matching)}"
+            )
+        return CallerClient(matching[0].url, matching[0].token)
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise click.BadParameter(f"{url!r} is not like http://127.0.0.1:8950", param_hint="--dev-url")
-    with _connection_errors(url):
-        return _call(CallerClient(parts.hostname, parts.port or 80), function, query)
+    address = f"http://{parts.netloc}"
+    token = parse_qs(parts.query).get("token", [os.environ.get(TOKEN_VARIABLE, "")])[0]
+    tokens = (instance.token for instance in found if _same_address(instance.url, address))
+    return CallerClient(address, token or next(tokens, ""))
+
+
+def _same_address(one: str, other: str) -> bool:
+    return one == other.replace("//localhost:", "//127.0.0.1:")
+
+
+def _listed(instances: Iterable[Instance]) -> str:
+    return "\n".join(f"  {instance.url}  {instance.config_path}" for instance in instances)
 
 
 class CallerClient:
-    """The port for callers of a running `cm-exec dev`."""
+    """The port for callers of a running `cm-exec dev`. Methods raise OSError and http.client.HTTPException."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._address = (host, port)
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
-    def post(self, path: str, body: bytes) -> http.client.HTTPResponse:
-        """The answer's beginning. Raises OSError, http.client.HTTPException."""
-        return self._request("POST", path, body)
+    def call(
+        self, function: str, query: bytes, *, identity: CallIdentity = NOBODY, timeout: float = 0
+    ) -> http.client.HTTPResponse:
+        """Call a function and return the response, whose body is still to be read. A timeout of 0 means no limit."""
+        path = f"/functions/{quote(function, safe='')}?timeout={timeout:g}"
+        return self._request("POST", path, query, identity.headers)
 
-    def get(self, path: str) -> Any:
-        """JSON, as Python has it; None where there is none. Raises OSError, http.client.HTTPException."""
+    def job(self, job_id: str | None) -> dict[str, Any]:
+        """Return what is known of a job; empty if nothing is."""
+        found = self._get(f"/jobs/{job_id}")
+        return found if isinstance(found, dict) else {}
+
+    def stderr(self, job: Mapping[str, Any]) -> list[str]:
+        """Return what the handler wrote. It comes with the worker's log, and so may come a little after the result."""
+        began = time.monotonic()
+        lines: list[str] = []
+        while job and time.monotonic() - began < (_LOG_OF_FAILURE if job["state"] != "done" and not lines else _LOG):
+            time.sleep(_LOG / 4)
+            log = (self._get(f"/jobs/{job['id']}/log") or {}).get("log", ())
+            lines = [line["line"] for line in log if line["stream"] == "stderr"]
+        return lines
+
+    @contextmanager
+    def connection_errors(self) -> Iterator[None]:
+        """Raise NoRuntimeError where the runtime does not answer."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise  # our own stdout
+        except (OSError, http.client.HTTPException) as error:
+            raise NoRuntimeError(f"{self._url} does not answer: {str(error) or type(error).__name__}") from None
+
+    def _get(self, path: str) -> Any:
         response = self._request("GET", path)
         return json.loads(response.read()) if response.status in _SUCCESS else None
 
-    def _request(self, method: str, path: str, body: bytes | None = None) -> http.client.HTTPResponse:
-        connection = http.client.HTTPConnection(*self._address)
-        connection.request(method, path, body)
+    def _request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection(urlsplit(self._url).netloc)
+        connection.request(method, path, body, {**self._headers, **(headers or {})})
         return connection.getresponse()
 
 
-def _call(desk: CallerClient, function: str, query: bytes) -> int:
-    response = desk.post(f"/functions/{quote(function, safe='')}?timeout=0", query)
-    job_id = response.headers.get("X-Job-Id")
+def _call(client: CallerClient, function: str, query: bytes, identity: CallIdentity) -> int:
+    response = client.call(function, query, identity=identity)
     if response.status not in _SUCCESS:
         return _refused(response)
     try:
@@ -76,35 +153,26 @@ def _call(desk: CallerClient, function: str, query: bytes) -> int:
             sys.stdout.buffer.write(block)
             sys.stdout.buffer.flush()
     except http.client.IncompleteRead:
-        pass  # the worker broke off, and the job's state tells
-    job = desk.get(f"/jobs/{job_id}") or {}
-    for line in _stderr(desk, job):
+        pass  # the worker broke off, and the job's state says so
+    job = client.job(response.headers.get("X-Job-Id"))
+    for line in client.stderr(job):
         click.echo(line, err=True)
     return _exit_code(job)
 
 
-def _stderr(desk: CallerClient, job: dict[str, Any]) -> list[str]:
-    """What the handler wrote. It comes by the worker's log, and so may come a little after the result."""
-    began = time.monotonic()
-    lines: list[str] = []
-    while job and time.monotonic() - began < (_LOG_OF_FAILURE if job["state"] != "done" and not lines else _LOG):
-        time.sleep(_LOG / 4)
-        log = (desk.get(f"/jobs/{job['id']}/log") or {}).get("log", ())
-        lines = [line["line"] for line in log if line["stream"] == "stderr"]
-    return lines
-
-
 def _refused(response: http.client.HTTPResponse) -> int:
-    """A 502 is a lost job, a 503 the runtime's end."""
+    """Report an error of the runtime: 401 for the token, 502 for a lost job, 503 for the runtime's end."""
     text = response.read()
     with suppress(ValueError, TypeError, KeyError):
         text = json.loads(text)["error"].encode()
+    if response.status == http.client.UNAUTHORIZED:
+        text = f"the token is missing or wrong; set {TOKEN_VARIABLE}, or add ?token=TOKEN to --dev-url".encode()
     click.echo(f"cm-exec: {text.decode(errors='replace')}", err=True)
-    return _FAILED
+    return NoRuntimeError.exit_code if response.status == http.client.UNAUTHORIZED else _FAILED
 
 
-def _exit_code(job: dict[str, Any]) -> int:
-    """As `cm-exec invoke` would exit for it."""
+def _exit_code(job: Mapping[str, Any]) -> int:
+    """Return the status with which `cm-exec invoke` would exit for the job."""
     if job.get("state") == "done":
         return 0
     failure = job.get("failure") or {}
@@ -115,28 +183,3 @@ def _exit_code(job: dict[str, Any]) -> int:
     with suppress(KeyError, TypeError):
         return 128 + signal.Signals[failure["signal"]]
     return failure.get("exitCode") or _FAILED
-
-
-def _find(config_path: Path) -> str:
-    found = list_running()
-    wanted = str(config_path.resolve())
-    matching = [address for address in found if address.config_path == wanted] or found
-    if not matching:
-        raise NoDevError("no cm-exec dev runs; start it in another terminal, or say where it is with --dev-url")
-    if len(matching) > 1:
-        raise NoDevError(f"several run; say which with --dev-url:\n{_listed(matching)}")
-    return matching[0].url
-
-
-def _listed(addresses: list[Address]) -> str:
-    return "\n".join(f"  {address.url}  {address.config_path}" for address in addresses)
-
-
-@contextmanager
-def _connection_errors(url: str) -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # our own stdout
-    except (OSError, http.client.HTTPException) as error:
-        raise NoDevError(f"{url} does not answer: {str(error) or type(error).__name__}") from None

@@ -1,57 +1,86 @@
 """The start of `cm-exec dev`: its runtime, its ports, its signals."""
 
+import fcntl
 import os
 import signal
-import socket
 import tempfile
 import webbrowser
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 from typing import Final
 
 import click
+import msgspec
 
 from cm_exec.config import Config, load_config
-from cm_exec.devserver.args import DevOptions
+from cm_exec.devserver.args import DevArgs
 from cm_exec.devserver.banner import print_banner, print_for_other_worker
 from cm_exec.devserver.follow import Follower
-from cm_exec.devserver.instances import Address, registered
-from cm_exec.devserver.session import DevSession, Event, SignalReceived
+from cm_exec.devserver.instances import Instance, claimed_port, registered, remembered_token
+from cm_exec.devserver.keys import keys
+from cm_exec.devserver.session import DevSession, Event, RestartRequested, SignalReceived
+from cm_exec.devserver.worker_set import WorkerSource
 from cm_exec.local_runtime import Fault, FaultSyntaxError, LocalRuntime, ProcessState, parse_fault
+from cm_exec.local_runtime.worker_files import replace_file
 from cm_exec.protocol.environment import MAX_CONCURRENT_TASKS
-from cm_exec.terminal import DIM, Terminal
+from cm_exec.terminal import DIM, RED, Terminal
+from cm_exec.text import count_text
 
-_PORT: Final = 8950
-"""Beside the platform's 8945 and 8946. Always the same, so that the browser finds what the console remembers."""
+_CALLER_PORTS: Final = list(range(8950, 8970))
+"""Always the same if it is free, so that the browser finds what the console remembers."""
+_RUNTIME_PORTS: Final = [8945]
+_PLAIN_PORTS: Final = [8946]
+"""The platform's own ports: some clients have them built in."""
 
 
-def run_session(options: DevOptions) -> None:
-    """Run until SIGINT, SIGTERM or SIGHUP. Raises ConfigError, click.UsageError."""
-    faults = _parsed(options.faults)
-    config = _read_config(options) if options.starts_worker else None
+def run_dev(args: DevArgs) -> None:
+    """Run until SIGINT, SIGTERM or SIGHUP. Raises ConfigError, UsageError, click.UsageError."""
+    faults = _parsed(args.faults)
+    source = _source(args)
     terminal = Terminal()
     events: SimpleQueue[Event] = SimpleQueue()  # a signal handler may put into it at any moment
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cm-exec-dev-", ignore_cleanup_errors=True))
-        runtime = stack.enter_context(_create_runtime(options, config, faults, Path(folder)))
+        runtime = stack.enter_context(_runtime(args, source, faults, stack))
         stack.enter_context(_signals_to(events))
-        stack.enter_context(registered(_address(runtime, options)))
-        print_banner(terminal, runtime, config, options.config_path)
-        if options.env_file is not None:
-            _write_env_file(options.env_file, runtime.files.env_file(options.env_style), terminal)
-        Follower(runtime.url, terminal).start()
-        if options.open_browser:
+        config_path = str(args.config_path.resolve())
+        instance = Instance(pid=os.getpid(), url=runtime.url, config_path=config_path, token=runtime.caller_token)
+        stack.enter_context(registered(instance))
+        print_banner(terminal, runtime, source, args.config_path)
+        if args.env_file is not None:
+            _write(args.env_file, runtime.files.env_file(args.env_style).encode(), "--env-file")
+            terminal.line("dev", f"the worker's variables are in {args.env_file}", DIM)
+        if args.ready_file is not None:
+            args.ready_file.unlink(missing_ok=True)
+            stack.callback(args.ready_file.unlink, missing_ok=True)
+
+        def ready() -> None:
+            if args.ready_file is not None:
+                _write(args.ready_file, _ready_text(runtime, args), "--ready-file")
+
+        Follower(runtime.url, runtime.caller_token, terminal, ready if source else lambda: None).start()
+        if args.open_browser:
             webbrowser.open(runtime.console_url)
-        session = DevSession(options, runtime, terminal, events)
-        if config is None:
-            print_for_other_worker(terminal, runtime, options.env_style)
+        session = DevSession(args, runtime, terminal, events)
+        actions: dict[str, Callable[[], object]] = {
+            "o": lambda: webbrowser.open(runtime.console_url),
+            "r": lambda: events.put(RestartRequested()),
+            "q": lambda: events.put(SignalReceived(signal.SIGINT)),
+        }
+        if stack.enter_context(keys(actions)):
+            terminal.write(terminal.styled("  keys: o opens the console, r restarts the worker, q quits\n", DIM))
+        if source is None:
+            print_for_other_worker(terminal, runtime, args.env_style, args.env_file)
             runtime.report_process(ProcessState.NONE)
+            ready()
             session.wait_for_signal()
         else:
-            session.work(config)
+            session.work(source)
+    if runtime.violation_count and args.fails_on_breach:
+        terminal.line("dev", f"{count_text(runtime.violation_count, 'protocol violation')}", RED)
+        raise SystemExit(1)
 
 
 def _parsed(texts: tuple[str, ...]) -> list[Fault]:
@@ -61,46 +90,127 @@ def _parsed(texts: tuple[str, ...]) -> list[Fault]:
         raise click.BadParameter(str(error), param_hint="--fault") from None
 
 
-def _read_config(options: DevOptions) -> Config:
-    if not options.config_path.exists():
+def _source(args: DevArgs) -> WorkerSource | None:
+    if args.worker_command and not args.starts_worker:
+        raise click.UsageError("--no-worker starts no worker; leave it out, or the command")
+    if args.worker_command or not args.starts_worker:
+        return args.worker_command or None
+    if not args.config_path.exists():
         raise click.UsageError(
-            f"there is no {options.config_path} here; `cm-exec init` makes one, --config names another, "
-            "and --no-worker needs none"
+            f"there is no {args.config_path} here. `cm-exec init` makes one, --config names another, "
+            "`cm-exec dev -- COMMAND` runs a worker of any kind, and --no-worker waits for one that you start"
         )
-    return load_config(options.config_path)
+    return load_config(args.config_path)
 
 
-def _create_runtime(options: DevOptions, config: Config | None, faults: list[Fault], folder: Path) -> LocalRuntime:
-    slots = options.concurrency or (config.launcher.concurrency if config else None) or _slots_of_environment()
+@contextmanager
+def _runtime(
+    args: DevArgs, source: WorkerSource | None, faults: list[Fault], stack: ExitStack
+) -> Iterator[LocalRuntime]:
+    if args.runtime_dir is None:
+        temporary = tempfile.TemporaryDirectory(prefix="cm-exec-dev-", ignore_cleanup_errors=True)
+        folder = Path(stack.enter_context(temporary))
+    else:
+        folder = stack.enter_context(_locked(args.runtime_dir))
     try:
-        return LocalRuntime(
+        runtime = LocalRuntime(
             folder,
-            max_concurrent_tasks=slots,
-            port=options.runtime_port,
-            caller_port=_caller_port(options.port),
-            call_timeout=options.call_timeout or None,
+            max_concurrent_tasks=_slots(args, source),
+            port=_port(args.runtime_port, _RUNTIME_PORTS, args.listen, stack),
+            address=args.listen,
+            names=args.host_names,
+            plain_port=_port(0 if args.runtime_port == 0 else None, _PLAIN_PORTS, "127.0.0.1", stack),
+            caller_port=_port(args.port, _CALLER_PORTS, args.listen, stack),
+            callers_token=remembered_token() if args.runtime_dir is None else None,
+            call_timeout=args.call_timeout or None,
             faults=faults,
+            user_id=args.user_id,
+            auth_header=_auth_header(args.auth_header_file),
+            save_test=_test_writer(args.config_path) if isinstance(source, Config) else None,
         )
     except OSError as error:
-        raise click.UsageError(f"the ports cannot be opened: {error.strerror}") from None
+        raise click.UsageError(f"cannot listen on {args.listen}: {_port_text(args)}{error.strerror}") from None
+    if args.runtime_dir is not None:
+        replace_file(folder / "worker.env", runtime.files.env_file(args.env_style).encode(), mode=0o600)
+    with runtime:
+        yield runtime
 
 
-def _slots_of_environment() -> int:
+def _port_text(args: DevArgs) -> str:
+    ports = [str(port) for port in (args.port, args.runtime_port) if port]
+    return f"{', '.join(ports)}: " if ports else ""
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[Path]:
+    """Use a folder that outlives this run, alone."""
+    try:
+        if not folder.exists():
+            folder.mkdir(mode=0o700, parents=True)
+            (folder / ".gitignore").write_text("*\n")
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise click.BadParameter(f"{folder}: {error.strerror}", param_hint="--runtime-dir") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise click.BadParameter(f"{folder}: another cm-exec dev uses it", param_hint="--runtime-dir") from None
+    try:
+        yield folder.resolve()
+    finally:
+        os.close(lock)
+
+
+def _port(wanted: int | None, preferred: list[int], address: str, stack: ExitStack) -> int:
+    return stack.enter_context(claimed_port(address, preferred)) if wanted is None else wanted
+
+
+def _slots(args: DevArgs, source: WorkerSource | None) -> int:
+    of_config = source.launcher.concurrency if isinstance(source, Config) else None
     text = os.environ.get(MAX_CONCURRENT_TASKS, "")
-    return int(text) if text.isdecimal() and int(text) else 1
+    return args.concurrency or of_config or (int(text) if text.isdecimal() and int(text) else 1)
 
 
-def _caller_port(wanted: int | None) -> int:
-    """The port for callers; the usual one where nothing is said and nobody has it."""
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind(("127.0.0.1", _PORT if wanted is None else wanted))
-        except OSError as error:
-            if wanted is None:
-                return 0
-            raise click.BadParameter(f"{wanted}: {error.strerror}", param_hint="--port") from None
-    return _PORT if wanted is None else wanted
+def _auth_header(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path}: {error}", param_hint="--auth-header-file") from None
+    if not text.isprintable() or not text:
+        raise click.BadParameter(f"{path}: one line of text expected", param_hint="--auth-header-file")
+    return text
+
+
+def _test_writer(path: Path) -> Callable[[str], str | None]:
+    def write(entry: str) -> str | None:
+        with suppress(OSError):
+            text = path.read_text()
+            replace_file(path, f"{text.rstrip()}\n\n{entry}".encode(), mode=path.stat().st_mode & 0o777)
+            return path.name
+        return None
+
+    return write
+
+
+def _ready_text(runtime: LocalRuntime, args: DevArgs) -> bytes:
+    content = {
+        "pid": os.getpid(),
+        "callersUrl": runtime.url,
+        "consoleUrl": runtime.console_url,
+        "token": runtime.caller_token,
+        "environment": runtime.environment(args.env_style),
+    }
+    return msgspec.json.format(msgspec.json.encode(content)) + b"\n"
+
+
+def _write(path: Path, content: bytes, option: str) -> None:
+    try:
+        replace_file(path, content, mode=0o600)
+    except OSError as error:
+        raise click.BadParameter(f"{path}: {error.strerror}", param_hint=option) from None
 
 
 @contextmanager
@@ -114,15 +224,3 @@ def _signals_to(events: SimpleQueue[Event]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _address(runtime: LocalRuntime, options: DevOptions) -> Address:
-    return Address(pid=os.getpid(), url=runtime.url, config_path=str(options.config_path.resolve()))
-
-
-def _write_env_file(path: Path, text: str, terminal: Terminal) -> None:
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--env-file") from None
-    terminal.line("dev", f"the worker's variables are in {path}", DIM)

@@ -1,4 +1,4 @@
-"""Which files are a worker's code, and being told when one is saved."""
+"""Watch the files that are a worker's code."""
 
 import os
 import shlex
@@ -10,7 +10,8 @@ from typing import Final
 
 from watchfiles import watch
 
-from cm_exec.config import Config, Function
+from cm_exec.config import Config
+from cm_exec.devserver.worker_set import WorkerSource
 
 _CODE: Final = frozenset({
     "awk", "bash", "c", "cc", "cjs", "clj", "cljs", "cpp", "cs", "dart", "ex", "exs", "f", "f90", "fs", "go",
@@ -18,43 +19,54 @@ _CODE: Final = frozenset({
     "php", "pl", "pm", "ps1", "py", "pyx", "r", "rb", "rs", "scala", "sh", "so", "sql", "swift", "tcl",
     "toml", "ts", "tsx", "vb", "wasm", "zig", "zsh",
 })  # fmt: skip
-"""Endings of files that are code. A handler that writes its results beside itself must not restart its worker."""
+"""Endings of files that are code: a result that a handler writes beside itself must not restart its worker."""
 
 _IGNORED_FOLDERS: Final = frozenset({
     "__pycache__", "build", "dist", "node_modules", "packrat", "renv", "site-packages", "target", "vendor",
     "venv",
 })  # fmt: skip
-"""Folders of what is installed or built; so are those whose name begins with a dot."""
+"""Folders of installed or built code; folders whose name begins with a dot are ignored, too."""
 
 _MOST_FOLDERS: Final = 2000
 _DEBOUNCE: Final = 200
-"""Milliseconds in which what one save, or one checkout, writes is taken together."""
+"""Milliseconds: all files that one save, or one checkout, writes make one event."""
 _STEP: Final = 25
 
 
 _FIRST_LOOK: Final = 200
-"""Milliseconds after the start of a watch at which is looked for what was saved before it."""
+"""Milliseconds from the start of a watch to the look for files that were saved before it."""
 
 FileStamp = tuple[int, int, int]
 FileStamps = dict[Path, FileStamp]
 
 
 class Sources:
-    """The files of one cm.toml and of its functions."""
+    """The files of one cm.toml and of its functions, or those of a command in the current folder."""
 
-    def __init__(self, config: Config, also: tuple[Path, ...] = ()) -> None:
-        self.config_path = config.path.resolve()
-        self._named = {self.config_path}
+    def __init__(self, source: WorkerSource, also: tuple[Path, ...] = ()) -> None:
+        self._named: set[Path] = set()
         self._whole: list[Path] = []
-        self._roots = {config.path.parent.resolve()}
-        for function in config.functions.values():
-            self._roots.add(function.cwd.resolve())
-            self._named |= _named_files(function)
+        self._roots: set[Path] = set()
+        if isinstance(source, Config):
+            self._named.add(source.path.resolve())
+            self._roots.add(source.path.parent.resolve())
+            for function in source.functions.values():
+                self._add_command(function.command or (), function.cwd)
+        else:
+            self._add_command(tuple(source), Path.cwd())
         for path in also:
             (self._whole.append if path.is_dir() else self._named.add)(path.resolve())
 
+    def _add_command(self, command: str | tuple[str, ...], cwd: Path) -> None:
+        """Add the files that a command names, such as the script after an interpreter, and its folder."""
+        self._roots.add(cwd.resolve())
+        for word in _words(command):
+            with suppress(OSError, ValueError):
+                if word and (path := cwd / word).is_file():
+                    self._named.add(path.resolve())
+
     def folders(self) -> list[Path]:
-        """The folders to watch, each without those below it."""
+        """Return the folders to watch, each without those below it."""
         found = {path.parent for path in self._named}
         for root in (*self._roots, *self._whole):
             for folder in _tree(root):
@@ -64,7 +76,7 @@ class Sources:
         return sorted(folder for folder in found if folder.is_dir())
 
     def marks(self, folders: list[Path]) -> FileStamps:
-        """What tells a file from its next version, for each that is a reason to start the worker anew."""
+        """Return a stamp that changes with each version, for each file whose change restarts the worker."""
         return {path: mark for folder in folders for path, mark in self._marks_in(folder)}
 
     def _marks_in(self, folder: Path) -> Iterator[tuple[Path, FileStamp]]:
@@ -77,21 +89,10 @@ class Sources:
                         yield path, (status.st_mtime_ns, status.st_ino, status.st_size)
 
     def is_relevant(self, path: Path) -> bool:
-        """Whether a change of this file is a reason to start the worker anew."""
+        """Return whether a change of this file restarts the worker."""
         if path in self._named or any(path.is_relative_to(folder) for folder in self._whole):
             return True
         return path.suffix[1:].lower() in _CODE and not path.name.startswith(".")
-
-
-def _named_files(function: Function) -> set[Path]:
-    """The files that a command names, such as the script after an interpreter."""
-    paths = (function.cwd / word for word in _words(function.command) if word and "\0" not in word)
-    found = set()
-    for path in paths:
-        with suppress(OSError):
-            if path.is_file():
-                found.add(path.resolve())
-    return found
 
 
 def _words(command: str | tuple[str, ...]) -> Sequence[str]:
@@ -104,7 +105,7 @@ def _words(command: str | tuple[str, ...]) -> Sequence[str]:
 
 
 def _tree(root: Path) -> Iterator[Path]:
-    """The folders below, nearest first, without those that hold no code of the author's."""
+    """Yield the folders below, nearest first, without those of installed or built code."""
     level = [root]
     while level:
         yield from level
@@ -119,10 +120,10 @@ def _children(folder: Path) -> Iterator[Path]:
 
 
 class Watcher(threading.Thread):
-    """Tells `on_save` of saved files, some at a time, and `on_trouble` why it cannot.
+    """Calls `on_save` with saved files, several at once, and `on_trouble` when it cannot watch.
 
-    What the system tells is only a reason to look: a file counts as saved when it is another than at the last look.
-    So nothing is lost between two watches, and nothing is told twice.
+    An event of the system is only a reason to look: a file counts as saved when its stamp has changed since the last
+    look. So nothing is lost between two watches, and nothing is reported twice.
     """
 
     def __init__(
@@ -137,17 +138,17 @@ class Watcher(threading.Thread):
         self._seen: FileStamps = {}
 
     def set_sources(self, sources: Sources) -> None:
-        """Watch others from now on."""
+        """Watch other files from now on."""
         self._sources = sources
         self._look_again.set()
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._stopped = True
         self._look_again.set()
 
     def run(self) -> None:
-        """See threading.Thread."""
+        """Implement threading.Thread."""
         self._seen = self._sources.marks(self._sources.folders())
         while not self._stopped:
             self._look_again.clear()
@@ -158,7 +159,7 @@ class Watcher(threading.Thread):
                 return
 
     def _watch(self, folders: list[Path]) -> None:
-        """Until the folders are others."""
+        """Watch until the set of folders changes."""
         changes = watch(
             *folders,
             watch_filter=None,

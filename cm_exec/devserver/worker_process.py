@@ -1,57 +1,202 @@
-"""The worker as a process beneath `cm-exec dev`, and the thread that reads its log."""
+"""A worker as a process beneath `cm-exec dev`, and the thread that reads its log."""
 
 import os
 import signal
+import socket
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Final, Protocol
+
+import msgspec
 
 from cm_exec.devserver.child import worker_arguments
-from cm_exec.devserver.log_line import LogEntry, parse_log_line
+from cm_exec.errors import UsageError
+from cm_exec.protocol import environment as names
+
+_GUARDIAN: Final = Path(__file__).with_name("guardian.py")
+_LONGEST_LINE: Final = 64 * 1024
+_HIDDEN: Final = names.CONNECTION_VARIABLES | {names.MAX_CONCURRENT_TASKS}
 
 
-class WorkerProcess:
-    """One run of the worker. `on_line` and `on_end` are called from its thread.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """A line of a worker. `from_handler` is what a handler wrote; `level` is INFO, WARN, ERROR or DEBUG."""
 
-    It is in a process group of its own: Ctrl-C on the terminal is for `dev`, which lets it drain.
-    """
+    text: str
+    level: str = "INFO"
+    from_handler: bool = False
+    job_id: str | None = None
+    function: str | None = None
 
-    def __init__(
-        self,
-        config_path: Path,
-        environment: Mapping[str, str],
-        *,
-        on_line: Callable[[LogEntry], None],
-        on_end: Callable[["WorkerProcess"], None],
-    ) -> None:
-        self._on_line = on_line
-        self._on_end = on_end
-        self._draining = False
-        self._started = time.monotonic()
+
+class _Params(msgspec.Struct):
+    job_id: str | None = None
+    function: str | None = None
+
+
+class _SlsLine(msgspec.Struct):
+    message: str
+    level: str
+    safe: bool
+    params: _Params
+
+
+_sls_decoder = msgspec.json.Decoder(_SlsLine)
+
+
+def parse_sls_line(line: bytes) -> LogEntry:
+    """Read a line of `cm-exec run --log-format sls`; a line of another form, such as a traceback, as it stands."""
+    try:
+        read = _sls_decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return LogEntry(text=line.decode(errors="backslashreplace").rstrip("\r\n"), level="ERROR")
+    return LogEntry(
+        text=read.message,
+        level=read.level,
+        from_handler=not read.safe,
+        job_id=read.params.job_id,
+        function=read.params.function,
+    )
+
+
+def parse_plain_line(line: bytes) -> LogEntry:
+    """Take a line of a worker that is not cm-exec."""
+    return LogEntry(text=line.decode(errors="backslashreplace").rstrip("\r\n"))
+
+
+class StartedWorker(Protocol):
+    """A process that serves a runtime."""
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send SIGTERM to the worker, or SIGKILL to all its processes."""
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit status, -N after signal N."""
+
+    @property
+    def output(self) -> IO[bytes]:
+        """What it writes to stdout and stderr."""
+
+
+class CmExecWorker:
+    """`cm-exec run`, a direct child, which ends by itself when this process is killed."""
+
+    def __init__(self, config_path: Path, environment: Mapping[str, str]) -> None:
+        arguments = ("--config", str(config_path), "--log-format", "sls", "--log-level", "info")
         self._process = subprocess.Popen(
-            worker_arguments("run", "--config", str(config_path), "--log-format", "sls", "--log-level", "info"),
+            worker_arguments("run", *arguments),
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            process_group=0,
+            process_group=0,  # Ctrl-C on the terminal is for `dev`, which lets it drain
         )
+        self.pid = self._process.pid
+        self.output = _output_of(self._process)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit status, -N after signal N."""
+        return self._process.wait()
+
+
+class ForeignWorker:
+    """Any other command, behind a guardian that ends all its processes. Raises UsageError if it cannot be started.
+
+    SIGTERM goes to its process group, so that a wrapper such as npm needs not pass it on, or to its first process
+    alone. `folder` is removed as well if this process is killed.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        cwd: Path | None = None,
+        folder: Path | None = None,
+        signals_group: bool = True,
+    ) -> None:
+        self._terminate = b"G" if signals_group else b"T"
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._guardian = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_GUARDIAN), str(theirs.fileno()), str(folder or ""), *command],
+                env=dict(environment),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+                pass_fds=[theirs.fileno()],
+            )
+        self._lifeline = ours
+        self._reports = ours.makefile()
+        self.output = _output_of(self._guardian)
+        kind, _, value = self._reports.readline().partition(" ")
+        if kind != "pid":
+            self.output.close()
+            self._close()
+            raise UsageError(f"the command cannot be started: {value.strip() or 'its guardian ended'}")
+        self.pid = int(value)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send SIGTERM to the worker, or SIGKILL to all its processes."""
+        with suppress(OSError):
+            self._lifeline.sendall(b"K" if number is signal.SIGKILL else self._terminate)
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit status, -N after signal N."""
+        line = self._reports.readline()
+        self._close()
+        return int(line.split()[1]) if line else self._guardian.returncode
+
+    def _close(self) -> None:
+        self._reports.close()
+        self._lifeline.close()
+        self._guardian.wait()
+
+
+def _output_of(process: "subprocess.Popen[bytes]") -> IO[bytes]:
+    assert process.stdout is not None  # noqa: S101 - for the type checker
+    return process.stdout
+
+
+class WorkerProcess:
+    """One run of a worker. `on_line` and `on_end` are called from its thread."""
+
+    def __init__(
+        self,
+        worker: StartedWorker,
+        parse: Callable[[bytes], LogEntry],
+        *,
+        on_line: Callable[[LogEntry], None],
+        on_end: Callable[["WorkerProcess"], None],
+    ) -> None:
+        self._worker = worker
+        self._parse = parse
+        self._on_line = on_line
+        self._on_end = on_end
+        self._draining = False
+        self._started = time.monotonic()
+        self.pid = worker.pid
+        self.exit_code: int | None = None
+        """The exit status, -N after signal N; None while it runs."""
         self._thread = threading.Thread(target=self._follow, name=f"worker-{self.pid}", daemon=True)
         self._thread.start()
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
-
-    @property
-    def exit_code(self) -> int | None:
-        """Its exit status, -N after signal N; None while it runs."""
-        return self._process.returncode
 
     @property
     def age(self) -> float:
@@ -62,48 +207,42 @@ class WorkerProcess:
         """Let it finish its jobs and end."""
         if not self._draining:
             self._draining = True
-            self._signal(signal.SIGTERM)
+            self._worker.signal(signal.SIGTERM)
 
     def end(self) -> None:
         """Let it end its jobs and itself."""
         self.drain()
-        self._signal(signal.SIGTERM)
+        self._worker.signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it without asking."""
-        self._signal(signal.SIGKILL)
+        self._worker.signal(signal.SIGKILL)
 
-    def wait(self, seconds: float) -> bool:
-        """Whether it has ended, and its log is read, within `seconds`."""
+    def wait(self, seconds: float | None = None) -> bool:
+        """Return whether it has ended, and its log is read, within `seconds`."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            self._process.send_signal(number)
-
     def _follow(self) -> None:
-        stream: IO[bytes] | None = self._process.stdout
-        assert stream is not None  # noqa: S101 - for the type checker
-        with stream:
-            for line in stream:
-                self._on_line(parse_log_line(line))
-        self._process.wait()
+        with self._worker.output as output:
+            while line := output.readline(_LONGEST_LINE):
+                self._on_line(self._parse(line))
+        self.exit_code = self._worker.wait()
         self._on_end(self)
 
 
 def describe_exit(code: int | None) -> str:
-    """How a process ended, for people."""
+    """Say how a process ended."""
     if code is None:
-        return "runs"
+        return "is running"
     if code < 0:
         with suppress(ValueError):
-            return f"was ended by {signal.Signals(-code).name}"
-        return f"was ended by signal {-code}"
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"was killed by signal {-code}"
     return f"ended with exit status {code}"
 
 
-def worker_environment(variables: Mapping[str, str], hidden: frozenset[str]) -> dict[str, str]:
-    """The environment for a worker: this process's own without `hidden`, and the runtime's variables."""
+def worker_environment(variables: Mapping[str, str], hidden: frozenset[str] = _HIDDEN) -> dict[str, str]:
+    """Return the environment for a worker: this process's own without `hidden`, and the runtime's variables."""
     own = {name: value for name, value in os.environ.items() if name not in hidden}
     return own | dict(variables)

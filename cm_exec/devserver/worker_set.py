@@ -1,70 +1,97 @@
-"""The worker that is at work, and its predecessors that finish their jobs."""
+"""The worker that takes jobs, and its predecessors that finish theirs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from cm_exec.config import Config
-from cm_exec.devserver.log_line import LogEntry
-from cm_exec.devserver.worker_process import WorkerProcess, describe_exit, worker_environment
+from cm_exec.devserver.worker_process import (
+    CmExecWorker,
+    ForeignWorker,
+    LogEntry,
+    StartedWorker,
+    WorkerProcess,
+    describe_exit,
+    parse_plain_line,
+    parse_sls_line,
+    worker_environment,
+)
 from cm_exec.local_runtime import LocalRuntime, ProcessState
+from cm_exec.local_runtime.worker_files import Style
 from cm_exec.protocol import environment as names
 
 _HANDOVER_SECONDS: Final = 1.0
-"""Seconds that a successor waits for a worker without jobs to be gone; behind one with jobs it starts beside it."""
+"""How long a successor waits for a worker without jobs to be gone; behind one with jobs it starts beside it."""
+_FOREIGN_GRACE: Final = 5.0
+"""Seconds from SIGTERM to SIGKILL for a worker that is not cm-exec: two at a time may not share its own ports."""
+
+WorkerSource = Config | Sequence[str]
+"""What is started: the functions of a cm.toml, or a command."""
 
 
 class WorkerSet:
     """Starts, replaces and ends workers against one runtime. Not for several threads.
 
-    A worker that still has jobs when it is replaced finishes them beside its successor. That successor does not send
-    the restart notification, for which the runtime would drop those jobs.
+    A cm-exec worker that still has jobs when it is replaced finishes them beside its successor. That successor does
+    not send the restart notification, for which the runtime would drop those jobs.
     """
 
     def __init__(
         self,
         runtime: LocalRuntime,
         *,
+        style: Style,
         on_line: Callable[[LogEntry], None],
         on_end: Callable[[WorkerProcess], None],
     ) -> None:
         self._runtime = runtime
+        self._style: Style = style
         self._on_line = on_line
         self._on_end = on_end
         self.current: WorkerProcess | None = None
+        self._shown_command = ""
         self._draining: dict[WorkerProcess, frozenset[str]] = {}
         """Those that finish their jobs, and the ids of these."""
 
-    def start(self, config: Config) -> WorkerProcess:
-        """Start a worker where none is."""
-        variables = self._runtime.environment()
-        if self._draining:
-            del variables[names.RESTART_NOTIFICATION_URI]
-        self.current = WorkerProcess(
-            config.path,
-            worker_environment(variables, names.CONNECTION_VARIABLES | {names.MAX_CONCURRENT_TASKS}),
-            on_line=self._on_line,
-            on_end=self._on_end,
-        )
+    def start(self, source: WorkerSource) -> WorkerProcess:
+        """Start a worker. Raises UsageError if a command cannot be started."""
+        worker: StartedWorker
+        if isinstance(source, Config):
+            variables = self._runtime.environment()
+            if self._draining:
+                del variables[names.RESTART_NOTIFICATION_URI]
+            self._shown_command = "cm-exec run"
+            worker, parse = CmExecWorker(source.path, worker_environment(variables)), parse_sls_line
+        else:
+            self._shown_command = " ".join(source)
+            environment = worker_environment(self._runtime.environment(self._style))
+            worker, parse = ForeignWorker(source, environment), parse_plain_line
+        self.current = WorkerProcess(worker, parse, on_line=self._on_line, on_end=self._on_end)
         self._report(ProcessState.RUNNING)
         return self.current
 
-    def replace(self, config: Config) -> WorkerProcess:
-        """Start a worker in place of the one that is, without losing its jobs."""
+    def replace(self, source: WorkerSource) -> WorkerProcess:
+        """Replace the current worker without losing its jobs."""
         old, self.current = self.current, None
         if old is not None:
             self._report(ProcessState.RESTARTING)
             self._runtime.hold()
             held = self._held()
             old.drain()
-            if not old.wait(_HANDOVER_SECONDS):
-                self._draining[old] = held
+            if isinstance(source, Config):
+                if not old.wait(_HANDOVER_SECONDS):
+                    self._draining[old] = held
+            elif not old.wait(_FOREIGN_GRACE):
+                old.kill()
+                old.wait()
+            if old not in self._draining and held:
+                self._runtime.worker_gone("its worker was replaced", held)
         try:
-            return self.start(config)
+            return self.start(source)
         finally:
             self._runtime.release()
 
     def ended(self, worker: WorkerProcess) -> bool:
-        """Take note that a worker has ended, so that what it held is lost: whether it was the one at work."""
+        """Take note that a worker has ended, and that its jobs are lost. Returns whether it was the current one."""
         reason = f"the worker {describe_exit(worker.exit_code)}"
         if worker in self._draining:
             self._runtime.worker_gone(reason, self._draining.pop(worker))
@@ -73,7 +100,7 @@ class WorkerSet:
         self.current = None
         others = frozenset().union(*self._draining.values())
         self._runtime.worker_gone(reason, self._held() - others if self._draining else None)
-        self._runtime.report_process(ProcessState.EXITED, exit_code=worker.exit_code, command=COMMAND)
+        self._runtime.report_process(ProcessState.EXITED, exit_code=worker.exit_code, command=self._shown_command)
         return True
 
     def drain(self) -> None:
@@ -88,7 +115,7 @@ class WorkerSet:
             worker.end()
 
     def all(self) -> list[WorkerProcess]:
-        """All that run."""
+        """Return all running workers."""
         return [*self._draining, *([self.current] if self.current else [])]
 
     def _held(self) -> frozenset[str]:
@@ -96,7 +123,4 @@ class WorkerSet:
 
     def _report(self, state: ProcessState) -> None:
         pid = self.current.pid if self.current else None
-        self._runtime.report_process(state, pid=pid, command=COMMAND)
-
-
-COMMAND: Final = "cm-exec run"
+        self._runtime.report_process(state, pid=pid, command=self._shown_command)

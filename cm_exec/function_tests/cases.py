@@ -10,7 +10,7 @@ import click
 from msgspec.structs import replace
 
 from cm_exec.config import Config, ConfigError, Problem
-from cm_exec.config.model import Expectation, FunctionTest, ResultIsBytes, ResultIsJson, Source
+from cm_exec.config.model import ExpectedOutcome, FunctionTest, ResultIsBytes, ResultIsJson, Source
 from cm_exec.protocol.json_text import json_problem
 from cm_exec.text import did_you_mean
 
@@ -31,7 +31,7 @@ class PreparedTest:
 
     test: FunctionTest
     query: bytes
-    expected: Expectation
+    expected: ExpectedOutcome
 
 
 def select_tests(config: Config, names: Sequence[str], shown_as: Path) -> list[FunctionTest]:
@@ -90,7 +90,7 @@ class _FileReader:
         query = self._content(test.query, f"{test.at}.{_QUERY}", is_json=True)
         return PreparedTest(test=test, query=query, expected=self._expected(test))
 
-    def _expected(self, test: FunctionTest) -> Expectation:
+    def _expected(self, test: FunctionTest) -> ExpectedOutcome:
         key = f"{test.at}.{_RESULT}"
         match test.expected:
             case ResultIsJson(text=text):

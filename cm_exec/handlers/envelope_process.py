@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -10,7 +10,6 @@ from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
 from cm_exec.handlers.framing import frame_message, message_reader
 from cm_exec.handlers.outcome import LimitedOutput, ProcessExit, failure_of_exit, out_of_step
-from cm_exec.handlers.pool import Pool
 from cm_exec.handlers.service_process import ServiceProcess, StartWatch
 from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.stderr_log import StderrLogger
@@ -18,6 +17,9 @@ from cm_exec.handlers.step_state import EnvelopeState, Message
 from cm_exec.processes.child import Child
 from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.protocol.job import Job
+
+if TYPE_CHECKING:
+    from cm_exec.handlers.pool import Pool
 
 log: Final = logging.getLogger("cm_exec.handler")
 
@@ -147,9 +149,13 @@ class EnvelopeProcess:
             self._stderr.write(chunk)
 
     def closed(self) -> None:
-        """Fail all jobs: no answer can come any more."""
-        self._state.problem = self._state.problem or "no more answers, and closed its result channel"
-        self._out_of_step()
+        """Wait for the exit a little: no answer can come any more."""
+        self._loop.call_later(self._context.graces.terminate, self._still_closed)
+
+    def _still_closed(self) -> None:
+        if self._io.status is None:
+            self._state.problem = self._state.problem or "no more answers, and closed its result channel"
+            self._out_of_step()
 
     def exited(self, status: int) -> None:
         """Fail the jobs that have no answer."""

@@ -1,10 +1,14 @@
 """Create the handler for each function."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from cm_exec.config.model import Function
 from cm_exec.handlers.base import Handler, HandlerContext
 from cm_exec.handlers.spawn import PrespawnHandler, SpawnHandler
+
+if TYPE_CHECKING:
+    from cm_exec.handlers.service import ServicePool
 
 
 def create_handlers(functions: Iterable[Function], context: HandlerContext, slots: int) -> dict[str, Handler]:
@@ -15,15 +19,14 @@ def create_handlers(functions: Iterable[Function], context: HandlerContext, slot
     for function in functions:
         handler: Handler
         if function.service is not None:
-            from cm_exec.handlers.service import ServiceHandler, ServicePool  # noqa: PLC0415 - most modules have none
+            from cm_exec.handlers import service  # noqa: PLC0415 - most modules have none
 
             name = function.service.name
             if name not in pools:
                 users = [f for f in functions if f.service is not None and f.service.name == name]
                 jobs_at_a_time = min(slots, sum(f.max_concurrency or slots for f in users))
-                pools[name] = ServicePool(function.service, context, jobs_at_a_time)
-            pool = pools[name]
-            handler = ServiceHandler(function, context, pool)
+                pools[name] = service.ServicePool(function.service, context, jobs_at_a_time)
+            handler = service.ServiceHandler(function, context, pools[name])
         elif function.mode == "prespawn":
             handler = PrespawnHandler(function, context, slots)
         else:

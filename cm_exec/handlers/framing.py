@@ -11,8 +11,8 @@ _LONGEST_HEADER: Final = 8192
 _CONTENT_LENGTH: Final = re.compile(
     rb"\A(?:.*\r?\n)?content-length[ \t]*:[ \t]*(\d{1,18})[ \t]*(?:\r?\n|\Z)", re.IGNORECASE | re.DOTALL
 )
-_NO_HEADER: Final = re.compile(rb"^(?![\w-]+[ \t]*:|\r?$)[^\n]*\n", re.MULTILINE)
-"""A line that is not a header."""
+_NO_HEADER: Final = re.compile(rb"^(?!content-(?:length|type)[ \t]*:|\r?$)[^\n]*\n", re.MULTILINE | re.IGNORECASE)
+"""A line that is none of the two headers of the base protocol, such as a warning with a colon."""
 _HEADER_END: Final = re.compile(rb"\r?\n\r?\n")
 
 

@@ -45,8 +45,10 @@ P = TypeVar("P", bound=PooledProcess)
 
 
 class PoolOptions(Struct, frozen=True, kw_only=True):
-    """`size` is the largest number of processes. With `replace_idle` a process that has waited for `idle_timeout`
-    seconds is replaced, not only ended.
+    """What a pool does.
+
+    `size` is the largest number of processes. With `replace_idle` a process that has waited for `idle_timeout` seconds
+    is replaced, not only ended.
     """
 
     name: str

@@ -77,7 +77,7 @@ class ServiceHandler:
         self._function = function
         self._context = context
         self._pool = pool
-        self.streams = function.stream
+        self.streams = bool(function.stream)
 
     async def open(self) -> None:
         """Start the processes, so that the first job finds one."""

@@ -24,7 +24,7 @@ _MOST_READS: Final = 32
 """Reads of one pipe before the other pipes get their turn: a writer may be as fast as the launcher."""
 
 
-async def run_single_use(
+async def run_single_use(  # noqa: PLR0917 - as in Handler.run
     function: Function, context: HandlerContext, child: Child, job: Job, spool: Spool, stderr: StderrSink
 ) -> Completion:
     """Run the job in `child`, which has its query, and end what it started."""
@@ -150,7 +150,7 @@ class SingleUseProcess:
         if not spool.size:
             return "it had written nothing"
         if json_problem(spool.getvalue()) is None:
-            return f"it had written a complete result of {spool.size} bytes, and did not exit"
+            return "it had written a complete result, and did not exit"
         return f"it had written {spool.size} bytes, and did not exit"
 
     def _exit_ready(self) -> None:

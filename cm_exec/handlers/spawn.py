@@ -50,7 +50,7 @@ class SpawnHandler:
         self._function = function
         self._context = context
         self._factory = ProcessFactory(function, context)
-        self.streams = function.stream
+        self.streams = bool(function.stream)
 
     async def open(self) -> None:
         """Do nothing: no process is started ahead."""
@@ -77,7 +77,7 @@ class PrespawnHandler:
     def __init__(self, function: Function, context: HandlerContext, slots: int) -> None:
         self._function = function
         self._context = context
-        self.streams = function.stream
+        self.streams = bool(function.stream)
         options = PoolOptions(
             name=function.name,
             size=min(slots, function.max_concurrency or slots),

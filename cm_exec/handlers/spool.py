@@ -81,10 +81,8 @@ class Spool:
             while view:
                 view = view[self._file.write(view) :]
         except OSError:
-            if self._memory:  # the move to the file has failed, and the memory still has everything
-                kept = self._memory
-            else:
-                kept = bytearray(os.pread(self._file.fileno(), self.size, 0))
+            # if the move to the file has failed, the memory still has everything
+            kept = self._memory or bytearray(os.pread(self._file.fileno(), self.size, 0))
             self._file.close()
             self._file = self._directory = None
             self._memory = kept

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -18,7 +18,6 @@ from cm_exec.handlers.outcome import (
     finish_output,
     out_of_step,
 )
-from cm_exec.handlers.pool import Pool
 from cm_exec.handlers.service_process import ServiceProcess, StartWatch
 from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.stderr_log import StderrLogger
@@ -28,10 +27,13 @@ from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.protocol.job import Job
 from cm_exec.protocol.json_text import json_problem
 
+if TYPE_CHECKING:
+    from cm_exec.handlers.pool import Pool
+
 log: Final = logging.getLogger("cm_exec.handler")
 
 MOMENT: Final = 0.03
-"""Seconds of silence after which a message is the result, where the process is not seen to wait for its next query."""
+"""Seconds of silence after which a message is the result, if it cannot be seen whether the process waits."""
 
 _IMMEDIATE_LOOKS: Final = 3
 _FIRST_PAUSE: Final = 0.001
@@ -230,6 +232,13 @@ class StepProcess:
         waits = io.probe.is_waiting() or (look >= _IMMEDIATE_LOOKS and io.probe.find_waiting())
         if io.output_waits():
             return  # its event will come
+        if (
+            not waits
+            and self._loop.time() >= give_up
+            and io.probe.has_waited
+            and not io.probe.find_reader(with_polls=True)
+        ):
+            give_up = self._loop.time() + MOMENT  # it is busy, and may write more: it was seen to wait before
         if waits or self._loop.time() >= give_up:
             self._state.accept(is_waiting=waits)
             job.finish(finish_output(job.function, job.spool, job.stderr_tail.getvalue()))

@@ -81,7 +81,7 @@ class StepState:
         self._give()
         return rest
 
-    def received(self, chunk: bytes) -> bytes:
+    def received(self, chunk: bytes) -> bytes:  # noqa: PLR0911 - one for each way to be out of step
         """Take output; return what of it belongs to the result."""
         self.is_waiting = False
         if self.step is Step.OFFERED and chunk != self._echo:
@@ -210,7 +210,7 @@ class EnvelopeState:
             try:
                 self._message += self._reader.feed(chunk)
                 if len(self._message) > self.max_message:
-                    raise DesyncError(f"a message of more than {self.max_message} bytes")
+                    raise DesyncError(f"a message of more than {self.max_message} bytes")  # noqa: TRY301
                 if not self._reader.is_complete:
                     return
                 chunk = self._reader.next()

@@ -1,11 +1,12 @@
-"""Prints the schemas of typed Python functions; a script that runs in the interpreter of those who wrote them.
+"""Print the schemas of typed Python functions; a script that runs in the interpreter of their author.
 
-usage: python_hints.py MODULE:FUNCTION
+usage: python_hints.py MODULE[:FUNCTION]
 
 It imports nothing but the standard library and the module, and works on Python 3.9 and later. Types are read as the
-official Python SDK reads them; where that refuses one (an enum, a literal, a tuple of one type), its plain meaning is
-taken. The answer is the JSON array for POST schemas; where there is none, the exit code is 3 and stderr's last line
-says why.
+official Python SDK reads them; a type that the SDK refuses (an enum, a literal, a tuple of one type) is read by its
+plain meaning. The answer is the JSON array for POST schemas; for a whole module an object with this array as
+"functions", and with "notes" on functions that have no schema. If there is no answer, the exit code is 3, and the last
+line on stderr gives the reason.
 """
 
 from __future__ import annotations
@@ -48,20 +49,46 @@ ARRAYS = {
     collections.abc.Set: "set",
 }
 TWO = 2
+ONTOLOGY_EDITS = {"AddObject", "ModifyObject", "DeleteObject", "AddLink", "RemoveLink"}
+"""The union `OntologyEdit` of the Foundry SDK has these classes."""
+
 MAPS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
+INSTEAD = {
+    "pandas": "a list of dataclasses, one for each row",
+    "polars": "a list of dataclasses, one for each row",
+    "pyarrow": "a list of dataclasses, one for each row",
+    "numpy": "list[float], or a list of lists",
+    "torch": "list[float], or a list of lists",
+    "PIL": "bytes",
+    "pathlib": "str",
+    "uuid": "str",
+    "datetime": "str, or a number of seconds",
+}
+"""Types without a counterpart by their package, with a type to use instead."""
+
+TYPES_INSTEAD = "a dataclass, a TypedDict, list, dict, str, int, float, bool, bytes, date, datetime or Decimal"
+
+
 class NoTypeError(Exception):
-    """A hint that no type of the platform means."""
+    """Raised for a hint without a counterpart among the platform's types."""
+
+
+def no_counterpart(hint: Any) -> NoTypeError:
+    """Describe a hint without a counterpart, with a type to use instead."""
+    package = getattr(hint, "__module__", "").partition(".")[0]
+    name = name_of(hint) if package in {"", "builtins", "typing"} else f"{package}.{name_of(hint)}"
+    return NoTypeError(f"{name} has no counterpart among Foundry's types; use {INSTEAD.get(package, TYPES_INSTEAD)}")
 
 
 def tagged(name: str, **body: Any) -> dict[str, Any]:
-    """A type of the protocol: a tagged union."""
+    """Return a type of the protocol, which is a tagged union."""
     return {"type": name, name: body}
 
 
 def data_type(hint: Any, inside: tuple[Any, ...] = ()) -> dict[str, Any]:
-    """The protocol's type for a hint. Raises NoTypeError."""
+    """Return the protocol's type for a hint. Raises NoTypeError."""
     if hint in inside:
         raise NoTypeError(f"{name_of(hint)} contains itself, which no type of the platform can")
     if hasattr(hint, "__supertype__"):
@@ -72,11 +99,13 @@ def data_type(hint: Any, inside: tuple[Any, ...] = ()) -> dict[str, Any]:
     return of_generic(hint, inside) or of_class(hint, inside)
 
 
-def of_generic(hint: Any, inside: tuple[Any, ...]) -> dict[str, Any] | None:
-    """The type of a hint with arguments; None for another."""
+def of_generic(hint: Any, inside: tuple[Any, ...]) -> dict[str, Any] | None:  # noqa: PLR0911 - one per kind of hint
+    """Return the type of a hint with arguments, None for another hint."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return of_values(arguments)
+    if {getattr(argument, "__name__", None) for argument in arguments} >= ONTOLOGY_EDITS:
+        return tagged("ontologyEdit")
     if origin in ARRAYS and arguments:
         if origin is tuple and arguments[1:] != (Ellipsis,):
             raise NoTypeError(f"{name_of(hint)}: the platform has no tuples")
@@ -93,7 +122,7 @@ def of_generic(hint: Any, inside: tuple[Any, ...]) -> dict[str, Any] | None:
 
 
 def of_values(values: tuple[Any, ...]) -> dict[str, Any]:
-    """The type of an enum's or a literal's values. Raises NoTypeError."""
+    """Return the type of an enum's or a literal's values. Raises NoTypeError."""
     kinds = {type(value) for value in values}
     if len(kinds) != 1 or not kinds & SIMPLE.keys():
         raise NoTypeError("the values of a literal or an enum are of one simple type")
@@ -101,12 +130,13 @@ def of_values(values: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def of_class(hint: Any, inside: tuple[Any, ...]) -> dict[str, Any]:
-    """The type of a class: an enum's values, or a struct of its fields. Raises NoTypeError."""
+    """Return the type of a class: that of an enum's values, or a struct of its fields. Raises NoTypeError."""
     if inspect.isclass(hint) and issubclass(hint, enum.Enum):
         return of_values(tuple(member.value for member in hint))
-    fields = fields_of(hint)
+    foreign = getattr(hint, "__module__", "").partition(".")[0] in INSTEAD
+    fields = {} if foreign else fields_of(hint)
     if not fields:
-        raise NoTypeError(f"no type of the platform means {name_of(hint)}")
+        raise no_counterpart(hint)
     types = {name: data_type(inner, (*inside, hint)) for name, inner in fields.items()}
     required = {name: not has_default(hint, name) for name in fields}
     if all(needed is (types[name]["type"] != "optionalType") for name, needed in required.items()):
@@ -116,7 +146,7 @@ def of_class(hint: Any, inside: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def fields_of(hint: Any) -> dict[str, Any]:
-    """The fields of a dataclass, a TypedDict or another class with hints; none where it is no such class."""
+    """Return the fields of a dataclass, a TypedDict or another class with hints; none for other hints."""
     if not inspect.isclass(hint) or hint.__module__ == "builtins":
         return {}
     hints = hints_of(hint)
@@ -124,7 +154,7 @@ def fields_of(hint: Any) -> dict[str, Any]:
 
 
 def hints_of(owner: Any) -> dict[str, Any]:
-    """The hints of a function or class. Raises NoTypeError."""
+    """Return the hints of a function or class. Raises NoTypeError."""
     try:
         return {name: bare(hint) for name, hint in typing.get_type_hints(owner).items()}
     except (NameError, TypeError) as error:
@@ -132,32 +162,47 @@ def hints_of(owner: Any) -> dict[str, Any]:
 
 
 def bare(hint: Any) -> Any:
-    """A hint without NotRequired and Required."""
+    """Return a hint without NotRequired and Required."""
     name = str(typing.get_origin(hint)).rpartition(".")[2]
     return typing.get_args(hint)[0] if name in {"NotRequired", "Required", "ReadOnly"} else hint
 
 
 def has_default(owner: Any, name: str) -> bool:
-    """Whether a field may be left out."""
+    """Return whether a field may be left out."""
     if issubclass(owner, dict):
         return name in getattr(owner, "__optional_keys__", ())
     parameter = inspect.signature(owner).parameters.get(name)
     return parameter is not None and parameter.default is not inspect.Parameter.empty
 
 
-def schema(function: Any, name: str) -> dict[str, Any]:
-    """The schema of one function."""
+def schema(value: Any, name: str) -> dict[str, Any]:
+    """Return the schema of one function, which may be decorated. Raises NoTypeError."""
+    function = inspect.unwrap(value)
     hints = hints_of(function)
     returns = hints.pop("return", str)
-    void = returns is type(None)
-    output = {"type": "void", "void": {}} if void else {"type": "single", "single": {"dataType": data_type(returns)}}
-    return {"functionName": name, "inputs": inputs(function, hints), "output": output, "ontologyProvenance": None}
+    try:
+        result = None if returns is type(None) else data_type(returns)
+    except NoTypeError as error:
+        raise NoTypeError(f"the result: {error}") from None
+    output = {"type": "void", "void": {}} if result is None else {"type": "single", "single": {"dataType": result}}
+    return {
+        "functionName": name,
+        "inputs": inputs(function, hints),
+        "output": output,
+        "ontologyProvenance": provenance(getattr(value, "edits", None)),
+    }
+
+
+def provenance(edits: Any) -> dict[str, Any] | None:
+    """Return what `@function(edits=[...])` of the official SDK declares, with the API names of the object types."""
+    names = [edit.api_name() for edit in edits or () if callable(getattr(edit, "api_name", None))]
+    return {"editedObjects": {name: {} for name in names}, "editedLinks": {}} if names else None
 
 
 def inputs(function: Any, hints: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """The parameters, or the fields of the only one; the SDK's `context` is none.
+    """Return an input per parameter, or per field of the only parameter; the SDK's `context` is no input.
 
-    None for the SDK's `(context, event)` where nothing is said of the event: it is the whole query.
+    Return None for the SDK's `(context, event)` with an untyped event: it is the whole query.
     """
     parameters = {name: p for name, p in inspect.signature(function).parameters.items() if name != "context"}
     if len(parameters) == 1:
@@ -174,7 +219,7 @@ def inputs(function: Any, hints: dict[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def one_input(name: str, hint: Any, required: bool) -> dict[str, Any]:
-    """An input. Raises NoTypeError."""
+    """Return an input. Raises NoTypeError."""
     try:
         return {"name": name, "required": required, "constraints": [], "dataType": data_type(hint)}
     except NoTypeError as error:
@@ -182,23 +227,37 @@ def one_input(name: str, hint: Any, required: bool) -> dict[str, Any]:
 
 
 def name_of(hint: Any) -> str:
-    """How a hint is called in errors."""
+    """Return the name of a hint for error messages."""
     return getattr(hint, "__qualname__", None) or str(hint)
 
 
-def found(target: str) -> Any:
-    """The function that is meant. Raises NoTypeError, AttributeError."""
-    module, _, name = target.partition(":")
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - a string is what sys.path takes
-    with contextlib.redirect_stdout(sys.stderr):  # what the module prints is no answer
-        function: Any = imported(module)
+def found(module: Any, name: str) -> Any:
+    """Return the function of this name, which may have dots. Raises AttributeError."""
+    function = module
     for part in name.split("."):
         function = getattr(function, part)
-    return inspect.unwrap(function)
+    return function
+
+
+def of_module(module: Any) -> dict[str, Any]:
+    """Return the schemas of all public functions that the module defines, and a note on each without a schema."""
+    schemas, notes = [], []
+    for name in getattr(module, "__all__", None) or list(vars(module)):
+        value = getattr(module, name)
+        function = inspect.unwrap(value) if callable(value) else None
+        if name.startswith("_") or not inspect.isfunction(function) or function.__module__ != module.__name__:
+            continue
+        try:
+            schemas.append(schema(value, name))
+        except NoTypeError as error:
+            notes.append(f"the function {name} is left out: {error}")
+    if not schemas:
+        raise NoTypeError("; ".join([f"{module.__name__} has no function that can be served", *notes]))
+    return {"functions": schemas, "notes": notes}
 
 
 def imported(module: str) -> Any:
-    """The module. Raises NoTypeError, whatever it does when it is imported."""
+    """Return the module. Raises NoTypeError if its import fails in any way."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -210,9 +269,14 @@ def imported(module: str) -> Any:
 
 
 def main(target: str) -> int:
-    """Print the schema, or what is wrong."""
+    """Print the schemas, or the reason why there are none, and return the exit code."""
+    module_name, colon, name = target.partition(":")
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - a string is what sys.path takes
     try:
-        print(json.dumps([schema(found(target), target.rpartition(".")[2].rpartition(":")[2])]))
+        with contextlib.redirect_stdout(sys.stderr):  # a module may print when it is imported
+            module = imported(module_name)
+        answer: Any = [schema(found(module, name), name.rpartition(".")[2])] if colon else of_module(module)
+        print(json.dumps(answer))
     except (NoTypeError, AttributeError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 3

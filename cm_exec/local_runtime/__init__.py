@@ -9,6 +9,7 @@ from cm_exec.local_runtime.core.faults import (
     format_fault,
     parse_fault,
 )
+from cm_exec.local_runtime.core.functions import FunctionInfo
 from cm_exec.local_runtime.core.job import RuntimeJob
 from cm_exec.local_runtime.core.lifecycle import State
 from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind
@@ -21,6 +22,7 @@ __all__ = [
     "Fault",
     "FaultKind",
     "FaultSyntaxError",
+    "FunctionInfo",
     "LocalRuntime",
     "NoResultError",
     "ProcessState",

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from cm_exec.local_runtime.call import Call
-from cm_exec.local_runtime.core.declared import LARGEST as LARGEST_CHECKED
-from cm_exec.local_runtime.core.faults import ProtocolEndpoint
-from cm_exec.local_runtime.core.functions import FunctionRegistry
+from cm_exec.local_runtime.core import diagnosis
+from cm_exec.local_runtime.core.functions import FunctionInfo, FunctionRegistry
 from cm_exec.local_runtime.core.job import Change, Evicted, Limits, PostedResult, PostOutcome, RuntimeJob, Submission
 from cm_exec.local_runtime.core.job_log import JobLog, LogLine, shortened
 from cm_exec.local_runtime.core.ledger import Ledger
@@ -29,8 +28,11 @@ from cm_exec.local_runtime.results import ResultCache, ResultSpool
 RESULTS_KEPT: Final = 1024 * 1024 * 1024
 """Bytes of results that the history keeps, most of them on the disk."""
 
+_LARGEST_CHECKED: Final = 4 * 1024 * 1024
+"""A larger result, in bytes, is not compared with the declared type."""
 _FUNCTIONS_COUNTED: Final = 1000
-_UNAUTHORIZED_PAUSE: Final = 5.0
+_DIAGNOSIS_PAUSE: Final = 5.0
+_DIAGNOSES_KEPT: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +57,9 @@ class Broker:
         self.directory = directory
         self.loop: AbstractEventLoop | None = None
         self.on_slot_free: Callable[[], None] = lambda: None
-        self.ledger = Ledger(limits=limits, tell=self._changed)
-        self.polls = PollWatch(poll_timeout=poll_timeout)
         self.functions = FunctionRegistry()
+        self.ledger = Ledger(limits=limits, tell=self._changed, function_timeout=self.functions.timeout_of)
+        self.polls = PollWatch(poll_timeout=poll_timeout)
         self.log = JobLog()
         self.feed = Feed()
         self.restarts: deque[Restart] = deque(maxlen=1000)
@@ -70,7 +72,7 @@ class Broker:
         self.ended_by_function: dict[str, Counter[State]] = {}
         self._violations_of: Counter[str] = Counter()
         self._timer: TimerHandle | None = None
-        self._last_unauthorized = float("-inf")
+        self._diagnosed: dict[str, float] = {}
         self._closed = False
 
     # The callers' side
@@ -82,8 +84,6 @@ class Broker:
         if self._closed:
             self.close()
             return job
-        if self.functions.called(submission.function):
-            self.feed.tell_functions()
         self._set_timer_for_next()
         self.on_slot_free()
         return self.ledger.jobs[call.job_id]
@@ -101,8 +101,18 @@ class Broker:
         """How many breaches are about a job."""
         return self._violations_of[job_id]
 
+    def cancel(self, job_id: str) -> None:
+        """End the wait for a job, as its caller's timeout does."""
+        self.ledger.give_up(job_id, self.clock(), "cancelled by its caller")
+        self._set_timer_for_next()
+
+    def drop(self, job_id: str) -> None:
+        """Free the slot that a job holds."""
+        self.ledger.drop_outstanding(self.clock(), "dropped by its caller", {job_id})
+        self.on_slot_free()
+
     def close(self) -> None:
-        """The runtime ends."""
+        """End all calls and streams: the runtime stops."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -148,9 +158,9 @@ class Broker:
         self.on_slot_free()
         return dropped
 
-    def declare_functions(self, descriptions: Mapping[str, str | None]) -> None:
-        """The functions of the worker's own configuration: name to description."""
-        self.functions.declare(descriptions)
+    def declare_functions(self, functions: Mapping[str, FunctionInfo]) -> None:
+        """Replace what is known of the functions of the worker's own configuration."""
+        self.functions.declare(functions)
         self.feed.tell_functions()
 
     def report_process(self, process: ProcessStatus | None) -> None:
@@ -214,7 +224,7 @@ class Broker:
         beginning = body.read(0, SNIFF_LIMIT)
         failure = reported_failure(beginning, job_id) if body.size <= LARGEST_FAILURE else None
         mismatch = None
-        if job is not None and failure is None and body.size <= LARGEST_CHECKED:
+        if job is not None and failure is None and body.size <= _LARGEST_CHECKED:
             whole = beginning if len(beginning) == body.size else body.content()
             mismatch = self.functions.mismatch(job.function, whole, streamed=streamed)
         return PostedResult(
@@ -260,13 +270,17 @@ class Broker:
         self.feed.wake()
         return dropped
 
-    def unauthorized(self, endpoint: ProtocolEndpoint) -> None:
-        """A request without the right token. A worker that repeats it at once and for ever is told of now and then."""
+    def diagnosed(self, kind: ViolationKind, sentence: str) -> None:
+        """Report what a client does wrong before it gets a job. One that repeats it all the time is reported rarely."""
+        if sentence == diagnosis.UNUSED_TLS and self.polls.total:
+            return  # some client has come through, and may open connections ahead
         now = self.clock()
-        if now - self._last_unauthorized < _UNAUTHORIZED_PAUSE:
+        if now - self._diagnosed.get(sentence, float("-inf")) < _DIAGNOSIS_PAUSE:
             return
-        self._last_unauthorized = now
-        self.ledger.report(ViolationKind.UNAUTHORIZED, f"a {endpoint} request without the right token", now)
+        if len(self._diagnosed) >= _DIAGNOSES_KEPT:
+            self._diagnosed.clear()
+        self._diagnosed[sentence] = now
+        self.ledger.report(kind, sentence, now)
 
     def _report(self, kind: ViolationKind, message: str, job_id: str) -> None:
         job = self.ledger.jobs.get(job_id)
@@ -293,6 +307,8 @@ class Broker:
             self.ended_by_function.setdefault(job.function, Counter())
         if job.function in self.ended_by_function:
             self.ended_by_function[job.function][job.state] += 1
+        if job.state is State.DONE and self.functions.answered(job.function):
+            self.feed.tell_functions()
         call.end(job, self._shelf.get(job.job_id))
 
     def _count_violation(self, violation: ProtocolViolation) -> None:
@@ -316,7 +332,7 @@ class Broker:
     def _on_timer(self) -> None:
         self._timer = None
         now = self.clock()
-        self.ledger.tick(now)
+        self.ledger.tick(now, why_idle=self.polls.why_idle(now))
         if self.polls.overdue(now):
             held = len(self.ledger.outstanding)
             at_work = f", while it has {held} jobs: it may be held unresponsive" if held else ""

@@ -1,26 +1,47 @@
-"""The local runtime: the platform's side of the protocol, on loopback, in a thread."""
+"""The local runtime: the platform's side of the protocol, in a thread."""
 
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar
 
-from cm_exec.local_runtime.broker import Restart
+from cm_exec.local_runtime.broker import Broker, Restart
 from cm_exec.local_runtime.call import Call
-from cm_exec.local_runtime.core.faults import Fault, ProtocolEndpoint
-from cm_exec.local_runtime.core.job import RuntimeJob, Submission
+from cm_exec.local_runtime.core.faults import Fault, FaultPlan, ProtocolEndpoint
+from cm_exec.local_runtime.core.functions import FunctionInfo
+from cm_exec.local_runtime.core.job import Limits, RuntimeJob, Submission
 from cm_exec.local_runtime.core.job_log import LogLine
-from cm_exec.local_runtime.core.violation import ProtocolViolation
+from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind
 from cm_exec.local_runtime.core.worker_status import ProcessState, ProcessStatus
-from cm_exec.local_runtime.engine import Engine, WorkerRequest
+from cm_exec.local_runtime.http.caller_api import CONSOLE
 from cm_exec.local_runtime.http.caller_server import CallerServer
-from cm_exec.local_runtime.worker_files import Style, WorkerFiles
+from cm_exec.local_runtime.http.endpoints import V1
+from cm_exec.local_runtime.http.listener import Listener
+from cm_exec.local_runtime.http.protocol_api import ProtocolApi
+from cm_exec.local_runtime.http.runtime_info import RuntimeInfo
+from cm_exec.local_runtime.loop_thread import LoopThread
+from cm_exec.local_runtime.worker_files import CONTAINER_HOST, LOCAL_NAMES, Style, WorkerFiles, load_identity
 
 T = TypeVar("T")
 
+_REQUESTS_KEPT: Final = 10_000
+_ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
-class LocalRuntime(Engine):
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRequest:
+    """A request of a worker. `at` in seconds since the epoch; `status` is 0 where a fault left it unanswered."""
+
+    at: float
+    endpoint: ProtocolEndpoint
+    status: int
+
+
+class LocalRuntime:
     """A runtime to run a worker against.
 
         with LocalRuntime(directory) as runtime:
@@ -28,25 +49,192 @@ class LocalRuntime(Engine):
             call = runtime.submit("double", b"21")
             assert call.wait(timeout=10).body == b"42"
 
-    `directory` takes the CA, the token and the connection file, and large results for as long as they are known.
-    `max_concurrent_tasks` is the strict limit of jobs that are out at once (with `strict=False` it is only told,
-    and not kept). `poll_wait` is the long poll's length in seconds; `max_result` the largest result in bytes, None
-    for any; `history` how many ended jobs are known. With `listen=False` connections are refused until `resume`.
+    `directory` holds the CA, the tokens and the connection file, and large results while they are known; a second
+    runtime with the same directory has the same CA and tokens. `max_concurrent_tasks` is the strict limit of
+    outstanding jobs (with `strict=False` workers see it, and it is not enforced). `poll_wait` is the long poll's
+    length in seconds; `max_result` the largest result in bytes, None for no limit; `history` how many ended jobs are
+    known. With `listen=False` connections are refused until `resume`.
 
-    `poll_timeout` is how long, in seconds, no poll may be open before that is a breach; `answer_grace` how long a job
-    may be out after its caller gave up before that is one.
+    `poll_timeout` is how long, in seconds, no poll may be open before that is a violation; `answer_grace` how long a
+    job may be outstanding after its caller gave up before that is one.
 
-    `caller_port` opens the port for callers and the console (0: any free one); `call_timeout` is how long its
-    callers wait who say nothing of it, in seconds, None for ever. With `programs_need_token` not only browsers but
-    programs, too, must show the token: for machines that others use as well.
+    `address` is what the ports listen on, `names` are further host names of this machine, for certificate and Host.
+    `plain_port` opens the plain API, on loopback only (0: any free port). `caller_port` opens the port for callers and
+    the console; `callers_token` is its token instead of the directory's. `call_timeout` is the default timeout of its
+    callers in seconds, None for no limit; `user_id` and `auth_header` are those of callers that send none.
+
+    Raises OSError when a port cannot be had.
     """
 
-    # What a worker is told
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        max_concurrent_tasks: int = 1,
+        strict: bool = True,
+        poll_wait: float = 5.0,
+        max_result: int | None = None,
+        history: int = 1000,
+        poll_timeout: float = 10.0,
+        answer_grace: float = 5.0,
+        port: int = 0,
+        address: str = "127.0.0.1",
+        names: Sequence[str] = (),
+        plain_port: int | None = None,
+        listen: bool = True,
+        faults: Sequence[Fault] = (),
+        caller_port: int | None = None,
+        callers_token: str | None = None,
+        call_timeout: float | None = 60.0,
+        user_id: str | None = None,
+        auth_header: str | None = None,
+        save_test: Callable[[str], str | None] | None = None,
+        console: Path = CONSOLE,
+    ) -> None:
+        hosts = [*LOCAL_NAMES, CONTAINER_HOST, "host.containers.internal", *names]
+        self._identity = load_identity(directory, hosts if address in _ANY_ADDRESS else [*hosts, address])
+        self._token = self._identity.token
+        self._requests: list[WorkerRequest] = []
+        limits = Limits(slots=max_concurrent_tasks if strict else None, history=history, answer_grace=answer_grace)
+        self._broker = Broker(
+            directory=self._identity.directory.parent, limits=limits, clock=_clock(), poll_timeout=poll_timeout
+        )
+        self._listeners: list[Listener] = []
+        try:
+            self._tls = self._listener(address, port, tls=True)
+            self._plain = None if plain_port is None else self._listener("127.0.0.1", plain_port)
+            self._environment = WorkerFiles(
+                directory=self._identity.directory,
+                port=self._tls.port,
+                slots=max_concurrent_tasks,
+                host=names[0] if names else "localhost",
+                plain_port=self._plain.port if self._plain else None,
+                plain=self._identity.plain_dialect,
+            )
+            self._api = ProtocolApi(
+                self._broker,
+                token=self._token,
+                token_path=self._environment.token_file,
+                poll_wait=poll_wait,
+                max_result=max_result,
+                faults=FaultPlan(list(faults)),
+                on_request=self._note_request,
+            )
+            self._info = RuntimeInfo(
+                self._broker,
+                self._api,
+                self._environment,
+                strict=strict,
+                call_timeout=call_timeout,
+                user_id=user_id,
+                auth_header=auth_header,
+                save_test=save_test,
+            )
+            self._caller_server: CallerServer | None = None
+            if caller_port is not None:
+                self._caller_server = CallerServer(
+                    self._info,
+                    token=callers_token or self._identity.callers_token,
+                    address=address,
+                    port=caller_port,
+                    names=[*names, *(() if address == "127.0.0.1" else (CONTAINER_HOST,))],
+                    console=console,
+                )
+        except OSError:
+            for listener in self._listeners:
+                listener.release()
+            raise
+        self._broker.on_slot_free = self._api.polls.offer
+        self.write_files()
+        self._listen_at_start = listen
+        self._thread: LoopThread | None = None
+
+    def _listener(self, address: str, port: int, *, tls: bool = False) -> Listener:
+        listener = Listener(
+            host=address,
+            port=port,
+            tls=self._identity.tls if tls else None,
+            on_bad_connection=lambda sentence: self._broker.diagnosed(ViolationKind.CONNECTION, sentence),
+        )
+        self._listeners.append(listener)
+        return listener
+
+    # Start and stop
+
+    def start(self) -> None:
+        """Serve, from a thread."""
+        self._thread = LoopThread("local-runtime")
+        self._broker.loop = self._thread.loop
+        self._info.started = self._broker.clock()
+        if self._listen_at_start:
+            self.resume()
+        if self._caller_server is not None:
+            self._thread.run(self._caller_server.listener.open(self._caller_server.application))
+
+    def stop(self) -> None:
+        """Answer the open polls, end every connection, end the thread. Outstanding jobs count as unanswered."""
+        thread = self._thread
+        if thread is None:
+            return
+        self.pause(grace=1.0)
+        thread.call(self._broker.close)
+        for listener in self._listeners:
+            listener.release()
+        if self._caller_server is not None:
+            thread.run(self._caller_server.listener.close(grace=1.0))
+            self._caller_server.listener.release()
+        thread.stop()
+        self._thread = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def pause(self, *, grace: float = 0.0) -> None:
+        """Be down: end connections (after `grace` seconds at most) and refuse new ones. Jobs stay as they are."""
+
+        async def close() -> None:
+            self._info.paused = True
+            self._api.polls.stop()
+            for listener in self._listeners:
+                await listener.close(grace=grace)
+            self._broker.polls.forget()
+
+        self._running().run(close())
+
+    def resume(self) -> None:
+        """Be up again, at the same ports."""
+
+        async def open_() -> None:
+            self._api.polls.start()
+            await self._tls.open(self._api.application(V1))
+            if self._plain is not None:
+                await self._plain.open(self._api.application(self._identity.plain_dialect))
+            self._info.paused = False
+
+        self._running().run(open_())
+
+    def _running(self) -> LoopThread:
+        if self._thread is None:
+            raise RuntimeError("the runtime is not running")
+        return self._thread
+
+    def _note_request(self, endpoint: ProtocolEndpoint, status: int) -> None:
+        self._requests.append(WorkerRequest(at=self._broker.clock(), endpoint=endpoint, status=status))
+        if len(self._requests) > _REQUESTS_KEPT * 2:
+            del self._requests[:_REQUESTS_KEPT]
+
+    # The settings of a worker
 
     @property
     def port(self) -> int:
-        """The protocol's port."""
-        return self._listener.port
+        """The port of the TLS API."""
+        return self._tls.port
 
     @property
     def token(self) -> str:
@@ -59,57 +247,58 @@ class LocalRuntime(Engine):
         return self._environment
 
     def environment(self, style: Style = "modern") -> dict[str, str]:
-        """The variables for a worker; nothing but them."""
+        """Return the variables for a worker; nothing but them."""
         return self._environment.variables(style)
 
     def rotate_token(self, *, write: bool = True, accept_old: bool = False) -> str:
-        """Ask for a new token from now on; it is written to the files unless told otherwise. The new token."""
+        """Require a new token from now on, and return it; by default it is written to the files."""
         token = secrets.token_urlsafe(32)
 
         def rotate() -> None:
+            self._api.earlier_tokens.add(self._token.encode())
             self._token = token
             self._api.tokens = {token.encode(), *(self._api.tokens if accept_old else ())}
             if write:
-                self._environment.write(token=token, ca=self._ca)
+                self.write_files()
 
         self._running().call(rotate)
         return token
 
     def write_files(self) -> None:
         """Write token, CA and connection file (again)."""
-        self._environment.write(token=self._token, ca=self._ca)
+        self._environment.write(token=self._token, ca=self._identity.ca)
 
     # The callers' port
 
     @property
     def url(self) -> str:
         """Where callers find the functions: `POST url/functions/NAME`."""
-        return self._caller_desk().url
+        return self._open_caller_server().url
 
     @property
     def console_url(self) -> str:
         """The console's address, with the token that lets a browser in."""
-        return self._caller_desk().console_url
+        return self._open_caller_server().console_url
 
     @property
     def caller_token(self) -> str:
         """The token for the callers' port."""
-        return self._caller_desk().token
+        return self._open_caller_server().token
 
-    def _caller_desk(self) -> CallerServer:
+    def _open_caller_server(self) -> CallerServer:
         if self._caller_server is None:
             raise RuntimeError("the runtime has no port for callers")
         return self._caller_server
 
-    # What the program that runs the worker tells
+    # Reports of the program that runs the worker
 
     def record_log(self, job_id: str | None, line: str, stream: str = "stderr") -> None:
         """Keep a line that a handler wrote, or the worker (with no job). From any thread; returns at once."""
         self._running().call_later(lambda: self._broker.write_log(job_id, line, stream))
 
-    def declare_functions(self, descriptions: Mapping[str, str | None]) -> None:
-        """Tell of the functions of the worker's configuration: name to description."""
-        self._running().call(lambda: self._broker.declare_functions(descriptions))
+    def declare_functions(self, functions: Mapping[str, FunctionInfo]) -> None:
+        """Replace what is known of the functions of the worker's configuration."""
+        self._running().call(lambda: self._broker.declare_functions(functions))
 
     def report_process(
         self,
@@ -119,7 +308,7 @@ class LocalRuntime(Engine):
         command: str | None = None,
         exit_code: int | None = None,
     ) -> None:
-        """Tell where the worker's process stands."""
+        """Report where the worker's process stands."""
 
         def report() -> None:
             process = ProcessStatus(
@@ -130,7 +319,7 @@ class LocalRuntime(Engine):
         self._running().call(report)
 
     def report_configuration(self, error: str | None) -> None:
-        """Tell what is wrong with the worker's configuration; None: nothing any more."""
+        """Report what is wrong with the worker's configuration, None once it is right again."""
         self._running().call(lambda: self._broker.report_configuration(error))
 
     def hold(self) -> None:
@@ -155,9 +344,10 @@ class LocalRuntime(Engine):
         self._running().call(release)
 
     def worker_gone(self, reason: str = "the worker ended", only: Collection[str] | None = None) -> list[str]:
-        """The worker's process is known to have ended: what it held is lost, and its silence no breach.
+        """Report that the worker's process has ended: its outstanding jobs are lost, its silence is no violation.
 
-        `only` are the ids of the jobs that it can have held, where another worker goes on with others.
+        `only` are the ids of the jobs that it can have held, when another worker goes on with others. Returns the
+        lost ones.
         """
         return self._running().call(lambda: self._broker.worker_gone(reason, only))
 
@@ -174,7 +364,7 @@ class LocalRuntime(Engine):
         temporary_credentials_auth_token: str | None = None,
         job_id: str | None = None,
     ) -> Call:
-        """Queue a job. `query` is JSON text, handed on byte for byte; `timeout` is the caller's, in seconds."""
+        """Queue a job. `query` is JSON text, passed on byte for byte; `timeout` is the caller's, in seconds."""
         submission = Submission(
             function=function,
             query=query,
@@ -188,9 +378,9 @@ class LocalRuntime(Engine):
         return call
 
     def answer_next_poll_with(self, body: bytes, *, expect: str | None = None) -> Call:
-        """Answer one poll with this body as it stands, be it a job or not.
+        """Answer one poll with this body as it stands, whether it is a job or not.
 
-        `expect` is the id under which a result is taken, where one can be hoped for; the call returned is its.
+        `expect` is the id under which a result is accepted. Returns the call for it.
         """
         call = Call(expect or str(uuid.uuid4()))
 
@@ -210,11 +400,11 @@ class LocalRuntime(Engine):
         self._running().call(lambda: self._api.faults.faults.extend(faults))
 
     def set_faults(self, *texts: str) -> None:
-        """Put these in place of all rules, as a person writes them (see `parse_fault`). Raises FaultSyntaxError."""
+        """Replace all rules by these texts (see `parse_fault`). Raises FaultSyntaxError."""
         self._running().call(lambda: self._info.set_faults(list(texts)))
 
     def clear_faults(self) -> None:
-        """Let everything go right."""
+        """Remove all rules."""
         self._running().call(self._api.faults.faults.clear)
 
     # What happened
@@ -226,11 +416,16 @@ class LocalRuntime(Engine):
 
     @property
     def violations(self) -> list[ProtocolViolation]:
-        """What the worker did against the contract, the oldest first."""
+        """The worker's protocol violations, the oldest first."""
         return self._look(lambda: list(self._broker.ledger.violations))
 
-    def job_log(self, job_id: str | None) -> list[LogLine]:
-        """The lines of a job that are kept, the oldest first; with None those of no job."""
+    @property
+    def violation_count(self) -> int:
+        """How many protocol violations there were."""
+        return self._look(lambda: self._broker.ledger.violation_count)
+
+    def log(self, job_id: str | None = None) -> list[LogLine]:
+        """Return the kept lines of a job, the oldest first; without an id those of no job."""
         return self._look(lambda: list(self._broker.log.of(job_id).kept))
 
     @property
@@ -254,7 +449,7 @@ class LocalRuntime(Engine):
         return self._look(lambda: self._api.polls.count)
 
     def count(self, endpoint: ProtocolEndpoint, status: int | None = None) -> int:
-        """How many requests there were, of the last 10,000."""
+        """Return how many requests there were, of the last 10,000."""
         return sum(r.endpoint is endpoint and status in {None, r.status} for r in self.requests)
 
     def wait_for_poll(self, timeout: float = 30.0) -> None:
@@ -267,3 +462,9 @@ class LocalRuntime(Engine):
 
     def _look(self, look: Callable[[], T]) -> T:
         return self._thread.call(look) if self._thread else look()
+
+
+def _clock() -> Callable[[], float]:
+    """Return a clock of seconds since the epoch that never goes back."""
+    offset = time.time() - time.monotonic()
+    return lambda: offset + time.monotonic()

@@ -1,39 +1,112 @@
 """The connection settings of a worker: files and environment variables, as the platform sets them."""
 
+import hashlib
+import ipaddress
 import os
+import secrets
 import shlex
 import ssl
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 import trustme
 
-from cm_exec.local_runtime.http import endpoints as paths
+from cm_exec.local_runtime.http.endpoints import V1, ProtocolDialect
 from cm_exec.protocol import environment as names
 
 Style = Literal["modern", "connection-file"]
 
-IN_CONTAINER: Final = PurePosixPath("/opt/cm-exec-runtime")
-"""Where a container finds the files."""
-
 _CA: Final = "ca.pem"
 _TOKEN: Final = "token"  # noqa: S105 - a file's name
+_CA_KEY: Final = "ca-key.pem"
+_CALLERS_TOKEN: Final = "callers-token"  # noqa: S105 - a file's name
 _CONNECTION: Final = "connection.json"
 _CONTAINER_CONNECTION: Final = "connection-in-container.json"
+CONTAINER_HOST: Final = "host.docker.internal"
+"""How a container reaches the machine it runs on, where it does not share its network."""
+LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeIdentity:
+    """What stays the same for as long as the folder lives: tokens and certificates.
+
+    `tls` accepts connections with a certificate of the CA `ca`, PEM. `callers_token` opens the callers' port.
+    """
+
+    directory: Path
+    token: str
+    callers_token: str
+    ca: bytes
+    tls: ssl.SSLContext
+
+    @property
+    def plain_dialect(self) -> ProtocolDialect:
+        """The plain API, under a secret root that only the environment of a worker names."""
+        secret = hashlib.sha256(b"plain api " + self.token.encode()).hexdigest()[:32]
+        return ProtocolDialect(f"/{secret}", plain=True)
+
+
+def load_identity(directory: Path, hosts: Sequence[str]) -> RuntimeIdentity:
+    """Read the identity in `directory`, and create what is missing. The certificate is good for `hosts`.
+
+    Only this user can enter the folder `private`. The folder in it is readable by everybody, since a container that
+    mounts it runs as another user.
+    """
+    private = directory / "private"
+    private.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private.chmod(0o700)
+    folder = private / "worker"
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    authority = _load_authority(folder / _CA, private / _CA_KEY)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*dict.fromkeys(hosts)).configure_cert(server)
+    return RuntimeIdentity(
+        directory=folder,
+        token=_load_token(folder / _TOKEN, mode=0o644),
+        callers_token=_load_token(private / _CALLERS_TOKEN, mode=0o600),
+        ca=authority.cert_pem.bytes(),
+        tls=server,
+    )
+
+
+def _load_authority(certificate: Path, key: Path) -> trustme.CA:
+    with suppress(OSError, ValueError):
+        return trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
+    authority = trustme.CA(organization_name="cm-exec local runtime")
+    replace_file(key, authority.private_key_pem.bytes(), mode=0o600)
+    replace_file(certificate, authority.cert_pem.bytes())
+    return authority
+
+
+def _load_token(path: Path, *, mode: int) -> str:
+    with suppress(OSError, UnicodeDecodeError):
+        if token := path.read_text("ascii").strip():
+            return token
+    token = secrets.token_urlsafe(32)
+    replace_file(path, token.encode(), mode=mode)
+    return token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerFiles:
-    """The files in `directory`, and the variables that name them and the runtime at localhost:`port`.
+    """The files in `directory`, and the variables that name them and the runtime at `port`.
 
-    The files are readable by all, for a container's user is somebody else; the folder around `directory` is not.
+    `host` is how workers in containers and on other machines reach the runtime. `plain_port` is None where the plain
+    API is not served.
     """
 
     directory: Path
     port: int
     slots: int
+    host: str = "localhost"
+    plain_port: int | None = None
+    plain: ProtocolDialect | None = None
 
     @property
     def token_file(self) -> Path:
@@ -52,101 +125,92 @@ class WorkerFiles:
 
     def write(self, *, token: str, ca: bytes) -> None:
         """Write or replace all files; a reader sees the old or the new one, never half of it."""
-        _replace(self.ca_file, ca)
-        _replace(self.token_file, token.encode())
-        _replace(self.connection_file, msgspec.json.encode(self._connection(token, self.directory)))
-        in_container = msgspec.json.encode(self._connection(token, IN_CONTAINER))
-        _replace(self.directory / _CONTAINER_CONNECTION, in_container)
+        replace_file(self.ca_file, ca)
+        replace_file(self.token_file, token.encode())
+        container_host = CONTAINER_HOST if self.host == "localhost" else self.host
+        for name, host in ((_CONNECTION, "localhost"), (_CONTAINER_CONNECTION, container_host)):
+            replace_file(self.directory / name, msgspec.json.encode(self._connection(token, host)))
 
-    def variables(self, style: Style = "modern") -> dict[str, str]:
-        """The variables that are set for a worker on this machine."""
-        return self._variables(style, self.directory, _CONNECTION, "localhost")
+    def variables(self, style: Style = "modern", *, host: str = "localhost") -> dict[str, str]:
+        """Return the variables for a worker that reaches the runtime at `host`.
 
-    def env_file(self, style: Style = "modern") -> str:
-        """The variables a line each, as `docker run --env-file` and many tools read them."""
-        return "".join(f"{name}={value}\n" for name, value in self.variables(style).items())
-
-    def export_lines(self, style: Style = "modern") -> str:
-        """The variables as a shell reads them."""
-        return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.variables(style).items())
-
-    def docker_arguments(self, style: Style = "modern", *, host: str = "localhost") -> list[str]:
-        """What makes `docker run` (or podman's) start a worker of this runtime.
-
-        With localhost the container shares the machine's network, as the sidecar's replica does. Where that cannot
-        be (Docker Desktop), `host` is the name under which a container reaches this machine: host.docker.internal.
+        The paths are the same in a container, since the folder is mounted under its own path.
         """
-        network = ["--network", "host"] if host == "localhost" else []
-        variables = self._variables(style, IN_CONTAINER, _CONTAINER_CONNECTION, host)
-        settings = [argument for name, value in variables.items() for argument in ("-e", f"{name}={value}")]
-        return [*network, "-v", f"{self.directory}:{IN_CONTAINER}:ro", *settings]
-
-    def _variables(self, style: Style, folder: PurePath, connection: str, host: str) -> dict[str, str]:
-        common = {names.MODULE_AUTH_TOKEN: str(folder / _TOKEN), names.PEER_CA_PATH: str(folder / _CA)}
+        common = {names.MODULE_AUTH_TOKEN: str(self.token_file), names.PEER_CA_PATH: str(self.ca_file)}
         if style == "connection-file":
-            return {**common, names.CONNECTION_TO_RUNTIME: str(folder / connection)}
-        root = f"https://{host}:{self.port}"
+            connection = _CONNECTION if host == "localhost" else _CONTAINER_CONNECTION
+            return {**common, names.CONNECTION_TO_RUNTIME: str(self.directory / connection)}
+        root = f"https://{_bracketed(host)}:{self.port}"
         return {
             **common,
-            names.GET_JOB_URI: root + paths.JOB_PATH,
-            names.POST_RESULT_URI: root + paths.RESULTS_PATH,
-            names.POST_SCHEMA_URI: root + paths.SCHEMAS_PATH,
-            names.RESTART_NOTIFICATION_URI: root + paths.RESTART_PATH,
-            names.DEFAULT_CA_PATH: str(folder / _CA),
+            names.GET_JOB_URI: root + V1.job,
+            names.POST_RESULT_URI: root + V1.results,
+            names.POST_SCHEMA_URI: root + V1.schemas,
+            names.RESTART_NOTIFICATION_URI: root + V1.restart,
+            **(self._plain_variables() if host == "localhost" else {}),
+            names.DEFAULT_CA_PATH: str(self.ca_file),
             names.MAX_CONCURRENT_TASKS: str(self.slots),
             "RUNTIME_HOST": host,
             "RUNTIME_PORT": str(self.port),
-            "RUNTIME_API": f"{host}:{self.port}",
-            "GET_JOB_PATH": paths.JOB_PATH,
-            "POST_RESULT_PATH": paths.RESULTS_PATH,
+            "RUNTIME_API": f"{_bracketed(host)}:{self.port}",
+            "GET_JOB_PATH": V1.job,
+            "POST_RESULT_PATH": V1.results,
         }
 
-    def _connection(self, token: str, folder: PurePath) -> dict[str, Any]:
+    def _plain_variables(self) -> dict[str, str]:
+        if self.plain_port is None or self.plain is None:
+            return {}
+        root = f"http://127.0.0.1:{self.plain_port}"
         return {
-            "host": "localhost",
+            "GET_JOB_URI_V2": root + self.plain.job,
+            "POST_RESULT_URI_V2": root + self.plain.results,
+            "POST_SCHEMA_URI_V2": root + self.plain.schemas,
+        }
+
+    def env_file(self, style: Style = "modern") -> str:
+        """Return the variables as `docker run --env-file` reads them: one a line, without quotes."""
+        return "".join(f"{name}={value}\n" for name, value in self.variables(style, host=self.host).items())
+
+    def export_lines(self, style: Style = "modern") -> str:
+        """Return the variables as a shell reads them."""
+        return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.variables(style).items())
+
+    def docker_arguments(self, env_file: Path | None, style: Style = "modern", *, host: str = "localhost") -> list[str]:
+        """Return what makes `docker run` (or podman's) start a worker of this runtime.
+
+        With localhost the container shares the machine's network, as a replica's containers do. The variables come
+        from `env_file`, or one by one.
+        """
+        network = ["--network", "host"] if host == "localhost" else []
+        mount = ["-v", f"{self.directory}:{self.directory}:ro"]
+        if env_file is not None:
+            return [*network, *mount, "--env-file", str(env_file)]
+        variables = self.variables(style, host=host)
+        return [*network, *mount, *(part for name, value in variables.items() for part in ("-e", f"{name}={value}"))]
+
+    def _connection(self, token: str, host: str) -> dict[str, Any]:
+        return {
+            "host": host,
             "port": self.port,
-            "getJobPath": paths.JOB_PATH,
-            "postResultPath": paths.RESULTS_PATH,
-            "trustStorePath": str(folder / _CA),
+            "getJobPath": V1.job,
+            "postResultPath": V1.results,
+            "trustStorePath": str(self.ca_file),
             "moduleAuthToken": token,
         }
 
 
-def create_folder(directory: Path) -> Path:
-    """A folder in `directory` for the files that only this user may reach."""
-    private = directory / "private"
-    private.mkdir(mode=0o700, parents=True, exist_ok=True)
-    private.chmod(0o700)
-    folder = private / "worker"
-    folder.mkdir(exist_ok=True)
-    folder.chmod(0o755)
-    return folder
+def _bracketed(host: str) -> str:
+    with suppress(ValueError):
+        return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host  # noqa: PLR2004 - IPv6
+    return host
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Write a file under another name first, so that a reader sees the old or the new content."""
     draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)  # whatever the umask is: a container's user must read the worker's files
         file.write(content)
     draft.replace(path)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Certificates:
-    """`server` is ready to accept connections; `ca` is the PEM that a worker trusts."""
-
-    server: ssl.SSLContext
-    ca: bytes
-
-
-def issue_certificates() -> Certificates:
-    """A new CA, and a certificate for the names under which a worker may reach the runtime.
-
-    `host.docker.internal` and `host.containers.internal` are how a container names the machine it runs on.
-    """
-    authority = trustme.CA(organization_name="cm-exec local runtime")
-    names = ("localhost", "127.0.0.1", "::1", "host.docker.internal", "host.containers.internal")
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*names).configure_cert(server)
-    return Certificates(server=server, ca=authority.cert_pem.bytes())

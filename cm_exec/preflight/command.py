@@ -29,9 +29,13 @@ _PIPE_WARNING: Final = (
 
 @dataclass(frozen=True, slots=True)
 class CommandCheck:
-    """A function with the program that was found for it, the problem if there is one, and warnings."""
+    """A function with the program that was found for it, the problem if there is one, and warnings.
+
+    `at` is the key of the table whose command was checked: that of the function, or of its service.
+    """
 
     function: Function
+    at: str
     program: str
     problem: CommandProblem | None
     warnings: tuple[str, ...] = ()
@@ -39,13 +43,19 @@ class CommandCheck:
 
 def check_function(function: Function) -> CommandCheck:
     """Search for what a function needs, as its process would: with its folder, environment and PATH."""
+    service = function.service
+    at = (
+        f"functions.{function.name}" if service is None or service.name == function.name else f"services.{service.name}"
+    )
+    if function.command is None:
+        return CommandCheck(function, at, service.url or "-" if service else "-", None)
     warnings = tuple(_warnings(function))
     if problem := _folder_problem(function.cwd):
-        return CommandCheck(function, "-", problem, warnings)
+        return CommandCheck(function, at, "-", problem, warnings)
     environment = command_environment(function, read_environment())
     find = _find_by_shell if isinstance(function.command, str) else _find
     program, problem = find(function, environment)
-    return CommandCheck(function, program or "-", problem, warnings)
+    return CommandCheck(function, at, program or "-", problem, warnings)
 
 
 def _folder_problem(folder: Path) -> CommandProblem | None:
@@ -155,7 +165,7 @@ def _shell(
 
 def _warnings(function: Function) -> list[str]:
     """Warn of a persistent shell command with a pipe: cm-exec cannot see which process has read the query."""
-    argv = [] if isinstance(function.command, str) else list(function.command)
+    argv = [] if isinstance(function.command, str) else list(function.argv)
     script = function.command if isinstance(function.command, str) else ""
     if len(argv) > 2 and re.fullmatch(r"(ba|da|k|z|a)?sh", Path(argv[0]).name):  # noqa: PLR2004 - SHELL -c SCRIPT
         script = next((text for flag, text in itertools.pairwise(argv[1:]) if flag.endswith("c")), "")

@@ -113,7 +113,7 @@ def _config(facts: ImageFacts) -> Finding:
 def _handlers(facts: ImageFacts) -> Finding:
     if facts.errors:
         return Finding("warning", "not checked", remedy="fix cm.toml first")
-    problems = tuple(f"functions.{c.function.name}: {c.problem}" for c in facts.functions if c.problem)
+    problems = tuple(dict.fromkeys(f"{c.at}: {c.problem}" for c in facts.functions if c.problem))
     if not problems:
         return Finding("ok", f"{count_text(len(facts.functions), 'program')} can be started by this user")
     remedy = "install the missing programs for linux/amd64 and the image's libc, executable for the image's user"

@@ -115,7 +115,7 @@ class Child:
         self.unsent = memoryview(data)[sent:]
 
     def send_more(self) -> bool:
-        """Continue with `unsent`; return whether all is sent. A process may close its stdin early: that is its right."""
+        """Continue with `unsent`; return whether all is sent. A process may close its stdin early."""
         try:
             sent = os.write(self.stdin, self.unsent[:LARGE_PIPE])
         except BlockingIOError:

@@ -48,7 +48,7 @@ def _is_open(fd: int) -> bool:
 def _raise_limit() -> None:
     global original_limit  # noqa: PLW0603 - a property of the process, set once at its start
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft == hard:
+    if soft in {resource.RLIM_INFINITY, hard}:
         return
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

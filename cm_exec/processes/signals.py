@@ -1,15 +1,19 @@
 """Run a coroutine as the whole work of the program, with its signals and adopted processes."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
+from cm_exec.errors import ExhaustedError
 from cm_exec.processes.setup import become_subreaper, limit_mmap_threshold
 from cm_exec.processes.tree import reap_orphans
 
 T = TypeVar("T")
+
+log: Final = logging.getLogger("cm_exec.worker")
 
 _REAP_SECONDS: Final = 1.0
 """Orphans of a job are reaped at its end, so this is for jobs that run long."""
@@ -19,6 +23,11 @@ _LAST_SECONDS: Final = 1.0
 
 _ALWAYS: Final = (signal.SIGTERM, signal.SIGINT)
 _UNLESS_IGNORED: Final = (signal.SIGHUP, signal.SIGQUIT)  # nohup ignores SIGHUP on purpose
+
+
+def _log_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what no coroutine caught: it must not reach stderr as a traceback of asyncio."""
+    log.error("a bug in cm-exec: %s", context.get("message"), exc_info=context.get("exception"))
 
 
 OnSignal = Callable[[signal.Signals, int], None]
@@ -33,7 +42,11 @@ def run_supervised(work: Callable[[], Coroutine[Any, Any, T]], on_signal: OnSign
     become_subreaper()
     limit_mmap_threshold()
     with asyncio.Runner() as runner:
-        loop = runner.get_loop()
+        try:
+            loop = runner.get_loop()
+        except OSError as error:
+            raise ExhaustedError(f"the loop cannot be started: {(error.strerror or str(error)).lower()}") from None
+        loop.set_exception_handler(_log_exception)
         task: asyncio.Task[T] | None = None
         received = 0
 

@@ -29,6 +29,8 @@ class StdinProbe:
         self._pid = pid
         self._pipe = os.fstat(stdin).st_ino
         self._fd: int | None = None
+        self.has_waited = False
+        """Whether the process was ever seen to wait for input."""
         self._look_at(pid)
 
     @property
@@ -41,13 +43,20 @@ class StdinProbe:
         if self._fd is None:
             return False
         try:
-            return self._waits(self._pid, os.pread(self._fd, 128, 0).split(b" ", 6), strict=True)
+            waits = self._waits(self._pid, os.pread(self._fd, 128, 0).split(b" ", 6), strict=True)
         except OSError:
             return False
+        self.has_waited = self.has_waited or waits
+        return waits
 
     def find_waiting(self) -> bool:
-        """Return whether any thread of the process waits for input, and look at that thread from now on."""
-        return self._find([self._pid], strict=True)
+        """Return whether any thread of the process, or of those it started, waits for input.
+
+        Look at that thread from now on, if it is one of the process itself.
+        """
+        waits = self._find([self._pid], strict=True) or self._find(_descendants(self._pid), strict=True)
+        self.has_waited = self.has_waited or waits
+        return waits
 
     def find_reader(self, *, with_polls: bool) -> bool:
         """Return whether the process, or one that it started, reads its stdin, also with a timeout.
@@ -62,7 +71,7 @@ class StdinProbe:
                 with suppress(OSError):
                     fields = Path(f"/proc/{pid}/task/{thread}/syscall").read_bytes().split(b" ", 6)
                     if self._waits(pid, fields, strict=strict) or (with_polls and fields[0] in _POLLS):
-                        if strict:
+                        if strict and pid == self._pid:
                             self._look_at(thread)
                         return True
         return False
@@ -88,14 +97,14 @@ class StdinProbe:
     def _is_stdin(self, pid: int, fd: int) -> bool:
         """Return whether a descriptor is the pipe to stdin: R reads it under another number."""
         try:
-            return os.stat(f"/proc/{pid}/fd/{fd}").st_ino == self._pipe
+            return Path(f"/proc/{pid}/fd/{fd}").stat().st_ino == self._pipe
         except OSError:
             return False
 
 
 def _threads(pid: int) -> list[int]:
     try:
-        return [int(name) for name in os.listdir(f"/proc/{pid}/task")][:_MOST_THREADS]
+        return [int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()][:_MOST_THREADS]
     except OSError:
         return []
 

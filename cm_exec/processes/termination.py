@@ -17,9 +17,11 @@ _POLL: Final = 0.02  # seconds between two looks at orphans, which have no event
 
 
 class Graces(Struct, frozen=True, kw_only=True):
-    """Seconds that processes get. `terminate`: between SIGTERM and SIGKILL. `kill`: after SIGKILL, until the launcher
-    gives up on a process that the kernel does not end. `quiet`: how long a pipe that another process holds open must
-    be silent after the exit. `held_pipe`: how long such a pipe is read at most.
+    """Seconds that processes get.
+
+    `terminate`: between SIGTERM and SIGKILL. `kill`: after SIGKILL, until the launcher gives up on a process that the
+    kernel does not end. `quiet`: how long a pipe that another process holds open must be silent after the exit.
+    `held_pipe`: how long such a pipe is read at most.
     """
 
     terminate: float = 1.0

@@ -30,12 +30,16 @@ class Returns(Struct, frozen=True, kw_only=True):
 
 
 class FunctionSchema(Struct, frozen=True, kw_only=True):
-    """A function as it is published. `inputs` or `returns` is None where they are not declared."""
+    """A function as it is published. `inputs` or `returns` is None if it is not declared.
+
+    `edits` are the IDs of the object types that the function edits.
+    """
 
     name: str
     description: str | None = None
     inputs: tuple[Input, ...] | None = None
     returns: Returns | None = None
+    edits: tuple[str, ...] = ()
 
 
 def schemas_body(schemas: Iterable[FunctionSchema]) -> bytes:
@@ -52,8 +56,12 @@ def _schema_json(schema: FunctionSchema) -> dict[str, Any]:
         "functionName": schema.name,
         "inputs": [_input_json(each) for each in schema.inputs or ()],
         "output": _output_json(schema.returns or Returns(type=STRING), schema.description),
-        "ontologyProvenance": None,
+        "ontologyProvenance": _provenance_json(schema.edits),
     }
+
+
+def _provenance_json(edits: tuple[str, ...]) -> dict[str, Any] | None:
+    return {"editedObjects": {name: {} for name in edits}, "editedLinks": {}} if edits else None
 
 
 def _input_json(each: Input) -> dict[str, Any]:

@@ -32,23 +32,23 @@ def _is_json(text: str) -> bool:
     at = 0
     while at < len(text) and (match := _TOKEN.match(text, at)):
         at = match.end()
-        token = match.group(match.lastgroup or 0)
+        part = match.group(match.lastgroup or 0)
         if match.lastgroup == "string" and expected.startswith("name"):
             expected = "colon"
         elif match.lastgroup != "mark":
             if not expected.startswith("value"):
                 return False
             expected = "more"
-        elif token in "{[":
+        elif part in "{[":
             if not expected.startswith("value"):
                 return False
-            stack.append("}" if token == "{" else "]")
-            expected = "name or }" if token == "{" else "value or ]"
-        elif token == ":" and expected == "colon":
+            stack.append("}" if part == "{" else "]")
+            expected = "name or }" if part == "{" else "value or ]"
+        elif part == ":" and expected == "colon":
             expected = "value"
-        elif token == "," and expected == "more" and stack:
+        elif part == "," and expected == "more" and stack:
             expected = "name" if stack[-1] == "}" else "value"
-        elif stack and token == stack[-1] and (expected == "more" or expected.endswith(token)):
+        elif stack and part == stack[-1] and (expected == "more" or expected.endswith(part)):
             stack.pop()
             expected = "more"
         else:

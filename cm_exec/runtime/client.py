@@ -101,10 +101,7 @@ class RuntimeClient:
                     self._session.reload()
                 final = verdict is not Verdict.REAUTHENTICATE and response.status not in _NOT_THERE_YET
             now = time.monotonic()
-            if never_connected:
-                give_up = None
-            else:
-                give_up = give_up or now + patience
+            give_up = None if never_connected else give_up or now + patience
             if final or (give_up is not None and now >= give_up):
                 log.warning("%s failed: %s; continuing without it", activity, why)
                 return None

@@ -5,6 +5,7 @@ writes it. Every exception of the libraries below becomes a RequestError here.
 """
 
 import asyncio
+import errno
 import select
 import socket
 import ssl
@@ -61,17 +62,20 @@ class StreamingBody(Struct, frozen=True):
 Body = bytes | ReplayableBody | StreamingBody
 
 
-async def open_connection(endpoint: Endpoint, tls: ssl.SSLContext, server_name: str, timeout: float) -> "Connection":
-    """Connect, within `timeout` seconds. Raises RequestError."""
+async def open_connection(endpoint: Endpoint, tls: ssl.SSLContext, server_name: str, seconds: float) -> "Connection":
+    """Connect, within `seconds`. Raises RequestError."""
     origin = endpoint.origin
     try:
-        sock = await in_thread(lambda: _connect(endpoint, tls, server_name, timeout))
+        sock = await in_thread(lambda: _connect(endpoint, tls, server_name, seconds))
     except ssl.SSLError as error:
         raise RequestError(f"{origin}: {explain(error, server_name)}", untrusted=True) from error
     except TimeoutError as error:
         raise RequestError(f"{origin}: cannot connect: timed out", never_connected=True) from error
     except (OSError, HTTPError, ValueError) as error:
-        raise RequestError(f"{origin}: cannot connect: {_reason(error)}", never_connected=True) from error
+        exhausted = isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}
+        raise RequestError(
+            f"{origin}: cannot connect: {_reason(error)}", never_connected=True, exhausted=exhausted
+        ) from error
     return Connection(sock, origin)
 
 
@@ -253,7 +257,7 @@ class Connection:
         self._write()
         await self._sendable
 
-    def _read(self) -> None:
+    def _read(self) -> None:  # noqa: C901 - one branch for each way in which reading fails
         try:
             for _ in range(_TURN // (16 * 1024)):
                 space = self._reader.free_space()
@@ -280,6 +284,14 @@ class Connection:
             self._end(RequestError(f"{self._origin}: the response is not HTTP"))
         except OSError as error:
             self._end(RequestError(f"{self._origin}: {_reason(error)}", partial=self._reader.partial))
+        except MemoryError:
+            self._end(
+                RequestError(f"{self._origin}: there is not enough memory for the response", partial=self._head())
+            )
+
+    def _head(self) -> bytes:
+        """Return the beginning of the body, which has the job's id, when there is no memory for all of it."""
+        return bytes(self._reader.received_body[:_READ_SIZE])
 
     def _ended(self) -> RequestError:
         if not self._reader.is_empty:

@@ -10,7 +10,7 @@ class RequestError(Exception):
 
     `never_connected`: nobody accepted the connection, or it was lost before the runtime can have worked on the
     request. `untrusted`: the connection was closed before anything was sent. `timed_out`: the deadline has passed.
-    `partial`: what came of the response's body.
+    `exhausted`: no descriptor was left for another connection. `partial`: what came of the response's body.
     """
 
     def __init__(
@@ -20,10 +20,12 @@ class RequestError(Exception):
         never_connected: bool = False,
         untrusted: bool = False,
         timed_out: bool = False,
+        exhausted: bool = False,
         partial: bytes = b"",
     ) -> None:
         super().__init__(message)
         self.never_connected = never_connected
         self.untrusted = untrusted
         self.timed_out = timed_out
+        self.exhausted = exhausted
         self.partial = partial

@@ -109,7 +109,12 @@ class ResponseReader:
     @property
     def partial(self) -> bytes:
         """What has come of the body."""
-        return bytes(self._body[: self._filled])
+        return bytes(self.received_body)
+
+    @property
+    def received_body(self) -> memoryview:
+        """What has come of the body, without a copy."""
+        return memoryview(self._body)[: self._filled]
 
     def feed(self, data: bytes) -> Response | None:
         """Take bytes; return the response when it is complete. Raises InvalidResponseError."""

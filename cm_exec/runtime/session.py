@@ -1,5 +1,6 @@
 """Authenticated connections with the runtime: the token on each request, kept-alive connections, trust."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Final
@@ -39,6 +40,7 @@ class RuntimeSession:
         self._tls = tls_context(endpoints.ca_pem)
         self._idle: dict[str, list[Connection]] = {}
         self._all: set[Connection] = set()
+        self._waiting: list[tuple[str, asyncio.Future[Connection]]] = []
 
     async def request(
         self,
@@ -60,6 +62,11 @@ class RuntimeSession:
                 if isinstance(body, StreamingBody):
                     raise
                 # a kept-alive connection that was closed in the meantime says nothing about the runtime
+        connection = await self._open(endpoint, seconds)
+        return await self._send(connection, endpoint, head, body, seconds)
+
+    async def _open(self, endpoint: Endpoint, seconds: float) -> Connection:
+        """Open a connection; if no descriptor is left for it, wait for one that is in use."""
         try:
             connection = await open_connection(
                 endpoint, self._tls, self._server_name or endpoint.host, min(self._limits.connect, seconds)
@@ -67,9 +74,30 @@ class RuntimeSession:
         except RequestError as error:
             if error.untrusted:
                 self.reload()
-            raise
+            if not error.exhausted or not self._all:
+                raise
+            return await self._next_returned(endpoint, seconds, error)
         self._all.add(connection)
-        return await self._send(connection, endpoint, head, body, seconds)
+        return connection
+
+    async def _next_returned(self, endpoint: Endpoint, seconds: float, error: RequestError) -> Connection:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append((endpoint.origin, waiter))
+        try:
+            async with asyncio.timeout(seconds):
+                returned: Connection = await waiter
+                return returned
+        except TimeoutError:
+            raise error from None
+        finally:
+            self._waiting = [entry for entry in self._waiting if entry[1] is not waiter]
+
+    def _put_back(self, endpoint: Endpoint, connection: Connection) -> None:
+        for origin, waiter in self._waiting:
+            if origin == endpoint.origin and not waiter.done():
+                waiter.set_result(connection)
+                return
+        self._idle.setdefault(endpoint.origin, []).append(connection)
 
     def reload(self) -> None:
         """Read token and CA again; what cannot be read stays as it was."""
@@ -101,7 +129,7 @@ class RuntimeSession:
             return await connection.request(head, body, seconds)
         finally:
             if tls is self._tls and connection.is_open:
-                self._idle.setdefault(endpoint.origin, []).append(connection)
+                self._put_back(endpoint, connection)
             else:
                 connection.close()
                 self._all.discard(connection)

@@ -1,6 +1,7 @@
-"""A Python function that exists already, as a function of a cm.toml."""
+"""Existing Python functions as functions of a new cm.toml."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,72 +9,112 @@ import click
 import msgspec
 
 from cm_exec.config.load import parse_config
+from cm_exec.config.toml import toml_key, toml_value
+from cm_exec.datatypes.sample import sample
 from cm_exec.importers.declarations import (
     Declarations,
     DeclaredFunction,
     DescriptionError,
     declarations_toml,
-    toml_value,
 )
 from cm_exec.importers.read import python_declarations
 from cm_exec.protocol.function_schema import Input
-from cm_exec.scaffold.plan import Asked, Plan
-from cm_exec.scaffold.project import plan_python
-from cm_exec.scaffold.sample import sample
-from cm_exec.scaffold.templates import Files, read_folder
+from cm_exec.scaffold.project import ProjectArgs, ProjectPlan, plan_python
+from cm_exec.scaffold.templates import read_folder
 
 _OPTION: Final = "--from-python"
 _INTERPRETER: Final = "python3"
 
 
-def plan_function(asked: Asked, target: str) -> Plan:
-    """A folder that serves the function `MODULE:FUNCTION`. Raises click.BadParameter."""
-    if not all(target.partition(":")):
-        raise click.BadParameter("expected MODULE:FUNCTION, such as app.handlers:double", param_hint=_OPTION)
-    declarations = _declarations(asked.directory, target)
-    (declared,) = declarations.functions
-    function = _with_command(declared, asked)
-    block = declarations_toml(Declarations(functions=[function], types=declarations.types))
-    inputs = parse_config(block, path=Path("/cm.toml")).functions[function.name].inputs
-    return plan_python(asked, function=function.name, files=_files(block, function.name, inputs), notes=[])
+def plan_python_target(args: ProjectArgs, target: str) -> ProjectPlan:
+    """Plan a project for the function `MODULE:FUNCTION`, or for all functions of `MODULE` as one service.
+
+    Raises click.BadParameter.
+    """
+    block, functions, notes = python_block(args, target)
+    inputs = parse_config(block, path=Path("/cm.toml")).functions[functions[0]].inputs
+    tests = "\n".join(["# `cm-exec test` runs these.", *(function_tests(name, block) for name in functions)])
+    files = dict(read_folder("function", {"BLOCK": block, "TESTS": tests}))
+    files["query.json"] = f"{sample_query(inputs)}\n"
+    return plan_python(args, function=functions[0], files=files, notes=notes)
+
+
+def python_block(args: ProjectArgs, target: str) -> tuple[str, list[str], list[str]]:
+    """Return the tables of cm.toml for a target, the names of its functions, and notes. Raises click.BadParameter."""
+    module, colon, name = target.partition(":")
+    if not module or (colon and not name):
+        message = "expected MODULE:FUNCTION, such as app.handlers:double, or MODULE for all its functions"
+        raise click.BadParameter(message, param_hint=_OPTION)
+    if not colon and args.name is not None:
+        raise click.BadParameter("a whole module keeps its functions' names", param_hint="--name")
+    declarations = _declarations(args.directory, target)
+    functions = [_with_options(declared, args, target) for declared in declarations.functions]
+    block = declarations_toml(Declarations(functions=functions, types=declarations.types))
+    if not colon:
+        block = f"{_service(module)}\n{block}"
+    return block, [function.name for function in functions], list(declarations.notes)
 
 
 def _declarations(folder: Path, target: str) -> Declarations:
-    """As it will be imported: from the folder, or from the packages of the interpreter."""
-    there = folder.is_dir()
+    """Read the hints as they will be imported: from the folder, or from the packages of the interpreter."""
+    exists = folder.is_dir()
     try:
-        return python_declarations(target, _INTERPRETER, folder=folder if there else Path("/"))
+        return python_declarations(target, _INTERPRETER, folder=folder if exists else Path("/"))
     except DescriptionError as error:
-        where = f"{folder}{'' if there else ', which is not there yet,'} and among the packages of {_INTERPRETER}"
-        raise click.BadParameter(f"{target}: {error}; looked for in {where}", param_hint=_OPTION) from None
+        where = f"{folder}{'' if exists else ', which does not exist yet,'} and among the packages of {_INTERPRETER}"
+        raise click.BadParameter(f"{target}: {error}; searched in {where}", param_hint=_OPTION) from None
 
 
-def _with_command(declared: DeclaredFunction, asked: Asked) -> DeclaredFunction:
-    options: dict[str, Any] = {**declared.options, "mode": asked.mode}
-    if asked.mode == "persistent":
-        options |= {"command": [*options["command"], "--lines"], "envelope": True}
+def _with_options(declared: DeclaredFunction, args: ProjectArgs, target: str) -> DeclaredFunction:
+    options: dict[str, Any]
+    if ":" not in target:
+        options = {"service": target, "output": "json"}
+    else:
+        options = {**declared.options, "mode": args.mode}
+        if args.mode == "persistent":
+            options |= {"command": [*options["command"], "--lines"], "envelope": True}
     if declared.inputs is not None:
         options["check_queries"] = True
-    return msgspec.structs.replace(declared, name=asked.name or declared.name, options=options)
+    return msgspec.structs.replace(declared, name=args.name or declared.name, options=options)
 
 
-def _files(block: str, function: str, inputs: tuple[Input, ...] | None) -> Files:
-    handler = dict(read_folder("function", {"BLOCK": block, "TESTS": _tests(function, inputs)}))
-    query = {each.name: sample(each.type) for each in inputs or ()}
-    return {**handler, "query.json": f"{json.dumps(query, ensure_ascii=False)}\n"}
+def _service(module: str) -> str:
+    command = [_INTERPRETER, "cm_handler.py", module, "--lines"]
+    return "\n".join(
+        [
+            "# One process imports the module and serves all its functions, one job after another.",
+            f"[services.{toml_key(module)}]",
+            f"command = {toml_value(command)}",
+            "envelope = true",
+            "# Results are written to file descriptor 3, so that a print is a log line and never a result.",
+            "result_fd = 3",
+            "",
+        ]
+    )
 
 
-def _tests(function: str, inputs: tuple[Input, ...] | None) -> str:
-    """A test that is sure to pass where queries are checked; what the function returns only its author knows."""
-    name = toml_value(function)
+def sample_query(inputs: Sequence[Input] | None) -> str:
+    """Return a query that matches the inputs, as JSON."""
+    return json.dumps({each.name: sample(each.type) for each in inputs or ()}, ensure_ascii=False)
+
+
+def function_tests(name: str, block: str) -> str:
+    """Return the tests of a function: one that calls it, and one with a query that does not match its inputs.
+
+    Only the author knows the result, so the first accepts any that matches `returns`.
+    """
+    inputs = parse_config(block, path=Path("/cm.toml")).functions[name].inputs
+    key = toml_value(name)
     lines = [
-        "# `cm-exec test` runs these. Say here what comes of which query:",
-        "# [[tests]]",
-        f"# function = {name}",
-        '# query_file = "query.json"',
-        "# result = ...",
+        "",
+        "[[tests]]",
+        'name = "can be called"',
+        f"function = {key}",
+        f"query_json = {toml_value(sample_query(inputs))}",
+        "# Any result will do. Write the expected one instead, such as: result = 42",
+        'result_matches = ""',
     ]
     if inputs is not None:
         nothing = "{}" if any(each.required for each in inputs) else "[]"
-        lines += ["", "[[tests]]", f"function = {name}", f"query = {nothing}", 'error = "invalid_query"']
+        lines += ["", "[[tests]]", f"function = {key}", f"query = {nothing}", 'error = "invalid_query"']
     return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""The files of a new folder, from the templates beside this file.
+"""Reads the templates beside this file.
 
-Each folder of templates becomes files of the same names; one that ends in `.in` has `@NAME@` replaced, and `dot-` at
-the start of a name is a dot, so that no tool of ours takes such a file for one of its own.
+A folder of templates becomes files of the same names. `@NAME@` is replaced in a file whose name ends in `.in`; `dot-`
+at the start of a name becomes a dot, so that no tool takes such a template for a file of this repository.
 """
 
 import re
@@ -9,16 +9,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-_TEMPLATES: Final = Path(__file__).with_name("templates")
+TEMPLATES: Final = Path(__file__).with_name("templates")
 _VALUE: Final = re.compile(r"@([A-Z]+)@")
 
 Files = dict[str, str]
-"""What each file holds, by its path in the new folder, in the order to show them."""
+"""The text of each file, by its path in the new folder, in the order to show them."""
 
 
 def read_folder(folder: str, values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The files of a folder of templates, such as `python/once`, filled in."""
-    root = _TEMPLATES / folder
+    """Yield the path and the text of each template in a folder, such as `python/once`, with `values` filled in."""
+    root = TEMPLATES / folder
     for path in sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
         relative = path.relative_to(root)
         name = relative.name.replace("dot-", ".", 1) if relative.name.startswith("dot-") else relative.name
@@ -29,8 +29,8 @@ def read_folder(folder: str, values: Mapping[str, str]) -> Iterator[tuple[str, s
 
 
 def read_part(name: str, values: Mapping[str, str] | None = None) -> str:
-    """A template that is a part of a file, or filled in with `values` a file; empty where there is none."""
-    path = _TEMPLATES / name
+    """Return a template that is a part of a file, with `values` filled in if given; empty if it does not exist."""
+    path = TEMPLATES / name
     if not path.is_file():
         return ""
     text = path.read_text(encoding="utf-8")
@@ -38,5 +38,5 @@ def read_part(name: str, values: Mapping[str, str] | None = None) -> str:
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """The text with each `@NAME@` replaced. A value stands as it is, whatever is in it."""
+    """Return the text with each `@NAME@` replaced. Values are inserted as they are."""
     return _VALUE.sub(lambda match: values[match[1]], text)

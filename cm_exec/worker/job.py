@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import suppress
 from typing import Final, Generic, Protocol, TypeVar
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -19,6 +20,10 @@ log: Final = logging.getLogger("cm_exec.worker")
 
 _IN_MEMORY: Final = 1024 * 1024
 """Bytes of a result that is posted as one piece of memory."""
+
+_MANY_NOT_STARTED: Final = 20
+_START_SUCCESS: Final = 5
+"""Failed starts that one started job outweighs."""
 
 
 class ResultSpool(Protocol):
@@ -119,6 +124,7 @@ class JobRunner(Generic[S]):
         self._abort = abort
         self._is_stopping = is_stopping
         self._log_answer = _log_answer if log_answers else _log_nothing
+        self._not_started = 0
 
     async def answer(self, item: QueuedJob) -> Answer:
         """Run the job and post its result or its error; return how it went. See each step in `_run`."""
@@ -150,8 +156,9 @@ class JobRunner(Generic[S]):
                 completed = await running
             stderr.flush()
             failure = completed.failure
+            self._watch_starts(failure)
             if failure is not None and job.secrets:
-                failure = replace(failure, stderr=job.redact(failure.stderr), output=job.redact(failure.output))
+                failure = _redacted(failure, job)
             seconds = time.monotonic() - started
             if posted is not None and posted.is_rejected:
                 answer = await self._post_rejection(job, spool.size, posted)
@@ -171,6 +178,15 @@ class JobRunner(Generic[S]):
             return answer
         finally:
             spool.close()
+
+    def _watch_starts(self, failure: Failure | None) -> None:
+        """Log an error, once, when nearly every job fails to start: the replica is of no use then."""
+        if failure is None or failure.reason is not Reason.NOT_STARTED:
+            self._not_started = max(0, self._not_started - _START_SUCCESS)
+            return
+        self._not_started += 1
+        if self._not_started == _MANY_NOT_STARTED:
+            log.error("nearly every job fails to start, the last one because %s", failure.message)
 
     async def _stream(self, job_id: str, spool: S, task: "asyncio.Task[Completed]") -> Posted | None:
         """Post the result as it comes; return None if it must be posted again as a whole, or as an error."""
@@ -223,6 +239,12 @@ async def _until_complete(running: Awaitable[Completed], spool: ResultSpool) -> 
     finally:
         spool.finish(ok=ok)
     return completed
+
+
+def _redacted(failure: Failure, job: Job) -> Failure:
+    """Return the failure without the caller's tokens."""
+    error = failure.error if failure.error is None else msgspec.Raw(job.redact(bytes(failure.error)))
+    return replace(failure, stderr=job.redact(failure.stderr), output=job.redact(failure.output), error=error)
 
 
 def _unknown_function(name: str, known: Mapping[str, object]) -> Failure:

@@ -19,8 +19,10 @@ _LAST_POSTS: Final = 0.7
 
 
 class DrainTimes(Struct, frozen=True, kw_only=True):
-    """Seconds from the start of a drain. `poll`: the open poll is awaited, since the runtime holds it for 5 and may
-    still hand out a job. `jobs`: the running jobs may finish. `posts`: after that, their errors may be posted.
+    """Seconds from the start of a drain.
+
+    `poll`: the open poll is awaited, since the runtime holds it for 5 and may still hand out a job. `jobs`: the running
+    jobs may finish. `posts`: after that, their errors may be posted.
     """
 
     jobs: float
@@ -56,7 +58,8 @@ class OpenHandler(Protocol):
 class Worker:
     """Polls until it is asked to drain, and answers every job.
 
-    `register` announces the worker before the first poll; `answer` runs a job and posts its result; `end_jobs` ends the running jobs with an error.
+    `register` announces the worker before the first poll; `answer` runs a job and posts its result; `end_jobs` ends the
+    running jobs with an error.
     """
 
     def __init__(
@@ -206,7 +209,7 @@ class Worker:
         try:
             posted = (await self._answer(item)).posted
         except asyncio.CancelledError:
-            log.error("job %.80s: its result could not be posted before the end", item.job_id)
+            log.error("job %.80s: its result could not be posted before the end", item.job_id)  # noqa: TRY400
         except Exception:
             log.exception("job %.80s: a bug in cm-exec", item.job_id)
         finally:

@@ -1,4 +1,4 @@
-"""From a Python, a wheel and a file of locked requirements to the folder that is to be /opt/cm-exec."""
+"""The steps from a Python, a wheel and a file of locked requirements to the folder for /opt/cm-exec."""
 
 import shutil
 from collections.abc import Iterable
@@ -19,13 +19,13 @@ from bundle.licenses import write_licenses
 from bundle.sbom import write_sbom
 from bundle.standard_library import copy_standard_library
 
-_NO_TIME: Final = 315_532_800
-"""1980-01-01, the first day that archives of all kinds can tell: where SOURCE_DATE_EPOCH does not say another."""
+_DEFAULT_EPOCH: Final = 315_532_800
+"""1980-01-01, the first date that all kinds of archives can hold. The default without SOURCE_DATE_EPOCH."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What is to be built. `epoch` is the time that all files get, in seconds since 1970."""
+class BuildRequest:
+    """The inputs and outputs of a build. `epoch` is the time that all files get, in seconds since 1970."""
 
     output: Path
     python: Path
@@ -35,8 +35,8 @@ class Request:
     epoch: int | None = None
 
 
-def build(request: Request) -> str:
-    """Build it, and tell in a line what it is. Raises BundleError, and leaves nothing then."""
+def build(request: BuildRequest) -> str:
+    """Build the bundle and return a line that describes it. Raises BundleError and removes the output then."""
     _claim(request.output)
     try:
         return _build(request)
@@ -51,8 +51,8 @@ def _claim(output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
 
 
-def _build(request: Request) -> str:
-    epoch = request.epoch or _NO_TIME
+def _build(request: BuildRequest) -> str:
+    epoch = request.epoch or _DEFAULT_EPOCH
     interpreter = read_interpreter(request.python)
     layout = Layout(root=request.output, python_name=interpreter.name)
     components = _assemble(layout, interpreter, request)
@@ -64,7 +64,7 @@ def _build(request: Request) -> str:
     return _summary(components, layout)
 
 
-def _assemble(layout: Layout, interpreter: Interpreter, request: Request) -> list[Component]:
+def _assemble(layout: Layout, interpreter: Interpreter, request: BuildRequest) -> list[Component]:
     modules = copy_standard_library(interpreter, layout)
     packages = dependencies.install(layout, interpreter, request.wheel, request.wheelhouse)
     libraries = find_libraries(interpreter, [*modules, *layout.site.rglob("*.so")])
@@ -77,5 +77,5 @@ def _assemble(layout: Layout, interpreter: Interpreter, request: Request) -> lis
 
 def _summary(components: Iterable[Component], layout: Layout) -> str:
     size = sum(path.stat().st_size for path in layout.root.rglob("*") if path.is_file())
-    told = [f"{c.name} {c.version}" for c in components if c.kind is not Kind.LIBRARY or c.name.startswith("libc6")]
-    return f"{size / 1e6:.1f} MB: {', '.join(told)}"
+    shown = [f"{c.name} {c.version}" for c in components if c.kind is not Kind.LIBRARY or c.name.startswith("libc6")]
+    return f"{size / 1e6:.1f} MB: {', '.join(shown)}"

@@ -1,4 +1,4 @@
-"""What the bundle consists of: each file belongs to one component."""
+"""The components of the bundle: each file belongs to one of them."""
 
 import platform
 from collections import defaultdict
@@ -30,10 +30,11 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Component:
-    """`places` are files and folders in the bundle, from its top; a folder stands for all that is in it.
+    """A part of the bundle with its version, origin and licences.
 
-    `licenses` are files outside of the bundle, or in it, whose copies it must hold, by name. `license_expression` is
-    an SPDX expression or empty. `cpe` is the name in vulnerability databases of what no package registry has.
+    `places` are files and folders in the bundle, relative to its top; a folder includes its content. `licenses` are
+    the licence texts to copy into the bundle, by file name. `license_expression` is an SPDX expression or empty. `cpe`
+    is the name in vulnerability databases, for what no package registry has.
     """
 
     kind: Kind
@@ -49,7 +50,7 @@ class Component:
 def find_components(
     layout: Layout, interpreter: Interpreter, packages: Sequence[Package], libraries: Mapping[str, Path]
 ) -> list[Component]:
-    """All of them, cm-exec first. Raises BundleError where a library's licence is not known."""
+    """Return all components, cm-exec first. Raises BundleError for a library whose licence is unknown."""
     owned = owners([*libraries.values(), interpreter.executable])
     own = {name for name, path in libraries.items() if path not in owned and path.is_relative_to(interpreter.prefix)}
     python = _python(layout, interpreter, owned.get(interpreter.executable), own)
@@ -81,7 +82,7 @@ def _from_index(layout: Layout, package: Package) -> Component:
 
 
 def _python(layout: Layout, interpreter: Interpreter, package: DebianPackage | None, libraries: set[str]) -> Component:
-    """The interpreter: built from source, as official images have it, or Debian's."""
+    """Describe the interpreter: built from source, as in the official images, or a package of Debian."""
     places = [layout.interpreter, layout.standard_library, *(layout.libraries / name for name in libraries)]
     own_license = interpreter.standard_library / "LICENSE.txt"
     return Component(
@@ -125,7 +126,7 @@ def _library(package: DebianPackage, places: list[str]) -> Component:
 
 
 def _texts(package: DebianPackage) -> dict[str, Path]:
-    """The package's own text, and those of the common licences that it refers to."""
+    """Return the copyright text of a package, and those of the common licences that it refers to."""
     text = package.copyright_file.read_text(errors="replace")
     return {"copyright": package.copyright_file, **common_licenses(text)}
 

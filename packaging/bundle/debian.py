@@ -1,4 +1,4 @@
-"""Which of Debian's packages a file comes from, and on what terms."""
+"""The Debian package of a file, and its licences."""
 
 import re
 import subprocess
@@ -27,7 +27,7 @@ class DebianPackage:
 
 
 def owners(files: Iterable[Path]) -> dict[Path, DebianPackage]:
-    """The package of each of these files, for those that have one. Raises BundleError."""
+    """Return the package of each file that belongs to one. Raises BundleError."""
     names = {file: _names(file) for file in files}
     asked = sorted({name for several in names.values() for name in several})
     found = {path: package for package, path in _OWNED.findall(_search(asked))}
@@ -41,20 +41,20 @@ def owners(files: Iterable[Path]) -> dict[Path, DebianPackage]:
 
 
 def common_licenses(text: str) -> dict[str, Path]:
-    """The licences that a copyright file leaves to a common folder, by the name that it uses."""
+    """Return the licences that a copyright file refers to in Debian's common folder, by name."""
     named = sorted(set(_COMMON.findall(text)))
     return {name: _COMMON_LICENSES / name for name in named if (_COMMON_LICENSES / name).is_file()}
 
 
 def _names(file: Path) -> list[str]:
-    """What dpkg may call it: /lib has become a link to /usr/lib, and packages know their files by either name."""
+    """Return the paths under which dpkg may know a file: /lib is a link to /usr/lib, and packages use either."""
     paths = dict.fromkeys(str(path) for path in (file, file.resolve()))
     twins = [path.removeprefix("/usr") if path.startswith("/usr/lib") else f"/usr{path}" for path in paths]
     return [*paths, *twins]
 
 
 def _search(names: list[str]) -> str:
-    """Its exit status is 1 when one of the names is nobody's."""
+    """Ask dpkg for the packages of these paths. Its exit status is 1 if a path belongs to none."""
     command = [find_program("dpkg-query"), "--search", *names]
     return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stdout
 
@@ -73,12 +73,12 @@ def _copyright(package: str) -> Path | None:
 
 
 def _siblings(source: str) -> list[str]:
-    """Packages of the same source: one may refer to another's text by a link, which slim images do not have."""
+    """Return the packages of a source: one may link to the text of another, and slim images lack such links."""
     return [package for package, _, _, its_source in _installed() if its_source == source]
 
 
 def _installed(*names: str) -> list[list[str]]:
-    """Name, version, architecture and source package of these, or of all."""
+    """List name, version, architecture and source of these packages, or of all."""
     fields = "${Package}\\t${Version}\\t${Architecture}\\t${source:Package}\\n"
-    told = run(["dpkg-query", "--show", f"--showformat={fields}", *names])
-    return [line.split("\t") for line in told.splitlines()]
+    listing = run(["dpkg-query", "--show", f"--showformat={fields}", *names])
+    return [line.split("\t") for line in listing.splitlines()]

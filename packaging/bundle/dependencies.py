@@ -1,4 +1,4 @@
-"""cm-exec's own wheel and the packages that it needs, as pip installs them."""
+"""The wheel of cm-exec and the packages that it needs, as pip installs them."""
 
 import hashlib
 import os
@@ -19,8 +19,8 @@ SOURCE: Final = Path(__file__).resolve().parents[2]
 LOCKED: Final = SOURCE / "packaging" / "requirements.txt"
 """Every version and every hash."""
 
-_OF_THE_INSTALLATION: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "WHEEL", "entry_points.txt")
-"""Files that tell how and from where a package was installed; nothing at run time reads them."""
+_INSTALL_RECORDS: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "WHEEL", "entry_points.txt")
+"""Files that record how and from where a package was installed. Nothing reads them at run time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Package:
 
 
 def install(layout: Layout, interpreter: Interpreter, wheel: Path | None, wheelhouse: Path | None) -> list[Package]:
-    """Install the wheel, or one that is built of this source tree, with what it needs. Raises BundleError."""
+    """Install the wheel, or one built from this source tree, and its dependencies. Raises BundleError."""
     with TemporaryDirectory(prefix="cm-exec-bundle-") as folder:
         wheel = wheel or _build_wheel(Path(folder))
         wanted = Path(folder, "requirements.txt")
@@ -43,7 +43,7 @@ def install(layout: Layout, interpreter: Interpreter, wheel: Path | None, wheelh
         wanted.write_text(f"{LOCKED.read_text()}\n{wheel.absolute()} --hash=sha256:{digest}\n")
         _pip_install(layout, interpreter, wanted, wheelhouse)
     packages = sorted((_package(found) for found in distributions(path=[str(layout.site)])), key=lambda p: p.name)
-    _forget_installation(layout)
+    _remove_install_records(layout)
     return packages
 
 
@@ -63,7 +63,7 @@ def _read(wheel: Path) -> bytes:
 
 
 def _pip_install(layout: Layout, interpreter: Interpreter, wanted: Path, wheelhouse: Path | None) -> None:
-    """`--require-hashes` also makes pip refuse what `wanted` forgot."""
+    """Install with pip. `--require-hashes` also makes it refuse a dependency that `wanted` does not list."""
     where = ["--no-index", "--find-links", str(wheelhouse)] if wheelhouse else []
     run(
         [
@@ -93,15 +93,15 @@ def _first(*several: list[str] | None) -> str:
 
 
 def _is_license(path: Path) -> bool:
-    """Whether it is one of the files that packages put into their metadata as their licence or notice."""
+    """Return whether a file is one that packages put into their metadata as licence or notice."""
     if not path.parts[0].endswith(".dist-info"):
         return False
     return path.parts[1] == "licenses" or path.name.upper().startswith(("LICENSE", "LICENCE", "COPYING", "NOTICE"))
 
 
-def _forget_installation(layout: Layout) -> None:
-    for folder in ("bin", "share"):  # pip's scripts, which start the Python of the build; manuals and completions
+def _remove_install_records(layout: Layout) -> None:
+    for folder in ("bin", "share"):  # scripts that start the Python of the build; manuals and completions
         shutil.rmtree(layout.site / folder, ignore_errors=True)
     for information in layout.site.glob("*.dist-info"):
-        for name in _OF_THE_INSTALLATION:
+        for name in _INSTALL_RECORDS:
             (information / name).unlink(missing_ok=True)

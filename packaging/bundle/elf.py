@@ -1,4 +1,4 @@
-"""What a program says about its loader and where it looks for libraries."""
+"""Programs and shared libraries: their loader, their search path and their symbols."""
 
 from pathlib import Path
 
@@ -6,21 +6,30 @@ from bundle.commands import find_program, run
 
 
 def loader_of(program: Path) -> Path:
-    """The dynamic loader that the program names."""
+    """Return the dynamic loader that a program names."""
     return Path(_patchelf("--print-interpreter", program))
 
 
 def use_libraries(program: Path, loader: str, folder: str) -> None:
-    """Make the program use this loader, and look for libraries in this folder before anywhere else.
+    """Make a program use this loader, and search this folder for libraries first.
 
-    As RPATH, which is stronger than LD_LIBRARY_PATH; the newer RUNPATH is not.
+    The folder is set as RPATH, which overrides LD_LIBRARY_PATH; the newer RUNPATH does not.
     """
     _patchelf("--set-interpreter", loader, program)
     _patchelf("--force-rpath", "--set-rpath", folder, program)
 
 
-def forget_search_path(library: Path) -> None:
-    """Leave the search for what the library needs to the program: a RUNPATH of its own would hide the program's."""
+def strip(binary: Path) -> None:
+    """Remove the symbols and debug information, which nothing reads at run time.
+
+    They are three quarters of the libpython of some builds. Strip before patchelf changes a file, not after: strip
+    can damage the layout that patchelf makes.
+    """
+    run([find_program("strip"), binary])
+
+
+def remove_search_path(library: Path) -> None:
+    """Remove the search path of a library. A RUNPATH of its own would hide the RPATH of the program."""
     if _patchelf("--print-rpath", library):
         _patchelf("--remove-rpath", library)
 

@@ -1,4 +1,4 @@
-"""The script that people start."""
+"""The script bin/cm-exec."""
 
 from typing import Final
 
@@ -9,17 +9,17 @@ _SCRIPT: Final = f"""\
 import os
 import sys
 
-os.putenv("OPENSSL_CONF", "/dev/null")  # an image's own may name modules that are not here
+os.putenv("OPENSSL_CONF", "/dev/null")  # the image's configuration may name modules that the bundle lacks
 sys.path.append("{HOME}/site")
 
 from cm_exec.cli import main
 
 main()
 """
-"""-I: no variable of an image that has a Python of its own, and no folder of a user, has a say. -S: no search for
-packages. -X utf8: cm.toml and paths are UTF-8 whatever the locale is, which an image may not even have."""
+"""-I: ignore the image's Python variables and the user's folders. -S: do not search for packages. -X utf8: cm.toml and
+paths are UTF-8 whatever the locale is; many images have none."""
 
 
 def write_entry(layout: Layout) -> None:
-    """Write it; the last step makes it executable."""
+    """Write the script. `finish.settle` makes it executable."""
     layout.entry.write_text(_SCRIPT)

@@ -1,5 +1,5 @@
-"""What ends a build."""
+"""The error that ends a build."""
 
 
 class BundleError(Exception):
-    """The bundle cannot be built; the message says why and what to do."""
+    """Raised when the bundle cannot be built; the message says why and what to do."""

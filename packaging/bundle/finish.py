@@ -1,4 +1,4 @@
-"""Modes, times and the archive: the same for all who build it."""
+"""Modes, times and the archive, equal for everyone who builds it."""
 
 import gzip
 import os
@@ -14,7 +14,7 @@ _READ: Final = 0o644
 
 
 def settle(layout: Layout, epoch: int) -> None:
-    """Make all of it readable and nothing writable for others, and `epoch` the time of its last change."""
+    """Make everything readable for all and writable for the owner only, with `epoch` as its time of change."""
     programs = {layout.interpreter, layout.entry, *layout.libraries.glob("ld-linux*")}
     for path in _all(layout.root):
         path.chmod(_RUN if path.is_dir() or path in programs else _READ)

@@ -10,7 +10,7 @@ from bundle.failure import BundleError
 
 _OLDEST: Final = (3, 11)
 
-_QUESTIONS: Final = """
+_QUERY: Final = """
 import json, os, platform, sys, sysconfig
 print(json.dumps({
     "executable": os.path.realpath(getattr(sys, "_base_executable", sys.executable)),
@@ -25,7 +25,7 @@ print(json.dumps({
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interpreter:
-    """A CPython that is installed here; of a virtual environment, the one that it was made of."""
+    """An installed CPython; for a virtual environment, the one that it was created from."""
 
     executable: Path
     version: str
@@ -34,23 +34,25 @@ class Interpreter:
 
     @property
     def name(self) -> str:
-        """Such as `python3.13`, as its standard library's folder is called."""
+        """The name of its standard library's folder, such as `python3.13`."""
         major, minor, *_ = self.version.split(".")
         return f"python{major}.{minor}"
 
 
 def read_interpreter(python: Path) -> Interpreter:
-    """Ask a Python where it keeps its things. Raises BundleError when it cannot be bundled."""
-    told = json.loads(run([python, "-I", "-c", _QUESTIONS]))
-    if told["implementation"] != "cpython" or told["platform"] != "linux-x86_64":
+    """Ask a Python for its version and folders. Raises BundleError when it cannot be bundled."""
+    facts = json.loads(run([python, "-I", "-c", _QUERY]))
+    if facts["implementation"] != "cpython" or facts["platform"] != "linux-x86_64":
         raise BundleError(
-            f"{python}: expected CPython on linux-x86_64, found {told['implementation']} on {told['platform']}"
+            f"{python}: expected CPython on linux-x86_64, found {facts['implementation']} on {facts['platform']}"
         )
-    if tuple(map(int, told["version"].split(".")[:2])) < _OLDEST:
-        raise BundleError(f"{python}: cm-exec needs Python {_OLDEST[0]}.{_OLDEST[1]} or later, found {told['version']}")
+    if tuple(map(int, facts["version"].split(".")[:2])) < _OLDEST:
+        raise BundleError(
+            f"{python}: cm-exec needs Python {_OLDEST[0]}.{_OLDEST[1]} or later, found {facts['version']}"
+        )
     return Interpreter(
-        executable=Path(told["executable"]),
-        version=told["version"],
-        standard_library=Path(told["standard_library"]),
-        prefix=Path(told["prefix"]),
+        executable=Path(facts["executable"]),
+        version=facts["version"],
+        standard_library=Path(facts["standard_library"]),
+        prefix=Path(facts["prefix"]),
     )

@@ -1,16 +1,16 @@
-"""Where things stand in the bundle."""
+"""The folders and files of the bundle."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 HOME: Final = Path("/opt/cm-exec")
-"""The one place where it runs: the kernel wants absolute paths of a script's interpreter and of a program's loader."""
+"""The only place where it runs: a script names its interpreter, and a program its loader, by an absolute path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The folders and files of the bundle that is built in `root`, for a Python called `python3.N`."""
+    """The layout of a bundle that is built in `root`, for a Python called `python3.N`."""
 
     root: Path
     python_name: str
@@ -22,17 +22,17 @@ class Layout:
 
     @property
     def entry(self) -> Path:
-        """What people start."""
+        """The script that users start."""
         return self.root / "bin" / "cm-exec"
 
     @property
     def libraries(self) -> Path:
-        """The folder of the shared libraries, libc and the loader among them."""
+        """The folder of the shared libraries, with libc and the loader."""
         return self.root / "lib"
 
     @property
     def standard_library(self) -> Path:
-        """Where the interpreter looks for it, from where it is itself."""
+        """The folder where the interpreter looks for it, relative to itself."""
         return self.libraries / self.python_name
 
     @property
@@ -42,19 +42,19 @@ class Layout:
 
     @property
     def licenses(self) -> Path:
-        """A folder a component."""
+        """The folder of licence texts, with one folder per component."""
         return self.root / "licenses"
 
     @property
     def sbom(self) -> Path:
-        """The list of all components; scanners know such a file by its suffix."""
+        """The list of all components. Scanners recognise it by its suffix."""
         return self.root / "sbom.cdx.json"
 
     def relative(self, path: Path) -> str:
-        """The path of something in the bundle, from its top."""
+        """Return a path relative to the top of the bundle."""
         return path.relative_to(self.root).as_posix()
 
     @staticmethod
     def at_home(relative: str) -> str:
-        """The path that it has where the bundle runs."""
+        """Return the absolute path where the bundle runs."""
         return str(HOME / relative)

@@ -1,4 +1,4 @@
-"""The licences of all that is in the bundle."""
+"""The licence texts of all components."""
 
 import shutil
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from bundle.layout import Layout
 
 
 def write_licenses(components: Iterable[Component], layout: Layout) -> None:
-    """A folder a component, with the texts as they came."""
+    """Copy the licence texts, unchanged, into one folder per component."""
     for component in components:
         folder = layout.licenses / component.name
         folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The bill of materials: scanners that ask dpkg or pip what there is find nothing in the bundle."""
+"""The bill of materials: scanners that ask dpkg or pip find nothing in the bundle."""
 
 import json
 import uuid
@@ -19,11 +19,11 @@ from bundle.components import Component, Kind
 from bundle.layout import Layout
 
 _BY: Final = {Kind.LAUNCHER: (Kind.PYTHON, Kind.PACKAGE), Kind.PYTHON: (Kind.LIBRARY,)}
-"""What needs what."""
+"""The kinds that each kind depends on."""
 
 
 def write_sbom(components: Sequence[Component], layout: Layout, epoch: int) -> None:
-    """Write it as CycloneDX JSON; `epoch` is its time, in seconds since 1970. cm-exec comes first in `components`."""
+    """Write CycloneDX JSON with the time `epoch`, in seconds since 1970. cm-exec comes first in `components`."""
     bom = Bom(serial_number=_serial_number(components))
     bom.metadata.timestamp = datetime.fromtimestamp(epoch, UTC)
     entries = {component: _entry(component, layout) for component in components}
@@ -33,21 +33,21 @@ def write_sbom(components: Sequence[Component], layout: Layout, epoch: int) -> N
     for component, entry in entries.items():
         needed = (other for other in components if other.kind in _BY.get(component.kind, ()))
         bom.register_dependency(entry, [entries[other] for other in needed])
-    document = _in_order(json.loads(JsonV1Dot6(bom).output_as_string()))
+    document = _sorted(json.loads(JsonV1Dot6(bom).output_as_string()))
     layout.sbom.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def _in_order(value: Any) -> Any:
-    """The same with the members of all arrays in one order: the library keeps some of them as sets."""
+def _sorted(value: Any) -> Any:
+    """Sort the members of all arrays and objects: the library keeps some arrays as sets."""
     if isinstance(value, dict):
-        return {name: _in_order(member) for name, member in sorted(value.items())}
+        return {name: _sorted(member) for name, member in sorted(value.items())}
     if isinstance(value, list):
-        return sorted(map(_in_order, value), key=json.dumps)
+        return sorted(map(_sorted, value), key=json.dumps)
     return value
 
 
 def _serial_number(components: Iterable[Component]) -> uuid.UUID:
-    """The same for the same content."""
+    """Derive the serial number from the content, so that equal bundles have equal ones."""
     content = "\n".join(f"{component.purl} {' '.join(component.places)}" for component in components)
     return uuid.uuid5(uuid.NAMESPACE_URL, content)
 

@@ -1,15 +1,15 @@
-"""The reference of cm.toml, from the types that read the file and from its JSON Schema."""
+"""The reference of cm.toml, made from the types that read the file."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import NODEFAULT, UNSET, Struct
 
 from cm_exec.cli.run import command as run
-from cm_exec.config.checks import MODES_OF
+from cm_exec.config.checks import MODES_OF, PROTOCOLS_OF
 from cm_exec.config.schema import (
     FieldTable,
     FunctionOptions,
@@ -18,13 +18,12 @@ from cm_exec.config.schema import (
     InputTable,
     LauncherTable,
     ReturnsTable,
+    ServiceTable,
 )
-from cm_exec.config.schema.json_schema import cm_toml_schema
-from cm_exec.config.schema.key_spec import expectation
+from cm_exec.config.schema.key_spec import key_spec
+from cm_exec.config.toml import toml_value
 from scripts.reference.markdown import slug, table
-from scripts.reference.toml import toml_value
 
-_DEFINITIONS: Final = cm_toml_schema()["$defs"]
 _VALUE: Final = re.compile(r"""(\{.*\}|\[.*\]|"[^"]*")""")
 _WORD: Final = re.compile(
     r"(\[[a-z]*\]|\{.*\}|[a-z]+<[^ ]+>"  # [defaults], {jobId, query}, list<string>
@@ -34,25 +33,29 @@ _WORD: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """One key, in words. `table` is where it stands; `example` is TOML; `more` are further facts, each with a label."""
+    """One key, in words. `table` is where it is set; `example` is TOML; `more` are further facts, each with a label."""
 
     name: str
     table: str
     heading: str
     title: str
     description: str
-    takes: str
-    unless_said: str
+    accepts: str
+    default: str
     example: str
     more: tuple[tuple[str, str], ...]
 
 
 def blocks() -> dict[str, str]:
-    """The generated parts of the page."""
-    functions, launcher, tests = list(function_keys()), list(launcher_keys()), list(test_keys())
+    """Return the generated parts of the page."""
+    functions, services = list(function_keys()), list(service_keys())
+    launcher, tests = list(launcher_keys()), list(test_keys())
+    shared = [key for key in functions if key.name in ServiceTable.__struct_fields__]
     return {
         "functions-index": _index(functions),
         "functions": "\n".join(map(_section, functions)),
+        "services-index": _index([*services, *shared]),
+        "services": "\n".join(map(_section, services)),
         "launcher-index": _index(launcher),
         "launcher": "\n".join(map(_section, launcher)),
         "tests-index": _index(tests),
@@ -61,81 +64,98 @@ def blocks() -> dict[str, str]:
     }
 
 
+def _is_for_services(name: str) -> bool:
+    return name in ServiceTable.__struct_fields__ and MODES_OF.get(name) == ("persistent",)
+
+
 def function_keys() -> Iterator[Key]:
-    """The keys of `[functions.NAME]`, the command first, and whether `[defaults]` has them too."""
+    """Yield the keys of functions, first those that only `[functions.NAME]` has."""
     own = [name for name in FunctionTable.__struct_fields__ if name not in FunctionOptions.__struct_fields__]
-    for name in [*own, *FunctionOptions.__struct_fields__]:
-        places = "`[functions.NAME]`" + ("" if name in own else ", `[defaults]`")
-        more = [("Stands in", places)]
-        if name in MODES_OF:
-            more.append(("Only with", " or ".join(f'`mode = "{mode}"`' for mode in MODES_OF[name])))
-        yield _key(FunctionTable, name, table="[functions.NAME]", more=more)
+    options = [name for name in FunctionOptions.__struct_fields__ if name not in ServiceTable.__struct_fields__]
+    shared = [name for name in FunctionOptions.__struct_fields__ if name in ServiceTable.__struct_fields__]
+    for name in [*own, *options, *shared]:
+        if not _is_for_services(name):
+            yield _key(FunctionTable, name, table="[functions.NAME]", more=_facts(name))
+
+
+def service_keys() -> Iterator[Key]:
+    """Yield the keys that have a meaning for services only; a function with a service of its own has them too."""
+    for name in ServiceTable.__struct_fields__:
+        if _is_for_services(name):
+            yield _key(ServiceTable, name, table="[services.NAME]", more=_facts(name))
+
+
+def _facts(name: str) -> Iterator[tuple[str, str]]:
+    shapes = {"[functions.NAME]": FunctionTable, "[services.NAME]": ServiceTable, "[defaults]": FunctionOptions}
+    tables = [f"`{table}`" for table, shape in shapes.items() if name in shape.__struct_fields__]
+    yield "Allowed in", ", ".join(tables)
+    if name in MODES_OF and not _is_for_services(name):
+        yield "Only with", " or ".join(f'`mode = "{mode}"`' for mode in MODES_OF[name])
+    if name in PROTOCOLS_OF:
+        yield "Only with", " or ".join(f'`protocol = "{protocol}"`' for protocol in PROTOCOLS_OF[name])
 
 
 def launcher_keys() -> Iterator[Key]:
-    """The keys of `[launcher]`, with what takes precedence over each."""
+    """Yield the keys of `[launcher]`, with what overrides each."""
     options = {option.name: option for option in run.params}
     for name in LauncherTable.__struct_fields__:
         option = options[name]
-        before = f"the option `{option.opts[0]}`, then the variable `{option.envvar}`"
-        yield _key(LauncherTable, name, table="[launcher]", more=[("Goes before it", before)])
+        overridden = f"the option `{option.opts[0]}`, then the variable `{option.envvar}`"
+        yield _key(LauncherTable, name, table="[launcher]", more=[("Overridden by", overridden)])
 
 
 def test_keys() -> Iterator[Key]:
-    """The keys of `[[tests]]`."""
+    """Yield the keys of `[[tests]]`."""
     for name in FunctionTestTable.__struct_fields__:
         yield _key(FunctionTestTable, name, table="[[tests]]")
 
 
 def _key(shape: type[Struct], name: str, *, table: str, more: Iterable[tuple[str, str]] = ()) -> Key:
     (field,) = (field for field in msgspec.structs.fields(shape) if field.name == name)
-    described = _DEFINITIONS[shape.__name__]["properties"].get(name) or _described(shape, name)
-    expected = expectation(field.type)
+    spec = key_spec(field.type)
+    is_plain = table in {"[functions.NAME]", "[services.NAME]"}
     return Key(
         name=name,
         table=table,
-        heading=name if table == "[functions.NAME]" else f"{table.strip('[]')}.{name}",
-        title=described["title"],
-        description=described["description"],
-        takes=_VALUE.sub(r"`\1`", expected.words),
-        unless_said=_unless_said(field, marked(expected.unless_said)),
-        example="\n".join(f"{name} = {toml_value(example)}" for example in described["examples"]),
+        heading=name if is_plain else f"{table.strip('[]')}.{name}",
+        title=spec.title,
+        description=spec.description,
+        accepts=_VALUE.sub(r"`\1`", spec.words),
+        default=_default(field, marked(spec.default_text)),
+        example="\n".join(f"{name} = {toml_value(example)}" for example in spec.examples),
         more=tuple(more),
     )
 
 
-def _described(shape: type[Struct], name: str) -> Mapping[str, Any]:
-    """What the schema says of a key that it only refers to."""
-    described: Mapping[str, Any] = msgspec.json.schema(shape)["$defs"][shape.__name__]["properties"][name]
-    return described
-
-
-def _unless_said(field: msgspec.structs.FieldInfo, words: str) -> str:
+def _default(field: msgspec.structs.FieldInfo, words: str) -> str:
     if field.default_factory is not NODEFAULT:
         return f"`{toml_value(field.default_factory())}`"
     if field.default is NODEFAULT:
-        return "it must be said"
-    return words if field.default is UNSET else f"`{toml_value(field.default)}`"
+        return "required"
+    if field.default is UNSET:
+        return words
+    default = field.default
+    return f"`{default:g}`" if isinstance(default, float) else f"`{toml_value(default)}`"
 
 
 def _index(keys: list[Key]) -> str:
-    rows = ((f"[`{key.name}`](#{slug(key.heading)})", _first_sentence(key), key.unless_said) for key in keys)
-    return table(["key", "what it is", "unless said"], rows)
+    rows = ((f"[`{key.name}`](#{slug(key.heading)})", _first_sentence(key), key.default) for key in keys)
+    return table(["key", "what it is", "default"], rows)
 
 
 def _first_sentence(key: Key) -> str:
-    return marked(re.split(r"(?<=[a-z\]])\. ", key.description)[0].removesuffix("."))
+    return marked(re.split(r"(?<=[a-z\]`])\. ", key.description)[0].removesuffix("."))
 
 
 def _section(key: Key) -> str:
-    facts = [("Takes", key.takes), ("Unless said", key.unless_said), *key.more]
+    facts = [("Accepts", key.accepts), ("Default", key.default), *key.more]
     lines = [f"### `{key.heading}`", "", marked(key.description), ""]
     lines += [f"- {label}: {text}" for label, text in facts]
     return "\n".join([*lines, "", "```toml", f"# {key.table}", key.example, "```", ""])
 
 
 def marked(text: str) -> str:
-    """The text with values, keys and variables as code; a type such as list<string> would else be taken for HTML."""
+    """Mark values, keys and variables in a text as code; list<string> would otherwise be read as HTML."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(part if part.startswith("`") else _WORD.sub(r"`\1`", part) for part in parts)
 
@@ -147,8 +167,8 @@ def _long_forms() -> str:
         ("`returns`", ReturnsTable),
     ]
     rows = (
-        (where, f"`{key.name}`", marked(key.description), key.unless_said, f"`{key.example}`")
+        (where, f"`{key.name}`", marked(key.description), key.default, f"`{key.example}`")
         for where, shape in shapes
         for key in (_key(shape, name, table="") for name in shape.__struct_fields__)
     )
-    return table(["of", "key", "what it is", "unless said", "example"], rows)
+    return table(["of", "key", "what it is", "default", "example"], rows)

@@ -19,13 +19,13 @@ class Parameter:
     """An option or an argument.
 
     `names` is how it is written, such as ("-c", "--config"); `value` what follows, such as "PATH", empty for a flag;
-    `unless_said` and `variable` are empty where there is none.
+    `default_text` and `variable` are empty where there is none.
     """
 
     names: tuple[str, ...]
     value: str
     help: str
-    unless_said: str
+    default_text: str
     variable: str
     repeatable: bool
 
@@ -89,7 +89,7 @@ def _option(option: click.Option, context: click.Context) -> Parameter:
         names=(*option.opts, *option.secondary_opts),
         value="" if option.is_flag else _value(option, context),
         help=_DEFAULT_IN_HELP.sub("", text) + _choices(option),
-        unless_said=in_help["words"] if in_help else _default(option),
+        default_text=in_help["words"] if in_help else _default(option),
         variable=option.envvar if isinstance(option.envvar, str) else "",
         repeatable=option.multiple,
     )

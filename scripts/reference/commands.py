@@ -37,10 +37,10 @@ def _section(verb: Verb) -> str:
 
 def _options(options: tuple[Parameter, ...]) -> str:
     rows = (
-        (_written(option), _marked(option.help), _marked(option.unless_said), _code(option.variable))
+        (_written(option), _marked(option.help), _marked(option.default_text), _code(option.variable))
         for option in options
     )
-    return table(["option", "what it does", "unless said", "variable"], rows).strip()
+    return table(["option", "what it does", "default", "variable"], rows).strip()
 
 
 def _written(option: Parameter) -> str:

@@ -1,22 +1,22 @@
-"""Man pages of the program, its commands and its file, from click and from the types that read the file.
+"""Man pages of the program, its commands and its file, made from click and from the types that read the file.
 
-click-man makes such pages, too, but without variables, exit codes and files, and sees no command that is loaded late.
+click-man makes such pages without variables, exit codes and files, and does not see commands that are loaded lazily.
 """
 
 from collections.abc import Iterable
 from typing import Final
 
-from scripts.reference.cm_toml import Key, function_keys, launcher_keys, test_keys
+from scripts.reference.cm_toml import Key, function_keys, launcher_keys, service_keys, test_keys
 from scripts.reference.command_line import Parameter, Program, Verb
 from scripts.reference.exit_codes import EXIT_CODES
 from scripts.reference.roff import entries, escaped, line, page, prose
 
-_PROGRAM_SHORT: Final = "any executable as a Palantir Foundry compute module"
+_PROGRAM_SHORT: Final = "run any executable as a Palantir Foundry compute module"
 _FILES: Final = ("cm.toml", "Maps functions to commands; in the current folder unless --config names another.")
 
 
 def pages(program: Program) -> dict[str, str]:
-    """Each page by its place under share/man, such as "man1/cm-exec-invoke.1"."""
+    """Return each page by its path under share/man, such as "man1/cm-exec-invoke.1"."""
     verbs = {f"man1/cm-exec-{verb.name}.1": _verb_page(verb, program) for verb in program.verbs}
     return {"man1/cm-exec.1": _program_page(program), **verbs, "man5/cm.toml.5": _file_page()}
 
@@ -31,7 +31,7 @@ def _program_page(program: Program) -> str:
         ("COMMANDS", entries((f"cm-exec-{verb.name}(1)", verb.short) for verb in program.verbs)),
         ("OPTIONS", _options(program.options)),
         ("EXIT STATUS", entries((str(code), words) for code, words in EXIT_CODES.items())),
-        ("ENVIRONMENT", prose("What a command takes from its environment is told on its page.")),
+        ("ENVIRONMENT", prose("The page of each command lists the variables that it reads.")),
         ("FILES", entries([_FILES])),
         ("SEE ALSO", _see_also(["cm.toml(5)"], program.verbs)),
     )
@@ -48,7 +48,7 @@ def _verb_page(verb: Verb, program: Program) -> str:
         ("DESCRIPTION", prose(*verb.about)),
         ("OPTIONS", _options(verb.options)),
         ("ENVIRONMENT", entries((name, f"Stands for {option}.") for name, option in variables)),
-        ("EXIT STATUS", prose("As told in cm-exec(1), and what is said above.")),
+        ("EXIT STATUS", prose("See cm-exec(1), and the description above.")),
         ("FILES", entries([_FILES])),
         ("SEE ALSO", _see_also(["cm-exec(1)", "cm.toml(5)"], [other for other in program.verbs if other is not verb])),
     )
@@ -64,7 +64,7 @@ def _names(option: Parameter) -> str:
 
 
 def _about(option: Parameter) -> str:
-    unless = f" Unless said: {option.unless_said}." if option.unless_said else ""
+    unless = f" Default: {option.default_text}." if option.default_text else ""
     variable = f" Variable: {option.variable}." if option.variable else ""
     return f"{option.help}{unless}{variable}"
 
@@ -77,17 +77,18 @@ def _file_page() -> str:
     return page(
         "cm.toml",
         5,
-        "which command serves which function of a compute module",
+        "maps the functions of a compute module to commands and services",
         (
             "DESCRIPTION",
             prose(
-                "A TOML file with the tables [functions], [defaults], [launcher], [types] and [[tests]].",
-                'NAME = "command" under [functions] is short for a table with a command and nothing else. [defaults] '
-                "has any option of a function but command, for all functions.",
-                "cm-exec check tells all mistakes in the file.",
+                "A TOML file with the tables [functions], [services], [defaults], [launcher], [types] and [[tests]].",
+                'NAME = "command" under [functions] is short for a table with only a command. [defaults] sets options '
+                "of functions and services for all of them.",
+                "cm-exec check reports all errors in the file.",
             ),
         ),
         ("[functions.NAME]", _keys(function_keys())),
+        ("[services.NAME]", _keys(service_keys())),
         ("[launcher]", _keys(launcher_keys())),
         ("[[tests]]", _keys(test_keys())),
         ("SEE ALSO", line("cm-exec(1), cm-exec-check(1), cm-exec-schema(1), cm-exec-test(1)")),
@@ -99,5 +100,10 @@ def _keys(keys: Iterable[Key]) -> str:
 
 
 def _facts(key: Key) -> str:
-    facts = [("Takes", key.takes), ("Unless said", key.unless_said), *key.more, ("Example", key.example.split("\n")[0])]
+    facts = [
+        ("Accepts", key.accepts),
+        ("Default", key.default),
+        *key.more,
+        ("Example", key.example.split("\n")[0]),
+    ]
     return "\n".join([key.description, *(f"{label}: {text}" for label, text in facts)])

@@ -1,4 +1,4 @@
-"""A root without anything but the bundle."""
+"""A root directory with nothing but the bundle."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ CHROOT: Final = shutil.which("chroot") or "/usr/sbin/chroot"
 
 @pytest.fixture
 def empty_root(bundle: Bundle, unshare: tuple[str, ...], tmp_path: Path) -> list[str]:
-    """The start of a command in a root of devices and the bundle; where it can be, as a user without a name."""
+    """Return the start of a command that runs in a root of devices and the bundle, if possible as an unnamed user."""
     root = tmp_path / "root"
     bundle.copy_to(root)
     for folder in ("dev", "etc"):

@@ -1,7 +1,7 @@
-"""What is in the bundle, and that it is all there."""
+"""The content of the bundle."""
 
+import dis
 import hashlib
-import importlib.util
 import json
 import marshal
 import stat
@@ -18,7 +18,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from tests.support.bundle import HOME, Bundle, build_bundle
+from tests.support.bundle import DEVELOPER_PACKAGES, HOME, ROOT, Bundle, build_bundle
 from tests.support.tools import needs
 
 UNCHECKED_HASH = 1
@@ -95,16 +95,32 @@ def test_the_interpreter_looks_in_the_bundle_before_anywhere_else_and_the_others
     assert [path for path in programs(bundle.tree) if path != interpreter and patchelf("--print-rpath", path)] == []
 
 
-def test_every_module_is_compiled_for_its_place_and_never_looked_at_again(bundle: Bundle) -> None:
-    modules = list(bundle.tree.rglob("*.py"))
+def test_it_is_small(bundle: Bundle) -> None:
+    assert sum(path.stat().st_size for path in files(bundle.tree)) < 30_000_000
+    assert bundle.archive.stat().st_size < 12_000_000
+
+
+def test_libraries_have_no_symbols_for_debuggers(bundle: Bundle) -> None:
+    for path in programs(bundle.tree):
+        assert b"\0.symtab\0" not in path.read_bytes(), path
+
+
+def test_every_module_is_compiled_for_its_place_and_has_no_source(bundle: Bundle) -> None:
+    modules = list(bundle.tree.rglob("*.pyc"))
     assert len(modules) > 300
     for path in modules:
-        compiled = Path(importlib.util.cache_from_source(str(path)))
-        content = compiled.read_bytes()
+        content = path.read_bytes()
         assert struct.unpack("<I", content[4:8]) == (UNCHECKED_HASH,), path
         code = marshal.loads(content[16:])  # noqa: S302 - of our own making
         assert isinstance(code, CodeType)
-        assert code.co_filename == str(HOME / path.relative_to(bundle.tree))
+        assert code.co_filename == str(HOME / path.relative_to(bundle.tree).with_suffix(".py"))
+
+
+def test_sources_that_are_data_are_there(bundle: Bundle) -> None:
+    package = ROOT / "cm_exec"
+    data = {path.relative_to(package) for path in package.rglob("*.py") if not (path.parent / "__init__.py").exists()}
+    assert data
+    assert {path.relative_to(bundle.tree / "site" / "cm_exec") for path in bundle.tree.rglob("*.py")} == data
 
 
 def test_every_file_belongs_to_one_component(bundle: Bundle, sbom: Any) -> None:
@@ -131,3 +147,38 @@ def test_every_component_has_a_version_and_its_licence(bundle: Bundle, sbom: Any
 def test_the_bill_of_materials_is_as_its_standard_says(bundle: Bundle) -> None:
     text = (bundle.tree / "sbom.cdx.json").read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+
+
+ONLY_ELSEWHERE = {"ctypes.wintypes", "msvcrt"}
+"""What a package imports on Windows."""
+
+NEVER_CALLED = {"pdb", "webbrowser"}
+"""What click imports for its own test runner, and to open a page."""
+
+
+def imported_names(code: CodeType) -> Iterator[str]:
+    """Every absolute import in a module, those inside functions too."""
+    instructions = list(dis.get_instructions(code))
+    for index, instruction in enumerate(instructions):
+        if instruction.opname == "IMPORT_NAME" and instructions[index - 2].argval == 0:
+            yield str(instruction.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from imported_names(constant)
+
+
+def test_the_standard_library_has_what_a_worker_imports_and_when_it_imports_it(bundle: Bundle) -> None:
+    (library,) = (bundle.tree / "lib").glob("python3*")
+    places = [path.relative_to(library) for path in library.rglob("*") if path.suffix in {".pyc", ".so"}]
+    present = {".".join(place.with_suffix("").parts).removesuffix(".__init__") for place in places}
+    present |= {path.name.partition(".")[0] for path in library.glob("lib-dynload/*")} | set(sys.builtin_module_names)
+    site = bundle.tree / "site"
+    wanted = {
+        name
+        for path in site.rglob("*.pyc")
+        if not any(path.is_relative_to(site / "cm_exec" / package) for package in DEVELOPER_PACKAGES)
+        for name in imported_names(marshal.loads(path.read_bytes()[16:]))  # noqa: S302 - of our own making
+        if name.partition(".")[0] in sys.stdlib_module_names
+    }
+    assert {"ssl", "subprocess", "ctypes"} <= wanted
+    assert wanted - present - ONLY_ELSEWHERE == NEVER_CALLED

@@ -14,6 +14,6 @@ def test_an_empty_root_breaks_the_rules_that_ask_for_programs(empty_root: list[s
     assert done.returncode == 3
     broken = done.stderr.partition("rules: ")[2].strip().split(", ")
     assert [name for name in broken if name != "user"] == ["shell", "tee", "echo", "handlers"]
-    assert "functions.f: command: there is no /bin/sh to run it" in done.stdout
+    assert "functions.f: command: there is no /bin/sh to run the command" in done.stdout
     assert "functions.g: command: '/bin/cat' does not exist" in done.stdout
     assert "Traceback" not in done.stderr

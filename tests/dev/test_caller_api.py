@@ -2,17 +2,19 @@
 
 import http.client
 import json
+import re
 import shutil
 import subprocess
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from cm_exec.local_runtime import LocalRuntime, ProcessState
+from cm_exec.local_runtime import FunctionInfo, LocalRuntime, NoResultError, ProcessState
 from tests.support.caller import Caller
 from tests.support.local_runtime import HandWorker
 
@@ -33,7 +35,7 @@ def test_a_call_returns_the_result_and_tells_of_the_job(caller: Caller) -> None:
     reply = caller.post("/functions/echo", b'{"a": 1}')
     assert (reply.status, reply.body) == (200, b'{"a": 1}')
     assert reply.headers["x-job-state"] == "done"
-    assert reply.headers["content-type"] == "application/octet-stream"
+    assert reply.headers["content-type"] == "application/json"
     assert float(reply.headers["x-job-duration-ms"]) > 0
     assert caller.get(f"/jobs/{reply.headers['x-job-id']}").json["function"] == "echo"
 
@@ -42,7 +44,8 @@ def test_curl_is_enough(serving: LocalRuntime, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     (tmp_path / "q.json").write_text('{"a": 1}')
-    command = ["curl", "-sf", "-d", "@q.json", f"{serving.url}/functions/echo"]
+    token = f"Authorization: Bearer {serving.caller_token}"
+    command = ["curl", "-sf", "-H", token, "-d", "@q.json", f"{serving.url}/functions/echo"]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout == b'{"a": 1}'
 
 
@@ -69,7 +72,8 @@ def test_a_query_is_handed_on_byte_for_byte(serving: LocalRuntime, caller: Calle
 @pytest.mark.parametrize("body", [b"{", b"NaN", b"plain words", b"{} {}", b"\xff", b"[" * 100_000])
 def test_what_is_not_json_is_refused(serving: LocalRuntime, caller: Caller, body: bytes) -> None:
     reply = caller.post("/functions/echo", body)
-    assert (reply.status, reply.json) == (400, {"error": "the body is not JSON"})
+    assert reply.status == 400
+    assert reply.json["error"].startswith("the body is not JSON: ")
     assert serving.jobs == []
 
 
@@ -87,10 +91,121 @@ def test_a_failed_job_is_answered_with_its_error_result(caller: Caller) -> None:
 
 def test_a_caller_s_time_out_is_504_with_the_job(serving: LocalRuntime, caller: Caller) -> None:
     reply = caller.post("/functions/unanswered?timeout=0.1", b"1")
-    assert (reply.status, reply.json) == (
-        504,
-        {"error": "no result within the caller's 0.1 s", "jobId": serving.jobs[0].job_id},
+    assert (reply.status, reply.json["jobId"]) == (504, serving.jobs[0].job_id)
+    assert re.fullmatch(
+        r"no result within the caller's 0\.1 s: the job has been running for 0\.\d s", reply.json["error"]
     )
+
+
+def test_a_504_says_that_no_worker_has_polled(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path, caller_port=0) as runtime:
+        reply = Caller(runtime).post("/functions/f?timeout=0.1", b"1")
+        assert reply.status == 504
+        assert reply.json["error"].endswith("no worker has polled yet")
+
+
+def test_a_504_says_which_job_holds_the_slot(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path, caller_port=0) as runtime, HandWorker(runtime) as worker:
+        holder = runtime.submit("slow", b"1")
+        worker.take()
+        reply = Caller(runtime).post("/functions/f?timeout=0.1", b"1")
+        assert reply.status == 504
+        assert f"the only slot is held by job {holder.job_id} (slow, #1) for 0." in reply.json["error"]
+
+
+def test_a_slow_function_is_not_accused_before_its_own_timeout(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path, caller_port=0, answer_grace=0.1) as runtime, HandWorker(runtime) as worker:
+        runtime.declare_functions({"slow": FunctionInfo(timeout=60.0), "quick": FunctionInfo(timeout=0.1)})
+        for function in ("slow", "quick"):
+            call = runtime.submit(function, b"1", timeout=0.05)
+            job = worker.take()
+            with pytest.raises(NoResultError):
+                call.wait(LONG)
+            if function == "quick":
+                wait(lambda: runtime.violation_count > 0)
+            worker.post_result(job["jobId"], b"1")
+        assert {violation.function for violation in runtime.violations} == {"quick"}
+
+
+def test_a_failure_has_the_status_that_the_caller_wants(caller: Caller) -> None:
+    """For `curl -f`, which takes 200 for success."""
+    reply = caller.post("/functions/fail?fail=502", b"1")
+    assert (reply.status, reply.json["exitCode"]) == (502, 3)
+    assert caller.post("/functions/echo?fail=502", b"1").status == 200
+    assert caller.post("/functions/fail?fail=200", b"1").status == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/functions/echo", "POST"),
+        ("POST", "/jobs", "GET"),
+        ("DELETE", "/state", "GET"),
+        ("POST", "/faults", "PUT"),
+    ],
+)
+def test_a_wrong_method_is_405_with_the_right_one(caller: Caller, method: str, path: str, allowed: str) -> None:
+    reply = caller.request(method, path, b"")
+    assert (reply.status, reply.headers["allow"]) == (405, allowed)
+
+
+def test_a_mistyped_function_becomes_no_function(caller: Caller) -> None:
+    caller.post("/functions/ecoh?timeout=0.1", b"1")
+    caller.post("/functions/echo", b"1")
+    assert [function["name"] for function in caller.get("/functions").json["functions"]] == ["echo"]
+
+
+def test_the_identity_of_a_caller_reaches_the_worker(tmp_path: Path) -> None:
+    with (
+        LocalRuntime(tmp_path, caller_port=0, user_id="default", auth_header="Bearer default") as runtime,
+        HandWorker(runtime) as worker,
+    ):
+        caller = Caller(runtime)
+        caller.post("/functions/f?wait=false", b"1")
+        job = worker.take()
+        assert (job["userId"], job["authHeader"]) == ("default", "Bearer default")
+        worker.post_result(job["jobId"], b"1")
+        caller.post("/functions/f?wait=false", b"1", X_User_Id="ada", X_Auth_Header="Bearer ada")
+        job = worker.take()
+        assert (job["userId"], job["authHeader"]) == ("ada", "Bearer ada")
+        worker.post_result(job["jobId"], b"1")
+
+
+def test_a_cancelled_job_keeps_its_slot_until_it_is_dropped(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path, caller_port=0) as runtime, HandWorker(runtime) as worker:
+        caller = Caller(runtime)
+        first, second = (caller.post("/functions/f?wait=false", b"1").json["jobId"] for _ in range(2))
+        assert worker.take()["jobId"] == first
+        assert caller.post(f"/jobs/{first}/cancel").json["state"] == "failed"
+        assert caller.get(f"/jobs/{first}").json["inHand"]
+        assert caller.post(f"/jobs/{first}/drop").status == 200
+        assert worker.take()["jobId"] == second
+        assert caller.post(f"/jobs/{first}/drop").status == 409
+        worker.post_result(second, b"1")
+
+
+def test_a_job_becomes_a_test(tmp_path: Path) -> None:
+    saved: list[str] = []
+
+    def save(entry: str) -> str:
+        saved.append(entry)
+        return "cm.toml"
+
+    with LocalRuntime(tmp_path, caller_port=0, save_test=save) as runtime, HandWorker(runtime) as worker:
+        caller = Caller(runtime)
+        job_id = caller.post("/functions/f?wait=false", b'{"a": "\\u00e9\\n"}').json["jobId"]
+        assert caller.post(f"/jobs/{job_id}/test").status == 409
+        worker.take()
+        worker.post_result(job_id, b"[1,\n2]")
+        reply = caller.post(f"/jobs/{job_id}/test")
+        assert (reply.status, reply.json["savedIn"]) == (201, "cm.toml")
+    (test,) = tomllib.loads(saved[0])["tests"]
+    assert test == {
+        "function": "f",
+        "name": "f #1",
+        "query_json": '{"a": "\\u00e9\\n"}',
+        "result_json": "[1,\n2]",
+    }
 
 
 def test_a_lost_job_is_502(serving: LocalRuntime, caller: Caller) -> None:
@@ -264,7 +379,7 @@ def test_a_job_without_a_result_has_none_to_get(serving: LocalRuntime, caller: C
 
 
 def test_the_state_tells_what_there_is(serving: LocalRuntime, caller: Caller) -> None:
-    serving.declare_functions({"echo": "gives it back"})
+    serving.declare_functions({"echo": FunctionInfo(description="gives it back")})
     serving.report_process(ProcessState.RUNNING, pid=1, command="cm-exec run")
     serving.report_configuration("cm.toml: line 3: ...")
     caller.post("/functions/echo", b"1")

@@ -10,7 +10,9 @@ import cm_exec.local_runtime.core
 
 CORE = Path(cm_exec.local_runtime.core.__file__).parent
 PURE = {
-    *("collections", "dataclasses", "enum", "heapq", "json", "random", "re", "types", "typing", "msgspec"),
+    *("collections", "dataclasses", "difflib", "enum", "heapq", "hmac", "json", "random", "re", "types", "typing"),
+    "msgspec",
+    "cm_exec.datatypes",
     "cm_exec.local_runtime.core",
     "cm_exec.protocol",
 }

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cm_exec.local_runtime import LocalRuntime, ProcessState
+from cm_exec.local_runtime import FunctionInfo, LocalRuntime, ProcessState
 from tests.support.caller import Caller, events
 
 
@@ -21,7 +21,7 @@ def test_a_job_s_life_is_told(caller: Caller) -> None:
 
 
 def collect(told: Any, name: str) -> Any:
-    """The first update with this member; of it that member."""
+    """Return this member of the first update that has it."""
     return next(update[name] for kind, update in told if kind == "update" and name in update)
 
 
@@ -31,7 +31,7 @@ def test_logs_breaches_functions_and_the_worker_are_told(serving: LocalRuntime, 
         assert collect(told, "worker")["process"] is None
         serving.record_log(None, "a line")
         assert [line["line"] for line in collect(told, "logs")] == ["a line"]
-        serving.declare_functions({"f": None})
+        serving.declare_functions({"f": FunctionInfo()})
         assert [function["name"] for function in collect(told, "functions")] == ["f"]
         serving.report_process(ProcessState.RUNNING, pid=7)
         assert collect(told, "worker")["process"]["pid"] == 7

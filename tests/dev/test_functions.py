@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from cm_exec.local_runtime.core.functions import FunctionRegistry, FunctionSource
+from cm_exec.local_runtime.core.functions import FunctionInfo, FunctionRegistry, FunctionSource
 
+NOT_A_TYPE = "a type is an object with its name under type and its parts under that name"
 INTEGER = {"type": "integer", "integer": {}}
 ADD: dict[str, Any] = {
     "functionName": "add",
@@ -37,11 +38,11 @@ def test_a_new_post_replaces_the_old() -> None:
 
 def test_those_with_a_schema_come_first_and_each_once() -> None:
     registry = FunctionRegistry()
-    assert registry.called("called")
-    assert not registry.called("called")
-    registry.declare({"add": "adds", "declared": "from cm.toml"})
+    assert registry.answered("called")
+    assert not registry.answered("called")
+    registry.declare({"add": FunctionInfo(description="adds"), "declared": FunctionInfo(description="from cm.toml")})
     post(registry, ADD)
-    assert not registry.called("add")
+    assert not registry.answered("add")
     assert [(entry.name, entry.source, entry.description) for entry in registry.entries] == [
         ("add", FunctionSource.SCHEMA, "adds"),
         ("called", FunctionSource.CALLED, None),
@@ -52,7 +53,7 @@ def test_those_with_a_schema_come_first_and_each_once() -> None:
 def test_names_that_are_only_called_are_bounded() -> None:
     registry = FunctionRegistry()
     for number in range(1000):
-        registry.called(f"f{number}")
+        registry.answered(f"f{number}")
     assert len(registry.entries) == 200
 
 
@@ -61,7 +62,45 @@ def test_a_result_is_held_to_the_schema_where_there_is_one() -> None:
     assert registry.mismatch("add", b'"x"', streamed=False) is None
     post(registry, ADD)
     assert registry.mismatch("add", b"1", streamed=False) is None
-    assert registry.mismatch("add", b'"x"', streamed=False) == "the result is a string; declared is integer"
+    assert registry.mismatch("add", b'"x"', streamed=False) == (
+        "the result is not of the declared type: $: expected an integer of 32 bits, found a string of 1 character"
+    )
+
+
+LIST = {"type": "list", "list": {"elementsType": INTEGER}}
+STRUCT = {"type": "anonymousCustomType", "anonymousCustomType": {"fields": {"a": INTEGER}}}
+
+
+@pytest.mark.parametrize(
+    ("declared", "body", "fits"),
+    [
+        ("long", b'"9007199254740993"', True),
+        ("double", b'"NaN"', True),
+        ("byte", b"65", True),
+        ("date", b'"2024-02-29"', True),
+        ("date", b'"2024-99-99"', False),
+        ("decimal", b'"abc"', False),
+        (STRUCT, b'{"a": 1, "b": 2}', False),
+        (STRUCT, b'{"a": 1}', True),
+        (LIST, b"[1, 2]", True),
+        (LIST, b"[1, null]", False),
+        ("double", b"NaN", False),
+    ],
+)
+def test_results_are_checked_as_run_and_test_check_them(declared: Any, body: bytes, fits: bool) -> None:
+    registry = FunctionRegistry()
+    data_type = {"type": declared, declared: {}} if isinstance(declared, str) else declared
+    assert post(registry, typed(data_type)) == []
+    assert (registry.mismatch("add", body, streamed=False) is None) is fits
+
+
+@pytest.mark.parametrize(
+    ("body", "fits"), [(b"[1, 2]", True), (b"1 2\n3", True), (b"1 true", False), (b"", True), (b"1 [", False)]
+)
+def test_a_streamed_list_is_one_value_or_its_elements(body: bytes, fits: bool) -> None:
+    registry = FunctionRegistry()
+    post(registry, typed(LIST))
+    assert (registry.mismatch("add", body, streamed=True) is None) is fits
 
 
 def test_what_nobody_declared_is_not_held_to_anything() -> None:
@@ -92,14 +131,16 @@ def test_a_wrong_post_is_explained(body: bytes, sentences: list[str]) -> None:
 @pytest.mark.parametrize(
     ("data_type", "sentence"),
     [
-        (None, "add: the output has no dataType"),
-        ({"type": "string"}, "add: the output: the type 'string' has no member of that name"),
-        ({"type": "text", "text": {}}, "add: the output: 'text' is not a known type"),
-        ({"type": "list", "list": {}}, "add: the output: elementsType has no dataType"),
-        ({"type": "anonymousCustomType", "anonymousCustomType": {}}, "add: the output: a struct without fields"),
+        (None, f"add: the output: {NOT_A_TYPE}"),
+        ({"type": "text", "text": {}}, "add: the output: the protocol has no type text"),
+        ({"type": "list", "list": {}}, f"add: the output: {NOT_A_TYPE}"),
+        (
+            {"type": "anonymousCustomType", "anonymousCustomType": {}},
+            "add: the output: an anonymousCustomType has fields",
+        ),
         (
             {"type": "anonymousCustomType", "anonymousCustomType": {"fields": {"x": {"type": "list"}}}},
-            "add: the output.x: the type 'list' has no member of that name",
+            f"add: the output: {NOT_A_TYPE}",
         ),
     ],
 )
@@ -111,7 +152,7 @@ def test_a_wrong_type_is_explained(data_type: Any, sentence: str) -> None:
     ("given", "sentence"),
     [
         ({"dataType": INTEGER}, "add: an input has no name"),
-        ({"name": "x"}, "add: input x has no dataType"),
+        ({"name": "x"}, f"add: input x: {NOT_A_TYPE}"),
     ],
 )
 def test_a_wrong_input_is_explained(given: Any, sentence: str) -> None:

@@ -7,6 +7,7 @@ from cm_exec.local_runtime.http.guard import Guard, GuardVerdict
 GUARD = Guard(token="secret", port=8080)
 HOST = {"host": "127.0.0.1:8080"}
 BROWSER = {**HOST, "user-agent": "Mozilla/5.0 (X11)", "sec-fetch-site": "same-origin", "sec-fetch-mode": "cors"}
+PROGRAM = {**HOST, "authorization": "Bearer secret"}
 COOKIE = {"cookie": "other=1; cm-exec-8080=secret"}
 OURS = {"origin": "http://127.0.0.1:8080"}
 
@@ -16,10 +17,9 @@ def judge(headers: dict[str, str], method: str = "GET", path: str = "/jobs", *, 
 
 
 ALLOWED = {
-    "curl": ({**HOST, "user-agent": "curl/8"}, "POST"),
-    "a program without any header": (HOST, "POST"),
-    "by the name localhost": ({"host": "LOCALHOST:8080"}, "POST"),
-    "by the IPv6 address": ({"host": "[::1]:8080"}, "GET"),
+    "curl": ({**PROGRAM, "user-agent": "curl/8"}, "POST"),
+    "by the name localhost": ({**PROGRAM, "host": "LOCALHOST:8080"}, "POST"),
+    "by the IPv6 address": ({**PROGRAM, "host": "[::1]:8080"}, "GET"),
     "the console reads": ({**BROWSER, **COOKIE}, "GET"),
     "the console posts": ({**BROWSER, **COOKIE, **OURS}, "POST"),
     "a browser's address line": ({**BROWSER, **COOKIE, "sec-fetch-site": "none"}, "GET"),
@@ -40,6 +40,7 @@ FORBIDDEN = {
     "a post out of nowhere": ({**BROWSER, **COOKIE, "sec-fetch-site": "none"}, "POST"),
 }
 TOKEN_NEEDED = {
+    "a program without the token": ({**HOST, "user-agent": "curl/8"}, "POST"),
     "a browser that says nothing of where it comes from": ({**HOST, "user-agent": "Mozilla/5.0"}, "POST"),
     "our own page without the cookie": (BROWSER, "GET"),
     "a wrong cookie": ({**BROWSER, "cookie": "cm-exec-8080=guess"}, "GET"),
@@ -78,9 +79,8 @@ def test_a_link_from_elsewhere_may_lead_to_the_front_page_only() -> None:
     assert judge(link, "POST", "/", public=True) is GuardVerdict.FORBIDDEN
 
 
-def test_where_programs_need_the_token_too() -> None:
-    strict = Guard(token="secret", port=8080, programs_need_token=True)
-    assert strict.judge("POST", "/jobs", HOST, public=False) is GuardVerdict.TOKEN_NEEDED
-    assert (
-        strict.judge("POST", "/jobs", {**HOST, "authorization": "bearer secret"}, public=False) is GuardVerdict.ALLOWED
-    )
+def test_further_names_are_taken_as_hosts() -> None:
+    guard = Guard(token="secret", port=8080, names=("build.example",))
+    headers = {"host": "build.example:8080", "authorization": "bearer secret"}
+    assert guard.judge("POST", "/jobs", headers, public=False) is GuardVerdict.ALLOWED
+    assert guard.judge("POST", "/jobs", {**headers, "host": "127.0.0.1:8080"}, public=False) is GuardVerdict.FORBIDDEN

@@ -183,13 +183,13 @@ def test_a_second_result_changes_nothing_and_is_a_breach(runtime: LocalRuntime, 
 
 def post_half(runtime: LocalRuntime, job_id: str) -> None:
     """Post a result that breaks off after 4 bytes, and wait until the runtime knows."""
-    known = len(runtime.job_log(job_id))
+    known = len(runtime.log(job_id))
     with HandWorker(runtime) as breaks_off:
         breaks_off.connection.putrequest("POST", f"/interactive-module/api/internal-query/results/{job_id}")
         breaks_off.connection.putheader("Module-Auth-Token", runtime.token)
         breaks_off.connection.putheader("Content-Length", "100")
         breaks_off.connection.endheaders(b"half")
-    while len(runtime.job_log(job_id)) == known:
+    while len(runtime.log(job_id)) == known:
         time.sleep(0.005)
 
 

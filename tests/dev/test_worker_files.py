@@ -1,18 +1,18 @@
 """What a worker is told of the runtime, in every form."""
 
 import json
-import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from cm_exec.local_runtime.worker_files import Style, WorkerFiles, create_folder
+from cm_exec.local_runtime.worker_files import Style, WorkerFiles, load_identity
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> WorkerFiles:
-    made = WorkerFiles(directory=create_folder(tmp_path / "it's here"), port=8945, slots=3)
+    identity = load_identity(tmp_path / "it's here", ["localhost"])
+    made = WorkerFiles(directory=identity.directory, port=8945, slots=3)
     made.write(token="the-token", ca=b"the CA")
     return made
 
@@ -53,26 +53,37 @@ def test_the_env_file_has_a_line_for_each(environment: WorkerFiles) -> None:
 
 
 @pytest.mark.parametrize("style", ["modern", "connection-file"])
-def test_a_container_finds_the_mounted_files(environment: WorkerFiles, style: Style) -> None:
-    arguments = environment.docker_arguments(style)
+def test_a_container_finds_the_mounted_files_under_the_same_paths(environment: WorkerFiles, style: Style) -> None:
+    arguments = environment.docker_arguments(None, style)
     mount = arguments[arguments.index("-v") + 1]
-    source, target, mode = mount.rsplit(":", 2)
-    assert (source, mode) == (str(environment.directory), "ro")
+    assert mount == f"{environment.directory}:{environment.directory}:ro"
     variables = dict(arguments[i + 1].split("=", 1) for i, argument in enumerate(arguments) if argument == "-e")
-    paths = [value for value in variables.values() if value.startswith(f"{target}/")]
+    paths = [Path(value) for value in variables.values() if value.startswith(f"{environment.directory}/")]
     assert len(paths) >= 3
-    assert all((Path(source) / Path(path).relative_to(target)).is_file() for path in paths)
-    if style == "connection-file":
-        connection = Path(source) / Path(variables["CONNECTION_TO_RUNTIME"]).relative_to(target)
-        assert json.loads(connection.read_text())["trustStorePath"] == f"{target}/ca.pem"
+    assert all(path.stat().st_mode & 0o777 == 0o644 for path in paths)
+
+
+def test_an_env_file_replaces_the_variables_of_the_command_line(environment: WorkerFiles) -> None:
+    arguments = environment.docker_arguments(Path("worker.env"))
+    assert arguments[-2:] == ["--env-file", "worker.env"]
+    assert "-e" not in arguments
 
 
 def test_where_the_network_is_not_shared_the_machine_has_another_name(environment: WorkerFiles) -> None:
-    assert environment.docker_arguments()[:2] == ["--network", "host"]
-    arguments = environment.docker_arguments(host="host.docker.internal")
+    assert environment.docker_arguments(None)[:2] == ["--network", "host"]
+    arguments = environment.docker_arguments(None, host="host.docker.internal")
     assert "--network" not in arguments
     assert "GET_JOB_URI=https://host.docker.internal:8945/interactive-module/api/internal-query/job" in arguments
-    assert shlex.join(arguments)
+    (connection,) = (a for a in environment.docker_arguments(None, "connection-file", host="x") if "CONNECTION_TO" in a)
+    assert json.loads(Path(connection.partition("=")[2]).read_text())["host"] == "host.docker.internal"
+
+
+def test_the_identity_stays_for_as_long_as_the_folder(tmp_path: Path) -> None:
+    first, second = (load_identity(tmp_path, ["localhost"]) for _ in range(2))
+    assert (first.token, first.callers_token, first.ca) == (second.token, second.callers_token, second.ca)
+    assert first.plain_dialect == second.plain_dialect
+    secrets = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "private").iterdir() if path.is_file()}
+    assert secrets == {"ca-key.pem": 0o600, "callers-token": 0o600}
 
 
 def test_only_this_user_reaches_the_files(environment: WorkerFiles) -> None:

@@ -14,8 +14,15 @@ from tests.support.documents import PAGES, Block, blocks, shown
 from tests.support.tools import needs
 
 FUNCTION = '[functions.NAME]\ncommand = "cat"\n'
-NEEDED = {"check_queries": 'inputs = { a = "string" }\n', "check_results": 'returns = "string"\n'}
-"""What a key has no meaning without."""
+HTTP = 'mode = "persistent"\nprotocol = "http"\nurl = "http://localhost:8000"\n'
+NEEDED = {
+    "check_queries": 'inputs = { a = "string" }\n',
+    "check_results": 'returns = "string"\n',
+    "request": HTTP,
+    "query": HTTP,
+    "body": HTTP,
+}
+"""Other keys that a key needs."""
 
 
 def of_language(*languages: str) -> Callable[[Any], Any]:
@@ -32,7 +39,7 @@ def test_a_toml_block_is_a_right_cm_toml_or_a_right_part_of_one(block: Block, tm
 
 
 def whole_files(block: Block) -> Iterator[str]:
-    """The files that the block is good for: itself, or for a fragment one that has it."""
+    """Yield the files to check: the block itself, or for a fragment a file that contains it."""
     if block.file and block.file != "cm.toml":
         return  # another file, or one that is wrong on purpose
     if block.fragment_of in FRAGMENTS:
@@ -44,16 +51,25 @@ def whole_files(block: Block) -> Iterator[str]:
 
 
 def with_key(line: str) -> str:
-    """A file whose one function has the key, and what the key needs."""
+    """Return a file whose only function has the key and what the key needs."""
     key = line.partition(" ")[0]
     if key == "command":
         return f"[functions.NAME]\n{line}\n"
-    mode = f'mode = "{MODES_OF[key][-1]}"\n' if key in MODES_OF else ""
+    if key == "service":
+        return f'[services.model]\ncommand = "cat"\n[functions.NAME]\n{line}\n'
+    mode = f'mode = "{MODES_OF[key][-1]}"\n' if key in MODES_OF and key not in NEEDED else ""
     return f"{FUNCTION}{mode}{NEEDED.get(key, '')}{line}\n"
 
 
+def with_service_key(line: str) -> str:
+    """Return a file whose only service has the key and what the key needs."""
+    protocol = 'protocol = "http"\n' if line.startswith("url") else ""
+    url = 'url = "unix:/api.sock"\n' if "http" in line and not protocol else ""
+    return f'[services.NAME]\ncommand = "cat"\n{protocol}{url}{line}\n[functions.f]\nservice = "NAME"\n'
+
+
 def with_test(line: str) -> str:
-    """A file whose one test has the key, and what a test needs."""
+    """Return a file whose only test has the key and what a test needs."""
     key = line.partition(" ")[0]
     function = "" if key == "function" else 'function = "double"\n'
     query = "" if key.startswith("query") else "query = 21\n"
@@ -61,7 +77,7 @@ def with_test(line: str) -> str:
     return f'[functions.double]\ncommand = "cat"\n[[tests]]\n{function}{query}{result}{line}\n'
 
 
-FRAGMENTS = {"[functions.NAME]": with_key, "[[tests]]": with_test}
+FRAGMENTS = {"[functions.NAME]": with_key, "[services.NAME]": with_service_key, "[[tests]]": with_test}
 """Tables whose fragments are read line by line, since each key stands for itself."""
 
 

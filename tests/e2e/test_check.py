@@ -202,3 +202,31 @@ def test_pipe_warning(bench: Bench, command: str | list[str], options: dict[str,
     assert done.returncode == 0, done.stderr
     assert (b"cm-exec: warning: cm.toml: functions.f: a persistent command with a pipe" in done.stderr) is warned
     assert (b"set envelope = true" in done.stderr) is warned
+
+
+SERVICES = """
+[services.model]
+command = ["python3", "lost.py"]
+[services.web]
+protocol = "http"
+url = "http://127.0.0.1:8000"
+[functions.one]
+service = "model"
+[functions.two]
+service = "model"
+[functions.three]
+service = "web"
+"""
+
+
+def test_services(bench: Bench) -> None:
+    """The problem of a service is reported once; a server that something else starts has its URL."""
+    bench.write(SERVICES)
+    done = bench.cm_exec("check")
+    table_text, errors = done.stdout.decode(), done.stderr.decode().splitlines()
+    assert done.returncode == 3
+    assert re.search(r"^one +NOT FOUND ", table_text, re.MULTILINE)
+    assert re.search(r"^two +NOT FOUND ", table_text, re.MULTILINE)
+    assert re.search(r"^three +http://127.0.0.1:8000 ", table_text, re.MULTILINE)
+    assert len(errors) == 1
+    assert errors[0].startswith("cm-exec: cm.toml: services.model: command: the script ")

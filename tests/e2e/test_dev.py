@@ -49,8 +49,8 @@ def test_curl_is_enough(program: DevProgram) -> None:
 
 def test_the_curl_line_that_it_prints_works(program: DevProgram) -> None:
     line = next(line for line in program.output.splitlines() if "curl " in line)
-    address, _, query = line.partition("curl ")[2].partition(" -d ")
-    assert program.request(address.removeprefix(program.url), shlex.split(query)[0].encode()).status == 200
+    done = subprocess.run([*shlex.split(line.partition("call")[2]), "-sf"], capture_output=True, check=True)
+    assert done.stdout == b"{}"
 
 
 def test_invoke_dev_finds_it_and_writes_just_the_result(program: DevProgram) -> None:
@@ -71,9 +71,28 @@ def test_invoke_dev_exits_with_124_after_a_timeout(program: DevProgram) -> None:
 
 def test_invoke_dev_takes_an_address(program: DevProgram, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    arguments = [CM_EXEC, "invoke", "--dev", "--dev-url", program.url, "echo", "5"]
-    done = subprocess.run(arguments, cwd=elsewhere, env=dev_environment(elsewhere), capture_output=True, check=False)
-    assert (done.returncode, done.stdout) == (0, b"5"), done.stderr
+
+    def invoke(url: str, **variables: str) -> "subprocess.CompletedProcess[bytes]":
+        arguments = [CM_EXEC, "invoke", "--dev", "--dev-url", url, "echo", "5"]
+        environment = {**dev_environment(elsewhere), **variables}
+        return subprocess.run(arguments, cwd=elsewhere, env=environment, capture_output=True, check=False)
+
+    for done in (invoke(program.console_url), invoke(program.url, CM_EXEC_DEV_TOKEN=program.token)):
+        assert (done.returncode, done.stdout) == (0, b"5"), done.stderr
+    refused = invoke(program.url)
+    assert (refused.returncode, refused.stdout) == (4, b"")
+    assert b"set CM_EXEC_DEV_TOKEN" in refused.stderr
+
+
+def test_invoke_dev_asks_the_one_of_its_cm_toml_and_names_the_others(program: DevProgram, folder: Path) -> None:
+    other = folder / "other"
+    other.mkdir()
+    (other / "cm.toml").write_text(ECHO)
+    done = subprocess.run(
+        [CM_EXEC, "invoke", "--dev", "echo", "5"], cwd=other, env=program.environment, capture_output=True, check=False
+    )
+    assert done.returncode == 4
+    assert f"{program.url}  {folder / 'cm.toml'}" in done.stderr.decode()
 
 
 def test_invoke_dev_says_that_none_runs(folder: Path) -> None:
@@ -85,7 +104,7 @@ def test_invoke_dev_says_that_none_runs(folder: Path) -> None:
         check=False,
     )
     assert done.returncode == 4
-    assert b"no cm-exec dev runs" in done.stderr
+    assert b"no cm-exec dev is running" in done.stderr
 
 
 def test_stderr_of_a_handler_is_on_the_terminal_and_with_its_job(program: DevProgram) -> None:
@@ -207,7 +226,7 @@ def test_a_worker_that_is_killed_is_started_again_and_its_job_is_lost(folder: Pa
         job = program.request("/functions/hangs?wait=false", b"{}").json["jobId"]
         wait_until((folder / "began").exists, what="the start of the job")
         os.kill(program.state["worker"]["process"]["pid"], signal.SIGKILL)
-        program.wait_for_output("the worker was ended by SIGKILL")
+        program.wait_for_output("the worker was killed by SIGKILL, starts again in 0.5 s")
         wait_until(lambda: program.request(f"/jobs/{job}").json["state"] == "lost", what="the loss of the job")
         assert program.call("echo", b"1") == b"1"
 

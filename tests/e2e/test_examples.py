@@ -56,7 +56,7 @@ def test_a_query_that_the_handler_cannot_read_is_an_error_result_with_its_stderr
 
 @contextmanager
 def worker(folder: Path, variables: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """The installed worker. It is ended when the test is, whatever happened."""
+    """Run the installed worker until the end of the test."""
     with subprocess.Popen([CM_EXEC, "run"], cwd=folder, env=variables, stdin=subprocess.DEVNULL) as process:
         try:
             yield process
@@ -65,7 +65,7 @@ def worker(folder: Path, variables: Mapping[str, str]) -> Iterator["subprocess.P
 
 
 def answer(call: Call, process: "subprocess.Popen[bytes]") -> bytes:
-    """The result; no waiting for a worker that has ended."""
+    """Return the result. Fail at once if the worker has ended."""
     deadline = time.monotonic() + DEADLINE
     while True:
         try:
@@ -78,7 +78,7 @@ def answer(call: Call, process: "subprocess.Popen[bytes]") -> bytes:
 @each_example
 def test_a_worker_answers_two_queries_and_drains(name: str, tmp_path: Path) -> None:
     example = prepare(name, tmp_path / name)
-    with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=2) as runtime:
+    with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=2, poll_wait=0.2) as runtime:
         variables = environment(name, {**os.environ, **runtime.environment()})
         with worker(example.folder, variables) as process:
             calls = [runtime.submit(example.function, example.query) for _ in range(2)]

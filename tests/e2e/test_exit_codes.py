@@ -31,7 +31,7 @@ ECHO = function("f", ["cat"])
     ],
     ids=" ".join,
 )
-def test_wrong_usage_is_exit_2(bench: Bench, arguments: list[str]) -> None:
+def test_usage_errors(bench: Bench, arguments: list[str]) -> None:
     bench.write(ECHO)
     done = bench.cm_exec(*arguments, environment=bench.replica.modern())
     assert done.returncode == 2, done.stderr
@@ -49,9 +49,8 @@ def test_wrong_usage_is_exit_2(bench: Bench, arguments: list[str]) -> None:
     ],
     ids=str,
 )
-def test_a_wrong_variable_is_told_by_its_name_and_never_replaced_in_silence(
-    bench: Bench, variables: dict[str, str]
-) -> None:
+def test_invalid_variable(bench: Bench, variables: dict[str, str]) -> None:
+    """It is reported by its name, and never replaced by a default."""
     bench.write(ECHO)
     done = bench.cm_exec("run", environment={**bench.replica.modern(), **variables})
     assert done.returncode == 2
@@ -60,7 +59,7 @@ def test_a_wrong_variable_is_told_by_its_name_and_never_replaced_in_silence(
 
 
 @pytest.mark.parametrize("command", ["run", "check", "invoke f null", "test"])
-def test_no_cm_toml_is_exit_3(bench: Bench, command: str) -> None:
+def test_no_config(bench: Bench, command: str) -> None:
     done = bench.cm_exec(*command.split(), environment=bench.replica.modern())
     assert done.returncode == 3
     assert b"cm.toml" in done.stderr
@@ -96,7 +95,7 @@ def unusable(bench: Bench) -> dict[str, dict[str, str]]:
         "a bad port",
     ],
 )
-def test_an_unusable_runtime_environment_is_exit_4(bench: Bench, case: str) -> None:
+def test_unusable_environment(bench: Bench, case: str) -> None:
     bench.write(ECHO)
     done = bench.cm_exec("run", environment=unusable(bench)[case])
     assert done.returncode == 4, done.stderr
@@ -105,31 +104,31 @@ def test_an_unusable_runtime_environment_is_exit_4(bench: Bench, case: str) -> N
     assert bench.runtime.ledger.all() == []
 
 
-def test_without_a_command_it_runs_the_worker(bench: Bench) -> None:
+def test_default_command(bench: Bench) -> None:
     bench.write(ECHO)
     assert bench.cm_exec().returncode == 4
 
 
-def test_the_version_is_told(bench: Bench) -> None:
+def test_version(bench: Bench) -> None:
     done = bench.cm_exec("--version")
     assert done.returncode == 0
     assert cm_exec.__version__.encode() in done.stdout
 
 
 @pytest.mark.parametrize("command", ["", "run", "invoke", "check", "test"])
-def test_help_is_given(bench: Bench, command: str) -> None:
+def test_help(bench: Bench, command: str) -> None:
     done = bench.cm_exec(*command.split(), "--help")
     assert done.returncode == 0
     assert done.stdout.startswith(b"Usage:")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_given_for_the_shells(bench: Bench, shell: str) -> None:
+def test_completion_scripts(bench: Bench, shell: str) -> None:
     done = bench.cm_exec(environment={"_CM_EXEC_COMPLETE": f"{shell}_source"})
     assert done.returncode == 0
     assert b"_CM_EXEC_COMPLETE" in done.stdout
 
 
-def test_the_package_runs_as_a_module_too(tmp_path: Path) -> None:
+def test_module(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "cm_exec", "--version"], cwd=tmp_path, capture_output=True, check=True)
     assert cm_exec.__version__.encode() in done.stdout

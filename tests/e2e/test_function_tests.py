@@ -9,9 +9,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from cm_exec.config.toml import toml_value
 from tests.support.bench import Bench
 from tests.support.processes import wait_until
-from tests.support.toml import function, value
+from tests.support.toml import function
 from tests.support.worker import CM_EXEC
 
 ECHO = function("echo", ["cat"])
@@ -24,15 +25,15 @@ TALKER = "import sys\nfor line in sys.stdin: print(line + '2', flush=True)"
 
 
 def case(of: str, **keys: object) -> str:
-    """A `[[tests]]` table; the query is null unless said."""
+    """Return a `[[tests]]` table; the default query is null."""
     if not any(key.startswith("query") for key in keys):
         keys["query_json"] = "null"
-    lines = [f"{key} = {value(member)}" for key, member in {"function": of, **keys}.items()]
+    lines = [f"{key} = {toml_value(member)}" for key, member in {"function": of, **keys}.items()]
     return "\n".join(["[[tests]]", *lines, "", ""])
 
 
 def output(bench: Bench, *arguments: str, status: int, environment: dict[str, str] | None = None) -> str:
-    """What the run prints, which must end with this status and be no accident."""
+    """Return the output of a run, which must end with this status and without a traceback."""
     done = bench.cm_exec("test", *arguments, environment=environment)
     text = done.stdout.decode() + done.stderr.decode()
     assert done.returncode == status, text
@@ -246,7 +247,7 @@ def test_colour(bench: Bench, no_color: str, *, coloured: bool) -> None:
 
 
 def on_a_terminal(folder: Path, environment: dict[str, str]) -> str:
-    """What a run shows whose stdout is a terminal."""
+    """Return the output of a run whose stdout is a terminal."""
     ours, its = pty.openpty()
     try:
         done = subprocess.run([CM_EXEC, "test"], cwd=folder, env=environment, stdout=its, timeout=60, check=False)

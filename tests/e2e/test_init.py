@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.scaffold.languages import MODES
+from cm_exec.config.model import Mode
+from cm_exec.scaffold.languages import LANGUAGES, MODES
 from tests.support.scaffold import each_language, init, prepare, run
 from tests.support.tools import needs
 
@@ -19,13 +20,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def next_steps(output: str) -> list[str]:
-    """The commands that stand under "Next:"."""
+    """Return the commands under "Next:"."""
     _, _, after = output.partition("\nNext:\n")
     return [re.split(r"\s{2,}", line.strip())[0] for line in after.partition("\n\n")[0].splitlines()]
 
 
 def written(tmp_path: Path, language: str, mode: str) -> tuple[Path, list[str]]:
-    """A new folder, and the commands that come next, from where `cd` leads."""
+    """Create a folder, and return it with the commands that come next, run from where `cd` leads."""
     done = init(tmp_path, f"{mode}/hello ü", "--lang", language, "--mode", mode)
     assert (done.returncode, done.stderr) == (0, "")
     folder = tmp_path / mode / "hello ü"
@@ -43,7 +44,8 @@ def passes(folder: Path, command: str) -> str:
 
 
 @pytest.mark.parametrize("language", each_language())
-def test_every_next_step_passes_for_a_process_a_job(language: str, tmp_path: Path) -> None:
+def test_steps_spawn(language: str, tmp_path: Path) -> None:
+    """Every next step passes for a handler of one job."""
     folder, steps = written(tmp_path, language, "spawn")
     for step in steps:
         output = passes(folder, step)
@@ -56,7 +58,8 @@ def test_every_next_step_passes_for_a_process_a_job(language: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("language", each_language())
-def test_every_next_step_passes_for_a_process_that_serves_many_jobs(language: str, tmp_path: Path) -> None:
+def test_steps_persistent(language: str, tmp_path: Path) -> None:
+    """Every next step passes for a persistent handler."""
     folder, steps = written(tmp_path, language, "persistent")
     for step in steps:
         output = passes(folder, step)
@@ -64,7 +67,7 @@ def test_every_next_step_passes_for_a_process_that_serves_many_jobs(language: st
 
 
 @needs("python3", "make")
-def test_the_first_hour_needs_no_option(tmp_path: Path) -> None:
+def test_no_option(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     written = init(tmp_path / "mine")
     assert written.returncode == 0, written.stderr
@@ -75,7 +78,8 @@ def test_the_first_hour_needs_no_option(tmp_path: Path) -> None:
     assert steps[-2:] == ["cm-exec dev", "make image"]
 
 
-def test_an_editor_checks_cm_toml_by_the_schema_beside_it(tmp_path: Path) -> None:
+def test_editor_schema(tmp_path: Path) -> None:
+    """An editor checks cm.toml by the schema beside it."""
     init(tmp_path, "hello")
     taplo = str(Path(sys.executable).with_name("taplo"))
     path = tmp_path / "hello" / "cm.toml"
@@ -88,7 +92,7 @@ def test_an_editor_checks_cm_toml_by_the_schema_beside_it(tmp_path: Path) -> Non
     assert "('timeoutt' was unexpected)" in wrong.stderr
 
 
-def test_another_name_is_taken_everywhere(tmp_path: Path) -> None:
+def test_name(tmp_path: Path) -> None:
     name = """it's "a.b" \\ $HOME `id` @KEY@ #ü"""
     written = init(tmp_path, "hello", "--name", name)
     assert written.returncode == 0, written.stderr
@@ -106,17 +110,22 @@ def test_another_name_is_taken_everywhere(tmp_path: Path) -> None:
         (["--name", "a\udcff"], "UTF-8"),
         (["--base-image", "a b\nRUN rm"], "expected an image such as"),
         (["--base-image", ""], "expected an image such as"),
-        (["--lang", "cobol"], "'cobol' is not one of 'bash', 'python'"),
+        (["--lang", "cobol"], "Any other language works too: write a program that reads the query from stdin"),
+        (["--lang", "pyton"], "there is no template for 'pyton'; did you mean python?"),
+        (["--mode", "persistant"], "did you mean 'persistent'?"),
+        (["--lang", "perl", "--mode", "service"], "there is no service template for perl; there is one for python,"),
+        (["--add", "f", "--name", "g"], "--add NAME already names the function"),
+        (["--lang", "cobol"], "there is no template for 'cobol'; the templates are bash, python, node, ruby"),
         (["--mode", "fork"], "'fork' is not one of 'spawn'"),
-        (["--from-python", "nowhere"], "expected MODULE:FUNCTION"),
+        (["--from-python", "nowhere:"], "expected MODULE:FUNCTION"),
         (
             ["--from-python", "nowhere:f"],
-            "No module named 'nowhere'; looked for in hello, which is not there yet, and among the packages of python3",
+            "No module named 'nowhere'; searched in hello, which does not exist yet, and among the packages of python3",
         ),
         (["--from-python", "a:b", "--lang", "go"], "leave out --lang go"),
     ],
 )
-def test_a_wrong_option_is_exit_2_and_writes_nothing(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_usage_errors(arguments: list[str], message: str, tmp_path: Path) -> None:
     done = init(tmp_path, "hello", *arguments)
     assert done.returncode == 2
     assert message in re.sub(r"\s+", " ", done.stderr)
@@ -124,16 +133,16 @@ def test_a_wrong_option_is_exit_2_and_writes_nothing(arguments: list[str], messa
     assert not list(tmp_path.iterdir())
 
 
-def test_what_exists_is_named_and_stays(tmp_path: Path) -> None:
+def test_existing_files(tmp_path: Path) -> None:
     (tmp_path / "cm.toml").write_text("mine")
     (tmp_path / "query.json").symlink_to("nowhere")
     done = init(tmp_path, ".", "--lang", "perl")
     assert done.returncode == 2
-    assert ". has cm.toml and query.json already, and nothing was written; name another directory" in done.stderr
+    assert "cm.toml and query.json already exist in .; nothing was written; to add a function" in done.stderr
     assert contents(tmp_path) == {"cm.toml": b"mine"}
 
 
-def test_a_file_where_the_folder_should_be_is_told(tmp_path: Path) -> None:
+def test_file_for_folder(tmp_path: Path) -> None:
     (tmp_path / "hello").write_text("mine")
     for place in ("hello", "hello/inside"):
         done = init(tmp_path, place)
@@ -142,7 +151,7 @@ def test_a_file_where_the_folder_should_be_is_told(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"hello": b"mine"}
 
 
-def test_a_gitignore_that_exists_stays(tmp_path: Path) -> None:
+def test_existing_gitignore(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("mine\n")
     done = init(tmp_path, ".")
     assert done.returncode == 0, done.stderr
@@ -150,10 +159,11 @@ def test_a_gitignore_that_exists_stays(tmp_path: Path) -> None:
     assert (tmp_path / ".gitignore").read_text() == "mine\n"
 
 
-def test_a_missing_program_is_named_with_the_way_to_get_it(tmp_path: Path) -> None:
+def test_missing_tool(tmp_path: Path) -> None:
+    """A missing program is named with the way to get it."""
     done = run(tmp_path, sys.executable, "-m", "cm_exec", "init", "hello", "--lang", "bash", PATH=str(tmp_path))
     assert done.returncode == 0
-    assert "cm-exec: note: jq is not on this machine. Debian, Ubuntu: apt-get install jq" in done.stderr
+    assert "cm-exec: note: jq is not installed. Debian, Ubuntu: apt-get install jq" in done.stderr
     assert (tmp_path / "hello" / "cm.toml").exists()
 
 
@@ -203,9 +213,7 @@ ORDER = {"lines": [{"price": "1.50", "on": "2024-02-29"}], "at": "2024-02-29T12:
         ("hello", {"name": "Zoë"}, "Hello Zoë"),
     ],
 )
-def test_a_python_function_is_served_as_it_is(
-    mode: str, function: str, query: object, result: object, tmp_path: Path
-) -> None:
+def test_from_python(mode: str, function: str, query: object, result: object, tmp_path: Path) -> None:
     (tmp_path / "pricing.py").write_text(PRICING)
     written = init(tmp_path, "--from-python", f"pricing:{function}", "--mode", mode)
     assert (written.returncode, written.stderr) == (0, "")
@@ -216,7 +224,7 @@ def test_a_python_function_is_served_as_it_is(
 
 @needs("python3")
 @pytest.mark.parametrize("mode", MODES)
-def test_a_python_function_that_fails_says_why(mode: str, tmp_path: Path) -> None:
+def test_from_python_failure(mode: str, tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text("def f(n: int) -> int:\n    raise ValueError('not that one')\n")
     init(tmp_path, "--from-python", "wrong:f", "--mode", mode, "--name", "g")
     done = run(tmp_path, "cm-exec", "invoke", "g", '{"n": 1}')
@@ -226,7 +234,7 @@ def test_a_python_function_that_fails_says_why(mode: str, tmp_path: Path) -> Non
 
 
 @needs("python3")
-def test_a_second_python_function_is_appended(tmp_path: Path) -> None:
+def test_from_python_added(tmp_path: Path) -> None:
     (tmp_path / "pricing.py").write_text(PRICING)
     (tmp_path / "Makefile").write_text("mine:\n")
     written = init(tmp_path, "--from-python", "pricing:total")
@@ -235,10 +243,115 @@ def test_a_second_python_function_is_appended(tmp_path: Path) -> None:
     assert tested.returncode == 0, tested.stdout + tested.stderr
     again = init(tmp_path, "--from-python", "pricing:double")
     assert again.returncode == 2
-    assert "cm-exec schema --from-python pricing:double" in re.sub(r"\s+", " ", again.stderr)
-    block = run(tmp_path, "cm-exec", "schema", "--from-python", "pricing:double")
-    assert (block.returncode, block.stderr) == (0, "")
-    with (tmp_path / "cm.toml").open("a") as file:
-        file.write(f"\n{block.stdout}")
+    assert "cm-exec init --add NAME --from-python pricing:double" in re.sub(r"\s+", " ", again.stderr)
+    added = init(tmp_path, "--add", "double", "--from-python", "pricing:double")
+    assert (added.returncode, added.stderr) == (0, "")
+    assert run(tmp_path, "cm-exec", "test").returncode == 0
     done = run(tmp_path, "cm-exec", "invoke", "double", '{"n": 4}')
     assert (done.returncode, done.stdout) == (0, "8"), done.stderr
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("language", each_language())
+def test_add(language: str, mode: Mode, tmp_path: Path) -> None:
+    """`--add` writes a second function that works, in the language of the project."""
+    assert init(tmp_path, ".", "--lang", language).returncode == 0
+    prepare(tmp_path)
+    before = contents(tmp_path)
+    added = init(tmp_path, "--add", "Shout-it loud", "--mode", mode)
+    assert (added.returncode, added.stderr) == (0, "")
+    passes(tmp_path, added.stdout.rpartition("Next: ")[2].partition(" && ")[0])
+    tested = passes(tmp_path, "cm-exec test")
+    assert "6 tests: 6 passed" in tested
+    after = contents(tmp_path)
+    assert after["cm.toml"].startswith(before.pop("cm.toml").rstrip())
+    assert before.items() <= after.items()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("greet", "cm.toml would be invalid"), ("handler", "handler.py: File exists; nothing was written"), ("", "empty")],
+)
+def test_add_refused(name: str, message: str, tmp_path: Path) -> None:
+    """`--add` writes nothing if the function or its file exists."""
+    init(tmp_path)
+    before = contents(tmp_path)
+    done = init(tmp_path, "--add", name)
+    assert done.returncode == 2
+    assert message in re.sub(r"\s+", " ", done.stderr)
+    assert contents(tmp_path) == before
+
+
+def test_add_without_project(tmp_path: Path) -> None:
+    done = init(tmp_path, "--add", "f")
+    assert done.returncode == 2
+    assert "create a project first: cm-exec init ." in re.sub(r"\s+", " ", done.stderr)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"), [("js", "node"), ("sh", "bash"), ("py", "python"), ("RB", "ruby"), ("golang", "go")]
+)
+def test_alias(alias: str, name: str, tmp_path: Path) -> None:
+    done = init(tmp_path, "hello", "--lang", alias)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "hello" / LANGUAGES[name].handler).exists()
+
+
+@pytest.mark.parametrize(
+    ("hint", "module", "instead"),
+    [
+        ("Path", "pathlib", "n: pathlib.Path has no counterpart among Foundry's types; use str"),
+        ("timedelta", "datetime", "n: datetime.timedelta has no counterpart among Foundry's types; use str, or a"),
+        ("Callable", "typing", "has no counterpart among Foundry's types; use a dataclass"),
+    ],
+)
+def test_type_without_counterpart(hint: str, module: str, instead: str, tmp_path: Path) -> None:
+    """`--from-python` names the parameter, its type, and a type to use instead."""
+    (tmp_path / "wrong.py").write_text(f"from {module} import {hint}\ndef f(n: {hint}) -> int: return 1\n")
+    done = init(tmp_path, "--from-python", "wrong:f")
+    assert done.returncode == 2
+    assert instead in re.sub(r"\s+", " ", done.stderr)
+
+
+@needs("Rscript")
+def test_template_model(tmp_path: Path) -> None:
+    _template_works(tmp_path, "model")
+
+
+@needs("convert", "jq")
+def test_template_image(tmp_path: Path) -> None:
+    _template_works(tmp_path, "image")
+
+
+@needs("python3")
+def test_template_database(tmp_path: Path) -> None:
+    _template_works(tmp_path, "database")
+
+
+@needs("python3")
+def test_template_pandas(tmp_path: Path) -> None:
+    """Where pandas is not installed, the message says how to get it, and the rest is right."""
+    if run(tmp_path, "python3", "-c", "import pandas").returncode == 0:
+        _template_works(tmp_path, "pandas")
+        return
+    done = init(tmp_path, "pandas", "--template", "pandas")
+    assert done.returncode == 0
+    assert "pandas is not installed. python3 -m pip install pandas" in done.stderr
+    passes(tmp_path / "pandas", "cm-exec check")
+
+
+def _template_works(tmp_path: Path, name: str) -> None:
+    done = init(tmp_path, name, "--template", name)
+    assert (done.returncode, done.stderr) == (0, "")
+    steps = next_steps(done.stdout)
+    for step in steps[1:-2]:
+        passes(tmp_path / name, step)
+    passes(tmp_path / name, "cm-exec check")
+
+
+def test_template_alone(tmp_path: Path) -> None:
+    done = init(tmp_path, "x", "--template", "pandas", "--lang", "r")
+    assert done.returncode == 2
+    assert "leave out the other options" in re.sub(r"\s+", " ", done.stderr)
+    assert "did you mean 'pandas'?" in re.sub(r"\s+", " ", init(tmp_path, "x", "--template", "panda").stderr)

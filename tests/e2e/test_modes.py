@@ -115,7 +115,7 @@ def test_a_persistent_process_with_result_fd_3_may_print(bench: Bench) -> None:
 
 
 def test_frames_carry_a_large_query_and_result(bench: Bench) -> None:
-    bench.start(loop("frames", framing="content-length"))
+    bench.start(loop("frames", protocol="content-length"))
     large = "0123456789abcdef" * 500_000
     assert ask(bench, "echo", large) == large
 

@@ -1,17 +1,21 @@
-"""Persistent processes are killed, hang and write stray lines, in a real worker: a small soak."""
+"""A small soak: handlers of a real worker are killed, hang and misbehave."""
 
 from pathlib import Path
 
-from benchmarks.soak import Plan, report, soak
+import pytest
+
+from benchmarks.soak import Mode, Plan, report, soak
 
 
-def test_no_answer_goes_astray_whatever_the_processes_do(tmp_path: Path) -> None:
-    tally = soak(Plan(jobs=1500, every=50), tmp_path)
+@pytest.mark.parametrize(("mode", "jobs", "reason"), [("persistent", 1500, "out_of_step"), ("spawn", 400, "exit")])
+def test_every_job_gets_its_own_answer(tmp_path: Path, mode: Mode, jobs: int, reason: str) -> None:
+    tally = soak(Plan(jobs=jobs, every=50, mode=mode), tmp_path)
     print("\n".join(report(tally)))
     assert tally.wrong == []
     assert tally.lost == []
     assert tally.violations == []
-    assert tally.answered == 1500
-    assert tally.right >= 1200
-    assert set(tally.reasons) <= {"out_of_step", "signal", "timeout"}
+    assert tally.left_over == 0
+    assert tally.answered == jobs
+    assert tally.right >= 0.8 * jobs
+    assert set(tally.reasons) <= {reason, "signal", "timeout"}
     assert tally.growth()[1] <= 12

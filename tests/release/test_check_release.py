@@ -1,4 +1,4 @@
-"""What may not be released, in a repository made for the purpose."""
+"""Tests of the release scripts in a repository of their own."""
 
 import os
 import re
@@ -64,7 +64,7 @@ class Repository:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    """A repository whose version can be released."""
+    """Create a repository whose version can be released."""
     repository = Repository(tmp_path)
     for folder in ("scripts", "cm_exec"):
         (tmp_path / folder).mkdir()
@@ -82,7 +82,7 @@ def test_a_clean_tree_with_a_heading_can_be_released(repository: Repository) -> 
     assert repository.run("check-release").returncode == 0
 
 
-def test_a_tree_that_is_not_committed_is_refused(repository: Repository) -> None:
+def test_uncommitted_changes_are_refused(repository: Repository) -> None:
     (repository.folder / "stray.txt").write_text("")
     assert "?? stray.txt" in repository.refusal()
 
@@ -96,13 +96,13 @@ def test_a_version_without_a_heading_is_refused(repository: Repository) -> None:
 def test_a_heading_with_nothing_under_it_is_refused(repository: Repository) -> None:
     repository.write(changelog="## [1.2.3]\n\n## [1.2.2]\n\n- x\n")
     repository.commit()
-    assert "CHANGELOG.md says nothing of 1.2.3" in repository.refusal()
+    assert "CHANGELOG.md has no section about 1.2.3" in repository.refusal()
 
 
-def test_a_version_that_is_released_is_refused(repository: Repository) -> None:
+def test_a_released_version_is_refused(repository: Repository) -> None:
     repository.git("tag", "v1.2.3")
     repository.commit()
-    assert "1.2.3 was released already, as v1.2.3" in repository.refusal()
+    assert "1.2.3 is already released as v1.2.3" in repository.refusal()
 
 
 def test_a_tag_of_another_version_is_refused(repository: Repository) -> None:
@@ -110,13 +110,13 @@ def test_a_tag_of_another_version_is_refused(repository: Repository) -> None:
     assert "This commit is tagged v2.0.0, and cm_exec/__init__.py says 1.2.3." in repository.refusal()
 
 
-def test_all_reasons_are_told_at_once(repository: Repository) -> None:
+def test_all_reasons_are_printed_at_once(repository: Repository) -> None:
     repository.write(version="next")
-    told = repository.refusal()
-    assert all(text in told for text in ('the version is "next"', "not as committed", "says nothing of next"))
+    printed = repository.refusal()
+    assert all(text in printed for text in ('the version is "next"', "uncommitted changes", "no section about next"))
 
 
-def test_what_may_not_be_released_is_not_even_built(repository: Repository) -> None:
+def test_a_tree_that_cannot_be_released_is_not_built(repository: Repository) -> None:
     stray = repository.folder / "dist"
     stray.mkdir()
     stray.joinpath("kept").touch()
@@ -131,20 +131,20 @@ def test_an_option_that_release_does_not_know_is_refused(repository: Repository)
     assert (done.returncode, done.stderr) == (2, "usage: release [--quick] [--without-image]\n")
 
 
-def test_without_a_container_engine_that_is_told() -> None:
+def test_a_missing_container_engine_is_an_error() -> None:
     environment = {**os.environ, "CM_EXEC_ENGINE": "no-such-engine"}
     done = subprocess.run(
         [ROOT / "scripts" / "container-engine"], env=environment, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (1, "No container engine answers: no-such-engine.\n")
+    assert (done.returncode, done.stderr) == (1, "No container engine works here; tried: no-such-engine.\n")
 
 
-def test_notes_are_what_stands_under_the_heading(repository: Repository) -> None:
+def test_notes_are_the_section_of_the_version(repository: Repository) -> None:
     assert repository.run("release-notes").stdout == "### Added\n\n- What is new.\n"
     assert repository.run("release-notes", "1.2.2").stdout == "- What was new.\n"
 
 
-def test_the_version_stands_in_one_place() -> None:
+def test_one_file_has_the_version() -> None:
     version = subprocess.run([ROOT / "scripts" / "version"], capture_output=True, text=True, check=True).stdout.strip()
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", version)
     elsewhere = ["pyproject.toml", "Dockerfile.base", "Makefile", ".github/workflows/release.yml"]

@@ -1,4 +1,4 @@
-"""What the wheel holds."""
+"""The content of the wheel."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ DATA = f"cm_exec-{__version__}.data/data"
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
-    """The wheel of this checkout, as build-dist makes it."""
+    """Build the wheel of this checkout, as scripts/build-dist does."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -37,7 +37,7 @@ def metadata(wheel: ZipFile) -> Message:
     return HeaderParser().parsestr(wheel.read(f"{INFO}/METADATA").decode())
 
 
-def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel: ZipFile) -> None:
+def test_the_wheel_contains_the_package_and_nothing_else(wheel: ZipFile) -> None:
     names = {name for name in wheel.namelist() if not name.endswith("/")}
     assert {name for name in names if name.startswith("cm_exec/")} == package_files()
     assert {name.partition("/")[0] for name in names} <= {"cm_exec", INFO, DATA.partition("/")[0]}
@@ -56,7 +56,7 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel: ZipFile) -> N
         f"{DATA}/share/fish/vendor_completions.d/cm-exec.fish",
     ],
 )
-def test_the_wheel_holds_what_is_no_program(wheel: ZipFile, name: str) -> None:
+def test_the_wheel_contains_data_files(wheel: ZipFile, name: str) -> None:
     assert name in wheel.namelist()
 
 

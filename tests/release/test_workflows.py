@@ -1,4 +1,4 @@
-"""The workflows call the scripts that anyone can run, and take nothing that can change under their hands."""
+"""The workflows run scripts of the repository, and use actions at fixed commits only."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ WORKFLOWS: Final = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
 def commands(text: str) -> Iterator[str]:
-    """Each command of a `run:`, without sudo and what is behind a pipe."""
+    """Yield the command of each `run:`, without sudo and without what follows a pipe."""
     for line in re.findall(r"^\s*-?\s*run: (.*)$", text, re.MULTILINE):
         yield line.removeprefix("sudo ").split(" | ")[0]
 
@@ -30,10 +30,12 @@ def test_a_workflow_runs_what_the_repository_has(path: Path) -> None:
     for command in commands(path.read_text()):
         program, *arguments = command.split()
         assert (arguments[0] in targets) if program == "make" else (ROOT / program).is_file(), command
+        if program == ".ci/run":
+            assert f"\n  {arguments[0]})" in (ROOT / program).read_text(), command
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_every_job_ends_some_time_and_starts_with_no_rights(path: Path) -> None:
+def test_every_job_has_a_timeout_and_its_own_rights(path: Path) -> None:
     text = path.read_text()
     jobs = re.findall(r"^  ([a-z]+):$", text.partition("\njobs:\n")[2], re.MULTILINE)
     assert jobs
@@ -41,5 +43,5 @@ def test_every_job_ends_some_time_and_starts_with_no_rights(path: Path) -> None:
     assert "\npermissions: {}\n" in text
 
 
-def test_there_are_workflows_for_each_change_and_for_releases() -> None:
+def test_changes_and_releases_have_workflows() -> None:
     assert [path.name for path in WORKFLOWS] == ["ci.yml", "release.yml"]

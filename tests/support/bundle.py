@@ -21,6 +21,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 LOCKED: Final = ROOT / "packaging" / "requirements.txt"
 HOME: Final = Path("/opt/cm-exec")
 """Where it has to stand."""
+DEVELOPER_PACKAGES: Final = ("bench", "devserver", "local_runtime")
+"""Packages of cm-exec whose commands need `pip install 'cm-exec[dev]'`, and do not run in a bundle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class Bundle:
         shutil.copytree(self.tree, target, copy_function=_link_or_copy)
 
     def at_home(self, unshare: tuple[str, ...]) -> list[str]:
-        """The start of a command that sees the bundle at /opt/cm-exec, on a root where it can write nothing.
+        """Return the start of a command that sees the bundle at /opt/cm-exec, on a root that it cannot write to.
 
         Nor can it execute anything in /tmp. The rest of the command follows.
         """
@@ -55,7 +57,7 @@ class Bundle:
 
 
 def shared_bundle(factory: pytest.TempPathFactory) -> Bundle:
-    """The bundle of this test run: the first process that asks builds it, the others wait.
+    """Return the bundle of this test run. The first process that asks builds it; the others wait.
 
     Skips where it cannot be built; fails in CI.
     """
@@ -81,7 +83,7 @@ def build_bundle(*arguments: str | Path) -> None:
 
 
 def _need_debian() -> None:
-    missing = [tool for tool in ("ldd", "dpkg-query") if find(tool) is None]
+    missing = [tool for tool in ("ldd", "dpkg-query", "strip") if find(tool) is None]
     missing += [] if platform.machine() == "x86_64" else ["an amd64 processor"]
     if not missing:
         return
@@ -105,7 +107,7 @@ def _build(folder: Path) -> None:
 
 
 def _wheelhouse() -> Path:
-    """The dependencies' wheels, which are downloaded once and kept."""
+    """Return the folder of the dependencies' wheels, which are downloaded once and kept."""
     key = hashlib.sha256(LOCKED.read_bytes() + sys.version.encode()).hexdigest()[:16]
     folder = ROOT / "build" / "wheelhouse" / key
     if not folder.exists():

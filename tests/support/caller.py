@@ -1,4 +1,4 @@
-"""A caller of the local runtime's functions, as curl is one: plain HTTP, and nothing that a browser sends."""
+"""A caller of the local runtime's functions, as curl is one: plain HTTP with the token, and no header of a browser."""
 
 import http.client
 import json
@@ -26,6 +26,7 @@ class Reply:
 class Caller:
     runtime: LocalRuntime
     headers: dict[str, str] = field(default_factory=dict)
+    has_token: bool = True
 
     def get(self, path: str, **headers: str) -> Reply:
         return self.request("GET", path, None, **headers)
@@ -49,7 +50,8 @@ class Caller:
         """Send a request, to read the answer as it comes."""
         address = urlsplit(self.runtime.url)
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
-        sent = self.headers | {name.replace("_", "-"): value for name, value in headers.items()}
+        token = {"Authorization": f"Bearer {self.runtime.caller_token}"} if self.has_token else {}
+        sent = token | self.headers | {name.replace("_", "-"): value for name, value in headers.items()}
         try:
             connection.request(method, path, body, sent)
             with connection.getresponse() as response:
@@ -60,7 +62,7 @@ class Caller:
 
 @contextmanager
 def events(caller: Caller) -> Iterator[Iterator[tuple[str, Any]]]:
-    """The runtime's server-sent events: kind and data."""
+    """Yield the runtime's server-sent events: kind and data."""
     with caller.open("GET", "/events") as response:
 
         def read() -> Iterator[tuple[str, Any]]:

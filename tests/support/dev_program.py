@@ -55,6 +55,10 @@ class DevProgram:
     def url(self) -> str:
         return self.console_url.partition("/?")[0]
 
+    @property
+    def token(self) -> str:
+        return self.console_url.partition("?token=")[2]
+
     def _printed(self, pattern: str) -> str:
         found = re.search(pattern, self.output)
         assert found, self.output
@@ -70,7 +74,8 @@ class DevProgram:
         assert self.output.count(text) >= times, f"no {text!r} in:\n{self.output}"
 
     def request(self, path: str, body: bytes | None = None, **options: Any) -> Answer:
-        """GET, or POST with a body, as curl would."""
+        """GET, or POST with a body, as curl would with the token."""
+        options["headers"] = {"Authorization": f"Bearer {self.token}", **options.get("headers", {})}
         request = urllib.request.Request(self.url + path, data=body, **options)  # noqa: S310 - its own address
         try:
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as response:
@@ -80,7 +85,7 @@ class DevProgram:
                 return Answer(status=error.code, body=error.read(), headers=error.headers)
 
     def call(self, function: str, query: bytes = b"{}") -> bytes:
-        """A function's result."""
+        """Call a function and return its result."""
         answer = self.request(f"/functions/{function}", query)
         assert answer.status == 200, answer
         return answer.body
@@ -111,7 +116,7 @@ class DevProgram:
 
 
 def dev_environment(folder: Path) -> dict[str, str]:
-    """An environment in which only the programs of this test find each other."""
+    """Return an environment in which only the programs of this test find each other."""
     return {**os.environ, "XDG_RUNTIME_DIR": str(folder), "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
 
 

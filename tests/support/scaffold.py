@@ -10,7 +10,6 @@ from typing import Final
 import pytest
 
 from cm_exec.scaffold.languages import LANGUAGES
-from cm_exec.scaffold.tools import missing_tools
 from tests.support.tools import needs
 
 CM_EXEC: Final = Path(sys.executable).with_name("cm-exec")
@@ -19,6 +18,8 @@ _ALWAYS: Final[Mapping[str, Sequence[str]]] = {
     "bash": ("bash", "jq"),
     "python": ("python3",),
     "node": ("node",),
+    "ruby": ("ruby",),
+    "php": ("php",),
     "perl": ("perl",),
     "java": ("java", "javac", "make"),
     "c": ("cc", "make"),
@@ -35,17 +36,17 @@ def _is_here(language: str) -> bool:
     """Whether this machine has a language that CI need not have."""
     if language == "rust" and not list(_CRATES.glob("serde_json-*")):
         return False
-    return language != "julia" and not missing_tools(LANGUAGES[language])
+    return language != "julia" and all(tool.is_installed for tool in LANGUAGES[language].tools)
 
 
 def each_language() -> list[object]:
-    """A parameter for each language of this machine."""
+    """Return a parameter for each language of this machine."""
     found = [name for name in LANGUAGES if name in _ALWAYS or _is_here(name)]
     return [pytest.param(name, marks=[needs(*_ALWAYS[name])] if name in _ALWAYS else []) for name in found]
 
 
 def prepare(folder: Path) -> None:
-    """What a build needs where there is no network: Rust's libraries from Debian."""
+    """Return the variables for a build without network: Rust's libraries from Debian."""
     if (folder / "Cargo.toml").exists():
         (folder / ".cargo").mkdir()
         (folder / ".cargo" / "config.toml").write_text(
@@ -54,7 +55,7 @@ def prepare(folder: Path) -> None:
 
 
 def run(folder: Path, *command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """A command to its end, with the installed cm-exec first on PATH."""
+    """Run a command to its end, with the installed cm-exec first on PATH."""
     path = os.pathsep.join([str(CM_EXEC.parent), os.environ["PATH"]])
     return subprocess.run(
         command,

@@ -47,6 +47,6 @@ def function(event: Event) -> int:
 if __name__ == "__main__":
     query = json.loads(sys.argv[2])
     tree = parse_function_schema(function, "function", [], {}).class_node
-    served = cm_handler.Served(f"{__name__}:function")
+    served = cm_handler.Served(function)
     print(repr(convert_payload(json.loads(sys.argv[2]), tree)))
     print(repr(served.inputs(query)["event"]))

@@ -1,15 +1,13 @@
-"""The shape of a cm.toml: one struct a table, and each key's type says what it takes.
+"""The shape of a cm.toml as data: one struct per table, and the type of each key declares what it accepts.
 
-The checks of `validate`, the defaults and the JSON Schema of cm.toml all come from these types. `title` and
-`description` and `examples` go into the schema and the reference of the documentation; `extra["expected"]` is how an
-error names what belongs there, `extra["unless_said"]` what holds where a key without a default is left out.
+Parser, defaults, error messages, the JSON Schema, the reference page and the man page follow from these types.
+`key_doc` gives the title, description and examples of a key, `key_hint` the words of an error message for its type.
 """
 
 from cm_exec.config.schema.file import File
-from cm_exec.config.schema.functions import FunctionEntry, FunctionTable
+from cm_exec.config.schema.functions import FunctionEntry, FunctionOptions, FunctionTable, ServiceOptions, ServiceTable
 from cm_exec.config.schema.keys import JSON_WORDS, MAX_SLOTS, TYPE_WORDS, FunctionName, MemberName
 from cm_exec.config.schema.launcher import LauncherTable
-from cm_exec.config.schema.options import FunctionOptions
 from cm_exec.config.schema.signature import FieldTable, InputTable, ReturnsTable
 from cm_exec.config.schema.test_cases import FunctionTestTable
 
@@ -28,4 +26,6 @@ __all__ = [
     "LauncherTable",
     "MemberName",
     "ReturnsTable",
+    "ServiceOptions",
+    "ServiceTable",
 ]

@@ -1,4 +1,4 @@
-"""The JSON Schema of cm.toml, for editors, from the types that read the file."""
+"""The JSON Schema of cm.toml, for editors, made from the types that read the file."""
 
 import json
 from typing import Any, Final
@@ -32,14 +32,14 @@ _STRUCT: Final = {
     "additionalProperties": {"$ref": f"{_REF}Field"},
 }
 _SHORT: Final = {"allOf": [{"$ref": f"{_REF}Struct"}, {"not": {"required": ["type"]}}]}
-"""A table with the key `type` is a long form; a struct with such a field stands where no long form can."""
+"""A table with the key `type` is a long form; a struct with such a field can only be a named type."""
 
 
 def _require(*names: str) -> list[dict[str, Any]]:
     return [{"required": [name]} for name in names]
 
 
-_ONE_QUERY_AND_EXPECTATION: Final = {
+_ONE_QUERY_AND_OUTCOME: Final = {
     "allOf": [
         {"oneOf": _require(*QUERIES)},
         {"oneOf": [*_require(*RESULTS), {"anyOf": _require(*ERRORS)}]},
@@ -56,11 +56,16 @@ _ONE_QUERY_AND_EXPECTATION: Final = {
 
 
 def cm_toml_schema() -> dict[str, Any]:
-    """JSON Schema, draft 7, which is what TOML editors read."""
+    """Return a JSON Schema of draft 7, the one that TOML editors support."""
     (file,), parts = msgspec.json.schema_components([File], ref_template=_REF + "{name}")
     _, of_types = msgspec.json.schema_components([InputTable, FieldTable, ReturnsTable], ref_template=_REF + "{name}")
     definitions = {**parts, **of_types, **_types()}
-    definitions["FunctionTestTable"] |= _ONE_QUERY_AND_EXPECTATION
+    definitions["FunctionTestTable"] |= _ONE_QUERY_AND_OUTCOME
+    definitions["FunctionTable"] |= {
+        "anyOf": _require("command", "service", "url"),
+        "not": {"type": "object", "required": ["command", "service"]},
+    }
+    definitions["ServiceTable"]["anyOf"] = _require("command", "url")
     root = definitions.pop(file["$ref"].removeprefix(_REF))
     _join_arms(root["properties"]["functions"], definitions)
     return {
@@ -73,10 +78,10 @@ def cm_toml_schema() -> dict[str, Any]:
 
 
 def _join_arms(functions: dict[str, Any], definitions: dict[str, Any]) -> None:
-    """One schema for a function's string or table in place of two.
+    """Merge the schemas of a function's string and table into one.
 
-    What is said of strings is nothing to tables and the reverse. Of two schemas an editor says that neither fits, for
-    the whole table; of one it names the very key.
+    Keywords for strings do not apply to tables and vice versa. With two schemas an editor reports that neither matches
+    the whole table; with one it names the wrong key.
     """
     string, table = functions["additionalProperties"]["anyOf"]
     definition = definitions[table["$ref"].removeprefix(_REF)]
@@ -85,7 +90,7 @@ def _join_arms(functions: dict[str, Any], definitions: dict[str, Any]) -> None:
 
 
 def cm_toml_schema_text() -> str:
-    """The schema as it is shipped."""
+    """Return the schema as it is shipped."""
     return json.dumps(cm_toml_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -102,7 +107,7 @@ def _types() -> dict[str, Any]:
 
 
 def _for_draft_7(schema: Any) -> Any:
-    """Draft 7 overlooks what stands beside a `$ref`."""
+    """Wrap each `$ref` that has siblings: draft 7 ignores them."""
     if isinstance(schema, list | tuple):
         return [_for_draft_7(item) for item in schema]
     if not isinstance(schema, dict):

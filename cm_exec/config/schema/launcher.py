@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from cm_exec.config.model import LogFormat, LogLevel
-from cm_exec.config.schema.keys import MAX_SECONDS, Seconds, ServerName, Slots, about, expect
+from cm_exec.config.schema.keys import MAX_SECONDS, Flag, Seconds, ServerName, Slots, key_doc, key_hint
 
 
 class LauncherTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -14,43 +14,41 @@ class LauncherTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     concurrency: (
         Annotated[
             Slots,
-            about(
+            key_doc(
                 "Slots",
-                "Jobs that run at once; MAX_CONCURRENT_TASKS unless said, which the platform sets, else 1.",
-                example=4,
-                unless_said="MAX_CONCURRENT_TASKS, else 1",
+                "Jobs that run concurrently.",
+                4,
+                default_text="MAX_CONCURRENT_TASKS, which the platform sets, else 1",
             ),
         ]
         | UnsetType
     ) = UNSET
     drain_timeout: Annotated[
         Seconds,
-        expect(f"a number of seconds from 0 to {MAX_SECONDS}"),
-        Meta(
-            title="Drain timeout",
-            description="Seconds that running jobs have to finish after SIGTERM.",
-            examples=[25],
-        ),
+        key_hint(f"a number of seconds from 0 to {MAX_SECONDS}"),
+        key_doc("Drain timeout", "Seconds that running jobs have to finish after SIGTERM.", 25),
     ] = 25.0
+    wait_for_services: Annotated[
+        Flag,
+        key_doc(
+            "Wait for services",
+            "Ask for the first job only when each service has a process that is ready, or its start_timeout is over.",
+            False,
+        ),
+    ] = True
     log_format: Annotated[
         LogFormat,
-        Meta(
-            title="Log format",
-            description="text: for people; sls: the structured lines of Foundry.",
-            examples=["sls"],
-        ),
+        key_doc("Log format", "text: for people; sls: the structured lines of Foundry.", "sls"),
     ] = "text"
-    log_level: Annotated[
-        LogLevel, Meta(title="Log level", description="The least level that is logged.", examples=["debug"])
-    ] = "info"
+    log_level: Annotated[LogLevel, key_doc("Log level", "Minimum level of a message that is logged.", "debug")] = "info"
     tls_server_name: (
         Annotated[
             ServerName,
-            about(
+            key_doc(
                 "TLS server name",
-                "The name to check in the runtime's certificate, where it is not the URI's host.",
-                example="localhost",
-                unless_said="the host in the URI",
+                "Host name expected in the runtime's certificate, if it differs from the URI's host.",
+                "localhost",
+                default_text="the host in the URI",
             ),
         ]
         | UnsetType

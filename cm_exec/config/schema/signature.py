@@ -1,15 +1,15 @@
 """The long forms of `inputs`, `returns` and a struct's fields."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from cm_exec.config.schema.keys import TYPE_WORDS, Flag, Text, about, expect
+from cm_exec.config.schema.keys import TYPE_WORDS, Flag, Text, key_doc, key_hint
 
 _Description = Annotated[
-    Text,
-    about("Description", "Told to those who call it.", example="The address of the picture.", unless_said="none"),
+    Text, key_doc("Description", "Shown to callers.", "The address of the picture.", default_text="none")
 ]
+_RANGE: Final = "Numbers, dates and timestamps have a range; it is published and checked."
 
 
 class ReturnsTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -17,13 +17,9 @@ class ReturnsTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     type: Annotated[
         Any,
-        expect(TYPE_WORDS),
-        Meta(
-            title="Type",
-            description="What the result is.",
-            examples=["list<string>"],
-            extra_json_schema={"anyOf": [{"const": "void"}, {"$ref": "#/$defs/Type"}]},
-        ),
+        key_hint(TYPE_WORDS),
+        key_doc("Type", "The type of the result.", "list<string>"),
+        Meta(extra_json_schema={"anyOf": [{"const": "void"}, {"$ref": "#/$defs/Type"}]}),
     ]
     description: _Description | UnsetType = UNSET
 
@@ -33,23 +29,19 @@ class FieldTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     type: Annotated[
         Any,
-        expect(TYPE_WORDS),
-        Meta(
-            title="Type",
-            description="What its values are.",
-            examples=["optional<integer>"],
-            extra_json_schema={"$ref": "#/$defs/Type"},
-        ),
+        key_hint(TYPE_WORDS),
+        key_doc("Type", "The type of its values.", "optional<integer>"),
+        Meta(extra_json_schema={"$ref": "#/$defs/Type"}),
     ]
     description: _Description | UnsetType = UNSET
     required: (
         Annotated[
             Flag,
-            about(
+            key_doc(
                 "Required",
-                "false: it may be left out. true unless said, but false for an optional<...>.",
-                example=False,
-                unless_said="true, but false for an optional<...>",
+                "false: it may be left out.",
+                False,
+                default_text="true, but false for an optional<...>",
             ),
         ]
         | UnsetType
@@ -61,23 +53,13 @@ class InputTable(FieldTable, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     min: Annotated[
         Any,
-        expect("the lowest value"),
-        Meta(
-            title="Lowest value",
-            description="Numbers, dates and timestamps have a range; it is published and checked.",
-            examples=[1],
-            extra={"unless_said": "none"},
-            extra_json_schema={"type": ["number", "string"]},
-        ),
+        key_hint("the lowest value"),
+        key_doc("Lowest value", _RANGE, 1, default_text="none"),
+        Meta(extra_json_schema={"type": ["number", "string"]}),
     ] = UNSET
     max: Annotated[
         Any,
-        expect("the highest value"),
-        Meta(
-            title="Highest value",
-            description="Numbers, dates and timestamps have a range; it is published and checked.",
-            examples=[100],
-            extra={"unless_said": "none"},
-            extra_json_schema={"type": ["number", "string"]},
-        ),
+        key_hint("the highest value"),
+        key_doc("Highest value", _RANGE, 100, default_text="none"),
+        Meta(extra_json_schema={"type": ["number", "string"]}),
     ] = UNSET

@@ -1,13 +1,16 @@
 """The functions that are known, and from where."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 
-from cm_exec.local_runtime.core.declared import is_untyped, mismatch
+from cm_exec.datatypes.check import Check, TypeMismatchError, checker
+from cm_exec.datatypes.model import STRING, DataType, ListType, SetType
+from cm_exec.datatypes.schema_json import TypeJsonError, type_from_json
 
 
 class FunctionSource(StrEnum):
@@ -16,9 +19,18 @@ class FunctionSource(StrEnum):
     SCHEMA = "schema"
     """The worker posted it."""
     DECLARED = "declared"
-    """Told by the program that runs the worker."""
+    """It stands in the worker's configuration."""
     CALLED = "called"
-    """Somebody called it by that name."""
+    """It has answered a call by that name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionInfo:
+    """What the worker's configuration says of a function. `timeout` in seconds, inf for none, None if unknown."""
+
+    description: str | None = None
+    timeout: float | None = None
+    service: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +41,18 @@ class FunctionEntry:
     source: FunctionSource
     schema: Mapping[str, Any] | None = None
     description: str | None = None
+    timeout: float | None = None
+    service: str | None = None
+
+    returns: DataType | None = None
 
     @property
     def untyped(self) -> bool:
-        """Whether nothing is known of inputs and output."""
-        return self.schema is None or is_untyped(self.schema)
+        """Whether nothing is known of inputs and output.
+
+        Without declarations SDKs publish no inputs and a string: the author said nothing of the output then.
+        """
+        return self.schema is None or (not self.schema.get("inputs") and self.returns == STRING)
 
 
 _CALLED_KEPT: Final = 200
@@ -49,7 +68,7 @@ class FunctionRegistry:
 
     @property
     def entries(self) -> list[FunctionEntry]:
-        """One a name."""
+        """One for each name."""
         rest = {**self._called, **self._declared}
         posted = [self._described(entry) for entry in self._posted.values()]
         return [*posted, *(entry for name, entry in rest.items() if name not in self._posted)]
@@ -57,118 +76,142 @@ class FunctionRegistry:
     def _described(self, posted: FunctionEntry) -> FunctionEntry:
         """A schema has no place for a function's own description; the configuration may have one."""
         declared = self._declared.get(posted.name)
-        if posted.description is not None or declared is None:
+        if declared is None:
             return posted
-        return replace(posted, description=declared.description)
+        description = posted.description if posted.description is not None else declared.description
+        return replace(posted, description=description, timeout=declared.timeout, service=declared.service)
 
     def get(self, name: str) -> FunctionEntry | None:
-        """What is known of a function."""
+        """Return what is known of a function."""
         return self._posted.get(name) or self._declared.get(name) or self._called.get(name)
 
-    def declare(self, descriptions: Mapping[str, str | None]) -> None:
-        """Replace the functions that are known without a schema; name to description."""
+    def declare(self, functions: Mapping[str, FunctionInfo]) -> None:
+        """Replace the functions that are known from the worker's configuration."""
         self._declared = {
-            name: FunctionEntry(name=name, source=FunctionSource.DECLARED, description=description)
-            for name, description in descriptions.items()
+            name: FunctionEntry(
+                name=name,
+                source=FunctionSource.DECLARED,
+                description=info.description,
+                timeout=info.timeout,
+                service=info.service,
+            )
+            for name, info in functions.items()
         }
 
-    def called(self, name: str) -> bool:
-        """Note a call; whether the name is new."""
+    def timeout_of(self, name: str) -> float | None:
+        """Return the function's own timeout in seconds, inf for none, None if unknown."""
+        declared = self._declared.get(name)
+        return declared.timeout if declared else None
+
+    def answered(self, name: str) -> bool:
+        """Note a function that gave a result, and return whether it is new: a mistyped name is no function."""
         if self.get(name) is not None or len(self._called) >= _CALLED_KEPT:
             return False
         self._called[name] = FunctionEntry(name=name, source=FunctionSource.CALLED)
         return True
 
     def post(self, body: bytes) -> list[str]:
-        """Take the body of POST schemas in place of all earlier ones; sentences on what is wrong with it."""
+        """Replace all posted schemas by those in the body of POST schemas; return what is wrong with it."""
         try:
             schemas = msgspec.json.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             return [f"the schemas are not JSON: {error}"]
         wrong = [] if isinstance(schemas, list) else ["the schemas are one object; the endpoint takes an array"]
-        schemas = schemas if isinstance(schemas, list) else [schemas]
-        wrong += [sentence for index, schema in enumerate(schemas) for sentence in _faults(schema, index)]
-        self._posted = {
-            schema["functionName"]: FunctionEntry(
-                name=schema["functionName"],
-                source=FunctionSource.SCHEMA,
-                schema=schema,
-                description=_description(schema),
-            )
-            for schema in schemas
-            if isinstance(schema, dict) and isinstance(schema.get("functionName"), str)
-        }
+        self._posted = {}
+        for index, schema in enumerate(schemas if isinstance(schemas, list) else [schemas]):
+            if not isinstance(schema, dict):
+                wrong.append(f"schema {index} is not an object")
+            elif not isinstance(name := schema.get("functionName"), str) or not name:
+                wrong.append(f"schema {index} has no functionName")
+            else:
+                returns, problems = _read_schema(name, schema)
+                wrong += problems
+                description = schema.get("description")
+                self._posted[name] = FunctionEntry(
+                    name=name,
+                    source=FunctionSource.SCHEMA,
+                    schema=schema,
+                    description=description if isinstance(description, str) else None,
+                    returns=returns,
+                )
         return wrong
 
     def mismatch(self, function: str, body: bytes, *, streamed: bool) -> str | None:
-        """How a result differs from what the function's schema declares, None where it does not or none is known."""
+        """Return how a result differs from the type that the function's schema declares, None if it does not.
+
+        What a void function returns is not checked. A streamed list may be its elements one after another, as the
+        official SDKs send it.
+        """
         entry = self._posted.get(function)
-        if entry is None or entry.schema is None or entry.untyped:
+        if entry is None or entry.returns is None or entry.untyped:
             return None
-        output = entry.schema.get("output")
-        return mismatch(body, output, streamed=streamed) if isinstance(output, dict) else None
+        try:
+            values = list(_values(body, streamed=streamed))
+        except (ValueError, RecursionError):
+            return "the result is not JSON, and the function declares its type"
+        check = checker(entry.returns)
+        if streamed and isinstance(entry.returns, ListType | SetType):
+            if len(values) == 1 and _problem(check, values[0]) is None:
+                return None
+            check = checker(entry.returns.element)
+        found = (_problem(check, value) for value in values)
+        problem = next((problem for problem in found if problem), None)
+        return problem and f"the result is not of the declared type: {problem}"
 
 
-def _description(schema: Mapping[str, Any]) -> str | None:
-    description = schema.get("description")
-    return description if isinstance(description, str) else None
+def _problem(check: Check, value: Any) -> str | None:
+    try:
+        check(value)
+    except TypeMismatchError as error:
+        return str(error)
+    return None
 
 
-def _faults(schema: Any, index: int) -> list[str]:
-    if not isinstance(schema, dict):
-        return [f"schema {index} is not an object"]
-    name = schema.get("functionName")
-    if not isinstance(name, str) or not name:
-        return [f"schema {index} has no functionName"]
-    faults = []
+def _values(body: bytes, *, streamed: bool) -> Iterator[Any]:
+    """Yield the value, or the values of a stream. Raises ValueError."""
+    text = body.decode().strip()
+    if not streamed:
+        yield _DECODER.decode(text)
+        return
+    while text:
+        value, end = _DECODER.raw_decode(text)
+        yield value
+        text = text[end:].lstrip()
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(constant)
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+"""Python's reader takes numbers beyond a double and halves of surrogate pairs, which JSON allows; NaN it must not."""
+
+
+def _read_schema(name: str, schema: Mapping[str, Any]) -> tuple[DataType | None, list[str]]:
+    """Return the declared type of the results, None for void or an unusable one, and what is wrong."""
+    problems: list[str] = []
+
+    def read(data_type: object, where: str) -> DataType | None:
+        try:
+            return type_from_json(data_type)
+        except TypeJsonError as error:
+            problems.append(f"{name}: {where}: {error}")
+            return None
+
     inputs = schema.get("inputs")
     if not isinstance(inputs, list):
-        faults.append(f"{name}: inputs is not an array")
-    else:
-        faults += [sentence for given in inputs for sentence in _input_faults(given, name)]
+        problems.append(f"{name}: inputs is not an array")
+        inputs = []
+    for each in inputs:
+        if isinstance(each, dict) and isinstance(each.get("name"), str):
+            read(each.get("dataType"), f"input {each['name']}")
+        else:
+            problems.append(f"{name}: an input has no name")
     output = schema.get("output")
-    if not isinstance(output, dict) or output.get("type") not in {"single", "void"}:
-        faults.append(f"{name}: output is neither single nor void")
-    elif output["type"] == "single":
-        single = output.get("single")
-        faults += _type_faults(single.get("dataType") if isinstance(single, dict) else None, f"{name}: the output")
-    return faults
-
-
-def _input_faults(given: Any, function: str) -> list[str]:
-    if not isinstance(given, dict) or not isinstance(given.get("name"), str):
-        return [f"{function}: an input has no name"]
-    return _type_faults(given.get("dataType"), f"{function}: input {given['name']}")
-
-
-_INNER: Final = {
-    "list": ("elementsType",),
-    "set": ("elementsType",),
-    "map": ("keysType", "valuesType"),
-    "optionalType": ("wrappedType",),
-}
-_PLAIN: Final = frozenset(
-    {
-        *("boolean", "string", "binary", "date", "timestamp"),
-        *("integer", "long", "short", "byte", "float", "double", "decimal"),
-        *("ontologyEdit", "unknown"),
-    }
-)
-
-
-def _type_faults(data_type: Any, where: str) -> list[str]:
-    """What is wrong with a tagged union `{"type": T, T: body}`."""
-    if not isinstance(data_type, dict) or not isinstance(data_type.get("type"), str):
-        return [f"{where} has no dataType"]
-    kind = data_type["type"]
-    body = data_type.get(kind)
-    if not isinstance(body, dict):
-        return [f"{where}: the type {kind!r} has no member of that name"]
-    if kind == "anonymousCustomType":
-        fields = body.get("fields")
-        if not isinstance(fields, dict):
-            return [f"{where}: a struct without fields"]
-        return [fault for name, inner in fields.items() for fault in _type_faults(inner, f"{where}.{name}")]
-    if kind in _INNER:
-        return [fault for member in _INNER[kind] for fault in _type_faults(body.get(member), f"{where}: {member}")]
-    return [] if kind in _PLAIN else [f"{where}: {kind!r} is not a known type"]
+    kind = output.get("type") if isinstance(output, dict) else None
+    if kind == "void":
+        return None, problems
+    if kind != "single":
+        return None, [*problems, f"{name}: output is neither single nor void"]
+    single = output.get("single") if isinstance(output, dict) else None
+    return read(single.get("dataType") if isinstance(single, dict) else None, "the output"), problems

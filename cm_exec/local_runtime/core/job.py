@@ -27,9 +27,12 @@ class Submission:
     replay_of: str | None = None
 
 
-def job_body(job_id: str, submission: Submission) -> tuple[bytes, bytes, bytes]:
-    """Head, query and tail of the body; apart, so that a large query is not copied."""
-    head = b'{"type":"computeModuleJobV1","computeModuleJobV1":{"jobId":%b,"queryType":%b,"query":' % (
+def job_body(job_id: str, submission: Submission, *, enveloped: bool = True) -> tuple[bytes, bytes, bytes]:
+    """Return head, query and tail of the body that a poll is answered with; apart, to copy no large query.
+
+    The plain API hands out jobs without the envelope.
+    """
+    head = b'{"jobId":%b,"queryType":%b,"query":' % (
         msgspec.json.encode(job_id),
         msgspec.json.encode(submission.function),
     )
@@ -39,7 +42,9 @@ def job_body(job_id: str, submission: Submission) -> tuple[bytes, bytes, bytes]:
         b"userId": submission.user_id,
     }
     members = b"".join(b',"%b":%b' % (n, msgspec.json.encode(v)) for n, v in optional.items() if v is not None)
-    return head, submission.query, members + b"}}"
+    if not enveloped:
+        return head, submission.query, members + b"}"
+    return b'{"type":"computeModuleJobV1","computeModuleJobV1":' + head, submission.query, members + b"}}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

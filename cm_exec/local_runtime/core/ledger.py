@@ -22,11 +22,12 @@ class Ledger:
     """All jobs of a runtime.
 
     Every method that takes `now` wants seconds since the epoch that never go back. `tell` is called with each
-    change, in order.
+    change, in order. `function_timeout` returns a function's own timeout in seconds, inf for no limit, None if unknown.
     """
 
     limits: Limits
     tell: Callable[[Change], None]
+    function_timeout: Callable[[str], float | None] = lambda _: None
     violations: deque[ProtocolViolation] = field(default_factory=lambda: deque(maxlen=_VIOLATIONS_KEPT))
     _jobs: dict[str, RuntimeJob] = field(default_factory=dict)
     _queue: OrderedDict[str, None] = field(default_factory=OrderedDict)
@@ -182,9 +183,10 @@ class Ledger:
         if job.answer is not None:
             self.report(ViolationKind.ANSWERED_TWICE, "a second result for a job that has one", now, job=job)
             return PostOutcome.REPEATED
-        late = now - (job.ended or now)
         self._outstanding.pop(job.job_id, None)
-        self.report(ViolationKind.LATE, f"the result came {late:.1f} s after the caller gave up", now, job=job)
+        if now > self._allowed_until(job) + self.limits.answer_grace:
+            late = now - (job.ended or now)
+            self.report(ViolationKind.LATE, f"the result came {late:.1f} s after the caller gave up", now, job=job)
         self._store(replace(job, answer=answer, outstanding=False))
         self._forget_old()
         return PostOutcome.LATE
@@ -210,30 +212,55 @@ class Ledger:
         if job.state is State.QUEUED:
             del self._queue[job_id]
         else:
-            self._set_timer(now + self.limits.answer_grace, Timer.UNANSWERED, job_id)
+            due = max(now, self._allowed_until(job)) + self.limits.answer_grace
+            if due < float("inf"):
+                self._set_timer(due, Timer.UNANSWERED, job_id)
         self._move(job, Event.GIVEN_UP, ended=now, reason=reason)
+
+    def _allowed_until(self, job: RuntimeJob) -> float:
+        """Return until when a result is in time although the caller gave up: the function has a timeout of its own."""
+        if job.started is None or (timeout := self.function_timeout(job.function)) is None:
+            return float("-inf")
+        return job.started + timeout
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do next."""
         return self._timers.next()
 
-    def tick(self, now: float) -> None:
-        """Do what is due: callers give up, jobs that are still out are reported."""
+    def tick(self, now: float, *, why_idle: str | None = None) -> None:
+        """Do what is due: callers give up, jobs that are still outstanding are reported.
+
+        `why_idle` says why no worker takes jobs, None while one polls.
+        """
         for timer, job_id in self._timers.due(now):
             job = self._jobs.get(job_id)
             if job is None:
                 continue
             if timer is Timer.GIVE_UP:
-                self._caller_timed_out(job, now)
+                self._caller_timed_out(job, now, why_idle)
             elif job_id in self._outstanding:
                 self.report(ViolationKind.UNANSWERED, "taken, and not answered: it holds a slot", now, job=job)
 
-    def _caller_timed_out(self, job: RuntimeJob, now: float) -> None:
+    def _caller_timed_out(self, job: RuntimeJob, now: float, why_idle: str | None) -> None:
         timeout = job.submission.timeout or 0.0
         if job.job_id in self._answering:
             self._set_timer(now + timeout, Timer.GIVE_UP, job.job_id)
-        else:
-            self.give_up(job.job_id, now, f"no result within the caller's {timeout:g} s")
+            return
+        self.give_up(job.job_id, now, f"no result within the caller's {timeout:g} s: {self._delay(job, now, why_idle)}")
+
+    def _delay(self, job: RuntimeJob, now: float, why_idle: str | None) -> str:
+        """Say what a job waits for."""
+        if job.state is State.RUNNING:
+            return f"the job has been running for {now - (job.started or now):.1f} s"
+        if self._outstanding and self.limits.slots is not None and len(self._outstanding) >= self.limits.slots:
+            oldest = self._jobs[next(iter(self._outstanding))]
+            since = now - (oldest.started or now)
+            slots = "the only slot is" if self.limits.slots == 1 else f"all {self.limits.slots} slots are"
+            others = "" if self.limits.slots == 1 else ", the longest"
+            return (
+                f"{slots} held{others} by job {oldest.job_id} ({oldest.function}, #{oldest.number}) for {since:.1f} s"
+            )
+        return why_idle or "the worker polls, and has not taken the job yet"
 
     def close(self, now: float) -> None:
         """The runtime ends: what is out now was never answered."""

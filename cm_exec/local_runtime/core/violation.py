@@ -21,6 +21,8 @@ class ViolationKind(StrEnum):
     INVALID_SCHEMA = "invalid_schema"
     POLLS_STOPPED = "polls_stopped"
     UNAUTHORIZED = "unauthorized"
+    CONNECTION = "connection"
+    """A request that never reached the protocol: TLS, address or method were wrong."""
     TOO_LARGE = "too_large"
 
 

@@ -71,6 +71,14 @@ class PollWatch:
         self.reported = True
         return True
 
+    def why_idle(self, now: float) -> str | None:
+        """Say why no worker takes jobs; None while one polls."""
+        if self.total == 0:
+            return "no worker has polled yet"
+        if self.open or self.last is None or now - self.last < _RECENT:
+            return None if self.last is not None else "the worker has ended"
+        return f"no worker has polled for {now - self.last:.1f} s"
+
     def state(self, now: float, outstanding: int) -> WorkerState:
         """What the worker seems to do."""
         if self.open:

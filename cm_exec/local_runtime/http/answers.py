@@ -17,6 +17,8 @@ from cm_exec.local_runtime.results import CHUNK, ResultSpool
 
 Headers = list[tuple[bytes, bytes]]
 
+BY_PROGRAM: Final = "cm_exec.by_program"
+"""In the scope of a request: whether a program sent it, which gets results under their own media type."""
 NO_STORE: Final = (b"cache-control", b"no-store")
 
 
@@ -35,29 +37,41 @@ class JsonAnswer(Response):
 class SpoolAnswer:
     """A result's bytes: whole, a range of them, or as they come.
 
-    They are octets whatever they are, and a file to save where a browser is pointed at them: what a handler wrote
-    is never a page of ours.
+    Programs get them under `media_type`. For a browser they are octets and a file to save: what a handler wrote must
+    never become a page of the console's origin.
     """
 
-    def __init__(self, spool: ResultSpool, *, name: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        spool: ResultSpool,
+        *,
+        name: str,
+        headers: dict[str, str] | None = None,
+        media_type: str | None = None,
+        status: int = HTTPStatus.OK,
+    ) -> None:
         self._spool = spool
         self._name = name
         self._headers = headers or {}
+        self._media_type = media_type
+        self._status = status
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
         """The ASGI application."""
         spool = self._spool
+        media_type = self._media_type if scope.get(BY_PROGRAM) and self._media_type else "application/octet-stream"
         headers: Headers = [
-            (b"content-type", b"application/octet-stream"),
+            (b"content-type", media_type.encode()),
             (b"content-disposition", f"attachment; filename*=UTF-8''{quote(self._name, safe='')}".encode()),
             NO_STORE,
             *_encoded(self._headers),
         ]
-        status, start, end = HTTPStatus.OK, 0, None
+        status, start, end = self._status, 0, None
         if spool.complete:
-            status, start, end = _range(scope, spool.size)
+            asked, start, end = _range(scope, spool.size)
+            status = self._status if asked == HTTPStatus.OK else asked
             headers += [(b"accept-ranges", b"bytes"), (b"content-length", str(end - start).encode())]
-            if status != HTTPStatus.OK:
+            if asked != HTTPStatus.OK:
                 shown = f"{start}-{end - 1}" if end > start else "*"
                 headers.append((b"content-range", f"bytes {shown}/{spool.size}".encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})

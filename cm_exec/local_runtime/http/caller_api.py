@@ -1,10 +1,10 @@
-"""The port for callers and the console: functions to call, jobs to look at, events to watch."""
+"""Serve callers and the console: functions to call, jobs to look at, events to watch."""
 
 import asyncio
 import itertools
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
@@ -29,18 +29,20 @@ from cm_exec.local_runtime.http.events import EventStream
 from cm_exec.local_runtime.http.messages import RequestBody
 from cm_exec.local_runtime.http.runtime_info import RuntimeInfo
 from cm_exec.local_runtime.results import ResultSpool
+from cm_exec.protocol.json_text import json_problem
 
 LARGEST_QUERY: Final = 512 * 1024 * 1024
 _LARGEST_SETTING: Final = 1024 * 1024
+_LARGEST_TEST: Final = 64 * 1024
 
 CONSOLE: Final = Path(__file__).parents[1] / "console"
 
 
 class _ConsoleFiles(StaticFiles):
-    """Files that the browser asks for anew each time, lest it shows the console of an older version."""
+    """Files that the browser must ask for each time: an older version of the console would not fit this runtime."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """See starlette."""
+        """Implement StaticFiles."""
         response = super().file_response(*args, **kwargs)
         response.headers["Cache-Control"] = "no-cache"
         return response
@@ -49,22 +51,25 @@ class _ConsoleFiles(StaticFiles):
 class CallerApi:
     """The endpoints; `application` is what serves them."""
 
-    def __init__(self, host: RuntimeInfo, *, console: Path = CONSOLE) -> None:
-        self._info = host
-        self._broker = host.broker
+    def __init__(self, info: RuntimeInfo, *, console: Path = CONSOLE) -> None:
+        self._info = info
+        self._broker = info.broker
         routes: list[Route | Mount] = [
-            Route("/functions", self._functions),
-            Route("/functions/{name:path}", self._call, methods=["POST"]),
-            Route("/jobs", self._jobs),
-            Route("/jobs/{job_id}", self._job),
-            Route("/jobs/{job_id}/query", self._query),
-            Route("/jobs/{job_id}/result", self._result),
-            Route("/jobs/{job_id}/log", self._job_log),
-            Route("/jobs/{job_id}/replay", self._replay, methods=["POST"]),
-            Route("/state", self._state),
-            Route("/log", self._log),
-            Route("/faults", self._set_faults, methods=["PUT"]),
-            Route("/events", self._events),
+            _route("/functions", GET=self._functions),
+            _route("/functions/{name:path}", POST=self._call),
+            _route("/jobs", GET=self._jobs),
+            _route("/jobs/{job_id}", GET=self._job),
+            _route("/jobs/{job_id}/query", GET=self._query),
+            _route("/jobs/{job_id}/result", GET=self._result),
+            _route("/jobs/{job_id}/log", GET=self._job_log),
+            _route("/jobs/{job_id}/replay", POST=self._replay),
+            _route("/jobs/{job_id}/cancel", POST=self._cancel),
+            _route("/jobs/{job_id}/drop", POST=self._drop),
+            _route("/jobs/{job_id}/test", POST=self._save_test),
+            _route("/state", GET=self._state),
+            _route("/log", GET=self._log),
+            _route("/faults", PUT=self._set_faults),
+            _route("/events", GET=self._events),
         ]
         if (console / "index.html").is_file():
             routes.append(Mount("/", _ConsoleFiles(directory=console, html=True)))
@@ -74,11 +79,16 @@ class CallerApi:
 
     async def _call(self, request: Request) -> ASGIApp:
         query = await _body(request, LARGEST_QUERY) or b"{}"
-        if not _is_json(query):
-            raise HTTPException(HTTPStatus.BAD_REQUEST, "the body is not JSON")
-        user_id = request.headers.get("x-user-id")
+        if (problem := json_problem(query)) is not None:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {problem}")
+        headers = request.headers
         submission = Submission(
-            function=request.path_params["name"], query=query, user_id=user_id, timeout=self._timeout(request)
+            function=request.path_params["name"],
+            query=query,
+            user_id=headers.get("x-user-id", self._info.user_id),
+            auth_header=headers.get("x-auth-header", self._info.auth_header),
+            temporary_credentials_auth_token=headers.get("x-temporary-credentials-auth-token"),
+            timeout=self._timeout(request),
         )
         return await self._answer(request, submission)
 
@@ -88,6 +98,7 @@ class CallerApi:
         return await self._answer(request, replace(job.submission, timeout=timeout, replay_of=job.job_id))
 
     async def _answer(self, request: Request, submission: Submission) -> ASGIApp:
+        failure_status = _failure_status(request)
         call = Call(str(uuid.uuid4()))
         if not _flag(request, "wait", default=True):
             self._broker.submit(call, submission)
@@ -106,7 +117,7 @@ class CallerApi:
         outcome = await known
         if isinstance(outcome, ResultSpool):
             return SpoolAnswer(outcome, name=submission.function, headers={"X-Job-Id": call.job_id})
-        return _final_answer(*outcome)
+        return _final_answer(*outcome, failure_status)
 
     def _timeout(self, request: Request) -> float | None:
         given = request.query_params.get("timeout")
@@ -148,7 +159,7 @@ class CallerApi:
         spool = ResultSpool(self._broker.directory, in_memory=len(job.query))
         spool.append(job.query)
         spool.finish()
-        return SpoolAnswer(spool, name=f"{job.function}-{job.number}-query.json")
+        return SpoolAnswer(spool, name=f"{job.function}-{job.number}-query.json", media_type="application/json")
 
     async def _result(self, request: Request) -> ASGIApp:
         job = self._known(request)
@@ -156,10 +167,36 @@ class CallerApi:
         if spool is None:
             why = "the result is not kept any more" if job.answer else f"the job is {job.state}, without a result"
             raise HTTPException(HTTPStatus.NOT_FOUND, why)
-        return SpoolAnswer(spool, name=_file_name(job), headers={"X-Job-Id": job.job_id})
+        media = job.answer.media.media_type if job.answer else None
+        return SpoolAnswer(spool, name=_file_name(job), headers={"X-Job-Id": job.job_id}, media_type=media)
 
     async def _job_log(self, request: Request) -> ASGIApp:
         return JsonAnswer(views.lines_view(self._broker.log.of(self._known(request).job_id)))
+
+    async def _cancel(self, request: Request) -> ASGIApp:
+        """Give up waiting for a job. The worker is not told, as on the platform: its slot stays taken."""
+        job = self._known(request)
+        self._broker.cancel(job.job_id)
+        return JsonAnswer(views.job_view(self._known(request), self._broker))
+
+    async def _drop(self, request: Request) -> ASGIApp:
+        """Free the slot of an outstanding job, as a restart notification does."""
+        job = self._known(request)
+        if not job.outstanding:
+            raise HTTPException(HTTPStatus.CONFLICT, "the job holds no slot")
+        self._broker.drop(job.job_id)
+        return JsonAnswer(views.job_view(self._known(request), self._broker))
+
+    async def _save_test(self, request: Request) -> ASGIApp:
+        job = self._known(request)
+        entry = test_entry(job, self._broker.body(job.job_id))
+        if entry is None:
+            raise HTTPException(
+                HTTPStatus.CONFLICT, "only an ended job with a query and a result of 64 KiB makes a test"
+            )
+        saved_in = self._info.save_test(entry) if self._info.save_test else None
+        status = HTTPStatus.OK if saved_in is None else HTTPStatus.CREATED
+        return JsonAnswer({"test": entry, "savedIn": saved_in}, status)
 
     def _known(self, request: Request) -> RuntimeJob:
         job = self._broker.ledger.jobs.get(request.path_params["job_id"])
@@ -209,20 +246,61 @@ class CallerApi:
 _MOST_JOBS: Final = 1000
 
 
+def _route(path: str, **endpoints: Callable[[Request], Awaitable[ASGIApp]]) -> Route:
+    """Return a route for all methods, so that a wrong one is answered with 405 instead of looked up as a file."""
+
+    async def serve(request: Request) -> ASGIApp:
+        method = "GET" if request.method == "HEAD" else request.method
+        if method not in endpoints:
+            allowed = ", ".join(endpoints)
+            sentence = f"{request.method} is not possible here; the method must be {allowed}"
+            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, sentence, {"Allow": allowed})
+        return await endpoints[method](request)
+
+    return Route(path, serve, methods=["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+
+
 class _Faults(msgspec.Struct):
     faults: list[str]
 
 
-def _final_answer(job: RuntimeJob, body: ResultSpool | None) -> ASGIApp:
+def _final_answer(job: RuntimeJob, body: ResultSpool | None, failure_status: int) -> ASGIApp:
     headers = {"X-Job-Id": job.job_id, "X-Job-State": job.state.value}
     if job.answer is not None and body is not None and job.started is not None and job.ended is not None:
         headers["X-Job-Duration-Ms"] = f"{(job.ended - job.started) * 1000:.3f}"
-        return SpoolAnswer(body, name=_file_name(job), headers=headers)
+        status = failure_status if job.state is State.FAILED else HTTPStatus.OK
+        media = job.answer.media.media_type
+        return SpoolAnswer(body, name=_file_name(job), headers=headers, media_type=media, status=status)
     status = {State.FAILED: HTTPStatus.GATEWAY_TIMEOUT, State.LOST: HTTPStatus.BAD_GATEWAY}.get(
         job.state, HTTPStatus.SERVICE_UNAVAILABLE
     )
     reason = job.reason or "no result: the runtime stops"
     return JsonAnswer({"error": reason, "jobId": job.job_id}, status, headers)
+
+
+def test_entry(job: RuntimeJob, body: ResultSpool | None) -> str | None:
+    """Return the job as a `[[tests]]` entry of cm.toml, None if it has no result or is too large for one."""
+    if job.answer is None or body is None or max(len(job.query), body.size) > _LARGEST_TEST:
+        return None
+    name = f"{job.function} #{job.number}"
+    lines = ["[[tests]]", f"function = {quote(job.function)}", f"name = {quote(name)}"]
+    lines.append(f"query_json = {quote(job.query.decode(errors='replace'))}")
+    result = body.content()
+    if job.answer.failure is not None:
+        reason = job.answer.failure.reason
+        failed = f"error = {quote(reason)}" if reason else f"error_contains = {quote(job.answer.failure.message)}"
+        return "\n".join([*lines, failed]) + "\n"
+    try:
+        text = result.decode()
+    except UnicodeDecodeError:
+        return None
+    key = "result_json" if json_problem(result) is None else "result_text"
+    return "\n".join([*lines, f"{key} = {quote(text)}"]) + "\n"
+
+
+def quote(text: str) -> str:
+    """Return a TOML string: JSON's form without escaped halves of surrogate pairs, which TOML does not have."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _file_name(job: RuntimeJob) -> str:
@@ -231,7 +309,8 @@ def _file_name(job: RuntimeJob) -> str:
 
 async def _error(_: Request, error: Exception) -> Response:
     status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, str(error))
-    return JsonAnswer({"error": detail}, status)
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    return JsonAnswer({"error": detail}, status, headers)
 
 
 async def _body(request: Request, limit: int) -> bytes:
@@ -249,25 +328,14 @@ async def _body(request: Request, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def _is_json(text: bytes) -> bool:
-    try:
-        msgspec.json.decode(text, type=msgspec.Raw)
-    except (msgspec.MsgspecError, RecursionError):
-        return _is_json_to_python(text)
-    return True
-
-
-def _is_json_to_python(text: bytes) -> bool:
-    """Python's reader takes what msgspec refuses and JSON allows: halves of surrogate pairs."""
-    try:
-        json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
+def _failure_status(request: Request) -> int:
+    """Return the status of an error result: 200, since it is a result, or what `?fail=502` asks for."""
+    given = request.query_params.get("fail")
+    if given is None:
+        return HTTPStatus.OK
+    if not given.isdecimal() or int(given) not in _ERROR_STATUSES:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "fail is a status from 400 to 599")
+    return int(given)
 
 
 def _flag(request: Request, name: str, *, default: bool) -> bool:
@@ -279,6 +347,7 @@ def _flag(request: Request, name: str, *, default: bool) -> bool:
     return _FLAGS[given.lower()]
 
 
+_ERROR_STATUSES: Final = range(400, 600)
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 

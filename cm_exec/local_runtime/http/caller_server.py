@@ -1,6 +1,6 @@
 """The callers' port: its listener, its token, and the guard before every request."""
 
-import secrets
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cm_exec.local_runtime.http.answers import JsonAnswer
+from cm_exec.local_runtime.http.answers import BY_PROGRAM, JsonAnswer
 from cm_exec.local_runtime.http.caller_api import CallerApi
 from cm_exec.local_runtime.http.guard import Guard, GuardVerdict
 from cm_exec.local_runtime.http.listener import Listener
@@ -37,15 +37,38 @@ _ON_EVERY_ANSWER: Final = (
 _API: Final = ("/functions", "/jobs", "/state", "/log", "/faults", "/events")
 
 
-class GuardMiddleware:
-    """`application` behind `guard`."""
+class CallerServer:
+    """Serves the callers of `info` on a port, once `listener` is opened for `application`.
 
-    def __init__(self, application: ASGIApp, guard: Guard) -> None:
-        self._application = application
-        self._guard = guard
+    `names` are the hosts under which callers reach it, besides those of this machine's loopback.
+    """
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application."""
+    def __init__(
+        self, info: RuntimeInfo, *, token: str, address: str, port: int, names: Sequence[str], console: Path
+    ) -> None:
+        self.token = token
+        self.listener = Listener(host=address, port=port)
+        self._address = "127.0.0.1" if address in {"0.0.0.0", "::"} else address  # noqa: S104 - compared, not bound
+        own = ("localhost", "127.0.0.1", "[::1]", self._host, *(name.lower() for name in names))
+        self._guard = Guard(token=token, port=self.listener.port, names=own)
+        self._api = CallerApi(info, console=console).application
+
+    @property
+    def _host(self) -> str:
+        return f"[{self._address}]" if ":" in self._address else self._address
+
+    @property
+    def url(self) -> str:
+        """Where callers find the functions."""
+        return f"http://{self._host}:{self.listener.port}"
+
+    @property
+    def console_url(self) -> str:
+        """The console's address, with the token that lets a browser in."""
+        return f"{self.url}/?token={self.token}"
+
+    async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Judge a request, and lock the answer's page: it may load nothing from elsewhere and be in no frame."""
         if scope["type"] != "http":
             return
 
@@ -54,17 +77,24 @@ class GuardMiddleware:
                 message = {**message, "headers": [*message.get("headers", ()), *_ON_EVERY_ANSWER]}
             await send(message)
 
-        answer = self._judge(scope) or self._sign_in(scope) or self._application
+        answer = self._judge(scope) or self._sign_in(scope) or self._api
         await answer(scope, receive, send_locked)
 
     def _judge(self, scope: Scope) -> ASGIApp | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         path: str = scope["path"]
         verdict = self._guard.judge(scope["method"], path, headers, public=not _is_api(path))
+        scope[BY_PROGRAM] = self._guard.has_bearer(headers)
         if verdict is GuardVerdict.FORBIDDEN:
-            return JsonAnswer({"error": "the request comes from a foreign page or under a foreign name"}, 403)
+            host = headers.get("host", "")
+            sentence = f"the request comes from a foreign page or under a foreign name (Host: {host}); see --name"
+            return JsonAnswer({"error": sentence}, HTTPStatus.FORBIDDEN)
         if verdict is GuardVerdict.TOKEN_NEEDED:
-            return JsonAnswer({"error": "open the address with the token that cm-exec dev printed"}, 401)
+            sentence = (
+                "the token is missing or wrong: open the address that cm-exec dev printed, or send the header "
+                "Authorization: Bearer TOKEN as in the curl line that it printed"
+            )
+            return JsonAnswer({"error": sentence}, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
         return None
 
     def _sign_in(self, scope: Scope) -> ASGIApp | None:
@@ -75,30 +105,10 @@ class GuardMiddleware:
         if not given:
             return None
         if not self._guard.is_token(given[0]):
-            return JsonAnswer({"error": "this token is not, or no longer, valid"}, 401)
+            return JsonAnswer({"error": "this token is not, or no longer, valid"}, HTTPStatus.UNAUTHORIZED)
         cookie = f"{self._guard.cookie_name}={self._guard.token}; Path=/; HttpOnly; SameSite=Strict"
         return JsonAnswer({}, HTTPStatus.SEE_OTHER, {"Location": "/", "Set-Cookie": cookie})
 
 
 def _is_api(path: str) -> bool:
     return any(path == root or path.startswith(f"{root}/") for root in _API)
-
-
-class CallerServer:
-    """Serves the callers of `host` on a loopback port, from when `listener` is opened for `application`."""
-
-    def __init__(self, host: RuntimeInfo, *, port: int, console: Path, programs_need_token: bool) -> None:
-        self.token = secrets.token_urlsafe(24)
-        self.listener = Listener(port=port)
-        guard = Guard(token=self.token, port=self.listener.port, programs_need_token=programs_need_token)
-        self.application = GuardMiddleware(CallerApi(host, console=console).application, guard)
-
-    @property
-    def url(self) -> str:
-        """Where callers find the functions."""
-        return f"http://127.0.0.1:{self.listener.port}"
-
-    @property
-    def console_url(self) -> str:
-        """The console's address, with the token that lets a browser in."""
-        return f"{self.url}/?token={self.token}"

@@ -40,25 +40,27 @@ class RequestBody:
             pass
 
 
+Headers = Sequence[tuple[bytes, bytes]]
+
 _NO_CONTENT: Final[Message] = {"type": "http.response.start", "status": 204, "headers": []}
 END: Final[Message] = {"type": "http.response.body", "body": b"", "more_body": False}
 
 _WRITE: Final = 256 * 1024
 
 
-async def send_reply(send: Send, status: int, body: bytes = b"") -> None:
-    """Send a whole answer."""
+async def send_reply(send: Send, status: int, body: bytes = b"", headers: Headers = ()) -> None:
+    """Send a whole response."""
     if status == HTTPStatus.NO_CONTENT:
         await send(_NO_CONTENT)
     else:
-        await send_unfinished(send, status, [body])
+        await send_unfinished(send, status, [body], headers)
     await send(END)
 
 
-async def send_unfinished(send: Send, status: int, pieces: Sequence[bytes]) -> None:
-    """Send all of an answer but its end, which is `END`: time to see whether somebody is still there."""
+async def send_unfinished(send: Send, status: int, pieces: Sequence[bytes], headers: Headers = ()) -> None:
+    """Send all of a response but its end, which is `END`: time to see whether the client is still there."""
     length = sum(map(len, pieces))
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(length).encode())]
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(length).encode()), *headers]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     if length <= _WRITE:
         await send({"type": "http.response.body", "body": b"".join(pieces), "more_body": True})

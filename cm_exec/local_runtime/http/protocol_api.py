@@ -1,229 +1,260 @@
-"""The runtime's side of the protocol as a bare ASGI application: four requests, as a worker sends them."""
+"""Serve the protocol's four requests to workers, as a bare ASGI application."""
 
 import asyncio
 import hmac
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
-from typing import Final, Protocol
+from pathlib import Path
 
 import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from cm_exec.local_runtime.broker import Broker
+from cm_exec.local_runtime.core import diagnosis
 from cm_exec.local_runtime.core.faults import FaultKind, FaultPlan, ProtocolEndpoint
-from cm_exec.local_runtime.core.job import PostOutcome, RuntimeJob, job_body
-from cm_exec.local_runtime.http.endpoints import endpoint_of, job_id_of
+from cm_exec.local_runtime.core.job import PostOutcome, job_body
+from cm_exec.local_runtime.core.violation import ViolationKind
+from cm_exec.local_runtime.http.endpoints import ProtocolDialect
 from cm_exec.local_runtime.http.fault_injection import FaultyRequest, inject_fault
 from cm_exec.local_runtime.http.listener import ServerConnection, connection_of
 from cm_exec.local_runtime.http.messages import END, RequestBody, send_reply, send_unfinished
 from cm_exec.local_runtime.http.open_polls import Found, OpenPolls
-from cm_exec.local_runtime.results import ResultSpool
-
-
-class WorkerSide(Protocol):
-    """All of it is called on the event loop's thread, and none of it waits."""
-
-    def hand_out(self) -> RuntimeJob | None:
-        """The next job, if one may go out."""
-
-    def put_back(self, job_id: str) -> None:
-        """The job did not arrive."""
-
-    def poll_began(self) -> None:
-        """A worker asks."""
-
-    def poll_ended(self) -> None:
-        """A worker has its answer, or is gone."""
-
-    def result_began(self, job_id: str, *, streamed: bool) -> ResultSpool:
-        """A result comes; where its bytes go."""
-
-    def result_ended(self, job_id: str, body: ResultSpool, *, content_type: str | None, streamed: bool) -> PostOutcome:
-        """It is there."""
-
-    def result_cut(self, job_id: str, body: ResultSpool) -> None:
-        """It broke off."""
-
-    def reply_lost(self, job_id: str) -> None:
-        """It is there, and the worker was not told."""
-
-    def too_large(self, job_id: str, size: int) -> None:
-        """It was over the limit."""
-
-    def schemas_posted(self, body: bytes, content_type: str | None) -> None:
-        """The worker's functions."""
-
-    def restarted(self) -> list[str]:
-        """The worker started anew: the jobs that are dropped."""
-
-    def unauthorized(self, endpoint: ProtocolEndpoint) -> None:
-        """A request without the right token."""
 
 
 class ProtocolApi:
-    """`poll_wait` is the long poll's length in seconds, `max_result` the largest result in bytes, None for any.
+    """Serves workers; `application` gives the ASGI application for one of the protocol's two APIs.
 
-    `tokens` are those that are accepted; `scripted` holds bodies to answer the next polls with, in place of jobs;
-    `on_request` is told of each request and its status, 0 where a fault left it unanswered.
+    `poll_wait` is the long poll's length in seconds, `max_result` the largest result in bytes, None for no limit.
+    `tokens` are accepted, `earlier_tokens` were once; `token_path` is the file that holds the token. `scripted` holds
+    bodies to answer the next polls with, instead of jobs. `on_request` is called with each request and its status,
+    0 where a fault left it unanswered.
     """
 
     def __init__(
         self,
-        side: WorkerSide,
+        broker: Broker,
         *,
-        tokens: set[bytes],
+        token: str,
+        token_path: Path,
         poll_wait: float = 5.0,
         max_result: int | None = None,
         faults: FaultPlan | None = None,
         on_request: Callable[[ProtocolEndpoint, int], None] = lambda _endpoint, _status: None,
     ) -> None:
-        self.tokens = tokens
+        self.tokens = {token.encode()}
+        self.earlier_tokens: set[bytes] = set()
         self.poll_wait = poll_wait
         self.faults = faults or FaultPlan()
         self.scripted: deque[bytes] = deque()
         self.polls = OpenPolls(take=self._next, give_back=self._give_back)
-        self._side = side
+        self._broker = broker
+        self._token_path = str(token_path)
         self._max_result = max_result
         self._on_request = on_request
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application."""
-        if scope["type"] != "http":
-            return
-        endpoint = endpoint_of(scope["method"], scope["path"])
+    def application(self, dialect: ProtocolDialect) -> ASGIApp:
+        """Return the ASGI application for one API."""
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                endpoint = dialect.endpoint_of(scope["method"], scope["path"])
+                await self._serve_or_fail(_WorkerExchange(dialect, endpoint, scope, receive, send))
+
+        return serve
+
+    async def _serve_or_fail(self, exchange: "_WorkerExchange") -> None:
+        endpoint = exchange.endpoint
         if endpoint is None:
-            await send_reply(send, HTTPStatus.NOT_FOUND)
+            await self._refuse_address(exchange)
             return
         for fault in self.faults.take(endpoint):
             if fault.kind is FaultKind.LATENCY:
-                await asyncio.wait([connection_of(scope).lost], timeout=fault.seconds)
-            else:
-                status = await inject_fault(fault, endpoint, self._serve, FaultyRequest(scope, receive, send))
-                self._on_request(endpoint, status)
-                if fault.processed and endpoint is ProtocolEndpoint.RESULT:
-                    self._side.reply_lost(job_id_of(scope["raw_path"]))
-                return
-        await self._serve(scope, receive, send)
+                await asyncio.wait([exchange.connection.lost], timeout=fault.seconds)
+                continue
+            serve = partial(self._serve_with, replace(exchange, unheard=fault.processed))
+            request = FaultyRequest(exchange.scope, exchange.receive, exchange.send)
+            status = await inject_fault(fault, endpoint, serve, request)
+            self._on_request(endpoint, status)
+            if fault.processed and endpoint is ProtocolEndpoint.RESULT:
+                self._broker.reply_lost(exchange.job_id)
+            return
+        await self._serve(exchange)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = endpoint_of(scope["method"], scope["path"])
-        if not self._authorized(scope):
-            await self._refuse(endpoint or ProtocolEndpoint.POLL, receive, send)
-        elif endpoint is ProtocolEndpoint.POLL:
-            await self._poll(connection_of(scope), send)
-        elif endpoint is ProtocolEndpoint.RESULT:
-            await self._result(scope, receive, send)
-        elif endpoint is ProtocolEndpoint.SCHEMAS:
-            await self._schemas(scope, receive, send)
+    async def _serve_with(self, exchange: "_WorkerExchange", scope: Scope, receive: Receive, send: Send) -> None:
+        await self._serve(replace(exchange, scope=scope, receive=receive, send=send))
+
+    async def _serve(self, exchange: "_WorkerExchange") -> None:
+        if not self._authorized(exchange):
+            await self._refuse_token(exchange)
+        elif exchange.endpoint is ProtocolEndpoint.POLL:
+            await self._poll(exchange)
+        elif exchange.endpoint is ProtocolEndpoint.RESULT:
+            await self._result(exchange)
+        elif exchange.endpoint is ProtocolEndpoint.SCHEMAS:
+            await self._schemas(exchange)
         else:
-            await self._restart(receive, send)
+            await self._restart(exchange)
 
-    def _authorized(self, scope: Scope) -> bool:
-        given = _header(scope, b"module-auth-token")
+    def _authorized(self, exchange: "_WorkerExchange") -> bool:
+        if not exchange.dialect.needs_token(exchange.scope["path"]):
+            return True
+        given = exchange.header(b"module-auth-token")
         return given is not None and any(hmac.compare_digest(given, token) for token in self.tokens)
 
-    async def _refuse(self, endpoint: ProtocolEndpoint, receive: Receive, send: Send) -> None:
-        self._side.unauthorized(endpoint)
-        await RequestBody(receive).discard()
-        await self._reply(send, endpoint, HTTPStatus.UNAUTHORIZED)
+    async def _refuse_token(self, exchange: "_WorkerExchange") -> None:
+        headers = dict(exchange.scope["headers"])
+        sentence = diagnosis.wrong_token(headers, path=self._token_path, earlier=self.earlier_tokens)
+        endpoint = exchange.endpoint or ProtocolEndpoint.POLL
+        self._broker.diagnosed(ViolationKind.UNAUTHORIZED, f"a {endpoint} request was refused: {sentence}")
+        await RequestBody(exchange.receive).discard()
+        await self._reply(exchange, HTTPStatus.UNAUTHORIZED, diagnosis.error_body(sentence))
 
-    async def _poll(self, connection: ServerConnection, send: Send) -> None:
-        self._side.poll_began()
+    async def _refuse_address(self, exchange: "_WorkerExchange") -> None:
+        """Answer a request that is none of the protocol's with the nearest right one."""
+        method, path, dialect = exchange.scope["method"], exchange.scope["path"], exchange.dialect
+        sentence = diagnosis.wrong_address(method, path, dialect.known)
+        self._broker.diagnosed(ViolationKind.CONNECTION, sentence)
+        await RequestBody(exchange.receive).discard()
+        status = HTTPStatus.METHOD_NOT_ALLOWED if path in dialect.known else HTTPStatus.NOT_FOUND
+        headers = [(b"allow", dialect.known[path].encode())] if path in dialect.known else []
+        await send_reply(exchange.send, status, diagnosis.error_body(sentence), headers)
+
+    async def _poll(self, exchange: "_WorkerExchange") -> None:
+        self._broker.poll_began()
         try:
-            found = await self.polls.next(connection, self.poll_wait)
+            found = await self.polls.next(exchange.connection, self.poll_wait)
             if found is None:
-                await self._reply(send, ProtocolEndpoint.POLL, HTTPStatus.NO_CONTENT)
+                await self._reply(exchange, HTTPStatus.NO_CONTENT)
             else:
-                await self._hand_out(connection, found, send)
+                await self._hand_out(exchange, found)
         finally:
-            self._side.poll_ended()
+            self._broker.poll_ended()
 
-    async def _hand_out(self, connection: ServerConnection, found: Found, send: Send) -> None:
+    async def _hand_out(self, exchange: "_WorkerExchange", found: Found) -> None:
         self._on_request(ProtocolEndpoint.POLL, HTTPStatus.OK)
         delivered = False
         try:
-            pieces = [found] if isinstance(found, bytes) else job_body(found.job_id, found.submission)
-            await send_unfinished(send, HTTPStatus.OK, pieces)
-            delivered = not connection.gone
-            await send(END)
+            if isinstance(found, bytes):
+                pieces: Sequence[bytes] = [found]
+            else:
+                pieces = job_body(found.job_id, found.submission, enveloped=not exchange.dialect.plain)
+            await send_unfinished(exchange.send, HTTPStatus.OK, pieces)
+            delivered = not exchange.connection.gone
+            await exchange.send(END)
         finally:
             if not delivered:
                 self._give_back(found)
 
     def _next(self) -> Found | None:
-        return self.scripted.popleft() if self.scripted else self._side.hand_out()
+        return self.scripted.popleft() if self.scripted else self._broker.hand_out()
 
     def _give_back(self, found: Found) -> None:
         if isinstance(found, bytes):
             self.scripted.appendleft(found)
         else:
-            self._side.put_back(found.job_id)
+            self._broker.put_back(found.job_id)
         self.polls.offer()
 
-    async def _result(self, scope: Scope, receive: Receive, send: Send) -> None:
-        job_id = job_id_of(scope["raw_path"])
-        request = RequestBody(receive)
-        declared = _header(scope, b"content-length")
-        if declared is not None and self._too_large(int(declared)):
-            await self._refuse_too_large(job_id, int(declared), request, send)
+    async def _result(self, exchange: "_WorkerExchange") -> None:
+        if (sentence := diagnosis.wrong_job_id(exchange.raw_job_id)) is not None:
+            sentence = f"POST {exchange.scope['path']}: {sentence}"
+            self._broker.diagnosed(ViolationKind.CONNECTION, sentence)
+            await RequestBody(exchange.receive).discard()
+            await self._reply(exchange, HTTPStatus.NOT_FOUND, diagnosis.error_body(sentence))
             return
-        streamed = declared is None
-        body = self._side.result_began(job_id, streamed=streamed)
+        job_id = exchange.job_id
+        length = exchange.header(b"content-length")
+        request = RequestBody(exchange.receive)
+        if length is not None and self._too_large(int(length)):
+            await self._refuse_too_large(exchange, job_id, int(length), request)
+            return
+        body = self._broker.result_began(job_id, streamed=length is None)
         while piece := await request.read():
             if self._too_large(body.size + len(piece)):
-                body.cut_short()
-                await self._refuse_too_large(job_id, body.size + len(piece), request, send)
+                await self._refuse_too_large(exchange, job_id, body.size + len(piece), request)
                 return
             body.append(piece)
         if request.cut:
-            self._side.result_cut(job_id, body)
+            self._broker.result_cut(job_id, body)
             return
-        outcome = self._side.result_ended(job_id, body, content_type=_content_type(scope), streamed=streamed)
-        if connection_of(scope).gone:
-            self._side.reply_lost(job_id)
-        await self._reply(send, ProtocolEndpoint.RESULT, _STATUS_OF[outcome])
+        outcome = self._broker.result_ended(job_id, body, content_type=exchange.content_type, streamed=length is None)
+        if exchange.connection.gone:
+            self._broker.reply_lost(job_id)
+        await self._reply_to_result(exchange, outcome)
+
+    async def _reply_to_result(self, exchange: "_WorkerExchange", outcome: PostOutcome) -> None:
+        """Accept repeated and late results: a refusal makes the official SDKs post an error over them."""
+        if outcome is PostOutcome.UNKNOWN:
+            sentence = "no job with this id was handed out; post to POST_RESULT_URI, a slash and the job's jobId"
+            await self._reply(exchange, HTTPStatus.NOT_FOUND, diagnosis.error_body(sentence))
+        elif outcome is PostOutcome.DROPPED:
+            sentence = "the job was dropped by a restart notification, or with its worker's process"
+            await self._reply(exchange, HTTPStatus.NOT_FOUND, diagnosis.error_body(sentence))
+        else:
+            await self._reply(exchange, exchange.dialect.accepted)
 
     def _too_large(self, size: int) -> bool:
         return self._max_result is not None and size > self._max_result
 
-    async def _refuse_too_large(self, job_id: str, size: int, request: RequestBody, send: Send) -> None:
-        self._side.too_large(job_id, size)
+    async def _refuse_too_large(
+        self, exchange: "_WorkerExchange", job_id: str, size: int, request: RequestBody
+    ) -> None:
+        self._broker.too_large(job_id, size)
         # Read to the end first: a client that is still sending would see a broken pipe, and no status.
         await request.discard()
-        await self._reply(send, ProtocolEndpoint.RESULT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        sentence = f"the result is larger than {self._max_result} bytes"
+        await self._reply(exchange, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, diagnosis.error_body(sentence))
 
-    async def _schemas(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = RequestBody(receive)
+    async def _schemas(self, exchange: "_WorkerExchange") -> None:
+        request = RequestBody(exchange.receive)
         body = await request.whole()
         if not request.cut:
-            self._side.schemas_posted(body, _content_type(scope))
-            await self._reply(send, ProtocolEndpoint.SCHEMAS, HTTPStatus.NO_CONTENT)
+            self._broker.schemas_posted(body, exchange.content_type)
+            await self._reply(exchange, exchange.dialect.accepted)
 
-    async def _restart(self, receive: Receive, send: Send) -> None:
-        await RequestBody(receive).discard()
-        dropped = self._side.restarted()
-        await self._reply(send, ProtocolEndpoint.RESTART, HTTPStatus.OK, msgspec.json.encode(dropped))
+    async def _restart(self, exchange: "_WorkerExchange") -> None:
+        await RequestBody(exchange.receive).discard()
+        dropped = self._broker.restarted()
+        await self._reply(exchange, HTTPStatus.OK, msgspec.json.encode(dropped))
         self.polls.offer()
 
-    async def _reply(self, send: Send, endpoint: ProtocolEndpoint, status: HTTPStatus, body: bytes = b"") -> None:
-        self._on_request(endpoint, status)
-        await send_reply(send, status, body)
+    async def _reply(self, exchange: "_WorkerExchange", status: HTTPStatus, body: bytes = b"") -> None:
+        if not exchange.unheard:
+            self._on_request(exchange.endpoint or ProtocolEndpoint.POLL, status)
+        await send_reply(exchange.send, status, body)
 
 
-_STATUS_OF: Final = {
-    PostOutcome.ACCEPTED: HTTPStatus.NO_CONTENT,
-    # What the platform answers to these two is not known; a refusal makes the official SDKs post an error over it.
-    PostOutcome.REPEATED: HTTPStatus.NO_CONTENT,
-    PostOutcome.LATE: HTTPStatus.NO_CONTENT,
-    PostOutcome.DROPPED: HTTPStatus.NOT_FOUND,
-    PostOutcome.UNKNOWN: HTTPStatus.NOT_FOUND,
-}
+@dataclass(frozen=True, slots=True)
+class _WorkerExchange:
+    """One request of a worker, and the way to answer it."""
 
+    dialect: ProtocolDialect
+    endpoint: ProtocolEndpoint | None
+    scope: Scope
+    receive: Receive
+    send: Send
+    unheard: bool = False
+    """Whether a fault keeps the response from the worker."""
 
-def _header(scope: Scope, name: bytes) -> bytes | None:
-    return next((value for given, value in scope["headers"] if given == name), None)
+    @property
+    def connection(self) -> ServerConnection:
+        return connection_of(self.scope)
 
+    @property
+    def job_id(self) -> str:
+        return self.dialect.job_id_of(self.scope["raw_path"])
 
-def _content_type(scope: Scope) -> str | None:
-    value = _header(scope, b"content-type")
-    return None if value is None else value.decode("latin-1")
+    @property
+    def raw_job_id(self) -> str:
+        return self.dialect.raw_job_id_of(self.scope["raw_path"])
+
+    @property
+    def content_type(self) -> str | None:
+        value = self.header(b"content-type")
+        return None if value is None else value.decode("latin-1")
+
+    def header(self, name: bytes) -> bytes | None:
+        return next((value for given, value in self.scope["headers"] if given == name), None)

@@ -1,6 +1,7 @@
-"""What the callers' port needs to know of the runtime it belongs to."""
+"""The settings of a run of the runtime, for the callers' port."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 
 from cm_exec import __version__
@@ -13,7 +14,11 @@ from cm_exec.local_runtime.worker_files import WorkerFiles
 
 @dataclass(slots=True)
 class RuntimeInfo:
-    """One run of the runtime, by the name `run`. `call_timeout` in seconds, None for none."""
+    """One run of the runtime, by the name `run`.
+
+    `call_timeout` is the default timeout of callers in seconds, None for no limit; `user_id` and `auth_header` are
+    the identity of callers that send none.
+    """
 
     broker: Broker
     api: ProtocolApi
@@ -21,20 +26,24 @@ class RuntimeInfo:
     _: KW_ONLY
     strict: bool
     call_timeout: float | None
+    user_id: str | None = None
+    auth_header: str | None = field(default=None, repr=False)
+    save_test: Callable[[str], str | None] | None = None
+    """Adds a `[[tests]]` entry to cm.toml, and returns the file's name; None if it cannot."""
     paused: bool = True
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     started: float = 0.0
 
     def fault_texts(self) -> list[str]:
-        """The faults in force, as they are written."""
+        """Return the faults in force, as they are written."""
         return [format_fault(fault) for fault in self.api.faults.faults]
 
     def set_faults(self, texts: list[str]) -> None:
-        """Put these in their place. Raises FaultSyntaxError, and changes nothing then."""
+        """Replace the faults. Raises FaultSyntaxError, and changes nothing then."""
         self.api.faults.faults = [parse_fault(text) for text in texts]
 
     def state_view(self) -> View:
-        """The part of /state that does not change with every job."""
+        """Return the part of /state that does not change with every job."""
         variables = self.environment.variables()
         return {
             "version": __version__,
@@ -49,4 +58,6 @@ class RuntimeInfo:
                 "faults": self.fault_texts(),
             },
             "environment": variables,
+            "userId": self.user_id,
+            "savesTests": self.save_test is not None,
         }

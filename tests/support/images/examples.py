@@ -25,7 +25,7 @@ ENV PATH=/opt/java/bin:/usr/bin:/bin
 
 _PYTHON: Final = """\
 FROM {debian}
-RUN apt-get update && apt-get install --yes --no-install-recommends python3 python3-venv
+RUN apt-get update && apt-get install --yes --no-install-recommends python3 python3-venv binutils
 """
 
 OPTIONS: Final = ("--pull=never", "--layers=false", "--format", "docker")
@@ -47,7 +47,7 @@ def build_java(store: Store, image: str, *, debian: str) -> None:
 
 
 def build_python(store: Store, image: str, *, debian: str) -> None:
-    """Debian with the Python that is bundled."""
+    """Debian with the Python that is bundled, and what Dockerfile.base would install."""
     build_image(store, _context(store, "python", _PYTHON.format(debian=debian)), image)
 
 

@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 import tomli
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cm_exec.bench.plan import BenchPlan, make_plan, toml_value, variant_text
+from cm_exec.bench.plan import BenchPlan, make_plan, variant_text
 from cm_exec.config import Function, parse_config
 from cm_exec.config.model import Mode
 from tests.support.toml import function
@@ -105,7 +103,7 @@ mode = "prespawn"
 [functions.loop]
 command = ["./loop"]
 mode = "persistent"
-framing = "content-length"
+protocol = "content-length"
 envelope = true
 credentials = true
 processes = 3
@@ -160,24 +158,39 @@ def test_variant_launcher() -> None:
     assert (launcher.concurrency, launcher.tls_server_name) == (None, None)
 
 
-TEXTS = st.text(st.characters(codec="utf-8"))
-SCALARS = (
-    TEXTS
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False)
-    | st.dates()
-    | st.times()
-    | st.datetimes()
-)
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=20)
+SERVICES = """
+[services.model]
+command = ["python3", "model.py"]
+cwd = "app"
+ready = "message"
+start_timeout = 9
+[services.web]
+protocol = "http"
+url = "http://127.0.0.1:8000"
+[functions.one]
+service = "model"
+timeout = 7
+[functions.two]
+service = "model"
+[functions.three]
+service = "web"
+request = "GET /{name}"
+inputs = { name = "string" }
+[defaults]
+output = "json"
+"""
 
 
-@given(VALUES)
-def test_toml_value(value: object) -> None:
-    assert tomli.loads(f"value = {toml_value(value)}")["value"] == value
-
-
-def test_no_toml_value() -> None:
-    with pytest.raises(TypeError):
-        toml_value(None)
+@pytest.mark.parametrize("name", ["one", "three"])
+def test_variant_of_service(name: str) -> None:
+    """The service is the same, also with one function instead of several."""
+    function = parse_config(SERVICES, path=HERE).functions[name]
+    (step,) = plan_of(SERVICES, slots=[1]).steps[:1] if name == "one" else plan_of(SERVICES, slots=[1]).steps[2:]
+    assert step.mode == "persistent"
+    (written,) = parse_config(step.config, path=Path("/tmp/elsewhere/cm.toml")).functions.values()
+    assert written.service
+    assert function.service
+    cwd = Path("/app/app") if name == "one" else written.cwd
+    same = {"functions": (name,), "cwd": cwd}
+    assert written.service == replace(function.service, **same)
+    assert replace(written, service=None, cwd=function.cwd) == replace(function, service=None)

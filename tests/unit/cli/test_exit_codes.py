@@ -3,9 +3,9 @@
 import signal
 
 import pytest
+from cm_exec.cli.launch import _concurrency_of_platform
 
 from cm_exec.cli.invoke import _exit_code
-from cm_exec.cli.launch import _concurrency_of_platform
 from cm_exec.config import ConfigError
 from cm_exec.errors import PreflightError, exit_code_of
 from cm_exec.protocol.failure import Failure, Reason
@@ -28,11 +28,11 @@ class StrangeError(Exception):
         (StrangeError("x"), None),
     ],
 )
-def test_a_foreseen_error_has_its_code_and_any_other_is_a_bug(error: Exception, code: int | None) -> None:
+def test_exit_code_of(error: Exception, code: int | None) -> None:
     assert exit_code_of(error) == code
 
 
-def test_codes_are_told_apart() -> None:
+def test_codes() -> None:
     assert [c.exit_code for c in (ConfigError, NoRuntimeError, RuntimeRefusedError)] == [3, 4, 5]
 
 

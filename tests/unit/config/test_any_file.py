@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cm_exec.config import Config, ConfigError, parse_config
+from cm_exec.config.diagnostics import suggest_value
 from cm_exec.config.schema import File, FunctionTable, FunctionTestTable, LauncherTable
-from cm_exec.config.schema.key_spec import converted, expectation
-from cm_exec.config.suggestion import right_value
+from cm_exec.config.schema.key_spec import converted, key_spec
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PATH = Path("/srv/cm.toml")
@@ -85,7 +85,7 @@ fields = st.sampled_from(
 @unhurried
 @given(fields, value)
 def test_a_suggestion_is_always_right(expected: Any, wrong: object) -> None:
-    meant = right_value(wrong, expected, expectation(expected))
+    meant = suggest_value(wrong, expected, key_spec(expected))
     if meant is not None:
         parsed = msgspec.toml.decode(f"value = {meant}".encode())["value"]
         converted(parsed, expected)

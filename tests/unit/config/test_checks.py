@@ -1,4 +1,4 @@
-"""Options that do not go together, and options that stand in [defaults] for some of the functions only."""
+"""Options that cannot be combined, and options in [defaults] that have a meaning for some functions only."""
 
 from pathlib import Path
 
@@ -8,8 +8,7 @@ from cm_exec.config import Config, ConfigError, parse_config
 
 PERSISTENT = 'mode = "persistent"\n'
 PRESPAWN = 'mode = "prespawn"\n'
-NEEDS_PERSISTENT = 'it needs mode = "persistent"'
-NOT_FOR_PERSISTENT = 'stream: cannot be with mode = "persistent", whose results are whole lines or frames'
+CHUNKS = "stream: needs a service with envelope = true: each chunk is a message that names its job"
 FROM_DEFAULTS = "; it comes from [defaults]"
 
 
@@ -25,79 +24,107 @@ def mistakes(own: str, defaults: str = "") -> list[str]:
 
 
 ONLY_PERSISTENT = {
-    "framing": 'framing = "content-length"',
+    "protocol": 'protocol = "content-length"',
     "envelope": "envelope = true",
     "processes": "processes = 2",
+    "jobs_per_process": "jobs_per_process = 16",
+    "ready": 'ready = "message"',
+    "start_timeout": "start_timeout = 600",
     "max_jobs": "max_jobs = 5",
 }
 
 
+def only_with(mode: str, modes: str = '"persistent"') -> str:
+    return f'only valid with mode = {modes}; this function uses "{mode}"'
+
+
 @pytest.mark.parametrize("key", ONLY_PERSISTENT)
 @pytest.mark.parametrize("mode", ["spawn", "prespawn"])
-def test_what_is_for_persistent_processes_is_refused_in_the_other_modes(key: str, mode: str) -> None:
-    message = f'{key}: has no meaning with mode = "{mode}"; {NEEDS_PERSISTENT}'
+def test_service_options_need_mode_persistent(key: str, mode: str) -> None:
+    message = f"{key}: {only_with(mode)}"
     assert mistakes(f'mode = "{mode}"\n{ONLY_PERSISTENT[key]}') == [message]
     assert mistakes(ONLY_PERSISTENT[key], f'mode = "{mode}"') == [message]
     assert read(f'mode = "persistent"\n{ONLY_PERSISTENT[key]}', f'mode = "{mode}"').functions
 
 
-def test_the_mode_is_spawn_where_none_is_said() -> None:
-    assert mistakes("max_jobs = 5") == [f'max_jobs: has no meaning with mode = "spawn"; {NEEDS_PERSISTENT}']
+@pytest.mark.parametrize("key", ["url = 'http://127.0.0.1:8000'", "request = 'GET /'", "query = ['q']"])
+def test_http_options_need_mode_persistent(key: str) -> None:
+    assert mistakes(key) == [f"{key.partition(' ')[0]}: {only_with('spawn')}"]
+
+
+def test_the_default_mode_is_spawn() -> None:
+    assert mistakes("max_jobs = 5") == [f"max_jobs: {only_with('spawn')}"]
 
 
 @pytest.mark.parametrize("mode", ["prespawn", "persistent"])
 def test_an_idle_timeout_is_for_processes_that_wait(mode: str) -> None:
     assert read(f'mode = "{mode}"\nidle_timeout = 5').functions["f"].idle_timeout == 5
-    assert mistakes("idle_timeout = 5") == [
-        'idle_timeout: has no meaning with mode = "spawn"; it needs mode = "prespawn" or "persistent"'
-    ]
+    message = only_with("spawn", modes='"prespawn" or "persistent"')
+    assert mistakes("idle_timeout = 5") == [f"idle_timeout: {message}"]
+
+
+@pytest.mark.parametrize("key", ["job_dir", "error_output"])
+def test_options_of_one_process_per_job(key: str) -> None:
+    assert read(f"{PRESPAWN}{key} = true").functions
+    message = only_with("persistent", modes='"spawn" or "prespawn"')
+    assert mistakes(f"{PERSISTENT}{key} = true") == [f"{key}: {message}"]
+    assert read(PERSISTENT, f"{key} = true").functions
+
+
+def cannot_stream(output: str) -> str:
+    return f'stream: cannot be combined with output = "{output}", which needs the whole result before it is posted'
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (f"{PERSISTENT}stream = true", [NOT_FOR_PERSISTENT]),
-        (
-            'stream = true\noutput = "json"',
-            ['stream: cannot be with output = "json", which needs the whole result before it is posted'],
-        ),
-        (
-            'stream = true\noutput = "text"',
-            ['stream: cannot be with output = "text", which needs the whole result before it is posted'],
-        ),
+        (f"{PERSISTENT}stream = true", [CHUNKS]),
+        ('stream = true\noutput = "json"', [cannot_stream("json")]),
+        ('stream = true\noutput = "text"', [cannot_stream("text")]),
         (
             f"{PRESPAWN}credentials = true",
-            ['credentials: cannot be with mode = "prespawn": the process is started before its job is known'],
+            ['credentials: cannot be combined with mode = "prespawn": the process is started before its job is known'],
         ),
         (
             f"{PERSISTENT}credentials = true",
-            ['credentials: needs envelope = true with mode = "persistent": the tokens are in the envelope'],
+            ['credentials: needs envelope = true with protocol = "lines": the tokens are in the envelope'],
         ),
         (
             'stream = true\ncheck_results = true\nreturns = "string"',
-            ["check_results: cannot be with stream = true: a result is checked as a whole, before it is posted"],
+            ["check_results: cannot be combined with stream: a result is checked as a whole, before it is posted"],
         ),
         (
             "stream = true\ncheck_results = true",
             ["check_results: needs returns, the type to check a result against"],
         ),
         (
-            f'{PERSISTENT}stream = true\noutput = "json"',
-            [
-                NOT_FOR_PERSISTENT,
-                'stream: cannot be with output = "json", which needs the whole result before it is posted',
-            ],
+            "stream = true\nerror_output = true",
+            ["error_output: cannot be combined with stream: the output has been posted already"],
         ),
         (
+            'stream = "sse"',
+            ['stream: "sse" is only valid with an HTTP service; this function uses mode = "spawn"'],
+        ),
+        (
+            f'{PERSISTENT}stream = "sse"\nenvelope = true',
+            ['stream: "sse" is only valid with protocol = "http"; this function\'s service uses "lines"'],
+        ),
+        (f'{PERSISTENT}stream = true\noutput = "json"', [CHUNKS, cannot_stream("json")]),
+        (
             "envelope = true\nmax_jobs = 1",
-            [
-                f'envelope: has no meaning with mode = "spawn"; {NEEDS_PERSISTENT}',
-                f'max_jobs: has no meaning with mode = "spawn"; {NEEDS_PERSISTENT}',
-            ],
+            [f"envelope: {only_with('spawn')}", f"max_jobs: {only_with('spawn')}"],
+        ),
+        (
+            f"{PERSISTENT}jobs_per_process = 2\nenvelope = false",
+            ["envelope: cannot be false with jobs_per_process above 1: results name their job"],
+        ),
+        (
+            f'{PERSISTENT}ready = "/health"',
+            ['ready: expected "read" or "message" with protocol = "lines", found "/health"'],
         ),
     ],
 )
-def test_what_does_not_go_together_is_refused(options: str, expected: list[str]) -> None:
+def test_options_that_cannot_be_combined(options: str, expected: list[str]) -> None:
     assert mistakes(options) == expected
 
 
@@ -108,9 +135,11 @@ def test_what_does_not_go_together_is_refused(options: str, expected: list[str])
         "stream = true\ncredentials = true",
         f"{PRESPAWN}stream = true\nresult_fd = 3",
         f"{PERSISTENT}stream = false\nresult_fd = 3",
-        f'{PERSISTENT}output = "json"\nframing = "content-length"\nenvelope = true\ncredentials = true',
-        f'{PERSISTENT}envelope = false\nframing = "lines"\noutput = "text"\ncredentials = false',
+        f'{PERSISTENT}output = "json"\nprotocol = "content-length"\nenvelope = true\ncredentials = true',
+        f'{PERSISTENT}envelope = false\nprotocol = "lines"\noutput = "text"\ncredentials = false',
         f"{PERSISTENT}max_concurrency = 2\nprocesses = 4",
+        f"{PERSISTENT}stream = true\nenvelope = true",
+        f"{PERSISTENT}stream = true\njobs_per_process = 4\ncredentials = true",
         'stream = true\nreturns = "string"',
         "stream = true\ncheck_queries = true\ninputs = {}",
         f'{PERSISTENT}check_queries = true\ninputs = {{}}\ncheck_results = true\nreturns = "string"',
@@ -124,7 +153,7 @@ def test_what_goes_together_is_taken(options: str) -> None:
 def test_an_option_for_one_mode_may_stand_in_defaults_for_functions_of_another(mode: str) -> None:
     defaults = "\n".join([*ONLY_PERSISTENT.values(), "idle_timeout = 60"])
     assert read(f'mode = "{mode}"', defaults).functions["f"].mode == mode
-    assert read(PERSISTENT, defaults).functions["f"].max_jobs == 5
+    assert read(PERSISTENT, defaults).services["f"].max_jobs == 5
 
 
 def test_a_short_function_takes_no_offence_at_defaults_for_another_mode() -> None:
@@ -132,34 +161,31 @@ def test_a_short_function_takes_no_offence_at_defaults_for_another_mode() -> Non
     assert parse_config(text, path=Path("/srv/cm.toml")).functions["f"].mode == "spawn"
 
 
-def test_a_contradiction_with_defaults_is_refused_and_says_where_the_option_stands() -> None:
-    assert mistakes(PERSISTENT, "stream = true") == [f"{NOT_FOR_PERSISTENT}{FROM_DEFAULTS}"]
-    assert mistakes("stream = true", PERSISTENT) == [NOT_FOR_PERSISTENT]
-    assert mistakes(PRESPAWN, "credentials = true") == [
-        f'credentials: cannot be with mode = "prespawn": the process is started before its job is known{FROM_DEFAULTS}'
-    ]
-    assert mistakes('output = "json"', "stream = true") == [
-        f'stream: cannot be with output = "json", which needs the whole result before it is posted{FROM_DEFAULTS}'
-    ]
+def test_a_conflict_with_defaults_says_so() -> None:
+    assert mistakes(PERSISTENT, "stream = true") == [f"{CHUNKS}{FROM_DEFAULTS}"]
+    assert mistakes("stream = true", PERSISTENT) == [CHUNKS]
+    prespawn = 'credentials: cannot be combined with mode = "prespawn": the process is started before its job is known'
+    assert mistakes(PRESPAWN, "credentials = true") == [f"{prespawn}{FROM_DEFAULTS}"]
+    assert mistakes('output = "json"', "stream = true") == [f"{cannot_stream('json')}{FROM_DEFAULTS}"]
 
 
-def test_a_short_function_contradicts_nothing_but_defaults() -> None:
+def test_a_short_function_conflicts_with_nothing_but_defaults() -> None:
     text = '[defaults]\nmode = "persistent"\nstream = true\n[functions]\nf = "cat"'
     with pytest.raises(ConfigError) as caught:
         parse_config(text, path=Path("/srv/cm.toml"))
-    assert [str(problem) for problem in caught.value.problems] == [f"functions.f.{NOT_FOR_PERSISTENT}{FROM_DEFAULTS}"]
+    assert [str(problem) for problem in caught.value.problems] == [f"functions.f.{CHUNKS}{FROM_DEFAULTS}"]
 
 
-def test_a_function_can_take_back_what_defaults_say() -> None:
+def test_a_function_overrides_defaults() -> None:
     assert read(f"{PERSISTENT}stream = false", "stream = true").functions["f"].stream is False
     assert read('mode = "spawn"\ncredentials = true', PRESPAWN).functions["f"].credentials is True
-    assert read(f"{PERSISTENT}envelope = true", "credentials = true").functions["f"].envelope is True
+    assert read(f"{PERSISTENT}envelope = true", "credentials = true").services["f"].envelope is True
 
 
 def test_checks_in_defaults_leave_a_stream_without_a_type_alone() -> None:
     assert read("stream = true", "check_results = true").functions["f"].stream is True
     (mistake,) = mistakes('stream = true\nreturns = "string"', "check_results = true")
-    assert mistake.startswith("check_results: cannot be with stream = true")
+    assert mistake.startswith("check_results: cannot be combined with stream")
     assert mistake.endswith(FROM_DEFAULTS)
 
 
@@ -190,5 +216,5 @@ def test_a_wrong_option_is_one_mistake_and_not_two(own: str, defaults: str, key:
 def test_a_right_option_of_the_function_makes_up_for_a_wrong_default() -> None:
     assert mistakes('mode = "spawn"\nmax_jobs = 5', 'mode = "persistant"') == [
         'defaults.mode: expected "spawn", "prespawn" or "persistent", found "persistant"; did you mean "persistent"?',
-        f'max_jobs: has no meaning with mode = "spawn"; {NEEDS_PERSISTENT}',
+        f"max_jobs: {only_with('spawn')}",
     ]

@@ -94,7 +94,7 @@ def test_the_place_in_a_file_of_one_line_is_right_too(tmp_path: Path) -> None:
         ('[functions]\nf = "cat\n', "line 2, column 9: not valid TOML: Illegal character '\\n'"),
         ("a = 1\na = 2\n", "line 2, column 6: not valid TOML: Cannot overwrite a value"),
         ("a = " + "9" * 5000, "not valid TOML: an integer has thousands of digits"),
-        ("a = " + "[" * 5000, "not valid TOML: arrays or tables are nested by the hundreds"),
+        ("a = " + "[" * 5000, "not valid TOML: hundreds of nested arrays or tables"),
     ],
 )
 def test_a_mistake_in_the_syntax_is_named_with_its_place(tmp_path: Path, content: str, message: str) -> None:

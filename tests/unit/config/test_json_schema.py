@@ -24,11 +24,11 @@ VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
 
 BEYOND = re.compile(
     r"character \d+ of|nested|"  # what a type's text says
-    r"cannot be with|needs (inputs|returns)|"  # what goes together
+    r"cannot be combined|needs (inputs|returns)|"  # what goes together
     r"have a range$|no less than min|inputs\.a\.(min|max): expected|"  # what a range means
     r"found (nan|-?inf|1\.0|a date or time)|"  # what JSON has no word for, or no other word
     r"expected a program, found a blank string|"
-    r"the name of a function, found \"|is the name of|"  # what another table says
+    r"the name of a function, found \"|is already the name of|"  # what another table says
     r"not JSON: |not a regular expression: "  # what a text means
 )
 """Mistakes that no JSON Schema can tell."""

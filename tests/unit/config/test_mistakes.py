@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cm_exec.config import ConfigError, parse_config
+from cm_exec.config.schema import LauncherTable
 from cm_exec.protocol.environment import CONNECTION_VARIABLES, JOB_VARIABLES
 
 SECONDS = "expected a number of seconds from 0 to 604800 (0 is no limit)"
@@ -12,10 +13,10 @@ SIZE = 'expected an integer of bytes, 1 or more, or a string such as "64MiB" (B,
 SLOTS = "expected an integer from 1 to 10000"
 NAMES = 'expected an array of variables\' names, such as ["PATH", "LANG"]'
 COMMAND = 'expected a command: a string for /bin/sh, or an array such as ["python3", "main.py"]'
-ENTRY = "expected a command for /bin/sh, or a table with a command"
+ENTRY = "expected a command for /bin/sh, or a table with a command or a service"
 TEXT = "expected a string in quotes, without NUL"
 MODE = 'expected "spawn", "prespawn" or "persistent"'
-FRAMING = 'expected "lines" or "content-length"'
+PROTOCOL = 'expected "lines", "content-length" or "http"'
 JOBS = "expected an integer, 1 or more"
 FUNCTION = '[functions.f]\ncommand = "cat"\n'
 CONNECTION = "belongs to the connection with the runtime and never reaches a handler"
@@ -126,14 +127,14 @@ def test_a_command_that_cannot_be_run_is_refused(command: str, message: str) -> 
         ('[functions]\nf = ""', f"functions.f: {ENTRY}, found an empty string"),
         ("[functions]\nf = 5", f"functions.f: {ENTRY}, found an integer"),
         ('[functions]\nf = ["cat"]', f"functions.f: {ENTRY}, found an array; did you mean {{ command = [...] }}?"),
-        ("[functions.f]", f"functions.f.command: {COMMAND}, found nothing"),
+        ("[functions.f]", "functions.f.command: expected a command or a service, found nothing"),
         (
             '[functions]\n"" = "cat"',
-            'functions."": expected a function\'s name: not empty, no control characters, found an empty string',
+            'functions."": expected a name: not empty, no control characters, found an empty string',
         ),
         (
             '[functions]\n"a\\u0000" = "cat"',
-            'functions."a\\u0000": expected a function\'s name: not empty, no control characters, found "a\\u0000"',
+            'functions."a\\u0000": expected a name: not empty, no control characters, found "a\\u0000"',
         ),
         ('[functions]\na.b = "cat"', 'functions.a: a name with a dot needs quotes; did you mean "a.b"?'),
         ('[functions.a.b.c]\ncommand = "cat"', 'functions.a: a name with a dot needs quotes; did you mean "a.b.c"?'),
@@ -166,7 +167,7 @@ def test_a_file_without_usable_functions_is_refused(text: str, message: str) -> 
         ),
         (
             "xyz = 2",
-            "xyz: unknown key; the keys here are concurrency, drain_timeout, log_format, log_level, tls_server_name",
+            f"xyz: unknown key; the keys here are {', '.join(sorted(LauncherTable.__struct_fields__))}",
         ),
     ],
 )
@@ -216,7 +217,7 @@ def test_a_key_of_another_table_is_sent_there() -> None:
 
 
 def test_a_function_outside_of_its_table_is_sent_there() -> None:
-    known = "the keys here are defaults, functions, launcher, tests, types"
+    known = "the keys here are defaults, functions, launcher, services, tests, types"
     assert mistakes_of('double = "jq"\n[functions]\nf = "cat"') == [
         f"double: not known here, a function belongs in [functions]; {known}"
     ]
@@ -237,20 +238,20 @@ def test_a_function_outside_of_its_table_is_sent_there() -> None:
         ('mode = "fork"', f'mode: {MODE}, found "fork"'),
         ('mode = "Persistent"', f'mode: {MODE}, found "Persistent"; did you mean "persistent"?'),
         ('mode = "pre-spawn"', f'mode: {MODE}, found "pre-spawn"; did you mean "prespawn"?'),
-        ("stream = 0", "stream: expected true or false, found 0"),
-        ('stream = "true"', 'stream: expected true or false, found "true"; did you mean true?'),
+        ("stream = 0", 'stream: expected true, false or "sse", found 0'),
+        ('stream = "true"', 'stream: expected true, false or "sse", found "true"; did you mean true?'),
         ("result_fd = true", "result_fd: expected 1 or 3, found true"),
         ("result_fd = 1.0", "result_fd: expected 1 or 3, found 1.0; did you mean 1?"),
         ("result_fd = 2", "result_fd: expected 1 or 3, found 2"),
         ("result_fd = 0", "result_fd: expected 1 or 3, found 0"),
         ('result_fd = "3"', 'result_fd: expected 1 or 3, found "3"; did you mean 3?'),
         ('result_fd = "stdout"', 'result_fd: expected 1 or 3, found "stdout"'),
-        ("framing = 1", f"framing: {FRAMING}, found 1"),
-        ('framing = "lsp"', f'framing: {FRAMING}, found "lsp"'),
-        ('framing = "line"', f'framing: {FRAMING}, found "line"; did you mean "lines"?'),
+        ("protocol = 1", f"protocol: {PROTOCOL}, found 1"),
+        ('protocol = "lsp"', f'protocol: {PROTOCOL}, found "lsp"'),
+        ('protocol = "line"', f'protocol: {PROTOCOL}, found "line"; did you mean "lines"?'),
         (
-            'framing = "Content_Length"',
-            f'framing: {FRAMING}, found "Content_Length"; did you mean "content-length"?',
+            'protocol = "Content_Length"',
+            f'protocol: {PROTOCOL}, found "Content_Length"; did you mean "content-length"?',
         ),
         ("envelope = 1", "envelope: expected true or false, found 1"),
         ('envelope = "yes"', 'envelope: expected true or false, found "yes"'),
@@ -332,7 +333,7 @@ def test_the_text_of_an_error_has_the_file_and_the_key_in_every_line() -> None:
         parse_config('[functions."a b"]\ntimeout = -1', path=Path("/srv/cm.toml"), shown_as=Path("conf/cm.toml"))
     assert str(caught.value) == (
         f'conf/cm.toml: functions."a b".timeout: {SECONDS}, found -1\n'
-        f'conf/cm.toml: functions."a b".command: {COMMAND}, found nothing'
+        'conf/cm.toml: functions."a b".command: expected a command or a service, found nothing'
     )
     assert caught.value.path == Path("conf/cm.toml")
     assert caught.value.exit_code == 3

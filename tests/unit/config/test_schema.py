@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from msgspec import UNSET, Struct
 
-from cm_exec.config import Function, Launcher, LauncherOverrides
+from cm_exec.config import Function, Launcher, LauncherOverrides, Service
 from cm_exec.config.schema import (
     FieldTable,
     File,
@@ -15,19 +15,27 @@ from cm_exec.config.schema import (
     InputTable,
     LauncherTable,
     ReturnsTable,
+    ServiceTable,
 )
-from cm_exec.config.schema.key_spec import converted, expectation
+from cm_exec.config.schema.key_spec import converted, key_spec
 
-TABLES = [FunctionTable, FunctionOptions, LauncherTable, FunctionTestTable, InputTable, FieldTable, ReturnsTable]
+TABLES = [
+    FunctionTable,
+    ServiceTable,
+    FunctionOptions,
+    LauncherTable,
+    FunctionTestTable,
+    InputTable,
+    FieldTable,
+    ReturnsTable,
+]
 
 
-@pytest.mark.parametrize(
-    ("shape", "type_", "besides"), [(FunctionTable, Function, {"name"}), (LauncherTable, Launcher, set[str]())]
-)
-def test_a_table_has_a_key_for_every_value_that_the_program_uses(
-    shape: type[Struct], type_: type[Function | Launcher], besides: set[str]
-) -> None:
-    assert set(type_.__struct_fields__) - besides == set(shape.__struct_encode_fields__)
+def test_every_key_becomes_a_value_of_the_model() -> None:
+    of_functions = {*Function.__struct_fields__, *Service.__struct_fields__, "query", "body"}
+    assert set(FunctionTable.__struct_encode_fields__) - {"url"} <= of_functions
+    assert set(ServiceTable.__struct_encode_fields__) - {"url"} <= set(Service.__struct_fields__)
+    assert set(LauncherTable.__struct_encode_fields__) == set(Launcher.__struct_fields__)
 
 
 def test_every_launcher_key_can_be_overridden() -> None:
@@ -37,30 +45,32 @@ def test_every_launcher_key_can_be_overridden() -> None:
 @pytest.mark.parametrize("shape", [FunctionTable, LauncherTable, FunctionTestTable])
 def test_every_key_says_in_words_what_it_takes(shape: type[Struct]) -> None:
     for field in msgspec.structs.fields(shape):
-        assert expectation(field.type).words
+        assert key_spec(field.type).words
 
 
 def test_values_that_may_hold_secrets_are_private() -> None:
     for key in ("command", "env"):
         (field,) = (field for field in msgspec.structs.fields(FunctionTable) if field.name == key)
-        assert expectation(field.type).private
-    assert expectation(FunctionEntry).private
+        assert key_spec(field.type).private
+    assert key_spec(FunctionEntry).private
 
 
 def test_the_json_schema_comes_from_the_same_types() -> None:
     definitions = msgspec.json.schema(File)["$defs"]
-    assert set(definitions) == {"File", "FunctionTable", "FunctionOptions", "FunctionTestTable", "LauncherTable"}
+    assert set(definitions) == {f"{name}Table" for name in ("Function", "FunctionTest", "Launcher", "Service")} | {
+        "File",
+        "FunctionOptions",
+    }
     for definition in definitions.values():
         assert definition["additionalProperties"] is False
-    assert definitions["FunctionTable"]["required"] == ["command"]
     assert definitions["FunctionTable"]["properties"]["timeout"] == {
         "type": "number",
         "minimum": 0,
         "maximum": 604800,
         "default": 300.0,
         "title": "Timeout",
-        "description": "Seconds that a job may take, fractions too; 0 is no limit. A TypeScript function waits 300 "
-        "seconds at most for a compute module.",
+        "description": "Seconds that a job may take, with fractions; 0 is no limit. A TypeScript function waits at "
+        "most 300 seconds for a compute module.",
         "examples": [30],
     }
 
@@ -68,9 +78,9 @@ def test_the_json_schema_comes_from_the_same_types() -> None:
 def test_the_json_schema_has_the_values_of_the_keys_of_modes() -> None:
     keys = msgspec.json.schema(File)["$defs"]["FunctionOptions"]["properties"]
     assert keys["mode"]["enum"] == ["persistent", "prespawn", "spawn"]
-    assert keys["framing"]["enum"] == ["content-length", "lines"]
+    assert keys["protocol"]["enum"] == ["content-length", "http", "lines"]
     assert keys["result_fd"]["enum"] == [1, 3]
-    assert (keys["mode"]["default"], keys["framing"]["default"], keys["result_fd"]["default"]) == ("spawn", "lines", 1)
+    assert (keys["mode"]["default"], keys["protocol"]["default"], keys["result_fd"]["default"]) == ("spawn", "lines", 1)
     assert (keys["processes"]["minimum"], keys["processes"]["maximum"]) == (1, 10_000)
     assert keys["max_jobs"]["minimum"] == 1
     assert (keys["idle_timeout"]["minimum"], keys["idle_timeout"]["maximum"]) == (0, 604_800)
@@ -78,7 +88,7 @@ def test_the_json_schema_has_the_values_of_the_keys_of_modes() -> None:
         assert "default" not in keys[key]
 
 
-@pytest.mark.parametrize("shape", [FunctionTable, FunctionOptions, LauncherTable])
+@pytest.mark.parametrize("shape", [FunctionTable, ServiceTable, FunctionOptions, LauncherTable])
 def test_every_key_of_the_json_schema_has_a_title_and_a_description(shape: type[Struct]) -> None:
     for key in msgspec.json.schema(shape)["$defs"][shape.__name__]["properties"].values():
         assert key["title"]
@@ -86,11 +96,11 @@ def test_every_key_of_the_json_schema_has_a_title_and_a_description(shape: type[
 
 
 @pytest.mark.parametrize("shape", TABLES)
-def test_every_key_has_an_example_that_it_takes_and_a_word_on_being_left_out(shape: type[Struct]) -> None:
+def test_every_key_has_valid_examples_and_a_default(shape: type[Struct]) -> None:
     described = msgspec.json.schema(shape)["$defs"][shape.__name__]["properties"]
     for field in msgspec.structs.fields(shape):
         examples = described[field.name]["examples"]
         assert examples
         for example in examples:
             converted(example, field.type)
-        assert bool(expectation(field.type).unless_said) is (field.default is UNSET)
+        assert bool(key_spec(field.type).default_text) is (field.default is UNSET)

@@ -237,7 +237,7 @@ def test_a_range_is_in_the_terms_of_its_type(kind: RangeKind, type_: str, low: s
         ("check_results = true", "check_results: needs returns, the type to check a result against"),
         (
             'check_results = true\nstream = true\nreturns = "list<date>"',
-            "check_results: cannot be with stream = true: a result is checked as a whole, before it is posted",
+            "check_results: cannot be combined with stream: a result is checked as a whole, before it is posted",
         ),
         ('check_queries = "yes"\ninputs = {}', 'check_queries: expected true or false, found "yes"'),
     ],

@@ -26,9 +26,9 @@ REASONS = (
 )
 KEYS = (
     "the keys here are error, error_contains, function, name, query, query_file, query_json, result, result_file, "
-    "result_json, result_matches, result_subset, result_text, timeout, tolerance"
+    "result_json, result_matches, result_subset, result_text, timeout, tolerance, user_id"
 )
-ONE_THING = "a test expects one thing"
+ONE_THING = "a test expects one outcome"
 NUMBERS = "is for the numbers of result, result_json, result_subset or a result_file *.json"
 JSON = "expected a value that JSON has"
 
@@ -122,10 +122,16 @@ def test_a_file_without_tests_is_right() -> None:
     [
         ("result = 1", f": {QUERIES}"),
         ("query = 1", f": {EXPECTATIONS}"),
-        ("query = 1\nquery_json = '1'\nresult = 1", ".query_json: cannot be with query: a test has one query"),
-        ("query = 1\nresult = 1\nresult_text = ''", f".result_text: cannot be with result: {ONE_THING}"),
-        ("query = 1\nresult_matches = ''\nerror = 'exit'", f".error: cannot be with result_matches: {ONE_THING}"),
-        ("query = 1\nresult = 1\nerror_contains = 'x'", f".error_contains: cannot be with result: {ONE_THING}"),
+        ("query = 1\nquery_json = '1'\nresult = 1", ".query_json: cannot be combined with query: a test has one query"),
+        ("query = 1\nresult = 1\nresult_text = ''", f".result_text: cannot be combined with result: {ONE_THING}"),
+        (
+            "query = 1\nresult_matches = ''\nerror = 'exit'",
+            f".error: cannot be combined with result_matches: {ONE_THING}",
+        ),
+        (
+            "query = 1\nresult = 1\nerror_contains = 'x'",
+            f".error_contains: cannot be combined with result: {ONE_THING}",
+        ),
         ("query = 1\nresult_text = 'x'\ntolerance = 1", f".tolerance: {NUMBERS}"),
         ("query = 1\nerror = 'exit'\ntolerance = 1", f".tolerance: {NUMBERS}"),
         ("query = 1\nresult_file = 'r.txt'\ntolerance = 1", f".tolerance: {NUMBERS}"),
@@ -211,7 +217,7 @@ def test_a_wrong_test_is_one_mistake_with_its_key(options: str, message: str) ->
         ("[[test]]\nfunction = 'double'\nquery = 1\nresult = 1", "test: unknown key; did you mean tests?"),
         (
             '[[tests]]\nfunction = "double"\nname = "a"\nquery = 1\nresult = 1\n' * 2,
-            'tests[1].name: "a" is the name of tests[0] already',
+            'tests[1].name: "a" is already the name of tests[0]',
         ),
     ],
 )

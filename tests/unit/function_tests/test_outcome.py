@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cm_exec.config import ConfigError, parse_config
-from cm_exec.config.model import Expectation, JobFails, ResultIsBytes, ResultIsJson, ResultMatches
+from cm_exec.config.model import ExpectedOutcome, JobFails, ResultIsBytes, ResultIsJson, ResultMatches
 from cm_exec.function_tests.cases import PreparedTest, file_problems, read_cases
 from cm_exec.function_tests.outcome import OutcomeProblem, check_outcome
 from cm_exec.protocol.failure import Failure, Reason
@@ -17,7 +17,7 @@ EXIT = Failure(reason=Reason.EXIT, message="the command of 'f' failed with exit 
 
 
 def check(
-    expected: Expectation, ended: bytes | Failure, *, query: bytes = b"1", stderr: bytes = b"", config: str = PLAIN
+    expected: ExpectedOutcome, ended: bytes | Failure, *, query: bytes = b"1", stderr: bytes = b"", config: str = PLAIN
 ) -> OutcomeProblem | None:
     text = f"{config}[[tests]]\nfunction = 'f'\nquery = 1\nresult = 1"
     read = parse_config(text, path=Path("/srv/cm.toml"))
@@ -46,7 +46,7 @@ def json_is(text: bytes, **options: Any) -> ResultIsJson:
         (JobFails(reason=Reason.EXIT, contains="no such"), EXIT),
     ],
 )
-def test_passes(expected: Expectation, ended: bytes | Failure) -> None:
+def test_passes(expected: ExpectedOutcome, ended: bytes | Failure) -> None:
     assert check(expected, ended, stderr=b"no such customer\n") is None
 
 
@@ -78,7 +78,7 @@ def test_passes(expected: Expectation, ended: bytes | Failure) -> None:
         ),
     ],
 )
-def test_fails(expected: Expectation, ended: bytes | Failure, message: str) -> None:
+def test_fails(expected: ExpectedOutcome, ended: bytes | Failure, message: str) -> None:
     problem = check(expected, ended)
     assert problem is not None
     assert problem.message == message

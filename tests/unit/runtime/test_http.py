@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from cm_exec.runtime.http import (
     LONGEST_HEAD,
+    IncompleteResponseError,
+    InvalidResponseError,
+    NoResponseError,
     Response,
     ResponseReader,
-    IncompleteResponseError,
-    NoResponseError,
-    InvalidResponseError,
     request_head,
 )
 

@@ -1,4 +1,4 @@
-"""What a new folder holds is right before anything of it runs: for all languages, be they on this machine or not."""
+"""The files of a new project are right before any of them runs, also for languages that are not installed."""
 
 import re
 import subprocess
@@ -12,9 +12,8 @@ import tomli
 from cm_exec.config.load import parse_config
 from cm_exec.config.model import Mode
 from cm_exec.config.schema.json_schema import cm_toml_schema
-from cm_exec.scaffold.languages import LANGUAGES, MODES
-from cm_exec.scaffold.plan import Asked, Plan
-from cm_exec.scaffold.project import image_name, plan_greeting
+from cm_exec.scaffold.languages import EXAMPLES, LANGUAGES, MODES
+from cm_exec.scaffold.project import ProjectArgs, ProjectPlan, image_name, plan_example, plan_greeting
 
 VALIDATOR = jsonschema.Draft7Validator(cm_toml_schema())
 
@@ -22,16 +21,16 @@ each_language = pytest.mark.parametrize("language", LANGUAGES)
 each_mode = pytest.mark.parametrize("mode", MODES)
 
 
-def plan(language: str, mode: Mode = "spawn") -> Plan:
-    asked = Asked(
+def plan(language: str, mode: Mode = "spawn") -> ProjectPlan:
+    args = ProjectArgs(
         directory=Path("/srv/hello"), language=LANGUAGES[language], mode=mode, name=None, base_image="cm-exec-base:1"
     )
-    return plan_greeting(asked)
+    return plan_greeting(args)
 
 
 @each_language
 @each_mode
-def test_its_cm_toml_is_right_for_the_program_and_for_editors(language: str, mode: Mode) -> None:
+def test_config(language: str, mode: Mode) -> None:
     text = plan(language, mode).files["cm.toml"]
     (function,) = parse_config(text, path=Path("/srv/hello/cm.toml")).functions.values()
     assert function.mode == mode
@@ -41,7 +40,7 @@ def test_its_cm_toml_is_right_for_the_program_and_for_editors(language: str, mod
 
 @each_language
 @each_mode
-def test_its_files_are_whole_texts(language: str, mode: Mode) -> None:
+def test_files(language: str, mode: Mode) -> None:
     files = plan(language, mode).files
     for name, text in files.items():
         assert text.endswith("\n"), name
@@ -52,7 +51,7 @@ def test_its_files_are_whole_texts(language: str, mode: Mode) -> None:
 
 
 @each_language
-def test_its_makefile_has_the_targets_and_lists_them(language: str, tmp_path: Path) -> None:
+def test_makefile(language: str, tmp_path: Path) -> None:
     makefile = tmp_path / "Makefile"
     makefile.write_text(plan(language).files["Makefile"])
     compiled = language in {"c", "go", "java", "julia", "rust"}
@@ -61,7 +60,7 @@ def test_its_makefile_has_the_targets_and_lists_them(language: str, tmp_path: Pa
 
 
 @each_language
-def test_its_image_is_as_the_platform_wants_it(language: str) -> None:
+def test_image(language: str) -> None:
     dockerfile = plan(language).files["Dockerfile"]
     last = dockerfile.rpartition("\nFROM ")[2]
     assert re.search(r"^USER [1-9][0-9]*$", last, flags=re.MULTILINE)
@@ -71,7 +70,7 @@ def test_its_image_is_as_the_platform_wants_it(language: str) -> None:
 
 
 @each_language
-def test_its_dockerfile_has_no_complaint_of_hadolint(language: str, tmp_path: Path) -> None:
+def test_hadolint(language: str, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text(plan(language).files["Dockerfile"])
     hadolint = Path(sys.executable).with_name("hadolint")
     # DL3008: Debian's versions are pinned by the release of the image
@@ -92,5 +91,21 @@ def test_its_dockerfile_has_no_complaint_of_hadolint(language: str, tmp_path: Pa
         (f"/srv/{'ab' * 90}", "ab" * 50),
     ],
 )
-def test_an_image_has_a_name_that_engines_take(folder: str, name: str) -> None:
+def test_image_name(folder: str, name: str) -> None:
     assert image_name(Path(folder)) == name
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_example(example: str) -> None:
+    """A template of a first real job is a whole project, too."""
+    language = LANGUAGES[EXAMPLES[example][0]]
+    args = ProjectArgs(
+        directory=Path("/srv/hello"), language=language, mode="spawn", name=None, base_image="cm-exec-base:1"
+    )
+    files = plan_example(args, example).files
+    assert {"cm.toml", "query.json", "Dockerfile", "Makefile", ".dockerignore", language.handler} <= files.keys()
+    assert parse_config(files["cm.toml"], path=Path("/srv/hello/cm.toml")).tests
+    VALIDATOR.validate(tomli.loads(files["cm.toml"]))
+    for name, text in files.items():
+        assert text.endswith("\n"), name
+        assert not re.search(r"@[A-Z]+@", text), name

@@ -38,7 +38,8 @@ EVENT = {
 }
 
 
-def test_an_event_is_what_the_official_sdk_makes_of_it() -> None:
+def test_event() -> None:
+    """An event is what the official SDK makes of it."""
     python = official_sdks.python_command()[0]
     done = subprocess.run(
         [python, SCRIPT, FOLDER, json.dumps(EVENT)], capture_output=True, check=False, text=True, timeout=60
@@ -96,7 +97,7 @@ MOON = datetime(1969, 7, 20, 20, 17, 40)  # noqa: DTZ001 - in UTC, without a zon
         (None, [1], [1]),
     ],
 )
-def test_a_value_becomes_what_the_hint_says(hint: Any, value: Any, expected: Any, handler: ModuleType) -> None:
+def test_typed(hint: Any, value: Any, expected: Any, handler: ModuleType) -> None:
     found = handler.typed(value, hint)
     assert found == expected
     assert type(found) is type(expected)
@@ -113,7 +114,7 @@ def test_a_value_becomes_what_the_hint_says(hint: Any, value: Any, expected: Any
         (Options, {"size": None, "at": "now"}, "at: Invalid isoformat string"),
     ],
 )
-def test_a_value_that_does_not_fit_is_told_by_name(hint: Any, value: Any, message: str, handler: ModuleType) -> None:
+def test_misfit(hint: Any, value: Any, message: str, handler: ModuleType) -> None:
     with pytest.raises(handler.MisfitError, match=message):
         handler.typed(value, hint)
 
@@ -136,11 +137,11 @@ def numbers() -> Iterator[int]:
         ((1, "a"), [1, "a"]),
     ],
 )
-def test_a_result_is_written_as_the_platform_reads_it(value: Any, expected: Any, handler: ModuleType) -> None:
+def test_plain(value: Any, expected: Any, handler: ModuleType) -> None:
     assert json.loads(json.dumps(handler.plain(value))) == expected
 
 
 @pytest.mark.parametrize("value", [object(), b"\xff"])
-def test_what_is_no_result_is_refused(value: Any, handler: ModuleType) -> None:
+def test_no_result(value: Any, handler: ModuleType) -> None:
     with pytest.raises((TypeError, UnicodeDecodeError)):
         handler.plain(value)

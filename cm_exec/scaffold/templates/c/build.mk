@@ -1,4 +1,5 @@
-build: handler ## compile the handler
+build: $(patsubst %.c,bin/%,$(wildcard *.c)) ## compile the handlers
 
-handler: handler.c
+bin/%: %.c
+	@mkdir -p bin
 	$(CC) -O2 -Wall -Wextra -o $@ $<

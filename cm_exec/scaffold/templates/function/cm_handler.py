@@ -1,18 +1,20 @@
 """Serves a Python function: gives it the queries of cm-exec as its type hints say, and writes what it returns.
 
 usage: cm_handler.py MODULE:FUNCTION [--lines]
+       cm_handler.py MODULE --lines
 
-The query is the whole of stdin; with --lines, for `mode = "persistent"`, each line is one, in an envelope. A result
-goes to file descriptor 3 (`result_fd = 3` in cm.toml): what the function prints is a log and spoils no result.
+The query is all of stdin. With --lines, for a persistent function or a service, each line is a query in an envelope.
+MODULE alone serves each public function of the module under its own name; a failure fails that job only. Results go to
+file descriptor 3 (`result_fd = 3` in cm.toml), so that everything the functions print is a log.
 
-The function has its inputs as parameters, or it has one event: a dataclass, a TypedDict or another class of typed
-fields. A parameter called `context` gets what is known of the job, by the names of the official SDK (the caller's
-tokens with `credentials = true` in cm.toml), and of `(context, event)` an event without a hint is the whole query.
+A function has its inputs as parameters, or it has one event: a dataclass, a TypedDict or another class of typed
+fields. A parameter called `context` receives the job's data, by the names of the official SDK (the caller's tokens
+with `credentials = true` in cm.toml). In `(context, event)` an event without a hint is the whole query.
 
-Values are on the wire as the official SDK has them: dates and decimals are strings, bytes are a string's UTF-8, and
-a datetime is in UTC without a zone; it may come as milliseconds since 1970, too.
+Values are encoded as by the official SDK: dates and decimals are strings, bytes are a string's UTF-8, and a datetime
+is in UTC without a zone; it may also come as milliseconds since 1970.
 
-This needs Python 3.9 and nothing else. It is yours: change it as you like.
+This needs only Python 3.9 or later. It is yours: change it as you like.
 """
 
 from __future__ import annotations
@@ -52,14 +54,14 @@ MAPS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
 class MisfitError(Exception):
-    """A query that the function's hints do not fit."""
+    """Raised for a query that does not match the function's hints."""
 
 
 # Queries
 
 
 def to_datetime(value: Any) -> dt.datetime:
-    """A timestamp in one of its two forms."""
+    """Parse a timestamp in one of its two forms."""
     if isinstance(value, str) and not value.lstrip("-").isdigit():
         whole, point, fraction = value.replace("Z", "+00:00").partition(".")
         digits = fraction.partition("+")[0].partition("-")[0]
@@ -83,7 +85,7 @@ SCALARS: dict[Any, Callable[[Any], Any]] = {
 
 
 def typed(value: Any, hint: Any) -> Any:
-    """A JSON value as a hint says. A hint that says nothing of JSON leaves it as it is."""
+    """Convert a JSON value to the type of a hint. A hint without a JSON form leaves it as it is."""
     if value is None:
         return None
     if hasattr(hint, "__supertype__"):  # a NewType
@@ -102,7 +104,7 @@ def typed(value: Any, hint: Any) -> Any:
 
 
 def of_class(value: Any, cls: Any) -> Any:
-    """A scalar, an enum's member, or an object."""
+    """Convert a JSON value to a scalar, an enum's member, or an object."""
     if cls in SCALARS:
         return SCALARS[cls](value)
     if issubclass(cls, enum.Enum):
@@ -111,7 +113,7 @@ def of_class(value: Any, cls: Any) -> Any:
 
 
 def members(value: Any, hints: Mapping[str, Any], optional: frozenset[str]) -> dict[str, Any]:
-    """The members of an object by their hints. One of `optional` may be missing; one that may be None is None then."""
+    """Convert an object's members by their hints. Those in `optional` may be missing; an Optional one is None then."""
     if not isinstance(value, dict):
         raise MisfitError("expected an object")
     for unknown in value.keys() - hints.keys():
@@ -128,7 +130,7 @@ def members(value: Any, hints: Mapping[str, Any], optional: frozenset[str]) -> d
 
 
 def member(name: str, value: Any, hint: Any) -> Any:
-    """One member. Raises MisfitError with its name."""
+    """Convert one member. Raises MisfitError with its name."""
     try:
         return typed(value, hint)
     except (TypeError, ValueError, AttributeError, ArithmeticError, MisfitError) as error:
@@ -136,13 +138,13 @@ def member(name: str, value: Any, hint: Any) -> Any:
 
 
 def is_struct(cls: Any) -> bool:
-    """Whether it is a dataclass, a TypedDict or another class of typed fields."""
+    """Report whether it is a dataclass, a TypedDict or another class of typed fields."""
     return isinstance(cls, type) and cls.__module__ != "builtins" and bool(hints_of(cls))
 
 
 @functools.cache
 def hints_of(owner: Any) -> Mapping[str, Any]:
-    """The hints of a class or function, without NotRequired and the like around them."""
+    """Return the hints of a class or function, without NotRequired and the like around them."""
     return {
         name: typing.get_args(hint)[0] if str(typing.get_origin(hint)).endswith("equired") else hint
         for name, hint in typing.get_type_hints(owner).items()
@@ -151,14 +153,14 @@ def hints_of(owner: Any) -> Mapping[str, Any]:
 
 
 def optional_of(cls: Any) -> frozenset[str]:
-    """The fields of a class that need not be there."""
+    """Return the fields of a class that may be missing."""
     if issubclass(cls, dict):
         return frozenset(getattr(cls, "__optional_keys__", ()))
     return with_default(cls)
 
 
 def with_default(function: Any) -> frozenset[str]:
-    """The parameters that need not be given."""
+    """Return the parameters that have a default."""
     parameters = inspect.signature(function).parameters.values()
     return frozenset(each.name for each in parameters if each.default is not each.empty)
 
@@ -167,7 +169,7 @@ def with_default(function: Any) -> frozenset[str]:
 
 
 def plain(value: Any) -> Any:
-    """A value that JSON has, of one that a function returns."""
+    """Convert a function's result to a value that JSON has."""
     if isinstance(value, enum.Enum):
         return plain(value.value)
     if value is None or isinstance(value, (str, bool, int, float)):
@@ -193,13 +195,13 @@ def plain(value: Any) -> Any:
 
 
 def key_text(key: Any) -> str:
-    """A key of a map: JSON has strings only."""
+    """Convert a map's key to a string, as JSON needs it."""
     simple = plain(key)
     return simple if isinstance(simple, str) else json.dumps(simple)
 
 
 def utc_text(moment: dt.datetime) -> str:
-    """As the official SDK writes a timestamp; one without a zone is in UTC."""
+    """Write a timestamp as the official SDK does; one without a zone is in UTC."""
     if moment.tzinfo:
         moment = moment.astimezone(dt.timezone.utc).replace(tzinfo=None)
     return f"{moment.isoformat()}Z"
@@ -208,16 +210,30 @@ def utc_text(moment: dt.datetime) -> str:
 # Jobs
 
 
-class Served:
-    """The function, and how it wants its query."""
+def served(target: str) -> dict[str, Served]:
+    """Import the module, and return its functions by name; the only function of MODULE:FUNCTION has no name."""
+    module_name, colon, name = target.partition(":")
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    module: Any = importlib.import_module(module_name)
+    if not colon:
+        names = getattr(module, "__all__", None) or list(vars(module))
+        functions = {name: inspect.unwrap(getattr(module, name)) for name in names if callable(getattr(module, name))}
+        return {
+            name: Served(function)
+            for name, function in functions.items()
+            if not name.startswith("_") and inspect.isfunction(function) and function.__module__ == module_name
+        }
+    function = module
+    for part in name.split("."):
+        function = getattr(function, part)
+    return {"": Served(inspect.unwrap(function))}
 
-    def __init__(self, target: str) -> None:
-        module, _, name = target.partition(":")
-        sys.path.insert(0, str(Path(__file__).resolve().parent))
-        function: Any = importlib.import_module(module)
-        for part in name.split("."):
-            function = getattr(function, part)
-        self.function = inspect.unwrap(function)
+
+class Served:
+    """A function, and the form in which it takes its query."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
         self.hints = hints_of(self.function)
         parameters = inspect.signature(self.function).parameters
         self.names = [name for name in parameters if name != "context"]
@@ -225,7 +241,7 @@ class Served:
         self.by_position = [name for name, each in parameters.items() if each.kind is each.POSITIONAL_ONLY]
 
     def answer(self, query: Any, context: dict[str, Any]) -> bytes:
-        """The result as JSON. Raises MisfitError where the query does not fit."""
+        """Call the function and return the result as JSON. Raises MisfitError for a query that does not match."""
         named = self.inputs(query)
         if self.takes_context:
             named["context"] = self.context(context)
@@ -236,7 +252,7 @@ class Served:
         return json.dumps(plain(result), allow_nan=False).encode()
 
     def inputs(self, query: Any) -> dict[str, Any]:
-        """The arguments."""
+        """Return the arguments for a query."""
         if len(self.names) == 1:
             (event,) = self.names
             hint = self.hints.get(event)
@@ -247,7 +263,7 @@ class Served:
         return members(query, {name: self.hints.get(name) for name in self.names}, with_default(self.function))
 
     def context(self, context: dict[str, Any]) -> Any:
-        """What is known of the job, as the hint says: a dict, or a class such as the SDK's QueryContext."""
+        """Return the job's data by the hint: as a dict, or as a class such as the SDK's QueryContext."""
         hint: Any = self.hints.get("context")
         if not is_struct(hint):
             return context
@@ -255,12 +271,12 @@ class Served:
 
 
 async def awaited(coroutine: Any) -> Any:
-    """The result of an async function."""
+    """Return the result of an async function."""
     return await coroutine
 
 
 def surroundings() -> dict[str, Any]:
-    """What the platform gives to all jobs, by the official SDK's names."""
+    """Return the data that the platform gives to all jobs, by the official SDK's names."""
     context: dict[str, Any] = {name: os.environ[name] for name in ("CLIENT_ID", "CLIENT_SECRET") if name in os.environ}
     path = os.environ.get("SOURCE_CREDENTIALS")
     context["sources"] = json.loads(Path(path).read_text(encoding="utf-8")) if path and Path(path).is_file() else {}
@@ -268,7 +284,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def of_job(job: Mapping[str, Any]) -> dict[str, Any]:
-    """What an envelope tells, by the official SDK's names."""
+    """Return the data of an envelope, by the official SDK's names."""
     return {
         "jobId": job.get("jobId") or "",
         "userId": job.get("userId") or "",
@@ -278,7 +294,7 @@ def of_job(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def job_of_environment() -> dict[str, Any]:
-    """What an envelope would tell, of a process that serves one job."""
+    """Return the data of the only job of this process, as an envelope has it."""
     names = {
         "jobId": "CM_JOB_ID",
         "userId": "CM_USER_ID",
@@ -288,24 +304,33 @@ def job_of_environment() -> dict[str, Any]:
     return {key: os.environ.get(name) for key, name in names.items()}
 
 
-def serve_one(served: Served, results: IO[bytes]) -> None:
-    """The only job of this process."""
+def serve_one(function: Served, results: IO[bytes]) -> None:
+    """Serve the only job of this process."""
     query = json.load(sys.stdin.buffer)
-    results.write(served.answer(query, {**surroundings(), **of_job(job_of_environment())}))
+    results.write(function.answer(query, {**surroundings(), **of_job(job_of_environment())}))
     results.flush()
 
 
-def serve_lines(served: Served, results: IO[bytes]) -> None:
-    """One job after another, until stdin ends."""
+def serve_lines(functions: Mapping[str, Served], results: IO[bytes]) -> None:
+    """Serve one job after another, until stdin ends. A function without a name ends the process when it fails."""
     for line in sys.stdin.buffer:
         job = json.loads(line)
-        result = served.answer(job["query"], {**surroundings(), **of_job(job)})
-        results.write(b'{"jobId": %s, "result": %s}\n' % (json.dumps(job["jobId"]).encode(), result))
+        if "cancel" in job:
+            continue
+        try:
+            function = functions.get("") or functions[job["queryType"]]
+            answer = b'"result": ' + function.answer(job["query"], {**surroundings(), **of_job(job)})
+        except Exception as error:
+            if "" in functions:
+                raise
+            traceback.print_exc()
+            answer = b'"error": ' + json.dumps(f"{type(error).__name__}: {error}").encode()
+        results.write(b'{"jobId": %s, %s}\n' % (json.dumps(job["jobId"]).encode(), answer))
         results.flush()
 
 
 def open_results() -> IO[bytes]:
-    """Where results go; stdout where somebody runs this by hand."""
+    """Open file descriptor 3 for results; stdout if this is run by hand."""
     try:
         return os.fdopen(3, "wb")
     except OSError:
@@ -313,12 +338,16 @@ def open_results() -> IO[bytes]:
 
 
 def main(target: str, *options: str) -> int:
-    """The exit status: 1 where a job failed. Why is on stderr."""
+    """Serve, and return the exit status: 1 if a job failed. The reason is on stderr."""
     try:
         with open_results() as results:
-            (serve_lines if "--lines" in options else serve_one)(Served(target), results)
+            functions = served(target)
+            if "--lines" in options:
+                serve_lines(functions, results)
+            else:
+                serve_one(functions[""], results)
     except MisfitError as error:
-        print(f"the query does not fit {target}: {error}", file=sys.stderr)
+        print(f"the query does not match {target}: {error}", file=sys.stderr)
         return 1
     except Exception:
         traceback.print_exc()

@@ -1,4 +1,2 @@
-build: handler ## compile the handler
-
-handler: go.mod $(wildcard *.go)
-	go build -buildvcs=false -o $@ .
+build: ## compile the handlers
+	go build -buildvcs=false -o bin/ ./...

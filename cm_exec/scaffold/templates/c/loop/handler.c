@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The name as JSON writes it, without its quotes; NULL where there is none. C has no JSON of its own; copying what
- * stands there keeps Unicode and escapes right. With more inputs take a library, such as yyjson or cJSON. */
+/* Returns the name as JSON writes it, without its quotes; NULL if there is none. C has no JSON library; copying the
+ * raw text preserves Unicode and escapes. With more inputs use a library, such as yyjson or cJSON. */
 static const char *name_of(const char *query, int *length)
 {
     const char *name = strstr(query, "\"name\""), *end;

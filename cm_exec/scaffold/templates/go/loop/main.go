@@ -21,8 +21,8 @@ func greet(q query) (string, error) {
 	return "Hello, " + q.Name + "!", nil
 }
 
-// serve answers one query after another; nil at the end of stdin. It reads lines, since a json.Decoder would answer
-// before the end of a line, and such a result is taken for one that nobody asked for.
+// serve answers one query after another, until the end of stdin. It reads whole lines: a json.Decoder would answer
+// before it has read the end of the line, and such an early result is refused.
 func serve(lines *bufio.Reader, results *json.Encoder) error {
 	for {
 		line, err := lines.ReadBytes('\n')

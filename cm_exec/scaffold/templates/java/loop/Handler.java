@@ -17,7 +17,7 @@ class Handler {
         }
     }
 
-    /** An exit gives this job the error, and the next one a new process. */
+    /** Serves one query. An exit gives this job the error, and the next one a new process. */
     private static String greet(String query) {
         String name = nameOf(query);
         if (name.isEmpty()) {
@@ -28,8 +28,8 @@ class Handler {
     }
 
     /**
-     * The name as JSON writes it, without its quotes. Java has no JSON of its own; copying what stands there keeps
-     * Unicode and escapes right. With more inputs take a library, such as Jackson or Gson.
+     * Returns the name as JSON writes it, without its quotes. Java has no JSON library; copying the raw text preserves
+     * Unicode and escapes. With more inputs use a library, such as Jackson or Gson.
      */
     private static String nameOf(String query) {
         Matcher found = NAME.matcher(query);

@@ -23,8 +23,8 @@ class Handler {
     }
 
     /**
-     * The name as JSON writes it, without its quotes. Java has no JSON of its own; copying what stands there keeps
-     * Unicode and escapes right. With more inputs take a library, such as Jackson or Gson.
+     * Returns the name as JSON writes it, without its quotes. Java has no JSON library; copying the raw text preserves
+     * Unicode and escapes. With more inputs use a library, such as Jackson or Gson.
      */
     private static String nameOf(String query) {
         Matcher found = NAME.matcher(query);

@@ -1,4 +1,4 @@
-"""A greeting. Each line of stdin is a query, each line of stdout its result, and stderr is the log.
+"""A greeting. Each line of stdin is a query; its result is a line on file descriptor 3. What is printed is a log.
 
 What is loaded here, at the top, is loaded once and serves one job after another.
 """
@@ -9,12 +9,13 @@ from typing import Any
 
 
 def greet(query: dict[str, Any]) -> str:
-    """What the function does. sys.exit with a text ends the job with that error; the next one gets a new process."""
+    """Serve one query. sys.exit with a text ends the job with that error; the next one gets a new process."""
     if not query.get("name"):
         sys.exit("the name is empty")
     return f"Hello, {query['name']}!"
 
 
 if __name__ == "__main__":
-    for line in sys.stdin.buffer:
-        print(json.dumps(greet(json.loads(line))), flush=True)
+    with open(3, "w", encoding="utf-8") as results:
+        for line in sys.stdin.buffer:
+            print(json.dumps(greet(json.loads(line))), file=results, flush=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def greet(query: dict[str, Any]) -> str:
-    """What the function does. sys.exit with a text ends the job with that error."""
+    """Serve one query. sys.exit with a text ends the job with that error."""
     if not query.get("name"):
         sys.exit("the name is empty")
     return f"Hello, {query['name']}!"

@@ -1,0 +1,106 @@
+"""`cm-exec init`: plans a project, writes it, and reports what comes next."""
+
+import os
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from cm_exec.config.schema import FunctionName
+from cm_exec.scaffold.files import ProjectFilesError, write_files
+from cm_exec.scaffold.languages import ANY_LANGUAGE, EXAMPLES, LANGUAGES
+from cm_exec.scaffold.project import ProjectArgs, ProjectPlan, needs_build, plan_example, plan_greeting
+from cm_exec.scaffold.python_function import plan_python_target
+
+_IMAGE: Final = re.compile(r"[A-Za-z0-9][\w./:@-]*")
+
+
+def create_project(args: ProjectArgs, *, target: str | None, example: str | None) -> None:
+    """Write a project, with a handler from a template or for the Python `target`. Raises click.UsageError."""
+    if not _IMAGE.fullmatch(args.base_image):
+        message = f"expected an image such as registry.example.org/cm-exec-base:1, found {args.base_image!r}"
+        raise click.BadParameter(message, param_hint="--base-image")
+    if args.mode == "service" and target is None and not args.language.has_service:
+        names = ", ".join(language.name for language in LANGUAGES.values() if language.has_service)
+        message = f"there is no service template for {args.language.name}; there is one for {names}"
+        raise click.BadParameter(message, param_hint="--mode")
+    if example is not None:
+        plan = plan_example(args, example)
+    else:
+        plan = plan_greeting(args) if target is None else plan_python_target(args, target)
+    kept = _kept_files(args, plan, target)
+    files = {name: text for name, text in plan.files.items() if name not in kept}
+    try:
+        write_files(args.directory, files)
+    except ProjectFilesError as error:
+        raise click.BadParameter(str(error), param_hint="DIRECTORY") from None
+    click.echo("\n".join(_report(args, plan, written=list(files), kept=kept)))
+    for note in plan.notes:
+        click.echo(f"cm-exec: note: {note}", err=True)
+    for tool in (*args.language.tools, *(EXAMPLES[example][1] if example else ())):
+        if not tool.is_installed:
+            click.echo(f"cm-exec: note: {tool.name} is not installed. {tool.how_to_get}", err=True)
+
+
+def check_name(name: str, option: str) -> None:
+    """Raise click.BadParameter if a function cannot have this name."""
+    try:
+        msgspec.convert(name, FunctionName)
+        name.encode()
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        message = "expected a function's name: not empty, UTF-8, no control characters"
+        raise click.BadParameter(message, param_hint=option) from None
+
+
+def _kept_files(args: ProjectArgs, plan: ProjectPlan, target: str | None) -> list[str]:
+    """Return the files that exist and stay as they are. Raises click.BadParameter for one that may not exist."""
+    existing = [name for name in plan.files if os.path.lexists(args.directory / name)]
+    taken = [name for name in existing if name not in plan.may_exist]
+    if not taken:
+        return existing
+    names = " and ".join(filter(None, [", ".join(taken[:-1]), taken[-1]]))
+    verb = "exists" if len(taken) == 1 else "exist"
+    message = f"{names} already {verb} in {args.directory}; nothing was written"
+    remedy = "choose another directory, or remove what exists"
+    if "cm.toml" in taken:
+        option = f" --from-python {target}" if target else ""
+        remedy = f"to add a function to that cm.toml: cm-exec init --add NAME{option}; else {remedy}"
+    raise click.BadParameter(f"{message}; {remedy}", param_hint="DIRECTORY")
+
+
+def _report(args: ProjectArgs, plan: ProjectPlan, *, written: Sequence[str], kept: Sequence[str]) -> Iterator[str]:
+    """Yield the lines that say what was written, and what to do next."""
+    yield f"Wrote the function {plan.function!r} in {args.language.title} to {args.directory}:"
+    yield from _columns([(name, plan.about.get(name, "")) for name in written])
+    if kept:
+        yield f"Left as it was: {', '.join(kept)}"
+    yield from ("", "Next:")
+    yield from _columns(list(_next_steps(args, plan)))
+    yield ""
+    yield "A second function: cm-exec init --add NAME."
+    if "cm_handler.py" not in plan.files:
+        others = ", ".join(name for name in LANGUAGES if name != args.language.name)
+        yield f"Another language: cm-exec init --lang NAME, with {others}."
+        yield f"{ANY_LANGUAGE}."
+
+
+def _next_steps(args: ProjectArgs, plan: ProjectPlan) -> Iterator[tuple[str, str]]:
+    if args.directory != Path():
+        yield f"cd {shlex.quote(str(args.directory))}", ""
+    built = needs_build(args.language)
+    if built:
+        yield "make build", "compile or install what the handler needs"
+    yield "cm-exec test", "run the tests of cm.toml"
+    yield f"cm-exec invoke {shlex.quote(plan.function)} --query-file query.json", "one query"
+    change = "after `make build` a change" if built else "a saved change"
+    yield f"cm-exec {args.language.dev}", f"call it in a browser; {change} takes effect (needs cm-exec[dev])"
+    yield "make image", f"the image for Foundry; it takes cm-exec from {args.base_image}"
+
+
+def _columns(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
+    width = max(len(left) for left, _ in rows)
+    return (f"  {left:{width}}  {right}".rstrip() for left, right in rows)

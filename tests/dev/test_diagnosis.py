@@ -1,0 +1,190 @@
+"""What a new client does wrong first is explained: to the client, and to its author."""
+
+import contextlib
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from cm_exec.local_runtime import LocalRuntime, ViolationKind
+from tests.support.local_runtime import HandWorker
+from tests.support.processes import wait_until
+
+ROOT = "/interactive-module/api/internal-query"
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[LocalRuntime]:
+    with LocalRuntime(tmp_path / "runtime", poll_wait=0.1) as running:
+        yield running
+
+
+def reported(runtime: LocalRuntime, kind: ViolationKind, words: str) -> None:
+    """Wait until the author sees it."""
+
+    def found() -> bool:
+        return any(each.kind is kind and words in each.message for each in runtime.violations)
+
+    wait_until(found, what=f"{words!r} among {[each.message for each in runtime.violations]}")
+
+
+def ask(runtime: LocalRuntime, method: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
+    context = ssl.create_default_context(cafile=str(runtime.files.ca_file))
+    with contextlib.closing(http.client.HTTPSConnection("localhost", runtime.port, context=context)) as connection:
+        connection.request(method, path, b"", headers)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "words"),
+    [
+        ("GET", "/api/v1/getJob", 404, f"did you mean GET {ROOT}/job?"),
+        ("POST", "/api/v1/postResult/abc", 404, f"did you mean POST {ROOT}/results/JOB_ID?"),
+        ("POST", "/schema", 404, f"did you mean POST {ROOT}/schemas?"),
+        ("POST", f"{ROOT}/restart", 404, f"did you mean POST {ROOT}/restart-notify?"),
+        ("POST", f"{ROOT}/job", 405, "the method must be GET"),
+        ("GET", f"{ROOT}/results", 405, "the method must be POST"),
+        ("GET", f"{ROOT}/job/", 404, "leave out the slash at the end"),
+        ("POST", f"{ROOT}/results/", 404, "the job's id is missing"),
+        ("POST", f"{ROOT}/results//abc", 404, "a double slash stands before the job's id"),
+        ("POST", f"{ROOT}/results/abc/", 404, "a slash stands after the job's id"),
+        ("POST", f"{ROOT}/results/undefined", 404, "'undefined' stands where the job's id belongs"),
+    ],
+)
+def test_a_wrong_address(runtime: LocalRuntime, method: str, path: str, status: int, words: str) -> None:
+    found, sentence = ask(runtime, method, path, {"Module-Auth-Token": runtime.token})
+    assert found == status
+    assert words in sentence
+    reported(runtime, ViolationKind.CONNECTION, words)
+
+
+def test_an_unknown_job(runtime: LocalRuntime) -> None:
+    headers = {"Module-Auth-Token": runtime.token, "Content-Type": "application/octet-stream"}
+    status, sentence = ask(runtime, "POST", f"{ROOT}/results/abc", headers)
+    assert (status, "no job with this id was handed out" in sentence) == (404, True)
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "words"),
+    [
+        (None, "", "no token: send the content of the file"),
+        ("Authorization", "{token}", "the token came as Authorization"),
+        ("Module-Auth-Token", "{path}", "holds the path of the token's file"),
+        ("Module-Auth-Token", "/opt/module-auth-token/MODULE_AUTH_TOKEN", "holds the path of the token's file"),
+        ("Module-Auth-Token", "Bearer {token}", "send the token alone"),
+        ("Module-Auth-Token", "{earlier}", "holds an earlier token"),
+        ("Module-Auth-Token", "guess", "holds a wrong token"),
+    ],
+)
+def test_a_wrong_token(runtime: LocalRuntime, header: str | None, value: str, words: str) -> None:
+    earlier = runtime.token
+    runtime.rotate_token()
+    text = value.format(token=runtime.token, path=runtime.files.token_file, earlier=earlier)
+    status, sentence = ask(runtime, "GET", f"{ROOT}/job", {header: text} if header else {})
+    assert status == 401
+    assert words in sentence
+    assert runtime.token not in sentence
+    reported(runtime, ViolationKind.UNAUTHORIZED, words)
+
+
+def test_plain_http_on_the_tls_port(runtime: LocalRuntime) -> None:
+    with contextlib.closing(http.client.HTTPConnection("localhost", runtime.port)) as connection:
+        connection.request("GET", f"{ROOT}/job")
+        response = connection.getresponse()
+        assert response.status == 400
+        assert "use https://" in json.loads(response.read())["error"]
+    reported(runtime, ViolationKind.CONNECTION, "plain HTTP on the TLS port")
+
+
+def test_a_client_that_does_not_trust_the_ca(runtime: LocalRuntime) -> None:
+    with socket.create_connection(("localhost", runtime.port)) as raw, pytest.raises(ssl.SSLCertVerificationError):
+        ssl.create_default_context().wrap_socket(raw, server_hostname="localhost")
+    reported(runtime, ViolationKind.CONNECTION, "the client does not trust the runtime's certificate")
+    reported(runtime, ViolationKind.CONNECTION, "UNKNOWN_CA")
+
+
+def test_a_client_that_leaves_after_the_handshake(runtime: LocalRuntime) -> None:
+    """Node does so when it does not trust the CA."""
+    context = ssl.create_default_context(cafile=str(runtime.files.ca_file))
+    with socket.create_connection(("localhost", runtime.port)) as raw:
+        context.wrap_socket(raw, server_hostname="localhost").close()
+    reported(runtime, ViolationKind.CONNECTION, "left without a request")
+
+
+def test_a_client_that_speaks_old_tls(runtime: LocalRuntime) -> None:
+    with socket.create_connection(("localhost", runtime.port)) as raw:
+        raw.sendall(bytes.fromhex("16030100050100000100"))  # a ClientHello that is none
+        raw.recv(100)
+    reported(runtime, ViolationKind.CONNECTION, "the TLS handshake failed")
+
+
+def test_what_is_repeated_is_reported_once(runtime: LocalRuntime) -> None:
+    for _ in range(20):
+        ask(runtime, "GET", f"{ROOT}/job", {})
+    assert len(runtime.violations) == 1
+
+
+def test_a_worker_that_does_all_right_is_accused_of_nothing(runtime: LocalRuntime) -> None:
+    with HandWorker(runtime) as worker:
+        worker.poll()
+    with HandWorker(runtime) as worker:
+        worker.connection.connect()
+    assert runtime.violations == []
+
+
+# The plain API
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Iterator[LocalRuntime]:
+    with LocalRuntime(tmp_path / "runtime", poll_wait=0.1, plain_port=0) as running:
+        yield running
+
+
+def plainly(url: str, method: str = "GET", body: bytes = b"", **headers: str) -> tuple[int, bytes]:
+    address = urlsplit(url)
+    with contextlib.closing(http.client.HTTPConnection(address.hostname or "", address.port)) as connection:
+        connection.request(method, address.path, body, {name.replace("_", "-"): v for name, v in headers.items()})
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+def test_the_plain_api_serves_a_job_without_envelope_and_token(plain: LocalRuntime) -> None:
+    variables = plain.environment()
+    assert plainly(variables["GET_JOB_URI_V2"]) == (204, b"")
+    call = plain.submit("add", b"[1]", user_id="ada")
+    status, body = plainly(variables["GET_JOB_URI_V2"])
+    assert (status, json.loads(body)) == (
+        200,
+        {"jobId": call.job_id, "queryType": "add", "query": [1], "userId": "ada"},
+    )
+    octets = {"Content_Type": "application/octet-stream"}
+    result = f"{variables['POST_RESULT_URI_V2']}/{call.job_id}"
+    assert plainly(result, "POST", b"3", **octets)[0] == 202
+    assert call.wait(10).body == b"3"
+    assert plainly(variables["POST_SCHEMA_URI_V2"], "POST", b"[]", Content_Type="application/json")[0] == 202
+    assert plain.violations == []
+
+
+def test_the_plain_api_s_fixed_addresses_are_for_clients_that_build_them(plain: LocalRuntime) -> None:
+    """The first Java SDK sends the token to `/job`; the newest has `/restart-notify` built in, without it."""
+    root = f"http://127.0.0.1:{plain.files.plain_port}"
+    assert plainly(f"{root}/job")[0] == 401
+    assert plainly(f"{root}/job", Module_Auth_Token=plain.token)[0] == 204
+    assert plainly(f"{root}/restart-notify", "POST") == (200, b"[]")
+
+
+def test_tls_on_the_plain_port(plain: LocalRuntime) -> None:
+    context = ssl.create_default_context(cafile=str(plain.files.ca_file))
+    with (
+        socket.create_connection(("127.0.0.1", plain.files.plain_port or 0)) as raw,
+        pytest.raises((ssl.SSLError, ConnectionError)),
+    ):
+        context.wrap_socket(raw, server_hostname="localhost")
+    reported(plain, ViolationKind.CONNECTION, "TLS on the plain port")

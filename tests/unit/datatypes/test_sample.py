@@ -1,0 +1,14 @@
+"""A sample is of its type."""
+
+from hypothesis import given, settings
+
+from cm_exec.datatypes.check import checker
+from cm_exec.datatypes.model import DataType
+from cm_exec.datatypes.sample import sample
+from tests.support.data_types import data_types
+
+
+@settings(max_examples=100, deadline=None)
+@given(data_types)
+def test_a_sample_is_of_its_type(type_: DataType) -> None:
+    checker(type_)(sample(type_))
