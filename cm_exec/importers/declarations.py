@@ -60,7 +60,7 @@ def declarations_toml(declarations: Declarations) -> str:
 
 def _function(function: DeclaredFunction) -> Iterator[str]:
     yield f"[functions.{toml_key(function.name)}]"
-    if "command" not in function.options:
+    if not {"command", "service"} & function.options.keys():
         yield f"command = {toml_value(COMMAND)}  # say here what serves it"
     yield from (f"{key} = {toml_value(value)}" for key, value in function.options.items())
     if function.description:

@@ -82,9 +82,10 @@ def _service(module: str) -> str:
     command = [_INTERPRETER, "cm_handler.py", module, "--lines"]
     return "\n".join(
         [
-            "# One process imports the module and serves all its functions, one job after another.",
+            "# One process imports the module, and its functions share it. More may be started without this limit.",
             f"[services.{toml_key(module)}]",
             f"command = {toml_value(command)}",
+            "processes = 1",
             "envelope = true",
             "# Results are written to file descriptor 3, so that a print is a log line and never a result.",
             "result_fd = 3",

@@ -24,7 +24,7 @@ TALKER = "import sys\nfor line in sys.stdin: print(line + '2', flush=True)"
 
 
 def case(of: str, **keys: object) -> str:
-    """A `[[tests]]` table; the query is null unless said."""
+    """Return a `[[tests]]` table; the default query is null."""
     if not any(key.startswith("query") for key in keys):
         keys["query_json"] = "null"
     lines = [f"{key} = {value(member)}" for key, member in {"function": of, **keys}.items()]
@@ -32,7 +32,7 @@ def case(of: str, **keys: object) -> str:
 
 
 def output(bench: Bench, *arguments: str, status: int, environment: dict[str, str] | None = None) -> str:
-    """What the run prints, which must end with this status and be no accident."""
+    """Return the output of a run that must end with this status and without a traceback."""
     done = bench.cm_exec("test", *arguments, environment=environment)
     text = done.stdout.decode() + done.stderr.decode()
     assert done.returncode == status, text
@@ -162,10 +162,10 @@ def test_missing_file(bench: Bench) -> None:
 def test_same_message(bench: Bench) -> None:
     """`check`, `run` and `test` report an invalid test in the same words."""
     bench.write(ECHO + case("echo", query=1, reslt=1))
-    told = [bench.cm_exec(command) for command in ("check", "run", "test")]
-    assert {done.returncode for done in told} == {3}
+    runs = [bench.cm_exec(command) for command in ("check", "run", "test")]
+    assert {done.returncode for done in runs} == {3}
     words = b"cm-exec: cm.toml: tests[0].reslt: unknown key; did you mean result?\n"
-    assert {done.stderr for done in told} == {words}
+    assert {done.stderr for done in runs} == {words}
 
 
 def test_fail_fast(bench: Bench) -> None:
@@ -246,7 +246,7 @@ def test_colour(bench: Bench, no_color: str, *, coloured: bool) -> None:
 
 
 def on_a_terminal(folder: Path, environment: dict[str, str]) -> str:
-    """What a run shows whose stdout is a terminal."""
+    """Return the output of a run whose stdout is a terminal."""
     ours, its = pty.openpty()
     try:
         done = subprocess.run([CM_EXEC, "test"], cwd=folder, env=environment, stdout=its, timeout=60, check=False)
