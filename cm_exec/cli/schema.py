@@ -1,4 +1,4 @@
-"""`cm-exec schema`: what is published of the functions, and the JSON Schema of cm.toml."""
+"""`cm-exec schema`: prints the published function schemas, or a cm.toml for functions that are described elsewhere."""
 
 import sys
 from collections.abc import Callable
@@ -28,26 +28,27 @@ _NO_PATH: Final = ""
     show_envvar=True,
     help="With PATH, the file that maps functions to commands. Without, print the JSON Schema of cm.toml instead.",
 )
-@click.option("--pretty", is_flag=True, help="Indent the functions' schemas for people.")
+@click.option("--pretty", is_flag=True, help="Indent the schemas.")
 @click.option(
     "--from",
     "description",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Print the [functions] of a cm.toml instead, from OpenAPI, a query's JSON Schema, or published schemas.",
+    help="Print a cm.toml for the functions in FILE: OpenAPI, the JSON Schema of a query, or published schemas.",
 )
 @click.option(
     "--from-python",
     "target",
     metavar="MODULE:FUNCTION",
-    help="The same from the type hints of a Python function, which the python3 of PATH imports; for another function "
-    "in a folder that `cm-exec init --from-python` wrote.",
+    help="Print a cm.toml for a Python function from its type hints; python3 imports "
+    "it. Use it in a folder that `cm-exec init --from-python` has written.",
 )
 def command(path: str, *, pretty: bool, description: Path | None, target: str | None) -> None:
-    """Print the functions' schemas, byte for byte as `run` posts them at start.
+    """Print the published function schemas, byte for byte as `run` posts them.
 
-    `cm-exec schema --config`, with no path, prints the JSON Schema of cm.toml, for editors. `cm-exec schema --from
-    FILE` starts a cm.toml for those who have a description of their functions in JSON already.
+    `cm-exec schema --config`, without a path, prints the JSON Schema of cm.toml, for editors. `cm-exec schema --from
+    FILE` generates a cm.toml from an existing JSON description of your functions; the operations of an OpenAPI document
+    become functions of an HTTP service.
     """
     if description is not None:
         _print_described(description)
@@ -73,21 +74,21 @@ def _print_json_schema() -> None:
 
 
 def _print_described(description: Path) -> None:
-    from cm_exec.importers.read import described_toml  # noqa: PLC0415 - see above
+    from cm_exec.importers.read import import_toml  # noqa: PLC0415 - see above
 
     try:
         content = description.read_bytes()
     except OSError as error:
         raise click.BadParameter(f"{description}: {error.strerror}", param_hint="--from") from None
-    _print_block("--from", str(description), lambda: described_toml(content, description.name.partition(".")[0]))
+    _print_block("--from", str(description), lambda: import_toml(content, description.name.partition(".")[0]))
 
 
 def _print_hinted(target: str) -> None:
-    from cm_exec.importers.read import PYTHON_HANDLER, python_toml  # noqa: PLC0415 - see above
+    from cm_exec.importers.read import PYTHON_HANDLER, import_python_toml  # noqa: PLC0415 - see above
 
     if not all(target.partition(":")):
         raise click.BadParameter("expected MODULE:FUNCTION, such as app.handlers:double", param_hint="--from-python")
-    _print_block("--from-python", target, lambda: python_toml(target, "python3"))
+    _print_block("--from-python", target, lambda: import_python_toml(target, "python3"))
     if not Path(PYTHON_HANDLER).exists():
         click.echo(f"cm-exec: note: `cm-exec init --from-python {target}` writes {PYTHON_HANDLER}", err=True)
 

@@ -23,6 +23,7 @@ MODES_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "url": ("persistent",),
     "request": ("persistent",),
     "query": ("persistent",),
+    "body": ("persistent",),
     "job_dir": ("spawn", "prespawn"),
     "error_output": ("spawn", "prespawn"),
 }
@@ -34,6 +35,7 @@ PROTOCOLS_OF: Final[Mapping[str, tuple[Protocol, ...]]] = {
     "url": ("http",),
     "request": ("http",),
     "query": ("http",),
+    "body": ("http",),
 }
 """Options of services, and of functions that use one, that are valid with certain protocols only."""
 
@@ -220,7 +222,7 @@ def _conflicts_with_protocol(
         yield from _request_conflicts(table)
         return
     if server is not table:
-        for key in ("request", "query"):
+        for key in ("request", "query", "body"):
             if key in own:
                 yield key, (), f'only valid with protocol = "http"; {protocol}'
         if "credentials" in own and table.credentials is True and not has_envelope(server, users):
@@ -234,24 +236,28 @@ def _conflicts_with_protocol(
 
 def _request_conflicts(table: FunctionTable) -> Iterator[Conflict]:
     request = http_request(table, "")
-    names = [*request.path_inputs, *table.query]
-    for name in names:
-        if names.count(name) > 1:
-            where = "request" if name not in table.query else "query"
-            yield where, ("request",), f"the input {quoted(name)} is used twice"
+    if request.body is not None and not request.has_body:
+        yield "body", ("request",), f"only valid with POST, PUT or PATCH; this request is {request.method}"
+    places = [("request", name) for name in request.path_inputs] + [("query", name) for name in request.query]
+    places += [("body", request.body)] if request.body is not None else []
+    names = [name for _, name in places]
+    for index, (key, name) in enumerate(places):
+        if name in names[:index]:
+            yield key, ("request",), f"the input {quoted(name)} is used twice"
             return
     if table.inputs is UNSET:
         return
-    for name in names:
+    for where, name in places:
         if name not in table.inputs:
-            where = "request" if name in request.path_inputs else "query"
             hint = did_you_mean(name, table.inputs, otherwise="the inputs are", quote=quoted)
             message = f"expected the name of an input, found {quoted(name)}"
             yield where, ("inputs",), "; ".join(filter(None, (message, hint)))
             return
-    if not request.has_body and (rest := [name for name in table.inputs if name not in names]):
-        message = f"{request.method} has no body: put {', '.join(map(quoted, rest))} into the path or here"
-        yield "query", ("inputs", "request"), f"expected the other inputs: {message}"
+    is_whole_query = request.has_body and request.body is None
+    if not is_whole_query and (rest := [name for name in table.inputs if name not in names]):
+        why = "the body is another input" if request.has_body else f"{request.method} has no body"
+        message = f"{why}: put {', '.join(map(quoted, rest))} into the path or here"
+        yield "query", ("inputs", "request", "body"), f"expected the other inputs: {message}"
 
 
 def http_request(table: FunctionTable, function: str) -> HttpRequest:
@@ -261,7 +267,11 @@ def http_request(table: FunctionTable, function: str) -> HttpRequest:
     said = table.request if isinstance(table.request, str) else f"POST /{quote(function)}"
     method, _, path = said.partition(" ")
     return HttpRequest(
-        method=method, path=path, path_inputs=tuple(re.findall(r"\{([^{}]+)\}", path)), query=table.query
+        method=method,
+        path=path,
+        path_inputs=tuple(dict.fromkeys(re.findall(r"\{([^{}]+)\}", path))),
+        query=table.query,
+        body=None if table.body is UNSET else table.body,
     )
 
 

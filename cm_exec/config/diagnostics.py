@@ -77,7 +77,7 @@ def _kind(value: object) -> str:  # noqa: PLR0911 - one return per type of TOML
 _SIZE: Final = re.compile(r"\s*(\d+)\s*([kmg])(?:i?b)?\s*", re.IGNORECASE)
 _SECONDS: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|seconds?|m|min|minutes?|h|hours?)\s*", re.IGNORECASE)
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
-_REQUEST: Final = re.compile(r"\s*([A-Za-z]+)\s+/?(\S*)\s*")
+_REQUEST: Final = re.compile(r"\s*(get|post|put|patch|delete)\s+/?(\S*)\s*", re.IGNORECASE)
 
 
 def suggest_value(value: object, expected: Any, spec: KeySpec) -> str | None:

@@ -32,13 +32,14 @@ class HttpRequest(Struct, frozen=True, kw_only=True):
     """How a job becomes a request to an HTTP service.
 
     `{name}` in `path` stands for an input of the query; `path_inputs` are these names and `query` those that become
-    query parameters. Only POST, PUT and PATCH have a body.
+    query parameters. Only POST, PUT and PATCH have a body: the input named `body`, or the query itself if it is None.
     """
 
     method: str
     path: str
     path_inputs: tuple[str, ...] = ()
     query: tuple[str, ...] = ()
+    body: str | None = None
 
     @property
     def has_body(self) -> bool:

@@ -1,1 +1,1 @@
-"""Functions that somebody has described already, in another form than cm.toml."""
+"""Import functions that are already described in another form than cm.toml."""

@@ -1,21 +1,21 @@
-"""Functions and types on their way from another description to cm.toml."""
+"""Functions and types that were read from another description, and their text as a cm.toml."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from msgspec import Struct, field
 
+from cm_exec.config.toml import toml_key, toml_value
 from cm_exec.datatypes.syntax import NAME
 
 
 class DescriptionError(Exception):
-    """A description that cannot be taken over. Its text says why."""
+    """Raised for a description that cannot be imported. Its text gives the reason."""
 
 
 class Member(Struct, frozen=True, kw_only=True):
-    """An input, or a field of a struct. `type` is text of the little language."""
+    """An input, or a field of a struct. `type` is text of the type syntax."""
 
     name: str
     type: str
@@ -26,47 +26,69 @@ class Member(Struct, frozen=True, kw_only=True):
 
 
 class DeclaredFunction(Struct, frozen=True, kw_only=True):
-    """A function. `options` are its keys besides the types; without a `command` one stands in for it."""
+    """A function. `options` are further keys; without `command` and `service` it gets a placeholder."""
 
     name: str
     description: str | None = None
     inputs: tuple[Member, ...] | None = None
     returns: str | None = None
     returns_description: str | None = None
+    edits: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Declarations(Struct, kw_only=True):
-    """All of a description. `types` are texts, or the fields of structs; `notes` is what could not be taken over."""
+class DeclaredService(Struct, frozen=True, kw_only=True):
+    """A service. `comments` are lines above its keys."""
 
+    name: str
+    options: Mapping[str, Any]
+    comments: tuple[str, ...] = ()
+
+
+class Declarations(Struct, kw_only=True):
+    """Everything in a description.
+
+    `types` are type texts, or the fields of structs; `notes` describe what could not be imported.
+    """
+
+    services: list[DeclaredService] = field(default_factory=list)
     functions: list[DeclaredFunction] = field(default_factory=list)
     types: dict[str, str | tuple[Member, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
-COMMAND: Final = ["./handler"]
-"""What stands in a new block until somebody says what serves the function."""
+PLACEHOLDER: Final = ["./handler"]
+"""The command of a function until the user sets it."""
 
 
 def declarations_toml(declarations: Declarations) -> str:
-    """The `[functions]` and `[types]` of a cm.toml."""
+    """Return the text of a cm.toml."""
     names = {name: type_ for name, type_ in declarations.types.items() if isinstance(type_, str)}
-    blocks = [_function(function) for function in declarations.functions]
+    blocks = [_service(service) for service in declarations.services]
+    blocks += [_function(function) for function in declarations.functions]
     if names:
         blocks.append(_aliases(names))
     blocks += [_struct(name, type_) for name, type_ in declarations.types.items() if not isinstance(type_, str)]
     return "\n".join("".join(f"{line}\n" for line in block) for block in blocks)
 
 
+def _service(service: DeclaredService) -> Iterator[str]:
+    yield f"[services.{toml_key(service.name)}]"
+    yield from (f"# {line}" for line in service.comments)
+    yield from (f"{key} = {toml_value(value)}" for key, value in service.options.items())
+
+
 def _function(function: DeclaredFunction) -> Iterator[str]:
     yield f"[functions.{toml_key(function.name)}]"
-    if not {"command", "service"} & function.options.keys():
-        yield f"command = {toml_value(COMMAND)}  # say here what serves it"
+    if not function.options.keys() & {"command", "service"}:
+        yield f"command = {toml_value(PLACEHOLDER)}  # replace it by the command that serves the function"
     yield from (f"{key} = {toml_value(value)}" for key, value in function.options.items())
     if function.description:
         yield f"description = {toml_value(function.description)}"
     if function.returns is not None:
         yield f"returns = {_returns(function.returns, function.returns_description)}"
+    if function.edits:
+        yield f"edits = {toml_value(function.edits)}"
     if function.inputs is None:
         return
     if not function.inputs:
@@ -78,9 +100,7 @@ def _function(function: DeclaredFunction) -> Iterator[str]:
 
 
 def _returns(type_: str, description: str | None) -> str:
-    if description is None:
-        return toml_value(type_)
-    return f"{{ type = {toml_value(type_)}, description = {toml_value(description)} }}"
+    return toml_value(type_ if description is None else {"type": type_, "description": description})
 
 
 def _aliases(types: Mapping[str, str]) -> Iterator[str]:
@@ -95,28 +115,12 @@ def _struct(name: str, members: tuple[Member, ...]) -> Iterator[str]:
 
 def _member(member: Member) -> str:
     more = {"description": member.description, "required": member.required, "min": member.min, "max": member.max}
-    said = {key: value for key, value in more.items() if value is not None}
-    if not said:
-        return f"{toml_key(member.name)} = {toml_value(member.type)}"
-    pairs = ", ".join(f"{key} = {toml_value(value)}" for key, value in {"type": member.type, **said}.items())
-    return f"{toml_key(member.name)} = {{ {pairs} }}"
-
-
-_BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
-
-
-def toml_key(name: str) -> str:
-    """A name as a key of TOML."""
-    return name if _BARE.fullmatch(name) else toml_value(name)
-
-
-def toml_value(value: Any) -> str:
-    """A string, number, boolean or array in TOML: JSON's texts, but for one control character."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    more = {key: value for key, value in more.items() if value is not None}
+    return f"{toml_key(member.name)} = {toml_value({'type': member.type, **more} if more else member.type)}"
 
 
 def struct_text(members: Iterable[Member]) -> str:
-    """A struct in the little language."""
+    """Return a struct in the type syntax."""
     return f"struct<{', '.join(map(_field_text, members))}>"
 
 

@@ -1,4 +1,4 @@
-"""Types from JSON Schema, as it stands alone and inside of OpenAPI."""
+"""Import types from JSON Schema, on its own or as a part of OpenAPI."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ _32_BITS: Final = 2**31
 
 
 def from_json_schema(document: Schema, name: str) -> Declarations:
-    """A function whose query has this JSON Schema, of any draft. Raises DescriptionError."""
+    """Return a function whose query has this JSON Schema, of any draft. Raises DescriptionError."""
     declarations = Declarations()
     reader = SchemaReader(document, declarations)
     root = reader.whole(document)
@@ -45,15 +45,15 @@ def from_json_schema(document: Schema, name: str) -> Declarations:
 
 
 def text_of(schema: Schema) -> str | None:
-    """The schema's description, None where it has none."""
+    """Return the description of a schema, None if it has none."""
     description = schema.get("description")
     return description if isinstance(description, str) and description.strip() and "\0" not in description else None
 
 
 class SchemaReader:
-    """Turns the schemas of one document into types; those that have names there keep them.
+    """Converts the schemas of one document to types, which keep their names.
 
-    What the platform has no type for becomes `unknown`, with a note.
+    A schema without a counterpart on the platform becomes `unknown`, with a note.
     """
 
     def __init__(self, document: Schema, declarations: Declarations) -> None:
@@ -64,9 +64,9 @@ class SchemaReader:
         self._depth = 0
 
     def type(self, schema: object, where: str) -> str:
-        """The type of a schema. `where` is how notes call it."""
+        """Return the type of a schema. `where` is its name in notes."""
         if not isinstance(schema, Mapping):
-            return self._unknown(where, "any value is right there") if schema is not True else "unknown"
+            return self._unknown(where, "it accepts any value") if schema is not True else "unknown"
         if self._depth >= MAX_DEPTH:
             return self._unknown(where, f"it is nested more than {MAX_DEPTH} deep")
         self._depth += 1
@@ -78,12 +78,12 @@ class SchemaReader:
         return self.optional(type_) if nullable else type_
 
     def optional(self, type_: str) -> str:
-        """The type, or null; one that may be null already stays."""
+        """Return the type with null, or unchanged if it already has null."""
         named = self._declarations.types.get(type_, type_)
         return type_ if isinstance(named, str) and named.startswith("optional<") else f"optional<{type_}>"
 
     def members(self, schema: Schema, where: str, *, with_range: bool = False) -> Iterator[Member]:
-        """The properties of an object; one that need not be there is optional."""
+        """Yield the properties of an object; one that is not required is optional."""
         required = items(schema, "required")
         for name, inner in _mapping(schema, "properties").items():
             type_ = self.type(inner, f"{where}.{name}")
@@ -97,28 +97,28 @@ class SchemaReader:
             )
 
     def resolved(self, schema: Schema) -> Schema:
-        """The schema that a `$ref` leads to, or the schema itself. Raises DescriptionError."""
+        """Return the schema that a `$ref` refers to, or the schema itself. Raises DescriptionError."""
         seen = set[str]()
         while isinstance(reference := schema.get("$ref"), str):
             if reference in seen:
-                raise DescriptionError(f"the reference {reference} leads to itself")
+                raise DescriptionError(f"the reference {reference} refers to itself")
             seen.add(reference)
             schema = self._target(reference)
         return schema
 
     def _target(self, reference: str) -> Schema:
         if not reference.startswith("#"):
-            raise DescriptionError(f"{reference} is in another file; put all in one first")
+            raise DescriptionError(f"{reference} is in another file; merge the files first")
         target: Any = self._document
         for step in filter(None, reference[1:].split("/")):
             name = step.replace("~1", "/").replace("~0", "~")
             target = target.get(name) if isinstance(target, Mapping) else None
         if not isinstance(target, Mapping):
-            raise DescriptionError(f"the reference {reference} leads nowhere")
+            raise DescriptionError(f"the reference {reference} has no target")
         return target
 
     def _without_null(self, schema: Schema) -> tuple[Schema, bool]:
-        """The schema without its ways of saying null, and whether it said so."""
+        """Return the schema without null, and whether it accepts null."""
         kind = schema.get("type")
         if isinstance(kind, list):
             rest = [each for each in kind if each != "null"]
@@ -154,7 +154,7 @@ class SchemaReader:
         return self._object(_union([*whole, own]), where)
 
     def whole(self, schema: Schema) -> Schema:
-        """The schema with what `$ref` and `allOf` bring in. Raises DescriptionError."""
+        """Return the schema with `$ref` and `allOf` resolved. Raises DescriptionError."""
         resolved = self.resolved(schema)
         arms = resolved.get("allOf")
         if not isinstance(arms, list) or self._depth >= MAX_DEPTH:
@@ -231,7 +231,7 @@ class SchemaReader:
 
 
 def items(schema: Schema, key: str) -> Sequence[Any]:
-    """The array under a key, empty where there is none."""
+    """Return the array at a key, empty if there is none."""
     value = schema.get(key)
     return value if isinstance(value, list) else ()
 
@@ -242,7 +242,7 @@ def _mapping(schema: Schema, key: str) -> Schema:
 
 
 def _kind(schema: Schema) -> object:
-    """The schema's type, as it says or as its other words tell."""
+    """Return the declared type of a schema, or the type that its other keywords imply."""
     if "type" in schema:
         return schema["type"]
     if "properties" in schema or "additionalProperties" in schema:
@@ -258,11 +258,11 @@ _KINDS: Final = {str: "string", bool: "boolean", int: "integer", float: "number"
 
 
 def _why_unknown(schema: Schema) -> str:
-    return f"the platform has no type {schema['type']}" if schema.get("type") else "its schema says no type"
+    return f"the platform has no type {schema['type']}" if schema.get("type") else "its schema has no type"
 
 
 def _union(schemas: Sequence[Schema]) -> Schema:
-    """One object with the properties of all."""
+    """Return one object schema with the properties of all."""
     properties = {name: inner for schema in schemas for name, inner in _mapping(schema, "properties").items()}
     required = [name for schema in schemas for name in items(schema, "required")]
     last = {key: value for schema in schemas for key, value in schema.items() if key != "allOf"}
@@ -270,7 +270,7 @@ def _union(schemas: Sequence[Schema]) -> Schema:
 
 
 def _end(schema: Schema, key: str, type_: str) -> int | float | None:
-    """The end of a range, where the type has one and the schema's is inclusive."""
+    """Return the inclusive end of a range, None if there is none or the type has no range."""
     value = schema.get(key)
     if type_ not in {"integer", "long", "double", "float"} or not isinstance(value, int | float) or value is True:
         return None

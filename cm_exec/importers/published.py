@@ -1,4 +1,4 @@
-"""Functions from schemas as they are published: what `cm-exec schema` or an official SDK posts."""
+"""Import functions from published schemas, as `cm-exec schema` or an official SDK posts them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from cm_exec.importers.declarations import Declarations, DeclaredFunction, Descr
 
 
 def from_published(schemas: Sequence[Any]) -> Declarations:
-    """The functions of the JSON array for POST schemas. Raises DescriptionError."""
+    """Return the functions of the JSON array for POST schemas. Raises DescriptionError."""
     return Declarations(functions=[_function(schema) for schema in schemas])
 
 
@@ -27,6 +27,7 @@ def _function(schema: Any) -> DeclaredFunction:
             inputs=None if inputs is None else tuple(map(_input, inputs or ())),
             returns="void" if output.get("type") == "void" else type_text(type_from_json(single.get("dataType"))),
             returns_description=single.get("description"),
+            edits=tuple(_member_of(_member_of(schema, "ontologyProvenance"), "editedObjects")),
         )
     except TypeJsonError as error:
         raise DescriptionError(f"{name}: {error}") from None

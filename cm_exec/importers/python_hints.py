@@ -1,12 +1,12 @@
-"""Prints the schemas of typed Python functions; a script that runs in the interpreter of those who wrote them.
+"""Print the schemas of typed Python functions; a script that runs in the interpreter of their author.
 
 usage: python_hints.py MODULE[:FUNCTION]
 
 It imports nothing but the standard library and the module, and works on Python 3.9 and later. Types are read as the
-official Python SDK reads them; where that refuses one (an enum, a literal, a tuple of one type), its plain meaning is
-taken. The answer is the JSON array for POST schemas; for a whole module an object with this array as "functions", and
-with "notes" on functions that have no schema. If there is no answer, the exit code is 3, and the last line on stderr
-gives the reason.
+official Python SDK reads them; a type that the SDK refuses (an enum, a literal, a tuple of one type) is read by its
+plain meaning. The answer is the JSON array for POST schemas; for a whole module an object with this array as
+"functions", and with "notes" on functions that have no schema. If there is no answer, the exit code is 3, and the last
+line on stderr gives the reason.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ ARRAYS = {
     collections.abc.Set: "set",
 }
 TWO = 2
+ONTOLOGY_EDITS = {"AddObject", "ModifyObject", "DeleteObject", "AddLink", "RemoveLink"}
+"""The union `OntologyEdit` of the Foundry SDK has these classes."""
+
 MAPS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
@@ -80,12 +83,12 @@ def no_counterpart(hint: Any) -> NoTypeError:
 
 
 def tagged(name: str, **body: Any) -> dict[str, Any]:
-    """A type of the protocol: a tagged union."""
+    """Return a type of the protocol, which is a tagged union."""
     return {"type": name, name: body}
 
 
 def data_type(hint: Any, inside: tuple[Any, ...] = ()) -> dict[str, Any]:
-    """The protocol's type for a hint. Raises NoTypeError."""
+    """Return the protocol's type for a hint. Raises NoTypeError."""
     if hint in inside:
         raise NoTypeError(f"{name_of(hint)} contains itself, which no type of the platform can")
     if hasattr(hint, "__supertype__"):
@@ -96,11 +99,13 @@ def data_type(hint: Any, inside: tuple[Any, ...] = ()) -> dict[str, Any]:
     return of_generic(hint, inside) or of_class(hint, inside)
 
 
-def of_generic(hint: Any, inside: tuple[Any, ...]) -> dict[str, Any] | None:
-    """The type of a hint with arguments; None for another."""
+def of_generic(hint: Any, inside: tuple[Any, ...]) -> dict[str, Any] | None:  # noqa: PLR0911 - one per kind of hint
+    """Return the type of a hint with arguments, None for another hint."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return of_values(arguments)
+    if {getattr(argument, "__name__", None) for argument in arguments} >= ONTOLOGY_EDITS:
+        return tagged("ontologyEdit")
     if origin in ARRAYS and arguments:
         if origin is tuple and arguments[1:] != (Ellipsis,):
             raise NoTypeError(f"{name_of(hint)}: the platform has no tuples")
@@ -117,7 +122,7 @@ def of_generic(hint: Any, inside: tuple[Any, ...]) -> dict[str, Any] | None:
 
 
 def of_values(values: tuple[Any, ...]) -> dict[str, Any]:
-    """The type of an enum's or a literal's values. Raises NoTypeError."""
+    """Return the type of an enum's or a literal's values. Raises NoTypeError."""
     kinds = {type(value) for value in values}
     if len(kinds) != 1 or not kinds & SIMPLE.keys():
         raise NoTypeError("the values of a literal or an enum are of one simple type")
@@ -125,7 +130,7 @@ def of_values(values: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def of_class(hint: Any, inside: tuple[Any, ...]) -> dict[str, Any]:
-    """The type of a class: an enum's values, or a struct of its fields. Raises NoTypeError."""
+    """Return the type of a class: that of an enum's values, or a struct of its fields. Raises NoTypeError."""
     if inspect.isclass(hint) and issubclass(hint, enum.Enum):
         return of_values(tuple(member.value for member in hint))
     foreign = getattr(hint, "__module__", "").partition(".")[0] in INSTEAD
@@ -141,7 +146,7 @@ def of_class(hint: Any, inside: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def fields_of(hint: Any) -> dict[str, Any]:
-    """The fields of a dataclass, a TypedDict or another class with hints; none where it is no such class."""
+    """Return the fields of a dataclass, a TypedDict or another class with hints; none for other hints."""
     if not inspect.isclass(hint) or hint.__module__ == "builtins":
         return {}
     hints = hints_of(hint)
@@ -149,7 +154,7 @@ def fields_of(hint: Any) -> dict[str, Any]:
 
 
 def hints_of(owner: Any) -> dict[str, Any]:
-    """The hints of a function or class. Raises NoTypeError."""
+    """Return the hints of a function or class. Raises NoTypeError."""
     try:
         return {name: bare(hint) for name, hint in typing.get_type_hints(owner).items()}
     except (NameError, TypeError) as error:
@@ -157,21 +162,22 @@ def hints_of(owner: Any) -> dict[str, Any]:
 
 
 def bare(hint: Any) -> Any:
-    """A hint without NotRequired and Required."""
+    """Return a hint without NotRequired and Required."""
     name = str(typing.get_origin(hint)).rpartition(".")[2]
     return typing.get_args(hint)[0] if name in {"NotRequired", "Required", "ReadOnly"} else hint
 
 
 def has_default(owner: Any, name: str) -> bool:
-    """Whether a field may be left out."""
+    """Return whether a field may be left out."""
     if issubclass(owner, dict):
         return name in getattr(owner, "__optional_keys__", ())
     parameter = inspect.signature(owner).parameters.get(name)
     return parameter is not None and parameter.default is not inspect.Parameter.empty
 
 
-def schema(function: Any, name: str) -> dict[str, Any]:
-    """The schema of one function."""
+def schema(value: Any, name: str) -> dict[str, Any]:
+    """Return the schema of one function, which may be decorated. Raises NoTypeError."""
+    function = inspect.unwrap(value)
     hints = hints_of(function)
     returns = hints.pop("return", str)
     try:
@@ -179,13 +185,24 @@ def schema(function: Any, name: str) -> dict[str, Any]:
     except NoTypeError as error:
         raise NoTypeError(f"the result: {error}") from None
     output = {"type": "void", "void": {}} if result is None else {"type": "single", "single": {"dataType": result}}
-    return {"functionName": name, "inputs": inputs(function, hints), "output": output, "ontologyProvenance": None}
+    return {
+        "functionName": name,
+        "inputs": inputs(function, hints),
+        "output": output,
+        "ontologyProvenance": provenance(getattr(value, "edits", None)),
+    }
+
+
+def provenance(edits: Any) -> dict[str, Any] | None:
+    """Return what `@function(edits=[...])` of the official SDK declares, with the API names of the object types."""
+    names = [edit.api_name() for edit in edits or () if callable(getattr(edit, "api_name", None))]
+    return {"editedObjects": {name: {} for name in names}, "editedLinks": {}} if names else None
 
 
 def inputs(function: Any, hints: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """The parameters, or the fields of the only one; the SDK's `context` is none.
+    """Return an input per parameter, or per field of the only parameter; the SDK's `context` is no input.
 
-    None for the SDK's `(context, event)` where nothing is said of the event: it is the whole query.
+    Return None for the SDK's `(context, event)` with an untyped event: it is the whole query.
     """
     parameters = {name: p for name, p in inspect.signature(function).parameters.items() if name != "context"}
     if len(parameters) == 1:
@@ -202,7 +219,7 @@ def inputs(function: Any, hints: dict[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def one_input(name: str, hint: Any, required: bool) -> dict[str, Any]:
-    """An input. Raises NoTypeError."""
+    """Return an input. Raises NoTypeError."""
     try:
         return {"name": name, "required": required, "constraints": [], "dataType": data_type(hint)}
     except NoTypeError as error:
@@ -210,7 +227,7 @@ def one_input(name: str, hint: Any, required: bool) -> dict[str, Any]:
 
 
 def name_of(hint: Any) -> str:
-    """How a hint is called in errors."""
+    """Return the name of a hint for error messages."""
     return getattr(hint, "__qualname__", None) or str(hint)
 
 
@@ -219,7 +236,7 @@ def found(module: Any, name: str) -> Any:
     function = module
     for part in name.split("."):
         function = getattr(function, part)
-    return inspect.unwrap(function)
+    return function
 
 
 def of_module(module: Any) -> dict[str, Any]:
@@ -231,7 +248,7 @@ def of_module(module: Any) -> dict[str, Any]:
         if name.startswith("_") or not inspect.isfunction(function) or function.__module__ != module.__name__:
             continue
         try:
-            schemas.append(schema(function, name))
+            schemas.append(schema(value, name))
         except NoTypeError as error:
             notes.append(f"the function {name} is left out: {error}")
     if not schemas:
@@ -240,7 +257,7 @@ def of_module(module: Any) -> dict[str, Any]:
 
 
 def imported(module: str) -> Any:
-    """The module. Raises NoTypeError, whatever it does when it is imported."""
+    """Return the module. Raises NoTypeError if its import fails in any way."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

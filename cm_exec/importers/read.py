@@ -1,4 +1,4 @@
-"""A description in any of the forms that are known here, as a cm.toml."""
+"""Import a description of functions in any known form as a cm.toml."""
 
 import subprocess
 from pathlib import Path
@@ -14,11 +14,11 @@ from cm_exec.importers.openapi import from_openapi
 from cm_exec.importers.published import from_published
 
 PYTHON_HANDLER: Final = "cm_handler.py"
-"""The handler for a Python function. It gives results on file descriptor 3, so that the function may print."""
+"""The handler for a Python function. It writes results to file descriptor 3, so that the function may print."""
 
 
-def python_toml(target: str, interpreter: str) -> tuple[str, list[str]]:
-    """The same as `described_toml` from the hints of a Python function. Raises DescriptionError."""
+def import_python_toml(target: str, interpreter: str) -> tuple[str, list[str]]:
+    """Return the same as `import_toml` for the type hints of a Python function. Raises DescriptionError."""
     return _checked_toml(python_declarations(target, interpreter))
 
 
@@ -42,16 +42,21 @@ def python_declarations(target: str, interpreter: str, *, folder: Path | None = 
     declarations = from_published(document["functions"] if is_module else document)
     if is_module:
         declarations.notes.extend(document["notes"])
+    declarations.notes.extend(
+        f"{function.name}: edits has API names of object types; replace them by the IDs of these types"
+        for function in declarations.functions
+        if function.edits
+    )
     options = {"command": [interpreter, PYTHON_HANDLER, target], "output": "json", "result_fd": 3}
     functions = [msgspec.structs.replace(each, options=options) for each in declarations.functions]
     return msgspec.structs.replace(declarations, functions=functions)
 
 
-def described_toml(content: bytes, name: str) -> tuple[str, list[str]]:
-    """The `[functions]` and `[types]` of a cm.toml, and what could not be taken over, from a JSON text.
+def import_toml(content: bytes, name: str) -> tuple[str, list[str]]:
+    """Return a cm.toml for a JSON description of functions, and notes on what could not be imported.
 
-    It may be OpenAPI 3, the JSON Schema of one function's query (called `name` where it has no title), or function
-    schemas as they are published. Raises DescriptionError.
+    The description is OpenAPI 3, the JSON Schema of one function's query (`name` is its name if it has no title), or
+    published function schemas. Raises DescriptionError.
     """
     return _checked_toml(_declarations(_decode(content), name))
 
@@ -62,7 +67,7 @@ def _checked_toml(declarations: Declarations) -> tuple[str, list[str]]:
         parse_config(text, path=Path("/cm.toml"))
     except ConfigError as error:
         problems = "; ".join(map(str, error.problems))
-        raise DescriptionError(f"it says what cm.toml cannot: {problems}") from None
+        raise DescriptionError(f"cm.toml cannot express it: {problems}") from None
     return text, declarations.notes
 
 
@@ -70,16 +75,16 @@ def _decode(content: bytes) -> Any:
     try:
         return msgspec.json.decode(content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise DescriptionError(f"it is no JSON ({error}); YAML is to be turned into JSON first") from None
+        raise DescriptionError(f"not valid JSON ({error}); convert YAML to JSON first") from None
 
 
 def _declarations(document: Any, name: str) -> Declarations:
     if isinstance(document, list):
         return from_published(document)
     if not isinstance(document, dict):
-        raise DescriptionError("expected OpenAPI, a JSON Schema, or function schemas as they are published")
+        raise DescriptionError("expected OpenAPI, a JSON Schema, or published function schemas")
     if "functionName" in document:
         return from_published([document])
     if "swagger" in document:
-        raise DescriptionError("this is Swagger 2; turn it into OpenAPI 3 first")
+        raise DescriptionError("this is Swagger 2; convert it to OpenAPI 3 first")
     return from_openapi(document) if "openapi" in document else from_json_schema(document, name)

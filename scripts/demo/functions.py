@@ -1,6 +1,5 @@
 """The functions of the demo: those of examples/, and some that misbehave."""
 
-import json
 import shutil
 import subprocess
 import tomllib
@@ -8,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from cm_exec.config.toml import toml_value
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
 SLOTS: Final = 4
@@ -83,9 +84,6 @@ def lay_out(folder: Path, examples: Sequence[Example]) -> None:
 
 
 def toml_table(name: str, options: dict[str, Any]) -> str:
-    """A function's table as TOML. JSON's strings, numbers and arrays are TOML's."""
-    lines = [f"[functions.{name}]"]
-    for key, value in options.items():
-        members = ", ".join(f"{k} = {json.dumps(v)}" for k, v in value.items()) if isinstance(value, dict) else ""
-        lines.append(f"{key} = {{ {members} }}" if members else f"{key} = {json.dumps(value)}")
+    """Return the table of a function as TOML."""
+    lines = [f"[functions.{name}]", *(f"{key} = {toml_value(value)}" for key, value in options.items())]
     return "\n".join(lines) + "\n"

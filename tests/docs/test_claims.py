@@ -26,12 +26,12 @@ DOCS: Final = ROOT / "docs"
 
 
 def page(name: str) -> str:
-    """A page, its lines joined."""
+    """Return a page with its lines joined."""
     return " ".join((DOCS / f"{name}.md").read_text().split())
 
 
 def first_cells(name: str) -> list[str]:
-    """What stands as code in the first cell of each row of a page's tables."""
+    """Return the code in the first cell of each table row of a page."""
     rows = re.findall(r"^\| (`[^|]+`) \|", (DOCS / f"{name}.md").read_text(), re.MULTILINE)
     return [code for row in rows for code in re.findall(r"`([^`]+)`", row)]
 

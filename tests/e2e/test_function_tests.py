@@ -9,9 +9,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from cm_exec.config.toml import toml_value
 from tests.support.bench import Bench
 from tests.support.processes import wait_until
-from tests.support.toml import function, value
+from tests.support.toml import function
 from tests.support.worker import CM_EXEC
 
 ECHO = function("echo", ["cat"])
@@ -27,12 +28,12 @@ def case(of: str, **keys: object) -> str:
     """Return a `[[tests]]` table; the default query is null."""
     if not any(key.startswith("query") for key in keys):
         keys["query_json"] = "null"
-    lines = [f"{key} = {value(member)}" for key, member in {"function": of, **keys}.items()]
+    lines = [f"{key} = {toml_value(member)}" for key, member in {"function": of, **keys}.items()]
     return "\n".join(["[[tests]]", *lines, "", ""])
 
 
 def output(bench: Bench, *arguments: str, status: int, environment: dict[str, str] | None = None) -> str:
-    """Return the output of a run that must end with this status and without a traceback."""
+    """Return the output of a run, which must end with this status and without a traceback."""
     done = bench.cm_exec("test", *arguments, environment=environment)
     text = done.stdout.decode() + done.stderr.decode()
     assert done.returncode == status, text
@@ -162,10 +163,10 @@ def test_missing_file(bench: Bench) -> None:
 def test_same_message(bench: Bench) -> None:
     """`check`, `run` and `test` report an invalid test in the same words."""
     bench.write(ECHO + case("echo", query=1, reslt=1))
-    runs = [bench.cm_exec(command) for command in ("check", "run", "test")]
-    assert {done.returncode for done in runs} == {3}
+    told = [bench.cm_exec(command) for command in ("check", "run", "test")]
+    assert {done.returncode for done in told} == {3}
     words = b"cm-exec: cm.toml: tests[0].reslt: unknown key; did you mean result?\n"
-    assert {done.stderr for done in runs} == {words}
+    assert {done.stderr for done in told} == {words}
 
 
 def test_fail_fast(bench: Bench) -> None:

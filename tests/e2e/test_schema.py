@@ -227,7 +227,7 @@ def test_from_tells_what_it_could_not_take_over(bench: Bench) -> None:
     described = bench.cm_exec("schema", "--from", "measure.schema.json")
     assert described.returncode == 0
     assert described.stdout.startswith(b"[functions.measure]\n")
-    assert described.stderr == b"cm-exec: note: measure.a is unknown: its schema says no type\n"
+    assert described.stderr == b"cm-exec: note: measure.a is unknown: its schema has no type\n"
 
 
 def test_from_python_reads_hints_with_the_python3_of_path(bench: Bench) -> None:
@@ -246,7 +246,7 @@ def test_from_python_reads_hints_with_the_python3_of_path(bench: Bench) -> None:
     ("arguments", "message"),
     [
         (["--from", "missing.json"], b"does not exist"),
-        (["--from", "openapi.yaml"], b"YAML is to be turned into JSON first"),
+        (["--from", "openapi.yaml"], b"convert YAML to JSON first"),
         (["--from-python", "handlers"], b"expected MODULE:FUNCTION"),
         (["--from-python", "nowhere:f"], b"No module named 'nowhere'"),
     ],

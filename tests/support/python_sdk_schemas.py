@@ -26,6 +26,14 @@ from compute_modules.function_registry.types import (  # type: ignore[import-not
 )
 
 
+class Flight:
+    """An object type, as the Foundry SDK generates it."""
+
+    @classmethod
+    def api_name(cls) -> str:
+        return "Flight"
+
+
 class AddObject: ...
 
 
@@ -170,7 +178,8 @@ def hint(data_type: dict[str, Any]) -> Any:
 
 
 def schema_of(function: Callable[..., Any], name: str) -> Any:
-    schema = parse_function_schema(function, name, [], {}).function_schema
+    edited = [Flight] if name == "edits" else []
+    schema = parse_function_schema(function, name, edited, {"Flight": "flight-id"}).function_schema
     assert schema.keys() == ComputeModuleFunctionSchema.__annotations__.keys()
     return schema
 

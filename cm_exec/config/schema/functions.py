@@ -383,6 +383,18 @@ class FunctionTable(FunctionOptions, frozen=True, kw_only=True, forbid_unknown_f
         key_hint('an array of inputs\' names, such as ["q", "limit"]'),
         key_doc("Query parameters", "Inputs that become query parameters of the HTTP request.", ["q", "limit"]),
     ] = ()
+    body: (
+        Annotated[
+            MemberName,
+            key_doc(
+                "Body",
+                "The input that is the whole body of the HTTP request, for a server that expects no object.",
+                "numbers",
+                default_text="the query itself",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 FunctionEntry = Annotated[

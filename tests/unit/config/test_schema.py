@@ -32,7 +32,7 @@ TABLES = [
 
 
 def test_every_key_becomes_a_value_of_the_model() -> None:
-    of_functions = {*Function.__struct_fields__, *Service.__struct_fields__, "query"}
+    of_functions = {*Function.__struct_fields__, *Service.__struct_fields__, "query", "body"}
     assert set(FunctionTable.__struct_encode_fields__) - {"url"} <= of_functions
     assert set(ServiceTable.__struct_encode_fields__) - {"url"} <= set(Service.__struct_fields__)
     assert set(LauncherTable.__struct_encode_fields__) == set(Launcher.__struct_fields__)

@@ -305,7 +305,17 @@ _ONLY_MESSAGES = 'services.api.{}: only valid with protocol = "lines" or "conten
             'request = "GET /items/{id}"\nquery = ["id"]',
             ['functions.f.query: the input "id" is used twice'],
         ),
-        ("", 'request = "GET /{a}/{a}"', ['functions.f.request: the input "a" is used twice']),
+        ("", 'query = ["a"]\nbody = "a"', ['functions.f.body: the input "a" is used twice']),
+        (
+            "",
+            'request = "GET /"\nbody = "a"',
+            ["functions.f.body: only valid with POST, PUT or PATCH; this request is GET"],
+        ),
+        (
+            "",
+            'inputs = { a = "string", b = "string" }\nbody = "a"',
+            ['functions.f.query: expected the other inputs: the body is another input: put "b" into the path or here'],
+        ),
     ],
 )
 def test_options_of_http_services_that_cannot_be_combined(service: str, function: str, expected: list[str]) -> None:

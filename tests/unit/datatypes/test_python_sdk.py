@@ -82,6 +82,7 @@ returns = "map<string, Dictionary>"
 command = "cat"
 inputs = { needed = "string", spare = { type = "integer", required = false } }
 returns = "list<ontologyEdit>"
+edits = ["flight-id"]
 
 [functions]
 untyped = "cat"

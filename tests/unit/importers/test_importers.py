@@ -10,17 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cm_exec.config import Function, parse_config
+from cm_exec.config.model import HttpRequest
 from cm_exec.datatypes.model import DataType
 from cm_exec.datatypes.ranges import Range
 from cm_exec.datatypes.syntax import type_text
 from cm_exec.importers.declarations import DescriptionError
-from cm_exec.importers.read import described_toml, python_toml
+from cm_exec.importers.read import import_python_toml, import_toml
 from cm_exec.protocol.function_schema import FunctionSchema, Input, Returns, schemas_body
 from tests.support.data_types import data_types, descriptions, odd_names
 
 
 def read(document: object) -> tuple[dict[str, Function], list[str]]:
-    text, notes = described_toml(json.dumps(document).encode(), "file")
+    text, notes = import_toml(json.dumps(document).encode(), "file")
     return dict(parse_config(text, path=Path("/srv/cm.toml")).functions), notes
 
 
@@ -88,7 +89,7 @@ def test_a_json_schema_becomes_the_type_that_it_means(schema: object, type_: str
 @pytest.mark.parametrize(
     ("schema", "type_", "why"),
     [
-        ({}, "unknown", "its schema says no type"),
+        ({}, "unknown", "its schema has no type"),
         ({"type": ["string", "integer"]}, "unknown", "the platform has no type"),
         ({"oneOf": [{"type": "string"}, {"type": "integer"}]}, "unknown", "the platform has no oneOf"),
         ({"type": "array", "prefixItems": [{}]}, "list<unknown>", "the platform has no tuples"),
@@ -103,7 +104,7 @@ def test_what_the_platform_has_no_type_for_is_unknown_and_told(schema: object, t
 
 def test_a_definition_keeps_its_name_and_one_that_contains_itself_ends() -> None:
     tree = {"properties": {"name": {"$ref": "#/$defs/string"}, "kids": {"items": {"$ref": "#/$defs/Tree"}}}}
-    text, notes = described_toml(
+    text, notes = import_toml(
         json.dumps(
             {
                 "title": "grow",
@@ -194,11 +195,73 @@ def test_each_operation_of_openapi_is_a_function() -> None:
     assert functions["getThing"].description == "One thing"
     thing = "struct<id: string>"
     assert described(functions["getThing"].returns) == (thing, "the thing")
-    assert input_types(functions["put_things_id"]) == {"id": "string", "body": thing}
+    assert input_types(functions["put_things_id"]) == {"id": "string"}
     assert functions["put_things_id"].returns == Returns(type=None)
     assert input_types(functions["search"]) == {"q": "optional<string>"}
     assert described(functions["search"].returns) == ("binary", "a picture")
     assert notes == ["getThing: the header X-Trace is left out", "put_things_id: the header X-Trace is left out"]
+    service = functions["search"].service
+    assert service is not None
+    assert (service.name, service.protocol, service.url) == ("api", "http", "http://127.0.0.1:8000")
+    assert service.command is None
+    assert [function.request for function in functions.values()] == [
+        HttpRequest(method="GET", path="/things/{id}", path_inputs=("id",), query=("limit",)),
+        HttpRequest(method="PUT", path="/things/{id}", path_inputs=("id",)),
+        HttpRequest(method="POST", path="/search"),
+    ]
+
+
+def operation(method: str, path: str, **members: object) -> dict[str, Any]:
+    responses = {"200": {"description": "done"}}
+    return {"openapi": "3.1.0", "paths": {path: {method: {"operationId": "f", "responses": responses, **members}}}}
+
+
+def json_body(schema: object) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+def test_a_body_that_is_no_object_is_one_input() -> None:
+    numbers = {"type": "array", "items": {"type": "number"}}
+    functions, _ = read(operation("post", "/predict", requestBody=json_body(numbers)))
+    assert input_types(functions["f"]) == {"body": "list<double>"}
+    assert functions["f"].request == HttpRequest(method="POST", path="/predict", body="body")
+
+
+@pytest.mark.parametrize(
+    ("url", "found", "path"),
+    [
+        ("http://localhost:9000/v1/", "http://127.0.0.1:9000", "/v1/x"),
+        ("https://example.com/api", "http://127.0.0.1:8000", "/api/x"),
+        ("/", "http://127.0.0.1:8000", "/x"),
+        ("http://localhost:port", "http://127.0.0.1:8000", "/x"),
+    ],
+)
+def test_the_server_is_on_this_machine(url: str, found: str, path: str) -> None:
+    functions, _ = read(operation("get", "/x") | {"servers": [{"url": url}]})
+    service, request = functions["f"].service, functions["f"].request
+    assert service is not None
+    assert request is not None
+    assert (service.url, request.path) == (found, path)
+
+
+def test_a_request_that_no_job_can_be_is_left_out() -> None:
+    document = operation("get", "/a b", requestBody=json_body({"properties": {"a": {"type": "string"}}}))
+    document["paths"]["/a b"]["head"] = {}
+    functions, notes = read(document)
+    request = functions["f"].request
+    assert request is not None
+    assert (request.path, functions["f"].inputs) == ("/a%20b", ())
+    assert notes == [
+        "f: the body is left out: a GET request has none",
+        "HEAD /a b is left out: no job can be such a request",
+    ]
+
+
+def test_the_command_of_the_server_only_has_to_be_uncommented() -> None:
+    text, _ = import_toml(json.dumps(OPENAPI).encode(), "file")
+    whole = text.replace("# command =", "command =")
+    (service,) = parse_config(whole, path=Path("/srv/cm.toml")).services.values()
+    assert service.argv == ("uvicorn", "main:app", "--port", "8000")
 
 
 def described(returns: Returns | None) -> tuple[str, str | None]:
@@ -209,10 +272,13 @@ def described(returns: Returns | None) -> tuple[str, str | None]:
 
 @settings(max_examples=100, deadline=None)
 @given(
-    odd_names, st.dictionaries(odd_names, st.tuples(data_types, st.booleans(), descriptions), max_size=3), data_types
+    odd_names,
+    st.dictionaries(odd_names, st.tuples(data_types, st.booleans(), descriptions), max_size=3),
+    data_types,
+    st.lists(odd_names, unique=True, max_size=2),
 )
 def test_what_is_published_becomes_what_publishes_it(
-    name: str, inputs: dict[str, tuple[DataType, bool, str | None]], returns: DataType
+    name: str, inputs: dict[str, tuple[DataType, bool, str | None]], returns: DataType, edits: list[str]
 ) -> None:
     schema = FunctionSchema(
         name=name,
@@ -221,9 +287,10 @@ def test_what_is_published_becomes_what_publishes_it(
             for each, (type_, required, description) in inputs.items()
         ),
         returns=Returns(type=returns),
+        edits=tuple(edits),
     )
     body = schemas_body([schema])
-    text, notes = described_toml(body, "file")
+    text, notes = import_toml(body, "file")
     functions = parse_config(text, path=Path("/srv/cm.toml")).functions.values()
     assert schemas_body(function.schema for function in functions) == body
     assert not notes
@@ -238,17 +305,17 @@ def visible(description: str | None) -> str | None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"openapi: 3.0.0", "it is no JSON"),
-        (b"3", "expected OpenAPI, a JSON Schema, or function schemas"),
+        (b"openapi: 3.0.0", "not valid JSON"),
+        (b"3", "expected OpenAPI, a JSON Schema, or published function schemas"),
         (b"[3]", "expected an array of function schemas"),
         (b'{"type": "string"}', "a query is an object"),
         (b'{"swagger": "2.0"}', "Swagger 2"),
         (b'{"openapi": "4.0.0"}', "expected version 3"),
         (b'{"openapi": "3.0.0", "paths": {}}', "it has no operations"),
         (b'{"properties": {"x": {"$ref": "other.json#/X"}}}', "is in another file"),
-        (b'{"properties": {"x": {"$ref": "#/$defs/X"}}}', "leads nowhere"),
-        (b'{"$ref": "#"}', "leads to itself"),
-        (b'{"title": "a\\nb", "properties": {"x": {"type": "string"}}}', "it says what cm.toml cannot"),
+        (b'{"properties": {"x": {"$ref": "#/$defs/X"}}}', "has no target"),
+        (b'{"$ref": "#"}', "refers to itself"),
+        (b'{"title": "a\\nb", "properties": {"x": {"type": "string"}}}', "cm.toml cannot express it"),
         (
             b'[{"functionName": "f", "output": {"type": "single", "single": {"dataType": {"type": "objectSet"}}}}]',
             "objectSet",
@@ -257,7 +324,7 @@ def visible(description: str | None) -> str | None:
 )
 def test_what_cannot_be_taken_over_is_refused_with_the_reason(content: bytes, message: str) -> None:
     with pytest.raises(DescriptionError, match=message):
-        described_toml(content, "file")
+        import_toml(content, "file")
 
 
 WORDS = [
@@ -306,7 +373,7 @@ operations = st.fixed_dictionaries(
 @given(json_values | operations | st.fixed_dictionaries({"properties": json_values}))
 def test_any_json_is_taken_over_or_refused(document: Any) -> None:
     try:
-        text, _ = described_toml(json.dumps(document).encode(), "file")
+        text, _ = import_toml(json.dumps(document).encode(), "file")
     except DescriptionError:
         return
     assert parse_config(text, path=Path("/srv/cm.toml")).functions
@@ -315,7 +382,7 @@ def test_any_json_is_taken_over_or_refused(document: Any) -> None:
 HANDLERS = """
 import datetime, enum
 from dataclasses import dataclass
-from typing import Dict, List, Literal, NewType, Optional, TypedDict
+from typing import Dict, List, Literal, NewType, Optional, TypedDict, Union
 
 print("noise")
 
@@ -346,6 +413,26 @@ def recursive(tree: Tree) -> int: ...
 def starred(*numbers: int) -> int: ...
 def pair(a: "tuple[int, str]") -> int: ...
 def missing(a: "Nothing") -> int: ...
+
+class AddObject: ...
+class ModifyObject: ...
+class DeleteObject: ...
+class AddLink: ...
+class RemoveLink: ...
+
+OntologyEdit = Union[AddObject, ModifyObject, DeleteObject, AddLink, RemoveLink]
+
+class Flight:
+    @classmethod
+    def api_name(cls): return "Flight"
+
+class Function:  # as `@function` of the official SDK returns it
+    def __init__(self, function, edits):
+        self.__wrapped__, self.edits = function, edits
+    def __call__(self, *args): return self.__wrapped__(*args)
+
+def cancel(context, event: Event) -> List[OntologyEdit]: ...
+cancel = Function(cancel, [Flight])
 """
 
 POINT = "struct<x: float, color: optional<string>, label?: string>"
@@ -371,7 +458,7 @@ def handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_hints_of_a_python_function_become_its_types(
     name: str, inputs: dict[str, str], returns: str | None
 ) -> None:
-    text, notes = python_toml(f"handlers:{name}", sys.executable)
+    text, notes = import_python_toml(f"handlers:{name}", sys.executable)
     (function,) = parse_config(text, path=Path("/srv/cm.toml")).functions.values()
     assert function.name == name
     assert input_types(function) == inputs
@@ -379,6 +466,17 @@ def test_the_hints_of_a_python_function_become_its_types(
     assert (function.returns.type and type_text(function.returns.type)) == returns
     assert [each.name for each in function.inputs or () if not each.required] == (["b"] if name == "plain" else [])
     assert not notes
+
+
+@pytest.mark.usefixtures("handlers")
+def test_edits_of_a_python_function() -> None:
+    text, notes = import_python_toml("handlers:cancel", sys.executable)
+    (function,) = parse_config(text, path=Path("/srv/cm.toml")).functions.values()
+    assert function.edits == ("Flight",)
+    assert function.returns is not None
+    assert function.returns.type is not None
+    assert type_text(function.returns.type) == "list<ontologyEdit>"
+    assert notes == ["cancel: edits has API names of object types; replace them by the IDs of these types"]
 
 
 @pytest.mark.usefixtures("handlers")
@@ -397,9 +495,9 @@ def test_the_hints_of_a_python_function_become_its_types(
 )
 def test_hints_that_mean_no_type_are_refused(target: str, message: str) -> None:
     with pytest.raises(DescriptionError, match=message):
-        python_toml(target, sys.executable)
+        import_python_toml(target, sys.executable)
 
 
 def test_an_interpreter_that_is_not_there_is_told() -> None:
     with pytest.raises(DescriptionError, match="/no/such/python cannot be run: No such file"):
-        python_toml("a:b", "/no/such/python")
+        import_python_toml("a:b", "/no/such/python")
