@@ -9,8 +9,8 @@ from sphinx.application import Sphinx
 
 NAVIGATION = {
     "Start": ["quickstart", "deploying", "migrating"],
-    "Use": ["handlers", "types", "testing", "local-runtime", "testing-any-worker", "conformance", "troubleshooting"],
-    "Look up": ["cm-toml", "commands"],
+    "Use": ["handlers", "services", "types", "testing", "local-runtime", "testing-any-worker", "conformance", "troubleshooting"],
+    "Look up": ["cm-toml", "commands", "glossary"],
     "Understand": ["how-it-works", "security", "performance"],
 }
 

@@ -119,7 +119,7 @@ def test_a_restart_notification_that_breaks_is_never_repeated_once_polling(bench
     assert Endpoint.RESTART not in endpoints[endpoints.index(Endpoint.JOB) :]
 
 
-@pytest.mark.parametrize("status", [404, 500, 503])
+@pytest.mark.parametrize("status", [404, 500])
 def test_a_restart_endpoint_that_fails_is_left_alone(bench: Bench, status: int) -> None:
     bench.runtime.always(Endpoint.RESTART, behaviours.answer(status, b"no"))
     bench.start(ECHO)
