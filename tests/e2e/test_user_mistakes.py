@@ -4,7 +4,6 @@ A new language is one row of LANGUAGES.
 """
 
 import json
-import re
 import subprocess
 from dataclasses import dataclass
 
@@ -236,9 +235,15 @@ def test_buffered(bench: Bench, language: Language) -> None:
     """An answer that is still in a buffer is diagnosed."""
     (bench.folder / language.script).write_text(f"{language.buffers}\n")
     bench.write(
-        function("f", [language.program, language.script], mode="persistent", timeout=2, env={"PYTHONUNBUFFERED": ""})
+        function(
+            "f",
+            [language.program, language.script],
+            mode="persistent",
+            timeout=2,
+            env={"PYTHONUNBUFFERED": "", "TMPDIR": str(bench.folder)},
+        )
     )
     invoked = bench.cm_exec("invoke", "f", "[1]")
     failure = json.loads(invoked.stdout)
     assert failure["reason"] == "timeout"
-    assert re.search(r"its answer is probably in a buffer: flush the output after each answer", errors_of(invoked))
+    assert "its answer is probably in a buffer: flush the output after each answer" in errors_of(invoked)
