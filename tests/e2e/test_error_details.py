@@ -17,7 +17,7 @@ JVM = "Picked up JAVA_TOOL_OPTIONS: -Xmx1g"
 
 
 def script(text: str) -> list[str]:
-    """A persistent Python program without buffers of its own."""
+    """Return the command of a persistent Python program that buffers nothing."""
     return [sys.executable, "-S", "-E", "-u", "-c", "import os,sys,time\n" + text]
 
 
