@@ -25,7 +25,7 @@ def bash(name: str, script: str, **options: object) -> str:
 
 
 def results(bench: Bench, name: str) -> list[bytes]:
-    """The results of jobs that run one after another."""
+    """Return the results of jobs that run one after another."""
     return [bench.runtime.call(name) for _ in range(TIMES)]
 
 
