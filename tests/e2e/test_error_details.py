@@ -20,7 +20,7 @@ READ_FRAME = "i = sys.stdin.buffer; n = int(i.readline()[16:]); i.readline(); i.
 
 
 def script(text: str) -> list[str]:
-    """Return a persistent Python program without buffers of its own."""
+    """Return the command of a persistent Python program that buffers nothing."""
     return [sys.executable, "-S", "-E", "-u", "-c", "import os,sys,time\n" + text]
 
 
