@@ -179,7 +179,7 @@ class StepProcess:
         if content and (problem := job.output.write(content)) is not None:
             self._fail(self._failure(*problem))
         elif self._state.step is Step.OUT_OF_STEP:
-            self._out_of_step(self._state.problem, chunk)
+            self._out_of_step(self._state.problem, self._state.excerpt or chunk)
         elif self._state.step is Step.COMPLETE:
             self._confirm()
 
