@@ -42,6 +42,7 @@ VARIABLES: Final = frozenset(
         "CM_EXEC_LOG_FORMAT",
         "CM_EXEC_LOG_LEVEL",
         "CM_EXEC_TLS_SERVER_NAME",
+        "CM_EXEC_WAIT_FOR_SERVICES",
     }
 )
 """The environment variables of all options; a test compares them with the commands."""
