@@ -37,6 +37,7 @@ MOMENT: Final = 0.03
 
 _IMMEDIATE_LOOKS: Final = 3
 _FIRST_PAUSE: Final = 0.001
+_LOOKS_AT_READER: Final = 5
 
 
 class Attempt(Struct, frozen=True):
@@ -133,8 +134,18 @@ class StepProcess:
             self._io.send(data)
             self._start_timeout()
 
-    def _query_read(self) -> None:
-        """Send the withheld rest: the process has read the first part."""
+    def _query_read(self, looks: int = _LOOKS_AT_READER) -> None:
+        """Send the withheld rest: the process has read the first part.
+
+        It waits for the rest now. A process that was seen to wait is known not to wait later, when it prints a debug
+        line and computes on.
+        """
+        if self._job is None:
+            return
+        probe = self._io.probe
+        if probe.is_usable and not probe.has_waited and looks and not probe.find_waiting():
+            self._loop.call_later(_FIRST_PAUSE, self._query_read, looks - 1)
+            return
         rest = self._state.ready()
         if rest:
             self._start.succeeded()
@@ -168,7 +179,7 @@ class StepProcess:
         if content and (problem := job.output.write(content)) is not None:
             self._fail(self._failure(*problem))
         elif self._state.step is Step.OUT_OF_STEP:
-            self._out_of_step(self._state.problem, chunk)
+            self._out_of_step(self._state.problem, self._state.excerpt or chunk)
         elif self._state.step is Step.COMPLETE:
             self._confirm()
 
