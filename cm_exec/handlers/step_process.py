@@ -37,6 +37,7 @@ MOMENT: Final = 0.03
 
 _IMMEDIATE_LOOKS: Final = 3
 _FIRST_PAUSE: Final = 0.001
+_LOOKS_AT_READER: Final = 5
 
 
 class Attempt(Struct, frozen=True):
@@ -121,10 +122,10 @@ class StepProcess:
         return attempt
 
     def _send_query(self, frame: bytes) -> None:
-        if self._io.output_waits():
+        if not self._state.is_waiting and self._io.output_waits():
             self._out_of_step("output before it received a query")
             return
-        data = self._state.begin(frame, is_waiting=self._io.probe.is_waiting())
+        data = self._state.begin(frame, is_waiting=self._state.is_waiting or self._io.probe.is_waiting())
         if self._state.step is Step.OFFERED:
             self._io.send(data, when_read=self._query_read)
             if self._start.is_ready:
@@ -133,8 +134,18 @@ class StepProcess:
             self._io.send(data)
             self._start_timeout()
 
-    def _query_read(self) -> None:
-        """Send the withheld rest: the process has read the first part."""
+    def _query_read(self, looks: int = _LOOKS_AT_READER) -> None:
+        """Send the withheld rest: the process has read the first part.
+
+        It waits for the rest now. A process that was seen to wait is known not to wait later, when it prints a debug
+        line and computes on.
+        """
+        if self._job is None:
+            return
+        probe = self._io.probe
+        if probe.is_usable and not probe.has_waited and looks and not probe.find_waiting():
+            self._loop.call_later(_FIRST_PAUSE, self._query_read, looks - 1)
+            return
         rest = self._state.ready()
         if rest:
             self._start.succeeded()
@@ -168,7 +179,7 @@ class StepProcess:
         if content and (problem := job.output.write(content)) is not None:
             self._fail(self._failure(*problem))
         elif self._state.step is Step.OUT_OF_STEP:
-            self._out_of_step(self._state.problem, chunk)
+            self._out_of_step(self._state.problem, self._state.excerpt or chunk)
         elif self._state.step is Step.COMPLETE:
             self._confirm()
 
@@ -220,10 +231,16 @@ class StepProcess:
                 self._state.reject("a line that is not JSON")
                 self._out_of_step(f"a line that is not JSON ({problem})")
                 return
-        if not self._io.query_was_read():
+        if self._io.probe.is_waiting() and not self._io.output_waits():  # it has read everything
+            self._accept(job, is_waiting=True)
+        elif not self._io.query_was_read():
             self._out_of_step("a result before it had read its query")
-            return
-        self._confirm_again(job, 0, self._loop.time() + MOMENT)
+        else:
+            self._confirm_again(job, 0, self._loop.time() + MOMENT)
+
+    def _accept(self, job: _Job, *, is_waiting: bool) -> None:
+        self._state.accept(is_waiting=is_waiting)
+        job.finish(finish_output(job.function, job.spool, job.stderr_tail.getvalue()))
 
     def _confirm_again(self, job: _Job, look: int, give_up: float) -> None:
         if self._job is not job or job.done.done() or self._state.step is not Step.COMPLETE:
@@ -240,8 +257,7 @@ class StepProcess:
         ):
             give_up = self._loop.time() + MOMENT  # it is busy, and may write more: it was seen to wait before
         if waits or self._loop.time() >= give_up:
-            self._state.accept(is_waiting=waits)
-            job.finish(finish_output(job.function, job.spool, job.stderr_tail.getvalue()))
+            self._accept(job, is_waiting=waits)
         elif look < _IMMEDIATE_LOOKS:
             self._loop.call_soon(self._confirm_again, job, look + 1, give_up)
         else:
