@@ -59,7 +59,7 @@ NEVER = {
 
 
 @pytest.mark.parametrize("fault", NEVER)
-def test_result_that_is_never_accepted(runtime: ScriptedRuntime, deliver: Deliver, fault: behaviours.Behaviour) -> None:
+def test_result_that_is_never_accepted(runtime: ScriptedRuntime, deliver: Deliver, fault: str) -> None:
     """A result that fails again and again while polls succeed is given up as rejected, after its limit."""
     runtime.always(Endpoint.RESULT, NEVER[fault])
     since = time.monotonic()
