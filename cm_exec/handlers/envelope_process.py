@@ -137,10 +137,13 @@ class EnvelopeProcess:
 
     def received(self, chunk: bytes) -> None:
         """Take output: messages for the jobs of the process."""
+        had_room = self.has_room
         for message in self._state.received(chunk):
             self._take(message)
         if self._state.problem:
             self._out_of_step()
+        elif not had_room and self.has_room:  # the late answer of a cancelled job
+            self._pool.has_room(self)
 
     def stderr(self, chunk: bytes) -> None:
         """Take output of stderr: it belongs to the only job, or to none in particular."""

@@ -23,6 +23,7 @@ from cm_exec.runtime.http import (
     IncompleteResponseError,
     InvalidResponseError,
     NoResponseError,
+    OnHead,
     Response,
     ResponseReader,
 )
@@ -172,13 +173,14 @@ class Connection:
             self._sock.close()
             self._fail(RequestError(f"{self._origin}: the connection was closed"))
 
-    async def request(self, head: bytes, body: Body | None, seconds: float) -> Response:
+    async def request(self, head: bytes, body: Body | None, seconds: float, on_head: OnHead | None = None) -> Response:
         """Send one request and return its complete response, whatever its status, within `seconds` in all.
 
-        Raises RequestError.
+        `on_head` may take the body as it comes; what it raises comes out. Raises RequestError.
         """
         response: asyncio.Future[Response] = self._loop.create_future()
         self._response = response
+        self._reader.on_head = on_head
         self._set_deadline(seconds)
         sender: asyncio.Task[None] | None = None
         try:
@@ -310,6 +312,9 @@ class Connection:
                 RequestError(f"{self._origin}: there is not enough memory for the response", partial=self._head())
             )
 
+        except Exception as error:  # noqa: BLE001 - from what takes the body
+            self._end(error)
+
     def _head(self) -> bytes:
         """Return the beginning of the body, which has the job's id, when there is no memory for all of it."""
         return bytes(self._reader.received_body[:_READ_SIZE])
@@ -333,11 +338,11 @@ class Connection:
         )
         self._end(error)
 
-    def _end(self, error: RequestError) -> None:
+    def _end(self, error: Exception) -> None:
         self._fail(error)
         self.close()
 
-    def _fail(self, error: RequestError) -> None:
+    def _fail(self, error: Exception) -> None:
         if self._response is not None and not self._response.done():
             self._response.set_exception(error)
 
