@@ -197,7 +197,7 @@ class Broker:
     def result_began(self, job_id: str, *, streamed: bool) -> ResultSpool:
         """A result comes; where its bytes go."""
         body = ResultSpool(self.directory)
-        self.ledger.answer_began(job_id)
+        self.ledger.answer_began(job_id, self.clock())
         job = self.ledger.jobs.get(job_id)
         if streamed and job is not None and not job.state.final:
             self._incoming[job_id] = body
