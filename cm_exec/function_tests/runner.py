@@ -1,11 +1,10 @@
-"""Runs tests concurrently, each as a job by its function's own handler."""
+"""Runs tests concurrently, each as a job by the coroutine that the worker uses."""
 
+import asyncio
 import os
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,11 +13,11 @@ from msgspec.structs import replace
 from cm_exec.config import Function
 from cm_exec.function_tests.cases import PreparedTest
 from cm_exec.function_tests.outcome import OutcomeProblem, check_outcome
-from cm_exec.handlers.handler import Handler, Outcome, Stream, Surroundings
-from cm_exec.handlers.modes import create_handlers, shares
-from cm_exec.protocol.failure import Failure
+from cm_exec.handlers.base import HandlerContext
+from cm_exec.handlers.factory import concurrency_limits, create_handlers
 from cm_exec.protocol.job import Job
-from cm_exec.worker.job_queue import JobQueue
+from cm_exec.worker.job import JobRunner, LocalPost, ResultSpool
+from cm_exec.worker.queue import JobQueue
 
 STDERR_LIMIT: Final = 64 * 1024
 """Bytes."""
@@ -50,125 +49,156 @@ class StderrTail:
         """Return the last 64 KiB."""
         return bytes(self._kept[-STDERR_LIMIT:])
 
+    def flush(self) -> None:
+        """Do nothing: partial lines are kept, too."""
+
 
 class FunctionTestRunner:
     """Runs each case once, in the order of the file as far as there are slots.
 
-    `on_end` is called when a test has ended, from several threads. With `fail_fast` no test starts after one has
-    failed. None starts after `surroundings.stop` is set either; running ones are then ended and not reported.
+    `on_end` is called when a test has ended. With `fail_fast` no test starts after one has failed. None starts after
+    the context is stopping either; running ones are then ended and not reported.
     """
 
     def __init__(
         self,
         functions: Mapping[str, Function],
         cases: Sequence[PreparedTest],
-        surroundings: Surroundings,
+        context: HandlerContext,
         *,
         slots: int,
         fail_fast: bool,
         on_end: Callable[[CompletedTest], None],
     ) -> None:
-        self._surroundings = surroundings
+        self._functions = functions
+        self._context = context
         self._slots = min(slots, len(cases))
         self._fail_fast = fail_fast
         self._on_end = on_end
         self._jobs = {f"test-{os.urandom(8).hex()}": case for case in cases}
-        self._shared = {
-            key: SharedHandler(functions[key[0]], key[1], surroundings, tests=number, slots=self._slots)
-            for key, number in Counter(map(_handler_key, cases)).items()
-        }
-        self._queue = JobQueue(shares(functions.values()))
-        self._ending = False
-        self._errors: list[BaseException] = []
+        self._queue = JobQueue(self._slots, concurrency_limits(functions.values()))
+        self._failed = False
 
-    def run(self) -> None:
+    async def run(self) -> None:
         """Run all tests and return when every process has ended."""
+        groups = self._group_handlers()
         for job_id, case in self._jobs.items():
             self._queue.put(Job(job_id=job_id, query_type=case.test.function, query=case.query))
-        self._queue.close()
-        threads = [threading.Thread(target=self._work, name=f"slot-{n}", daemon=True) for n in range(self._slots)]
+        running: set[asyncio.Task[None]] = set()
         try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            while True:
+                while (job := self._queue.take()) is not None:
+                    assert isinstance(job, Job)  # noqa: S101 - for the type checker
+                    running.add(asyncio.ensure_future(self._run(job, groups)))
+                if not running:
+                    return
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
         finally:
-            for shared in self._shared.values():
-                shared.close()
-        for error in self._errors:
-            raise error
+            for group in groups.values():
+                await group.close()
 
-    def _work(self) -> None:
-        while (job := self._queue.take()) is not None:
-            try:
-                if isinstance(job, Job) and not (self._ending or self._surroundings.stop.is_set):
-                    self._run(job, self._jobs[job.job_id])
-            except BaseException as error:  # noqa: BLE001 - raised again by run()
-                self._errors.append(error)
-                self._ending = True
-            finally:
-                self._queue.done(job)
+    def _group_handlers(self) -> "dict[GroupKey, HandlerGroup]":
+        """Create the handlers that tests share."""
+        numbers = Counter(self._group_key(case) for case in self._jobs.values())
+        members: dict[GroupKey, dict[str, Function]] = {key: {} for key in numbers}
+        for case in self._jobs.values():
+            function, timeout = self._functions[case.test.function], case.test.timeout
+            changed = function if timeout is None else replace(function, timeout=timeout or None)
+            members[self._group_key(case)][function.name] = changed
+        return {
+            key: HandlerGroup(functions, self._context, tests=numbers[key], slots=min(self._slots, numbers[key]))
+            for key, functions in members.items()
+        }
 
-    def _run(self, job: Job, case: PreparedTest) -> None:
-        shared, stderr = self._shared[_handler_key(case)], StderrTail()
-        with shared.handler() as handler:
-            started = time.monotonic()
-            with handler.run(job, stderr.write) as outcome:
-                ended = _complete(outcome)
-            seconds = time.monotonic() - started
-        if self._surroundings.stop.is_set:
+    def _group_key(self, case: PreparedTest) -> "GroupKey":
+        service = self._functions[case.test.function].service
+        return service.name if service else case.test.function, case.test.timeout
+
+    async def _run(self, job: Job, groups: "Mapping[GroupKey, HandlerGroup]") -> None:
+        case = self._jobs[job.job_id]
+        group = groups[self._group_key(case)]
+        try:
+            if not (self._context.stopping or (self._fail_fast and self._failed)):
+                await self._run_test(job, case, group)
+        finally:
+            await group.release()
+            self._queue.done(job, answered=True)
+
+    async def _run_test(self, job: Job, case: PreparedTest, group: "HandlerGroup") -> None:
+        stderr, kept = StderrTail(), KeptResult()
+        runner = JobRunner(
+            group.handlers,
+            kept,
+            open_stderr=lambda _job, _tags: stderr,
+            abort=self._context.abort,
+            is_stopping=lambda: self._context.stopping,
+            log_answers=False,
+        )
+        await group.open()
+        started = time.monotonic()
+        answer = await runner.answer(job)
+        seconds = time.monotonic() - started
+        if self._context.stopping:
             return
-        problem = check_outcome(case, shared.function, ended, stderr.getvalue())
-        if problem is not None and self._fail_fast:
-            self._ending = True
+        function = group.functions[job.query_type]
+        problem = check_outcome(case, function, answer.failure or kept.body, stderr.getvalue())
+        self._failed = self._failed or problem is not None
         self._on_end(CompletedTest(case=case, seconds=seconds, problem=problem, stderr=stderr.getvalue()))
 
 
-def _handler_key(case: PreparedTest) -> tuple[str, float | None]:
-    """Return the key of the shared handler: tests with their own timeout need a handler of their own."""
-    return case.test.function, case.test.timeout
+class KeptResult:
+    """Keeps what would be posted."""
+
+    def __init__(self) -> None:
+        self.body = b""
+
+    async def deliver(self, _job_id: str, body: bytes | ResultSpool) -> LocalPost:
+        """Keep a result or an error."""
+        self.body = body if isinstance(body, bytes) else body.getvalue()
+        return LocalPost()
+
+    async def stream(self, _job_id: str, chunks: AsyncIterator[bytes]) -> LocalPost:
+        """Keep a streamed result."""
+        self.body = b"".join([chunk async for chunk in chunks])
+        return LocalPost()
 
 
-class SharedHandler:
-    """A function's handler, opened for the first of its `tests` and closed after the last.
+GroupKey = tuple[str, float | None]
+"""A service or a function, and the timeout that the test has instead of the function's own."""
+
+
+class HandlerGroup:
+    """The handlers of the functions that share processes, opened for the first of their tests, closed after the last.
 
     So functions that load for long, or need much memory, run one after the other.
     """
 
-    def __init__(
-        self, function: Function, timeout: float | None, surroundings: Surroundings, *, tests: int, slots: int
-    ) -> None:
-        self.function = function if timeout is None else replace(function, timeout=timeout or None)
-        self._handler = create_handlers([self.function], surroundings, slots=min(slots, tests))[function.name]
+    def __init__(self, functions: Mapping[str, Function], context: HandlerContext, *, tests: int, slots: int) -> None:
+        self.functions = functions
+        self.handlers = create_handlers(functions.values(), context, slots=slots)
         self._left = tests
         self._is_open = False
-        self._lock = threading.Lock()
+        self._opening = asyncio.Lock()
 
-    @contextmanager
-    def handler(self) -> Iterator[Handler]:
-        """Yield the open handler for one test."""
-        with self._lock:
+    async def open(self) -> None:
+        """Open the handlers, unless they are open."""
+        async with self._opening:
             if not self._is_open:
-                self._handler.open()
                 self._is_open = True
-        try:
-            yield self._handler
-        finally:
-            with self._lock:
-                self._left -= 1
-                last = not self._left
-            if last:
-                self.close()
+                for handler in self.handlers.values():
+                    await handler.open()
 
-    def close(self) -> None:
-        """End the function's processes, after the last test or earlier; safe to call again."""
-        with self._lock:
-            was_open, self._is_open = self._is_open, False
+    async def release(self) -> None:
+        """Note that one test is over; close the handlers after the last."""
+        self._left -= 1
+        if not self._left:
+            await self.close()
+
+    async def close(self) -> None:
+        """End the processes; safe to call again."""
+        was_open, self._is_open = self._is_open, False
         if was_open:
-            self._handler.close()
-
-
-def _complete(outcome: Outcome) -> bytes | Failure:
-    if isinstance(outcome, Stream):
-        outcome = outcome.ended()
-    return outcome if isinstance(outcome, Failure) else outcome.spool.getvalue()
+            for handler in self.handlers.values():
+                await handler.close()
