@@ -176,6 +176,8 @@ FailureReason = Literal[
     "invalid_query",
     "not_started",
     "out_of_step",
+    "handler",
+    "http_status",
 ]
 """The reasons that a function can cause itself; the others need a runtime."""
 
