@@ -61,7 +61,7 @@ class InvalidJsonError(Exception):
 
 
 def decode_json(text: bytes) -> Any:
-    """The JSON value in `text`; of numbers beyond a double there is only that they are infinite.
+    """Decode the JSON value in `text`; a number beyond a double becomes infinite.
 
     Raises InvalidJsonError.
     """

@@ -24,7 +24,7 @@ def on_signal(which, how_often):
 
 @contextmanager
 def program(body: str) -> Iterator["subprocess.Popen[str]"]:
-    """A Python program with `tell`, `on_signal`, `supervise` and this body."""
+    """Return a Python program with `tell`, `on_signal`, `supervise` and this body."""
     with subprocess.Popen(
         [sys.executable, "-c", HEAD + body], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -35,7 +35,7 @@ def program(body: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 def told(body: str) -> list[str]:
-    """What the program tells, which must end by itself and well."""
+    """Return the output of a program, which must end with status 0."""
     with program(body) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
