@@ -72,7 +72,7 @@ def decode_json(text: bytes) -> Any:
     try:
         return json.loads(text.decode(), parse_constant=_refuse, parse_int=_integer)
     except (ValueError, RecursionError):
-        raise InvalidJsonError(json_problem(text) or "it is nested too deep") from None
+        raise InvalidJsonError(json_problem(text) or "it is nested too deeply") from None
 
 
 def _refuse(constant: str) -> NoReturn:
