@@ -188,7 +188,7 @@ _QUERY: Final = re.compile(rb'"query"\s*:')
 
 
 def salvage_job_id(body: bytes | bytearray) -> str | None:
-    """The job id in a broken or cut-off body, so that even this job can be answered.
+    """Find the job id in a broken or truncated body, so that even this job can be answered.
 
     Only what stands before the query is looked at: a `jobId` inside a query is not the job's.
     """

@@ -61,7 +61,7 @@ class InvalidJsonError(Exception):
 
 
 def decode_json(text: bytes) -> Any:
-    """The JSON value in `text`; of numbers beyond a double there is only that they are infinite.
+    """Decode the JSON value in `text`; a number beyond a double becomes infinite.
 
     Raises InvalidJsonError.
     """
@@ -72,7 +72,7 @@ def decode_json(text: bytes) -> Any:
     try:
         return json.loads(text.decode(), parse_constant=_refuse, parse_int=_integer)
     except (ValueError, RecursionError):
-        raise InvalidJsonError(json_problem(text) or "it is nested too deep") from None
+        raise InvalidJsonError(json_problem(text) or "it is nested too deeply") from None
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -33,7 +33,7 @@ HALF_PAIRS = (
 
 
 def body(query: bytes, **members: object) -> bytes:
-    """A job as the platform sends it, with the query spliced in."""
+    """Return a job as the platform sends it, with this query."""
     head = json.dumps({"jobId": "j-1", "queryType": "double", **members}).encode()
     return b'{"type":"computeModuleJobV1","computeModuleJobV1":%s,"query":%s}}' % (head[:-1], query)
 
