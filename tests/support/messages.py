@@ -32,7 +32,7 @@ def all_messages() -> list[Message]:
 
 
 def worker_s_messages() -> set[Message]:
-    """What the worker logs as a warning or an error, and what ends it."""
+    """Yield the warnings and errors that the worker logs, and the errors that end it."""
     folders = [SOURCE / name for name in ("runtime", "worker", "handlers", "processes")]
     trees = [tree for folder in folders for tree in _trees(folder)]
     calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
@@ -91,6 +91,6 @@ def _parts(node: ast.AST) -> Message:
 
 
 def _lines(message: Message) -> Iterator[Message]:
-    """The message line by line."""
+    """Yield the message line by line."""
     for line in "\0".join(message).split("\n"):
         yield tuple(line.split("\0"))
