@@ -35,7 +35,7 @@ def main() -> None:
             threading.Thread(target=work, args=(message["jobId"], message), daemon=True).start()
 
 
-def work(job_id: str, message: dict[str, Any]) -> None:
+def work(job_id: str, message: dict[str, Any]) -> None:  # noqa: C901, PLR0912 - one branch for each verb
     verb, *arguments = message["query"]
     match verb, arguments:
         case "echo", [value]:
