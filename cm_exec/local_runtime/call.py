@@ -66,11 +66,11 @@ class Call:
         self._ended.add_done_callback(lambda ended: callback(*ended.result()))
 
     def begin(self, body: ResultSpool) -> None:
-        """Called by the runtime."""
+        """Hand over a result that begins to come chunked; the runtime does it."""
         self._on_begin(body)
 
     def end(self, job: RuntimeJob, body: ResultSpool | None) -> None:
-        """Called by the runtime, once."""
+        """Hand over the ended job; the runtime does it once."""
         if not self._ended.done():
             self._ended.set_result((job, body))
 

@@ -122,6 +122,6 @@ class Feed:
             subscriber.wake()
 
     def close(self) -> None:
-        """The runtime ends."""
+        """End all streams: the runtime stops."""
         for subscriber in self.subscribers:
             subscriber.close()
