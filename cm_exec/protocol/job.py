@@ -9,7 +9,6 @@ from msgspec import Struct
 from cm_exec.protocol.json_text import is_json
 from cm_exec.protocol.member_spans import member_spans
 
-
 _SHORTEST_TOKEN: Final = 4
 """Characters of a token that is redacted without its scheme, too."""
 
