@@ -17,7 +17,7 @@ class NoResultError(Exception):
 class CallResult:
     """What the worker posted.
 
-    `streamed` says that it came chunked; `failure` what it tells of where it is an error result.
+    `streamed`: it came chunked; `failure`: what an error result reports.
     """
 
     body: bytes = field(repr=False)
@@ -75,10 +75,18 @@ class Call:
             self._ended.set_result((job, body))
 
     def chunks(self, timeout: float | None = None) -> Iterator[bytes]:
+<<<<<<< HEAD
+        """Yield the result piece by piece, without holding it in memory."""
+=======
         """Yield the result in pieces, without keeping it in memory."""
+>>>>>>> main
         _, body = self._ended.result(timeout)
         yield from body.chunks() if body else ()
 
     def wait_ended(self, timeout: float | None = None) -> RuntimeJob:
+<<<<<<< HEAD
+        """Wait for the job's end and return it."""
+=======
         """Wait for the final state of the job and return the job."""
+>>>>>>> main
         return self._ended.result(timeout)[0]

@@ -1,4 +1,4 @@
-"""What changed, for those who watch: each gets the latest state of things, however slowly it reads."""
+"""Collect changes for those who watch: each gets the latest state, however slowly it reads."""
 
 import asyncio
 from collections import deque
@@ -56,7 +56,11 @@ class Subscriber:
         self._news.set()
 
     def tell_functions(self) -> None:
+<<<<<<< HEAD
+        """Note that the functions have changed."""
+=======
         """Announce that the functions have changed."""
+>>>>>>> main
         self._functions = True
         self._news.set()
 
@@ -65,7 +69,7 @@ class Subscriber:
         self._news.set()
 
     def close(self) -> None:
-        """Nothing will change any more."""
+        """End the stream: nothing will change any more."""
         self.closed = True
         self._news.set()
 
@@ -78,7 +82,11 @@ class Subscriber:
         return True
 
     def take(self) -> News:
+<<<<<<< HEAD
+        """Return what changed since the last call."""
+=======
         """Return the changes since the last call."""
+>>>>>>> main
         changed = list(self._jobs.values())
         newest = sorted(changed, key=lambda job: job.number)[-JOBS_AT_ONCE:] if changed else []
         news = News(
@@ -112,7 +120,11 @@ class Feed:
             subscriber.tell(change)
 
     def tell_functions(self) -> None:
+<<<<<<< HEAD
+        """Note that the functions have changed."""
+=======
         """Announce that the functions have changed."""
+>>>>>>> main
         for subscriber in self.subscribers:
             subscriber.tell_functions()
 

@@ -18,7 +18,11 @@ QUERY_SHOWN: Final = 64 * 1024
 
 
 def job_view(job: RuntimeJob, broker: Broker) -> View:
+<<<<<<< HEAD
+    """Return a job as it is listed."""
+=======
     """Return the entry of a job in the list."""
+>>>>>>> main
     return {
         "id": job.job_id,
         "number": job.number,
@@ -91,7 +95,11 @@ def job_detail(job: RuntimeJob, broker: Broker) -> View:
 
 
 def log_view(line: LogLine) -> View:
+<<<<<<< HEAD
+    """Return a line that a handler or the worker wrote."""
+=======
     """Return a line of a handler or the worker."""
+>>>>>>> main
     return {"jobId": line.job_id, "at": _milliseconds(line.at), "line": line.line, "stream": line.stream}
 
 
@@ -101,7 +109,11 @@ def lines_view(lines: Lines) -> View:
 
 
 def violation_view(violation: ProtocolViolation) -> View:
+<<<<<<< HEAD
+    """Return a protocol violation."""
+=======
     """Return a protocol violation of a worker."""
+>>>>>>> main
     return {
         "number": violation.number,
         "at": _milliseconds(violation.at),
@@ -113,7 +125,7 @@ def violation_view(violation: ProtocolViolation) -> View:
 
 
 def functions_view(broker: Broker) -> list[View]:
-    """All functions that are known."""
+    """Return all known functions."""
     return [_function_view(entry, broker) for entry in broker.functions.entries]
 
 
@@ -136,13 +148,17 @@ def calls_view(function: str, broker: Broker) -> View:
 
 
 def queue_view(broker: Broker) -> View:
-    """How many jobs there are in each state."""
+    """Return how many jobs there are in each state."""
     counts = broker.ledger.counts
     return {**{state.value: counts[state] for state in State}, "inHand": len(broker.ledger.outstanding)}
 
 
 def worker_view(broker: Broker) -> View:
+<<<<<<< HEAD
+    """Return what is known of the worker."""
+=======
     """Return the state of the worker."""
+>>>>>>> main
     return {
         "state": broker.polls.state(broker.clock(), len(broker.ledger.outstanding)).value,
         "openPolls": broker.polls.open,
