@@ -65,7 +65,7 @@ class TypeReader:
                 self._named(name)
 
     def signature(self, own: Mapping[str, Any], at: KeyPath) -> Signature:
-        """The types of a function with these right values of its own."""
+        """Return the types of a function with these valid values of its own."""
         inputs, returns = own.get("inputs", UNSET), own.get("returns", UNSET)
         return Signature(
             inputs=None if inputs is UNSET else tuple(self._inputs(inputs, (*at, "inputs"))),
@@ -94,7 +94,7 @@ class TypeReader:
         return Returns(type=type_, description=more.get("description"))
 
     def _entry(self, entry: object, shape: type[Struct], at: KeyPath) -> tuple[DataType, Mapping[str, Any]]:
-        """A type, with what the long form says besides: a table with the key `type` is the long form."""
+        """Parse a type, and return the other keys of the long form, which is a table with the key `type`."""
         known = len(self._diagnostics.problems)
         if not isinstance(entry, dict) or "type" not in entry:
             type_ = self._type(entry, at)

@@ -40,7 +40,7 @@ class TypeMismatchError(Exception):
 
 
 def checker(type_: DataType) -> Check:  # noqa: PLR0911 - one return a kind of type
-    """The check for values of a type."""
+    """Return the check for values of a type."""
     match type_:
         case SimpleType(name):
             return _scalar(SCALARS[name])
@@ -59,7 +59,7 @@ def checker(type_: DataType) -> Check:  # noqa: PLR0911 - one return a kind of t
 
 
 def describe_type(type_: DataType) -> str:
-    """What a value of the type looks like."""
+    """Describe the values of a type."""
     match type_:
         case ListType() | SetType():
             return "an array"
@@ -72,7 +72,7 @@ def describe_type(type_: DataType) -> str:
 
 
 def describe_value(value: Any) -> str:  # noqa: PLR0911 - one return a kind of value
-    """What kind of value it is, and how long, without the value."""
+    """Describe the kind and length of a value, without the value."""
     match value:
         case None:
             return "null"
@@ -107,7 +107,7 @@ def _wrong(expected: str, value: Any) -> NoReturn:
 
 
 def raise_out_of_range(range_words: str) -> NoReturn:
-    """A value is of the right type and not in its range. Raises TypeMismatchError."""
+    """Raise TypeMismatchError for a value of the right type outside of its range."""
     raise TypeMismatchError(f"expected a value {range_words}, found one outside")
 
 
@@ -179,7 +179,7 @@ def _optional(wrapped: Check) -> Check:
 
 
 def members_checker(members: list[tuple[Field, Check]]) -> Check:
-    """The check for an object that has these members and no others."""
+    """Return the check for an object with these members and no others."""
     known = {field.name: (field, check) for field, check in members}
     required = {field.name for field, _ in members if field.required}
 

@@ -106,7 +106,7 @@ def is_key_type(type_: DataType) -> bool:
 
 
 def children(type_: DataType) -> Iterator[DataType]:
-    """The types that a type is made of."""
+    """Yield the types that a type consists of."""
     match type_:
         case ListType(element) | SetType(element):
             yield element

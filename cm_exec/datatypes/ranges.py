@@ -49,13 +49,13 @@ class Range(Struct, frozen=True, kw_only=True):
         return (low is None or low <= bound) and (high is None or bound <= high)
 
     def json(self) -> dict[str, Any]:
-        """The constraint as the tagged union `{"type": KIND, KIND: {"min", "max"}}`."""
+        """Return the constraint as the tagged union `{"type": KIND, KIND: {"min", "max"}}`."""
         ends = {"min": _end_json(self.min), "max": _end_json(self.max)}
         return {"type": self.kind, self.kind: {name: end for name, end in ends.items() if end is not None}}
 
 
 def range_kind(type_: DataType) -> RangeKind | None:
-    """What kind of range an input of this type may have, None for none."""
+    """Return the kind of range that an input of this type can have; None if it cannot have one."""
     match type_:
         case OptionalType(wrapped):
             return range_kind(wrapped)
@@ -67,12 +67,12 @@ def range_kind(type_: DataType) -> RangeKind | None:
 
 
 def read_bound(kind: RangeKind, value: object) -> Bound | None:
-    """The end of a range as TOML has it: a number, a date or time, or a string with one; None where it is none."""
+    """Read a bound from TOML: a number, a date or time, or a string with one. Return None if it is not valid."""
     return _READERS[kind](value)
 
 
 def bound_words(kind: RangeKind) -> str:
-    """What `read_bound` takes, in words."""
+    """Describe the values that `read_bound` accepts."""
     return _BOUND_WORDS[kind]
 
 

@@ -60,7 +60,7 @@ def _whole(bits: int, words: str, *, text_too: bool = False) -> Scalar:
 
 
 def _is_number(value: Any) -> bool:
-    """A JSON number, or one of the three words that Conjure has for what JSON cannot write."""
+    """Return whether a value is a JSON number, or one of Conjure's three words for numbers that JSON cannot express."""
     if type(value) is float:
         return abs(value) != float("inf")  # 1e999: more than a double holds
     return type(value) is int or (type(value) is str and value in _NOT_FINITE)
@@ -79,7 +79,7 @@ def _is_byte(value: Any) -> bool:
 
 
 def parse_date(text: str) -> date | None:
-    """A date such as 1969-07-20; None where it is none."""
+    """Parse a date such as 1969-07-20; return None if it is not one."""
     match = _DATE.fullmatch(text)
     try:
         return date(*map(int, match.groups())) if match else None
@@ -88,7 +88,7 @@ def parse_date(text: str) -> date | None:
 
 
 def parse_time(text: str) -> datetime | None:
-    """A time such as 2024-02-29T12:00:00Z, with any fraction and an offset; None where it is none."""
+    """Parse a time such as 2024-02-29T12:00:00Z, with any fraction and an offset; return None if it is not one."""
     match = _TIME.fullmatch(text)
     if match is None:
         return None
@@ -100,7 +100,7 @@ def parse_time(text: str) -> datetime | None:
 
 
 def parse_timestamp(value: Any) -> datetime | None:
-    """A timestamp in one of its forms, milliseconds since 1970 or ISO 8601; None where it is none."""
+    """Parse a timestamp, in milliseconds since 1970 or in ISO 8601; return None if it is not one."""
     if type(value) is str:
         return parse_time(value)
     if type(value) is not int or abs(value) > _FURTHEST:

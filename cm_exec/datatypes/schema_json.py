@@ -24,7 +24,7 @@ class TypeJsonError(Exception):
 
 
 def type_json(type_: DataType) -> dict[str, Any]:  # noqa: PLR0911 - one return a kind of type
-    """The type as the tagged union `{"type": T, T: {...}}`."""
+    """Return the type as the tagged union `{"type": T, T: {...}}`."""
     match type_:
         case SimpleType(name):
             return _tagged(name)

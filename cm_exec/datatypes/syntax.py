@@ -300,7 +300,7 @@ _SAMPLES: Final = {
 
 
 def type_text(type_: DataType) -> str:  # noqa: PLR0911 - one return a kind of type
-    """The type in the little language; parsing it gives the same type again."""
+    """Format a type in the type syntax; parsing the text returns the same type."""
     match type_:
         case SimpleType(name):
             return name

@@ -43,7 +43,7 @@ class FunctionSchema(Struct, frozen=True, kw_only=True):
 
 
 def schemas_body(schemas: Iterable[FunctionSchema]) -> bytes:
-    """The JSON array for POST schemas.
+    """Return the JSON array for POST schemas.
 
     What is not declared is published as the official Python SDK does it: no inputs, a string out. The protocol has
     no place for a function's description, so that it stands as its output's where that has none.
@@ -84,7 +84,7 @@ def _output_json(returns: Returns, of_function: str | None) -> dict[str, Any]:
 
 
 def query_checker(inputs: Iterable[Input]) -> Check:
-    """The check for a query: an object of the inputs and nothing else."""
+    """Return the check for a query: an object with the inputs and nothing else."""
     return members_checker([(_as_field(each), _input_checker(each)) for each in inputs])
 
 

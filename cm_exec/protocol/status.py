@@ -34,7 +34,7 @@ _GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.
 
 
 def result_verdict(status: int) -> Verdict:
-    """What the answer to a posted result means.
+    """Return the meaning of the response to a posted result.
 
     404, 409 and 410 say that nobody waits for this job, or that it has an answer already: an error in the
     result's place could only do harm.
@@ -51,6 +51,6 @@ def result_verdict(status: int) -> Verdict:
 
 
 def poll_verdict(status: int) -> Verdict:
-    """What the answer to GET job means; nothing ends the polling for good."""
+    """Return the meaning of the response to GET job; none ends the polling for good."""
     verdict = result_verdict(status)
     return verdict if verdict in {Verdict.ACCEPTED, Verdict.REAUTHENTICATE} else Verdict.RETRY

@@ -105,7 +105,7 @@ def _value(option: click.Option, context: click.Context) -> str:
 
 
 def _choices(option: click.Option) -> str:
-    """The choices in words, where they are too many to stand behind the option."""
+    """Return the choices as a sentence if there are too many for the option itself."""
     if not isinstance(option.type, click.Choice) or len("|".join(option.type.choices)) <= _LONGEST_VALUE:
         return ""
     return f" One of {', '.join(option.type.choices)}."

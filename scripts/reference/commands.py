@@ -12,7 +12,7 @@ _CODE: Final = re.compile(r"(?<![\w`-])(--[a-z][a-z-]*|cm\.toml|[A-Z]+(?:_[A-Z]+
 
 
 def blocks(program: Program) -> dict[str, str]:
-    """The generated parts of the page."""
+    """Return the generated parts of the page."""
     return {
         "commands-index": _index(program),
         "commands": "\n".join(map(_section, program.verbs)),

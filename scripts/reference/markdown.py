@@ -16,7 +16,7 @@ class BlockMissingError(Exception):
 
 
 def with_blocks(page: Path, blocks: Mapping[str, str]) -> str:
-    """The page with each generated block in its place. Raises BlockMissingError."""
+    """Insert the generated blocks into a page. Raises BlockMissingError."""
     text = page.read_text()
     places = [match["name"] for match in _BLOCK.finditer(text)]
     if sorted(places) != sorted(blocks):
@@ -25,11 +25,11 @@ def with_blocks(page: Path, blocks: Mapping[str, str]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; a pipe in a cell is escaped."""
+    """Format a table; a pipe in a cell is escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines) + "\n"
 
 
 def slug(heading: str) -> str:
-    """The anchor of a heading, as GitHub makes it."""
+    """Return the anchor of a heading, as GitHub creates it."""
     return re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 def page(name: str, number: int, short: str, *sections: tuple[str, str]) -> str:
-    """A whole page. A section without text is left out."""
+    """Format a page without its empty sections."""
     head = f'.TH {name.upper()} {number} "" "cm\\-exec"\n.nh\n.ad l\n.SH NAME\n{escaped(name)} \\- {escaped(short)}\n'
     return head + "".join(f".SH {title}\n{text}\n" for title, text in sections if text)
 
@@ -21,11 +21,11 @@ def entries(terms: Iterable[tuple[str, str]]) -> str:
 
 
 def line(text: str) -> str:
-    """A line of text: one that begins with a dot or a quote would be a command of roff."""
+    """Format a line of text. With a dot or a quote at its start roff would take it for a command."""
     whole = escaped(text.replace("`", ""))
     return f"\\&{whole}" if re.match(r"[.']", whole) else whole
 
 
 def escaped(text: str) -> str:
-    """The text without what roff takes for its own."""
+    """Escape the characters that have a meaning in roff."""
     return text.replace("\\", "\\e").replace("-", "\\-").replace("…", "...")

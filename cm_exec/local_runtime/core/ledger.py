@@ -1,4 +1,4 @@
-"""The runtime's books: which jobs wait, which are out, what became of the others. Values in, values out; no I/O."""
+"""Keep the books of the runtime: waiting, outstanding and ended jobs. Values in, values out; no I/O."""
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -32,7 +32,8 @@ class Ledger:
     _jobs: dict[str, RuntimeJob] = field(default_factory=dict)
     _queue: OrderedDict[str, None] = field(default_factory=OrderedDict)
     _outstanding: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    _ended: deque[str] = field(default_factory=deque)
+    _done: deque[str] = field(default_factory=deque)
+    _failed: deque[str] = field(default_factory=deque)
     _ended_bytes: int = 0
     _answering: set[str] = field(default_factory=set)
     _cut: dict[str, int] = field(default_factory=dict)
@@ -48,7 +49,7 @@ class Ledger:
         return self._jobs
 
     def newest_first(self) -> Iterator[RuntimeJob]:
-        """All jobs that are known, the newest first."""
+        """Yield all known jobs, the newest first."""
         return reversed(self._jobs.values())
 
     @property
@@ -83,11 +84,11 @@ class Ledger:
         return self._store(job)
 
     def can_hand_out(self) -> bool:
-        """Whether a poll would get a job now."""
+        """Return whether a poll would get a job now."""
         return bool(self._queue) and (self.limits.slots is None or len(self._outstanding) < self.limits.slots)
 
     def hand_out(self, now: float) -> RuntimeJob | None:
-        """The next job, None where none waits or all slots are taken."""
+        """Return the next job, None if none waits or all slots are taken."""
         if not self.can_hand_out():
             return None
         job_id, _ = self._queue.popitem(last=False)
@@ -113,7 +114,7 @@ class Ledger:
         )
 
     def put_back(self, job_id: str) -> None:
-        """The poll that got the job was gone: it is the next one again."""
+        """Put a job back to the front of the queue, since the poll that got it was gone."""
         job = self._jobs.get(job_id)
         self._outstanding.pop(job_id, None)
         if job is None:
@@ -126,22 +127,25 @@ class Ledger:
             self._store(replace(job, outstanding=False))
             self._forget_old()
 
-    def answer_began(self, job_id: str) -> None:
-        """A result comes: the caller's time-out waits for it as long as it does."""
+    def answer_began(self, job_id: str, now: float) -> None:
+        """Note that a result begins: the caller does not time out while it comes."""
         self._answering.add(job_id)
+        job = self._jobs.get(job_id)
+        if job is not None and not job.state.final and job.first_byte is None:
+            self._store(replace(job, first_byte=now))
 
     def answer_broke(self, job_id: str, size: int) -> None:
-        """It broke off after `size` bytes, which is the only way to say that a streaming function failed."""
+        """Note that a result broke off after `size` bytes: only so can a streaming function report a failure."""
         self._answering.discard(job_id)
         if job_id in self._jobs:
             self._cut[job_id] = max(size, self._cut.get(job_id, 0))
 
     def answer_refused(self, job_id: str) -> None:
-        """It was over the limit: another one may come."""
+        """Note that a result was refused as too large: another one may come."""
         self._answering.discard(job_id)
 
     def reply_lost(self, job_id: str) -> None:
-        """The worker was not told that its result is here: it does right to post it again."""
+        """Note that the worker did not get the response to its result: it is right to post it again."""
         if job_id in self._jobs:
             self._unheard.add(job_id)
 
@@ -205,7 +209,7 @@ class Ledger:
         return dropped
 
     def give_up(self, job_id: str, now: float, reason: str) -> None:
-        """The caller waits no longer. A job that is out still holds its slot, as on the platform."""
+        """End the caller's wait. An outstanding job keeps its slot, as on the platform."""
         job = self._jobs.get(job_id)
         if job is None or job.state.final:
             return
@@ -224,7 +228,7 @@ class Ledger:
         return job.started + timeout
 
     def next_deadline(self) -> float | None:
-        """When `tick` has something to do next."""
+        """Return when `tick` has something to do next."""
         return self._timers.next()
 
     def tick(self, now: float, *, why_idle: str | None = None) -> None:
@@ -263,7 +267,7 @@ class Ledger:
         return why_idle or "the worker polls, and has not taken the job yet"
 
     def close(self, now: float) -> None:
-        """The runtime ends: what is out now was never answered."""
+        """Report the outstanding jobs: the runtime stops, and they were never answered."""
         for job_id in self._outstanding:
             job = self._jobs[job_id]
             self.report(ViolationKind.UNANSWERED, "not answered when the runtime stopped", now, job=job)
@@ -299,7 +303,7 @@ class Ledger:
         self._counts[state] += 1
         moved = self._store(replace(job, state=state, **changes))  # type: ignore[arg-type]
         if state.final:
-            self._ended.append(job.job_id)
+            (self._done if state is State.DONE else self._failed).append(job.job_id)
             self._ended_bytes += len(job.query)
             self._forget_old()
         return moved
@@ -310,11 +314,11 @@ class Ledger:
         return job
 
     def _forget_old(self) -> None:
-        excess = len(self._ended) - self.limits.history
+        """Evict the oldest ended jobs. Failures are kept longer: they may be half of the history."""
         kept: list[str] = []
-        while len(self._ended) > 1 and (excess > 0 or self._ended_bytes > self.limits.history_bytes):
-            excess -= 1
-            job_id = self._ended.popleft()
+        while len(self._done) + len(self._failed) > 1 and self._is_over_history(len(kept)):
+            prefers_failed = not self._done or len(self._failed) > self.limits.history // 2
+            job_id = (self._failed if self._failed and prefers_failed else self._done).popleft()
             if job_id in self._outstanding:
                 kept.append(job_id)
             else:
@@ -322,7 +326,11 @@ class Ledger:
                 self._cut.pop(job_id, None)
                 self._unheard.discard(job_id)
                 self.tell(Evicted(job_id=job_id))
-        self._ended.extendleft(reversed(kept))
+        self._failed.extendleft(reversed(kept))
+
+    def _is_over_history(self, kept: int) -> bool:
+        count = len(self._done) + len(self._failed)
+        return count + kept > self.limits.history or self._ended_bytes > self.limits.history_bytes
 
     def _next_number(self) -> int:
         self._number += 1

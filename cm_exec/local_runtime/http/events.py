@@ -31,7 +31,7 @@ class EventStream:
         self._sent: View = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
-        """The ASGI application."""
+        """Implement an ASGI application."""
         headers = [(b"content-type", b"text/event-stream"), NO_STORE]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         subscribers = self._broker.feed.subscribers
@@ -66,6 +66,9 @@ class EventStream:
         update: View = {}
         if news.jobs:
             update["jobs"] = [views.job_view(job, broker) for job in news.jobs]
+            ended = {job.function for job in news.jobs if job.state.final}
+            if ended:
+                update["calls"] = {function: views.calls_view(function, broker) for function in ended}
         if news.jobs_omitted:
             update["jobsOmitted"] = news.jobs_omitted
         if news.forgotten:
@@ -81,7 +84,7 @@ class EventStream:
         return update | self._looked_up()
 
     def _looked_up(self) -> View:
-        """What is not told but looked up, where it is not as it was sent last."""
+        """Return the parts of the state that differ from what was sent last."""
         now = {
             "queue": views.queue_view(self._broker),
             "worker": views.worker_view(self._broker),
@@ -97,7 +100,7 @@ class EventStream:
 
 
 def _without_poll_counters(value: object) -> object:
-    """A value without what changes with every poll and tells nothing new."""
+    """Return a value without the counters that change with every poll."""
     if not isinstance(value, dict) or "lastPoll" not in value:
         return value
     return {name: member for name, member in value.items() if name not in {"lastPoll", "polls", "openPolls"}}

@@ -18,7 +18,7 @@ QUERY_SHOWN: Final = 64 * 1024
 
 
 def job_view(job: RuntimeJob, broker: Broker) -> View:
-    """A job as it is listed."""
+    """Return a job as it is listed."""
     return {
         "id": job.job_id,
         "number": job.number,
@@ -26,7 +26,9 @@ def job_view(job: RuntimeJob, broker: Broker) -> View:
         "state": job.state.value,
         "created": _milliseconds(job.created),
         "started": _milliseconds(job.started),
+        "firstByte": _milliseconds(job.first_byte),
         "ended": _milliseconds(job.ended),
+        "streaming": job.state is State.RUNNING and broker.body(job.job_id) is not None,
         "queueMs": _duration(job.created, job.started or job.ended),
         "runMs": _duration(job.started, job.ended),
         "queryBytes": len(job.query),
@@ -75,7 +77,7 @@ def _failure_view(answer: PostedResult) -> View | None:
 
 
 def job_detail(job: RuntimeJob, broker: Broker) -> View:
-    """A job with its query, its log and its breaches."""
+    """Return a job with its query, its log and its violations."""
     shown = job.query[:QUERY_SHOWN]
     return {
         **job_view(job, broker),
@@ -89,17 +91,17 @@ def job_detail(job: RuntimeJob, broker: Broker) -> View:
 
 
 def log_view(line: LogLine) -> View:
-    """A line that a handler or the worker wrote."""
+    """Return a line that a handler or the worker wrote."""
     return {"jobId": line.job_id, "at": _milliseconds(line.at), "line": line.line, "stream": line.stream}
 
 
 def lines_view(lines: Lines) -> View:
-    """The lines of a job, or of none."""
+    """Return the lines of a job, or those of no job."""
     return {"log": [log_view(line) for line in lines.kept], "dropped": lines.dropped}
 
 
 def violation_view(violation: ProtocolViolation) -> View:
-    """What a worker did against the contract."""
+    """Return a protocol violation."""
     return {
         "number": violation.number,
         "at": _milliseconds(violation.at),
@@ -111,30 +113,36 @@ def violation_view(violation: ProtocolViolation) -> View:
 
 
 def functions_view(broker: Broker) -> list[View]:
-    """All functions that are known."""
+    """Return all known functions."""
     return [_function_view(entry, broker) for entry in broker.functions.entries]
 
 
 def _function_view(entry: FunctionEntry, broker: Broker) -> View:
-    calls = broker.ended_by_function.get(entry.name, Counter())
     return {
         "name": entry.name,
         "source": entry.source.value,
         "schema": entry.schema,
         "untyped": entry.untyped,
         "description": entry.description,
-        "calls": {state.value: calls.get(state, 0) for state in (State.DONE, State.FAILED, State.LOST)},
+        "service": entry.service,
+        "calls": calls_view(entry.name, broker),
     }
 
 
+def calls_view(function: str, broker: Broker) -> View:
+    """Return how often a function was called, by how the calls ended."""
+    calls = broker.ended_by_function.get(function, Counter())
+    return {state.value: calls.get(state, 0) for state in (State.DONE, State.FAILED, State.LOST)}
+
+
 def queue_view(broker: Broker) -> View:
-    """How many jobs there are in each state."""
+    """Return how many jobs there are in each state."""
     counts = broker.ledger.counts
     return {**{state.value: counts[state] for state in State}, "inHand": len(broker.ledger.outstanding)}
 
 
 def worker_view(broker: Broker) -> View:
-    """What is known of the worker."""
+    """Return what is known of the worker."""
     return {
         "state": broker.polls.state(broker.clock(), len(broker.ledger.outstanding)).value,
         "openPolls": broker.polls.open,
