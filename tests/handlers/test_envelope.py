@@ -36,7 +36,7 @@ async def test_jobs_share_a_process_and_are_answered_in_any_order(
     tmp_path: Path, context: HandlerContext, framing: str
 ) -> None:
     arguments = ["frames"] if framing == "content-length" else []
-    async with served(tmp_path, context, *arguments, framing=framing) as handler:
+    async with served(tmp_path, context, *arguments, protocol=framing) as handler:
         jobs = [
             await start(handler, "hold", tmp_path / f"job-{n}", str(tmp_path / f"go-{n}"), f"{n}") for n in range(3)
         ]

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,10 @@ def write(text: bytes) -> None:
         view = view[os.write(RESULT, view) :]
 
 
+def in_thread(*steps: Callable[[], object]) -> None:
+    threading.Thread(target=lambda: [step() for step in steps], daemon=True).start()
+
+
 def wait_for(path: str) -> None:
     while not Path(path).exists():
         time.sleep(0.002)
@@ -69,10 +74,9 @@ def twice(_: Any) -> None:
 
 
 def late(_: Any, path: str, value: Any) -> None:
-    """Write a result, and another one when `path` exists."""
+    """Send a result, and another one from a thread when `path` is there: the process waits for its next query."""
     reply("first")
-    wait_for(path)
-    reply(value)
+    in_thread(lambda: wait_for(path), lambda: reply(value))
 
 
 def after(_: Any, seconds: float) -> None:
@@ -106,9 +110,7 @@ def noisy(_: Any, text: str) -> None:
 
 def late_noise(_: Any, path: str, text: str) -> None:
     reply("first")
-    wait_for(path)
-    os.write(2, text.encode())
-    Path(f"{path}.done").touch()
+    in_thread(lambda: wait_for(path), lambda: os.write(2, text.encode()), lambda: Path(f"{path}.done").touch())
 
 
 def printing(_: Any, text: str) -> None:
@@ -119,8 +121,7 @@ def printing(_: Any, text: str) -> None:
 
 def late_exit(_: Any, path: str) -> None:
     reply("first")
-    wait_for(path)
-    os._exit(0)
+    in_thread(lambda: wait_for(path), lambda: os._exit(0))
 
 
 def last(_: Any, status: int) -> None:
