@@ -241,6 +241,8 @@ class StepProcess:
         elif self._state.step is Step.OUT_OF_STEP:
             self._out_of_step(self._state.problem)
         else:
+            if not self._io.query_was_read():  # it ended before: another process can have the job
+                self._state.was_given = False
             job.finish(self._exit_failure(status))
 
     def became_ready(self) -> None:
