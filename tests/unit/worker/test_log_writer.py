@@ -39,6 +39,11 @@ def record(message: str | bytes) -> logging.LogRecord:
     return logging.LogRecord("cm_exec", logging.INFO, __file__, 1, message, (), None)
 
 
+def is_running(writer: LogWriter) -> bool:
+    assert writer._thread is not None
+    return writer._thread.is_alive()
+
+
 def read_all(fd: int) -> bytes:
     blocks = []
     while block := os.read(fd, 1 << 20):
@@ -115,7 +120,7 @@ def test_a_reader_that_has_gone_is_no_reason_to_stop_or_to_wait(pipe: Pipe) -> N
     os.close(read)
     writer = LogWriter(write, Plain())
     writer.emit(record("the first"))
-    wait_until(lambda: not writer._thread.is_alive(), what="the end of the writer")
+    wait_until(lambda: not is_running(writer), what="the end of the writer")
     for _ in range(2 * MOST_PENDING // 100_000):
         writer.emit(record("x" * 100_000))
     assert writer._pending < MOST_PENDING / 10
@@ -127,7 +132,7 @@ def test_closing_waits_for_a_stuck_reader_only_so_long(pipe: Pipe) -> None:
     writer = LogWriter(write, Plain())
     writer.emit(record("x" * 1_000_000))
     writer.close(timeout=0.1)
-    assert writer._thread.is_alive()
+    assert is_running(writer)
 
 
 def test_closing_again_or_with_nothing_said_is_no_error(pipe: Pipe) -> None:
@@ -135,7 +140,7 @@ def test_closing_again_or_with_nothing_said_is_no_error(pipe: Pipe) -> None:
     writer = LogWriter(write, Plain())
     writer.close()
     writer.close()
-    assert not writer._thread.is_alive()
+    assert not is_running(writer)
 
 
 def test_what_no_encoding_can_hold_is_replaced(pipe: Pipe) -> None:
