@@ -32,11 +32,11 @@ def _is_json_all_the_same(text: bytes) -> bool:
 
 
 class InvalidJsonError(Exception):
-    """Bytes that are no JSON text. Its own text says why."""
+    """Raised for bytes that are not JSON. Its text gives the reason."""
 
 
 def decode_json(text: bytes) -> Any:
-    """The JSON value in `text`; of numbers beyond a double there is only that they are infinite.
+    """Return the value of a JSON text. A number beyond the range of a double becomes infinite.
 
     Raises InvalidJsonError.
     """

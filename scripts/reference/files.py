@@ -1,4 +1,4 @@
-"""Each generated file and what is in it."""
+"""The generated files and their content."""
 
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ SHARE: Final = ROOT / "share"
 
 
 def generated_files() -> dict[Path, str]:
-    """The content of each file, by its path. Pages keep what people wrote around the generated blocks."""
+    """Return the content of each file by its path. Pages keep the text around the generated blocks."""
     program = read_program()
     return {
         ROOT / "cm_exec" / "config" / "schema" / "cm-toml.schema.json": cm_toml_schema_text(),
