@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 
 NAVIGATION = {
     "Start": ["quickstart", "deploying", "migrating"],
-    "Use": ["handlers", "types", "testing", "local-runtime", "troubleshooting"],
+    "Use": ["handlers", "types", "testing", "local-runtime", "testing-any-worker", "conformance", "troubleshooting"],
     "Look up": ["cm-toml", "commands"],
     "Understand": ["how-it-works", "security", "performance"],
 }

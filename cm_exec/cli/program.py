@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "check": "Check cm.toml and the programs that it names.",
     "test": "Run the tests of cm.toml.",
     "dev": "Run the functions on a local runtime, with a web console.",
+    "conform": "Check that any worker keeps the compute module protocol.",
     "bench": "Measure the functions in each mode, on a local runtime.",
     "schema": "Print the published function schemas; with --config alone, the JSON Schema of cm.toml.",
 }

@@ -1,7 +1,8 @@
 """A small process between `dev` (or a test) and a worker of any kind, so that nothing outlives the former.
 
 It runs as a script of the standard library alone: `guardian.py FD FOLDER COMMAND...`. FD is a socket to the process
-that wants the worker. It sends `T` (SIGTERM to the worker) and `K` (SIGKILL to all that it started), and receives
+that wants the worker. It sends `T` (SIGTERM to the worker's first process, as a container's end does), `G` (SIGTERM
+to its process group) and `K` (SIGKILL to all that it started), and receives
 lines: `pid N`, then `exit N` (negative for a signal), or `error TEXT` if the command cannot be started. When the
 socket closes, for instance because the other process was killed, everything is ended and FOLDER is removed, if named.
 """
@@ -57,8 +58,12 @@ def _attend(worker: "subprocess.Popen[bytes]", lifeline: socket.socket) -> bool:
             _signal_group(worker.pid, signal.SIGKILL)
             worker.wait()
             return False
-        if orders:
-            _signal_group(worker.pid, signal.SIGKILL if b"K" in orders else signal.SIGTERM)
+        if orders and b"K" in orders:
+            _signal_group(worker.pid, signal.SIGKILL)
+        elif orders and b"G" in orders:
+            _signal_group(worker.pid, signal.SIGTERM)
+        elif orders:
+            worker.terminate()
     return True
 
 

@@ -104,13 +104,14 @@ class DevSession:
 
     def _declare(self) -> None:
         if isinstance(self._source, Config):
-            functions = self._source.functions.values()
             self._runtime.declare_functions(
                 {
                     each.name: FunctionInfo(
-                        description=each.description, timeout=float("inf") if each.timeout is None else each.timeout
+                        description=each.description,
+                        timeout=float("inf") if each.timeout is None else each.timeout,
+                        service=each.service.name if each.service and each.service.name != each.name else None,
                     )
-                    for each in functions
+                    for each in self._source.functions.values()
                 }
             )
 

@@ -117,7 +117,8 @@ class CmExecWorker:
 class ForeignWorker:
     """Any other command, behind a guardian that ends all its processes. Raises UsageError if it cannot be started.
 
-    `folder` is removed as well if this process is killed.
+    SIGTERM goes to its process group, so that a wrapper such as npm needs not pass it on, or to its first process
+    alone. `folder` is removed as well if this process is killed.
     """
 
     def __init__(
@@ -127,7 +128,9 @@ class ForeignWorker:
         *,
         cwd: Path | None = None,
         folder: Path | None = None,
+        signals_group: bool = True,
     ) -> None:
+        self._terminate = b"G" if signals_group else b"T"
         ours, theirs = socket.socketpair()
         with theirs:
             self._guardian = subprocess.Popen(
@@ -153,7 +156,7 @@ class ForeignWorker:
     def signal(self, number: signal.Signals) -> None:
         """Send SIGTERM to the worker, or SIGKILL to all its processes."""
         with suppress(OSError):
-            self._lifeline.sendall(b"K" if number is signal.SIGKILL else b"T")
+            self._lifeline.sendall(b"K" if number is signal.SIGKILL else self._terminate)
 
     def wait(self) -> int:
         """Wait for its end and return its exit status, -N after signal N."""

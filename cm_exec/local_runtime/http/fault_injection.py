@@ -27,7 +27,8 @@ async def inject_fault(fault: Fault, endpoint: ProtocolEndpoint, serve: ASGIApp,
     if fault.processed:
         await serve(exchange.scope, exchange.receive, _discard)
     if fault.kind is FaultKind.STATUS:
-        await RequestBody(exchange.receive).discard()
+        if not fault.processed:
+            await RequestBody(exchange.receive).discard()
         await send_reply(exchange.send, fault.status, fault.body)
         return fault.status
     if fault.kind is FaultKind.RESET:

@@ -21,6 +21,7 @@ _FIRST_BYTE: Final = 60.0
 """Seconds that a connection may be open without a byte."""
 _NOTICE: Final = 5.0
 """Seconds in which the task behind a connection ends after the connection has."""
+_TRIES: Final = 10
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 _TLS_HANDSHAKE: Final = 0x16
 """The first byte of a TLS connection; that of an HTTP request is a letter."""
@@ -129,8 +130,12 @@ class Listener:
             task.cancel()
         await asyncio.wait([self._accepting, *self._arriving])
         self._accepting = None
-        self._socket.close()
-        self._socket = _bind(self._host, self.port)
+        try:
+            # Linux: it listens no more and keeps its port, which a new socket may not get.
+            self._socket.shutdown(socket.SHUT_RD)
+        except OSError:
+            self._socket.close()
+            self._socket = _bind(self._host, self.port)
         await _end_connections(self._state, grace)
 
     def release(self) -> None:
@@ -225,6 +230,16 @@ async def _end_connections(state: ServerState, grace: float) -> None:
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    """Return a bound socket. A port that is named, not chosen by the system, stays bound when nothing listens on it."""
+    for _ in range(_TRIES if port == 0 else 0):
+        with _bound(host, 0) as chosen:
+            free = chosen.getsockname()[1]
+        with contextlib.suppress(OSError):
+            return _bound(host, free)
+    return _bound(host, port)
+
+
+def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol left at 0 asyncio does not set TCP_NODELAY, and every second write waits 40 ms for an ACK.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

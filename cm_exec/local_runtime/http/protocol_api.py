@@ -5,6 +5,7 @@ import hmac
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -73,10 +74,7 @@ class ProtocolApi:
             if fault.kind is FaultKind.LATENCY:
                 await asyncio.wait([exchange.connection.lost], timeout=fault.seconds)
                 continue
-
-            async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-                await self._serve(replace(exchange, scope=scope, receive=receive, send=send))
-
+            serve = partial(self._serve_with, replace(exchange, unheard=fault.processed))
             request = FaultyRequest(exchange.scope, exchange.receive, exchange.send)
             status = await inject_fault(fault, endpoint, serve, request)
             self._on_request(endpoint, status)
@@ -84,6 +82,9 @@ class ProtocolApi:
                 self._broker.reply_lost(exchange.job_id)
             return
         await self._serve(exchange)
+
+    async def _serve_with(self, exchange: "_WorkerExchange", scope: Scope, receive: Receive, send: Send) -> None:
+        await self._serve(replace(exchange, scope=scope, receive=receive, send=send))
 
     async def _serve(self, exchange: "_WorkerExchange") -> None:
         if not self._authorized(exchange):
@@ -221,7 +222,8 @@ class ProtocolApi:
         self.polls.offer()
 
     async def _reply(self, exchange: "_WorkerExchange", status: HTTPStatus, body: bytes = b"") -> None:
-        self._on_request(exchange.endpoint or ProtocolEndpoint.POLL, status)
+        if not exchange.unheard:
+            self._on_request(exchange.endpoint or ProtocolEndpoint.POLL, status)
         await send_reply(exchange.send, status, body)
 
 
@@ -234,6 +236,8 @@ class _WorkerExchange:
     scope: Scope
     receive: Receive
     send: Send
+    unheard: bool = False
+    """Whether a fault keeps the response from the worker."""
 
     @property
     def connection(self) -> ServerConnection:

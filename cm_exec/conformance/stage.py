@@ -1,0 +1,144 @@
+"""A runtime and a worker, on which one rule is played."""
+
+import json
+import signal
+import tempfile
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from cm_exec.devserver.worker_process import (
+    ForeignWorker,
+    LogEntry,
+    WorkerProcess,
+    describe_exit,
+    parse_plain_line,
+    worker_environment,
+)
+from cm_exec.local_runtime import Call, LocalRuntime, NoResultError, ProtocolEndpoint
+from cm_exec.local_runtime.worker_files import Style
+
+WAIT: Final = 15.0
+"""Seconds that a worker has for a step."""
+_LOG_KEPT: Final = 50
+
+
+class RuleBrokenError(Exception):
+    """Raised when the worker does not do what a rule asks. Its text says what it did instead."""
+
+
+class Stage:
+    """One runtime, whose worker is started by `start`. `options` are those of LocalRuntime."""
+
+    def __init__(self, command: Sequence[str], style: Style, **options: Any) -> None:
+        self._command = command
+        self._style: Style = style
+        self._folder = tempfile.TemporaryDirectory(prefix="cm-exec-conform-", ignore_cleanup_errors=True)
+        settings = {"max_concurrent_tasks": 1, "poll_timeout": 60.0, **options}
+        self.runtime = LocalRuntime(Path(self._folder.name), plain_port=0, **settings)
+        self.log: deque[str] = deque(maxlen=_LOG_KEPT)
+        self._workers: list[WorkerProcess] = []
+
+    def __enter__(self) -> Self:
+        self.runtime.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            worker.kill()
+            worker.wait(WAIT)
+        self.runtime.stop()
+        self._folder.cleanup()
+
+    @property
+    def worker(self) -> WorkerProcess:
+        """The worker that was started last."""
+        return self._workers[-1]
+
+    def start(self) -> None:
+        """Start the worker, and wait for nothing."""
+
+        def note(entry: LogEntry) -> None:
+            self.log.append(entry.text)
+
+        environment = worker_environment(self.runtime.environment(self._style))
+        started = ForeignWorker(self._command, environment, folder=Path(self._folder.name), signals_group=False)
+        self._workers.append(WorkerProcess(started, parse_plain_line, on_line=note, on_end=lambda _: None))
+
+    def ready(self) -> None:
+        """Start the worker, and wait for its first poll."""
+        self.start()
+        self.wait(lambda: self.runtime.open_polls > 0, "did not poll")
+
+    def wait(self, true: Callable[[], bool], otherwise: str, seconds: float = WAIT) -> None:
+        """Wait until something is the case. Raises RuleBrokenError."""
+        deadline = time.monotonic() + seconds
+        while not true():
+            if self.worker.exit_code is not None:
+                raise RuleBrokenError(f"the worker {describe_exit(self.worker.exit_code)}")
+            if time.monotonic() > deadline:
+                raise RuleBrokenError(f"{otherwise} within {seconds:g} s")
+            time.sleep(0.005)
+
+    def submit(self, value: Any, *, function: str = "echo") -> Call:
+        """Queue a job whose result is to be the value."""
+        return self.runtime.submit(function, json.dumps(value).encode())
+
+    def expect_echo(self, call: Call, value: Any, *, seconds: float = WAIT) -> None:
+        """Wait for the right result. Raises RuleBrokenError."""
+        found = self.answer(call, seconds=seconds)
+        try:
+            same = json.loads(found) == value
+        except ValueError:
+            same = False
+        if not same:
+            raise RuleBrokenError(f"answered {found[:120].decode(errors='replace')!r} instead of the query")
+
+    def answer(self, call: Call, *, seconds: float = WAIT) -> bytes:
+        """Wait for any result. Raises RuleBrokenError."""
+        self.wait(lambda: call.done or self.worker.exit_code is not None, "did not answer", seconds)
+        if not call.done:
+            raise RuleBrokenError(f"the worker {describe_exit(self.worker.exit_code)}, and the job has no answer")
+        try:
+            return call.wait(0).body
+        except NoResultError as error:
+            raise RuleBrokenError(str(error)) from None
+
+    def echo(self, *, seconds: float = WAIT) -> None:
+        """Call once, to see that the worker still works."""
+        value = {"value": str(uuid.uuid4())}
+        self.expect_echo(self.submit(value), value, seconds=seconds)
+
+    def results(self) -> int:
+        """Return how many results were posted, those that a fault refused included."""
+        return self.runtime.count(ProtocolEndpoint.RESULT)
+
+    def polls(self) -> int:
+        """Return how many polls were answered."""
+        return self.runtime.count(ProtocolEndpoint.POLL)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.worker.drain()
+
+    def kill(self) -> None:
+        """Send SIGKILL and wait for the end."""
+        self.worker.kill()
+        self.worker.wait(WAIT)
+
+    def expect_exit_0(self, seconds: float = 35.0) -> float:
+        """Wait for the end, and return the seconds to it. Raises RuleBrokenError."""
+        began = time.monotonic()
+        if not self.worker.wait(seconds):
+            raise RuleBrokenError(f"did not end within {seconds:g} s after SIGTERM")
+        code = self.worker.exit_code
+        if code != 0:
+            detail = " at once, without a handler for it" if code == -signal.SIGTERM else ""
+            raise RuleBrokenError(f"{describe_exit(code)}{detail}")
+        return time.monotonic() - began
