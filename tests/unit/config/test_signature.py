@@ -247,7 +247,7 @@ def test_a_mistake_is_named_with_its_key_and_its_character(text: str, message: s
 
 
 NAME = "expected a name of letters, digits and underscores that is not the name of a built-in type"
-SELF = "a type cannot contain itself, the platform has none that do"
+SELF = "a type cannot contain itself; the platform has no recursive types"
 
 
 @pytest.mark.parametrize(
