@@ -5,7 +5,7 @@ READY := .venv/.ready-$(shell pwd | cksum | cut -d ' ' -f 1)
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs reference bench bundle image image-test dist release clean
+.PHONY: help demo test coverage lint docs reference bench bundle image image-test dist release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -13,8 +13,11 @@ help: ## list the targets
 demo: $(READY) ## end-to-end demo on the local runtime: worker, handlers, results, failures, graceful shutdown
 	@$(PYTHON) -m scripts.demo
 
-test: $(READY) ## run all tests with branch coverage; ARGS="-k word" selects some
+test: $(READY) ## run all tests; ARGS="-k word" selects some
 	@scripts/test $(ARGS)
+
+coverage: $(READY) ## run all tests with branch coverage, and fail if it is lower than pyproject.toml demands
+	@scripts/test --coverage $(ARGS)
 
 lint: $(READY) ## run ruff, mypy, import contracts, shellcheck, hadolint, zizmor, and check the links of the documentation
 	@scripts/lint

@@ -67,6 +67,12 @@ class AuthenticationError(CmExecError):
     exit_code = 5
 
 
+class ExhaustedError(CmExecError):
+    """Raised when the system has no descriptor, thread or memory left for the program itself."""
+
+    exit_code = 4
+
+
 def exit_code_of(error: Exception) -> int | None:
     """Return the exit code of an expected error, None for a bug."""
     code = getattr(error, "exit_code", None)

@@ -9,8 +9,8 @@ from sphinx.application import Sphinx
 
 NAVIGATION = {
     "Start": ["quickstart", "deploying", "migrating"],
-    "Use": ["handlers", "types", "testing", "local-runtime", "testing-any-worker", "conformance", "troubleshooting"],
-    "Look up": ["cm-toml", "commands"],
+    "Use": ["handlers", "services", "types", "testing", "local-runtime", "testing-any-worker", "conformance", "troubleshooting"],
+    "Look up": ["cm-toml", "commands", "glossary"],
     "Understand": ["how-it-works", "security", "performance"],
 }
 
@@ -28,13 +28,13 @@ html_show_sphinx = False
 
 
 def add_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
-    """The site's menu. It stands here, since on GitHub a toctree would be seen as code."""
+    """Add the menu of the site. It is not on the page, because GitHub would show a toctree as code."""
     if page == "index":
         trees = (f":hidden:\n:caption: {title}\n\n" + "\n".join(pages) for title, pages in NAVIGATION.items())
         source[0] += "".join(f"\n```{{toctree}}\n{tree}\n```\n" for tree in trees)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Called by Sphinx."""
+    """Connect the menu; Sphinx calls it."""
     app.connect("source-read", add_navigation)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from tests.support.asyncio_tests import pytest_pyfunc_call  # noqa: F401 - a hook: tests may be coroutines
 from tests.support.bench import Bench
 from tests.support.bundle import Bundle, shared_bundle
 from tests.support.certificates import Authority

@@ -8,7 +8,7 @@ from cm_exec.config import Config, ConfigError, Function, parse_config
 from cm_exec.config.checks import applicable_defaults
 from cm_exec.config.model import Mode
 from cm_exec.config.toml import toml_value
-from cm_exec.handlers.modes import shares
+from cm_exec.handlers.factory import concurrency_limits
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
@@ -107,7 +107,7 @@ def variant_text(document: Mapping[str, Any], function: Function, mode: Mode) ->
 
 def _counts(function: Function, slots: Sequence[int]) -> tuple[list[int], str]:
     """Return the numbers of slots that the function can use, and a note if these are fewer than requested."""
-    limit = shares([function]).get(function.name)
+    limit = concurrency_limits([function]).get(function.name)
     if limit is None or limit >= max(slots):
         return list(slots), ""
     counts = sorted({min(count, limit) for count in slots})

@@ -1,34 +1,36 @@
 """`cm-exec invoke`: one query through a function, by the code that `run` uses."""
 
+import errno
 import os
 import signal
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from typing import Final
 
 import click
 
 from cm_exec.cli.completion import function_names
-from cm_exec.cli.logs import start_log
 from cm_exec.cli.options import config_option
-from cm_exec.cli.supervision import end_jobs, supervise
 from cm_exec.config import load_config
-from cm_exec.config.types import Function
-from cm_exec.handlers.contract import query_problem, result_problem
-from cm_exec.handlers.environment import launcher_environment
-from cm_exec.handlers.handler import Handler, Outcome, Result, Stream, Surroundings
-from cm_exec.handlers.modes import create_handlers
-from cm_exec.handlers.spool import CutOffError, spool_directory
-from cm_exec.handlers.stop import StopNow
-from cm_exec.protocol.failure import Failure, Reason, error_body
+from cm_exec.config.model import Function
+from cm_exec.handlers.base import HandlerContext
+from cm_exec.handlers.factory import create_handlers
+from cm_exec.handlers.validation import Validator
+from cm_exec.processes.descriptors import read_all, write_all
+from cm_exec.processes.signals import run_supervised
+from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.protocol.job import Job
 from cm_exec.protocol.json_text import json_problem
-from cm_exec.protocol.nearest import nearest
+from cm_exec.text import closest_match
+from cm_exec.worker.job import JobRunner, LocalPost, ResultSpool
+from cm_exec.worker.logging import start_log
 
-_STDOUT, _STDERR = 1, 2
-_TIMED_OUT = 124
-_FAILED = 1
+_STDIN: Final = 0
+_STDOUT: Final = 1
+_STDERR: Final = 2
+_TIMED_OUT: Final = 124
+_FAILED: Final = 1
 
 
 @click.command(name="invoke")
@@ -40,7 +42,13 @@ _FAILED = 1
     help="Take the query from this file.",
 )
 @config_option
-@click.option("--dev", is_flag=True, help="Send the query to the `cm-exec dev` that runs.")
+@click.option("--user-id", metavar="ID", help="The caller's user id, as CM_USER_ID.")
+@click.option(
+    "--auth-header-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take the caller's Authorization header from this file; handlers with credentials = true get it.",
+)
+@click.option("--dev", is_flag=True, help="Send the query to a running `cm-exec dev`.")
 @click.option(
     "--dev-url",
     metavar="URL",
@@ -49,15 +57,22 @@ _FAILED = 1
     help="With --dev: the one at this address, such as http://127.0.0.1:8950.",
 )
 def command(  # noqa: PLR0917 - click's way
-    function: str, query: str | None, query_file: Path | None, config_path: Path, dev: bool, dev_url: str | None
+    function: str,
+    query: str | None,
+    query_file: Path | None,
+    config_path: Path,
+    user_id: str | None,
+    auth_header_file: Path | None,
+    dev: bool,
+    dev_url: str | None,
 ) -> None:
-    """Run one QUERY through FUNCTION, as `run` would, with no runtime.
+    """Run one QUERY through FUNCTION, as `run` would, without a runtime.
 
-    The query is the argument, or --query-file, or else stdin; it is handed on byte for byte. stdout is exactly what
+    The query is the argument, or --query-file, or else stdin; it is passed on byte for byte. stdout is exactly what
     would be posted as the result, stderr is the command's own.
 
     The exit status is the command's: 124 if it ran into its timeout, 126 or 127 if it could not be started, 128+n if
-    signal n ended it, and 1 if its output is not as cm.toml says.
+    signal n ended it, and 1 if its output does not match cm.toml.
     """
     if dev:
         from cm_exec.devserver.client import call_dev  # noqa: PLC0415 - an HTTP client is not needed otherwise
@@ -67,74 +82,128 @@ def command(  # noqa: PLR0917 - click's way
     if function not in config.functions:
         raise click.BadParameter(_unknown(function, config.functions), param_hint="FUNCTION")
     text = _read_query(query, query_file)
-    _check_query(config.functions[function], text)
+    _warn_of_query(config.functions[function], text)
     start_log(_STDERR, "text", "warning")
-    surroundings = Surroundings(environment=launcher_environment(), spool_directory=spool_directory(), stop=StopNow())
-    handler = create_handlers([config.functions[function]], surroundings, slots=1)[function]
-    job = Job(job_id=_job_id(), query_type=function, query=text)
-    invocation = Invocation(config.functions[function], handler, job, surroundings)
-    supervise(invocation.work, invocation.signalled)
-    sys.exit(invocation.exit_code)
+    job = Job(
+        job_id=f"local-{os.urandom(8).hex()}",
+        query_type=function,
+        query=text,
+        user_id=user_id,
+        auth_header=auth_header_file.read_text().strip() if auth_header_file else None,
+    )
+    invocation = Invocation(config.functions[function], job)
+    run_supervised(invocation.work, invocation.signalled)
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    os._exit(invocation.exit_code)  # without waiting for helper threads
 
 
 class Invocation:
-    """One job, run without a runtime."""
+    """One job, run without a runtime: its result goes to stdout."""
 
-    def __init__(self, function: Function, handler: Handler, job: Job, surroundings: Surroundings) -> None:
+    def __init__(self, function: Function, job: Job) -> None:
         self._function = function
-        self._handler = handler
         self._job = job
-        self._surroundings = surroundings
+        self._context = HandlerContext.from_process()
         self._signal = 0
+        self._output_error: OSError | None = None
         self.exit_code = 0
 
-    def work(self) -> None:
+    async def work(self) -> None:
         """Run the job and write to stdout what would be posted."""
-        self._handler.open()
+        name = self._function.name
+        handlers = create_handlers([self._function], self._context, slots=1)
+        runner = JobRunner(
+            handlers,
+            self,
+            open_stderr=lambda _job, _tags: _OwnStderr(),
+            abort=self._context.abort,
+            is_stopping=lambda: self._context.stopping,
+            log_answers=False,
+        )
+        await handlers[name].open()
         try:
-            with self._handler.run(self._job, _pass_on) as outcome:
-                self._write(outcome)
+            failure = (await runner.answer(self._job)).failure
         finally:
-            self._handler.close()
+            await handlers[name].close()
+        if self._output_error is not None:
+            self._report_output_error(self._output_error)
+        elif failure is not None:
+            click.echo(f"\ncm-exec: {failure.message} ({failure.reason})", err=True)
+            self.exit_code = 128 + self._signal if self._signal else _exit_code(failure)
 
-    def _write(self, outcome: Outcome) -> None:
-        if isinstance(outcome, Stream):
-            with suppress(CutOffError):
-                _write(outcome.spool.live_chunks())
-            outcome = outcome.ended()
-        elif isinstance(outcome, Result):
-            _write(outcome.spool.chunks())
-            _check_result(self._function, outcome)
-        if isinstance(outcome, Failure):
-            _write([error_body(outcome, job_id=self._job.job_id, query_type=self._job.query_type)])
-            click.echo(f"\ncm-exec: {outcome.message} ({outcome.reason})", err=True)
-            self.exit_code = 128 + self._signal if self._signal else _exit_code(outcome)
+    async def deliver(self, job_id: str, body: bytes | ResultSpool) -> LocalPost:  # noqa: ARG002 - see ResultPoster
+        """Write a result, or an error, to stdout."""
+        for chunk in (body,) if isinstance(body, bytes) else body.chunks():
+            self._write(chunk)
+        if not isinstance(body, bytes) or not body.startswith(b'{"error"'):
+            _warn_of_result(self._function, body if isinstance(body, bytes) else body.getvalue())
+        return LocalPost()
 
-    def signalled(self, which: signal.Signals, how_often: int) -> None:
+    async def stream(self, job_id: str, chunks: AsyncIterator[bytes]) -> LocalPost | None:
+        """Write a result as it comes; if stdout is closed, end the job."""
+        async for chunk in chunks:
+            self._write(chunk)
+            if self._output_error is not None:
+                self._context.abort(job_id, Reason.SHUTDOWN, "its output is not read")
+                break
+        return LocalPost()
+
+    def signalled(self, which: signal.Signals, count: int) -> None:
         """End the command at the first signal, without asking at the second."""
         self._signal = which
-        if how_often > 1:
+        if count == 1:
+            self._context.abort_all()
+        else:
             self.exit_code = 128 + which
-        end_jobs(self._surroundings, how_often)
+            self._context.kill_all()
+
+    def _write(self, chunk: bytes) -> None:
+        if self._output_error is None:
+            try:
+                write_all(_STDOUT, chunk)
+            except OSError as error:
+                self._output_error = error
+
+    def _report_output_error(self, error: OSError) -> None:
+        if error.errno == errno.EPIPE:  # `| head`: as if SIGPIPE had ended the program
+            self.exit_code = 128 + signal.SIGPIPE
+        else:
+            click.echo(f"cm-exec: cannot write the result to stdout: {error.strerror}", err=True)
+            self.exit_code = _FAILED
 
 
-def _check_query(function: Function, query: bytes) -> None:
-    """Tell of a query that is not as it should be; where it is a failure, it is told as one."""
+class _OwnStderr:
+    """Passes a handler's stderr on to the program's own."""
+
+    def write(self, chunk: bytes) -> None:
+        """Write at once; a stderr that is gone loses it."""
+        try:
+            write_all(_STDERR, chunk)
+        except OSError:
+            return
+
+    def flush(self) -> None:
+        """Do nothing: all is written."""
+
+
+def _warn_of_query(function: Function, query: bytes) -> None:
+    """Warn of a query that the runtime would not send, or that does not match inputs, unless that is an error."""
     if (problem := json_problem(query)) is not None:
-        click.echo(f"cm-exec: note: the query is not JSON, as the runtime's queries are: {problem}", err=True)
-    elif not function.check_queries and (problem := query_problem(function, query)) is not None:
-        click.echo(f"cm-exec: note: the query does not fit inputs: {problem}", err=True)
+        click.echo(f"cm-exec: warning: the query is not valid JSON (the runtime only sends JSON): {problem}", err=True)
+    elif not function.check_queries and (problem := Validator(function).query_problem(query)) is not None:
+        click.echo(f"cm-exec: warning: the query does not match `inputs`: {problem}", err=True)
 
 
-def _check_result(function: Function, result: Result) -> None:
+def _warn_of_result(function: Function, result: bytes) -> None:
     if function.returns is None or function.check_results:
         return
-    if (problem := result_problem(function, result.spool.getvalue())) is not None:
-        click.echo(f"\ncm-exec: note: the result is not what returns says: {problem}", err=True)
+    if (problem := Validator(function).result_problem(result)) is not None:
+        click.echo(f"\ncm-exec: warning: the result does not match `returns`: {problem}", err=True)
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
-    near = nearest(name, known)
+    near = closest_match(name, known)
     hint = f"did you mean {near!r}?" if near else f"cm.toml has {', '.join(map(repr, known))}"
     return f"no function {name!r}; {hint}"
 
@@ -153,26 +222,7 @@ def _read_query(query: str | None, query_file: Path | None) -> bytes:
         raise click.UsageError("there is no stdin to read the query from; give it as an argument or as --query-file")
     if sys.stdin.isatty():
         click.echo("cm-exec: reading the query from the terminal; end it with Ctrl-D", err=True)
-    return sys.stdin.buffer.read()
-
-
-def _job_id() -> str:
-    return f"local-{os.urandom(8).hex()}"
-
-
-def _pass_on(chunk: bytes) -> None:
-    _write_all(_STDERR, chunk)
-
-
-def _write(chunks: Iterable[bytes]) -> None:
-    for chunk in chunks:
-        _write_all(_STDOUT, chunk)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    return read_all(_STDIN)
 
 
 def _exit_code(failure: Failure) -> int:

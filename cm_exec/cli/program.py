@@ -14,7 +14,7 @@ import click
 
 from cm_exec import __version__
 from cm_exec.errors import exit_code_of
-from cm_exec.handlers.descriptors import reserve_result_fd
+from cm_exec.processes.setup import prepare_process
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -158,12 +158,7 @@ class OutputFile(io.FileIO):
 
 def main(*arguments: Any) -> None:
     """Run the program and exit with its code; no user mistake shows a traceback."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:  # closed: a file that is opened later must not become stdout
-            os.open(os.devnull, os.O_RDWR)
-    reserve_result_fd()
+    prepare_process()
     files = {name: OutputFile(descriptor) for descriptor, name in ((1, "stdout"), (2, "stderr"))}
     sys.stdout, sys.stderr = (_text_stream(file) for file in files.values())
     for warning in _misspelt_variables():

@@ -6,7 +6,7 @@ from typing import Unpack
 
 import click
 
-from cm_exec.cli.options import config_option, launcher_options
+from cm_exec.cli.options import config_option, configured, launcher_options
 from cm_exec.config import LauncherOverrides
 
 
@@ -14,14 +14,14 @@ from cm_exec.config import LauncherOverrides
 @config_option
 @launcher_options
 def command(config_path: Path, **overrides: Unpack[LauncherOverrides]) -> None:
-    """Work for the runtime until SIGTERM.
+    """Run the worker until SIGTERM.
 
-    The log goes to stdout, since that is what the platform collects. SIGTERM or SIGINT drain: no new job is asked
-    for, and the jobs in hand are answered within the drain timeout. A second one ends at once.
+    The log goes to stdout, since the platform collects that. SIGTERM, SIGINT, SIGHUP and SIGQUIT drain: the worker
+    asks for no new job and answers the jobs in progress within the drain timeout. A second signal ends it at once.
     """
-    gc.disable()  # as in program.py: what is imported stays
-    from cm_exec.cli.launch import launch  # noqa: PLC0415 - help and completion need no HTTPS client
+    gc.disable()  # collections during imports take time and free nothing
+    from cm_exec.worker.main import run_worker  # noqa: PLC0415 - help and completion need no HTTPS client
 
     gc.freeze()
     gc.enable()
-    launch(config_path, overrides)
+    run_worker(configured(config_path, overrides))

@@ -10,7 +10,7 @@ from cm_exec.config.model import JobFails, ResultIsBytes, ResultIsJson, ResultMa
 from cm_exec.function_tests.cases import PreparedTest
 from cm_exec.function_tests.json_comparison import ComparisonOptions, InvalidJsonError, decode, differences
 from cm_exec.function_tests.text_comparison import beginning, text_differences
-from cm_exec.handlers.contract import query_problem, result_problem
+from cm_exec.handlers.validation import Validator
 from cm_exec.protocol.failure import Failure
 from cm_exec.protocol.json_text import json_problem
 from cm_exec.text import count_text
@@ -46,13 +46,13 @@ def check_outcome(
     """
     if isinstance(case.expected, JobFails):
         return _check_failure(case.expected, outcome, stderr)
-    invalid = query_problem(function, case.query)
+    invalid = Validator(function).query_problem(case.query)
     if isinstance(outcome, Failure):
         details = (f"the query does not match inputs: {invalid}",) if invalid and not function.check_queries else ()
         return OutcomeProblem(message=outcome.message, details=details, reason=outcome.reason.value)
     if invalid is not None:
         return OutcomeProblem(message=f"the query does not match the inputs of {function.name!r}: {invalid}")
-    if (problem := result_problem(function, outcome)) is not None:
+    if (problem := Validator(function).result_problem(outcome)) is not None:
         message = f"the result does not match what {function.name!r} returns: {problem}"
         return OutcomeProblem(message=message, details=_shown(outcome))
     return _check_result(case.expected, outcome)

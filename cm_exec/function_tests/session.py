@@ -10,18 +10,15 @@ from typing import Final
 
 import click
 
-from cm_exec.cli.logs import start_log
-from cm_exec.cli.supervision import end_jobs, supervise
 from cm_exec.config import Config, load_config
 from cm_exec.function_tests.cases import PreparedTest, read_cases, select_tests
 from cm_exec.function_tests.junit import junit_xml
 from cm_exec.function_tests.report import FunctionTestReport
 from cm_exec.function_tests.runner import CompletedTest, FunctionTestRunner
-from cm_exec.handlers.environment import launcher_environment
-from cm_exec.handlers.handler import Surroundings
-from cm_exec.handlers.spool import spool_directory
-from cm_exec.handlers.stop import StopNow
+from cm_exec.handlers.base import HandlerContext
 from cm_exec.host import cpu_count
+from cm_exec.processes.signals import run_supervised
+from cm_exec.worker.logging import start_log
 
 _STDERR: Final = 2
 _FAILED: Final = 1
@@ -47,7 +44,7 @@ def run_session(args: FunctionTestArgs) -> int:
     writer = start_log(_STDERR, "text", "warning")
     session = FunctionTestSession(config, cases, args)
     try:
-        supervise(session.work, session.signalled)
+        run_supervised(session.work, session.signalled)
     finally:
         session.finish()
         writer.close()
@@ -61,13 +58,11 @@ class FunctionTestSession:
         self._cases = cases
         self._junit_path = args.junit_path
         self._report = FunctionTestReport(args.config_path)
-        self._surroundings = Surroundings(
-            environment=launcher_environment(), spool_directory=spool_directory(), stop=StopNow()
-        )
+        self._context = HandlerContext.from_process()
         self._runner = FunctionTestRunner(
             config.functions,
             cases,
-            self._surroundings,
+            self._context,
             slots=args.slots or config.launcher.concurrency or cpu_count(),
             fail_fast=args.fail_fast,
             on_end=self._ended,
@@ -77,18 +72,21 @@ class FunctionTestSession:
         self._started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
         self._signal = 0
 
-    def work(self) -> None:
+    async def work(self) -> None:
         """Run all tests and return when every process has ended."""
-        self._runner.run()
+        await self._runner.run()
 
     def _ended(self, test: CompletedTest) -> None:
         self._completed.append(test)
         self._report.ended(test)
 
-    def signalled(self, which: signal.Signals, how_often: int) -> None:
+    def signalled(self, which: signal.Signals, count: int) -> None:
         """End all jobs at the first signal, and kill them at the second."""
         self._signal = which
-        end_jobs(self._surroundings, how_often)
+        if count == 1:
+            self._context.abort_all()
+        else:
+            self._context.kill_all()
 
     def finish(self) -> None:
         """Print the summary, and write the file for CI. Raises click.UsageError if it cannot be written."""

@@ -1,1 +1,1 @@
-"""How a function's command is run, one module a mode behind one interface."""
+"""How a command is run: one module a mode, pure state machines beside them."""

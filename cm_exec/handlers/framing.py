@@ -1,6 +1,6 @@
-"""How a persistent process is given a query and gives a result: as lines, or as frames. Bytes in, bytes out.
+"""Messages of a persistent process: as lines, or as frames. Bytes in, bytes out.
 
-The frames are those of the Language Server Protocol's base protocol: headers, of which Content-Length is needed, an
+Frames are those of the Language Server Protocol's base protocol: headers, of which Content-Length is required, an
 empty line, and that many bytes.
 """
 
@@ -11,98 +11,150 @@ _LONGEST_HEADER: Final = 8192
 _CONTENT_LENGTH: Final = re.compile(
     rb"\A(?:.*\r?\n)?content-length[ \t]*:[ \t]*(\d{1,18})[ \t]*(?:\r?\n|\Z)", re.IGNORECASE | re.DOTALL
 )
-_NO_HEADER: Final = re.compile(rb"^(?![\w-]+[ \t]*:|\r?$)[^\n]*\n", re.MULTILINE)
-"""A line that a process wrote instead of a frame, or before one."""
+_NO_HEADER: Final = re.compile(rb"^(?!content-(?:length|type)[ \t]*:|\r?$)[^\n]*\n", re.MULTILINE | re.IGNORECASE)
+"""A line that is none of the two headers of the base protocol, such as a warning with a colon."""
 _HEADER_END: Final = re.compile(rb"\r?\n\r?\n")
 
 
-class OutOfStepError(Exception):
-    """The process wrote what it was not asked for; the message says what."""
+class DesyncError(Exception):
+    """Raised when a process writes what it was not asked for; the message completes "it wrote ..."."""
 
 
-class ResultReader(Protocol):
-    """Takes what a process writes, until its result is whole."""
+class MessageReader(Protocol):
+    """Splits what a process writes into messages."""
 
     def feed(self, chunk: bytes) -> bytes:
-        """The part of the result that `chunk` brought. Raises OutOfStepError."""
+        """Take bytes up to the end of the current message; return those that belong to its content.
+
+        `rest` has the bytes behind the message. Raises DesyncError.
+        """
         ...
 
     @property
     def is_complete(self) -> bool:
-        """Whether the result is whole."""
+        """Whether the current message is complete."""
         ...
 
     @property
-    def has_begun(self) -> bool:
-        """Whether anything came at all."""
+    def rest(self) -> bytes:
+        """Bytes behind the complete message."""
+        ...
+
+    def next(self) -> bytes:
+        """Begin the next message; return the bytes that came behind the last one."""
+        ...
+
+    def progress(self) -> str:
+        """Say how much of the current message has come, such as "7 bytes and no line end"; empty for nothing."""
         ...
 
 
-def frame_query(framing: str, query: bytes) -> bytes:
-    """The query as a process of this framing reads it.
+def frame_message(framing: str, message: bytes) -> bytes:
+    """Return the message as a process of this framing reads it.
 
-    In JSON a line break can only stand between tokens, so that in a line it becomes a space.
+    In JSON a line break can only stand between tokens, so that in a line it becomes a space. U+2028, U+2029 and U+0085
+    end a line for some readers (Node's readline, Java's Scanner); in JSON they stand in strings, where an escape means
+    the same.
     """
-    if framing == "lines":
-        return query.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n"
-    return b"Content-Length: %d\r\n\r\n%b" % (len(query), query)
+    if framing != "lines":
+        return b"Content-Length: %d\r\n\r\n%b" % (len(message), message)
+    line = message.replace(b"\r", b" ").replace(b"\n", b" ")
+    if not line.isascii():
+        for separator, escape in _SEPARATORS:
+            line = line.replace(separator, escape)
+    return line + b"\n"
 
 
-def result_reader(framing: str) -> ResultReader:
-    """A reader for one result."""
+_SEPARATORS: Final = (
+    (b"\xe2\x80\xa8", b"\\u2028"),
+    (b"\xe2\x80\xa9", b"\\u2029"),
+    (b"\xc2\x85", b"\\u0085"),
+)
+
+
+def message_reader(framing: str) -> MessageReader:
+    """Return a reader for messages of this framing."""
     return LineReader() if framing == "lines" else FrameReader()
 
 
 class LineReader:
-    """One line; its end is not part of the result."""
+    """Reads lines; the line's end is not part of the message."""
 
     def __init__(self) -> None:
         self.is_complete = False
-        self.has_begun = False
+        self.rest = b""
+        self._size = 0
         self._held = b""
 
     def feed(self, chunk: bytes) -> bytes:
-        """Hold a carriage return back until it is known not to be a part of the line's end."""
-        self.has_begun = self.has_begun or bool(chunk)
-        line, newline, rest = (self._held + chunk).partition(b"\n")
-        if rest or (self.is_complete and chunk):
-            raise OutOfStepError("more than one line as a result")
-        self.is_complete = self.is_complete or bool(newline)
-        self._held = b"\r" if line.endswith(b"\r") else b""
+        """Take a part of a line. A carriage return is held back until it is clear whether it ends the line."""
+        if self.is_complete:
+            self.rest += chunk
+            return b""
+        line, newline, self.rest = (self._held + chunk).partition(b"\n")
+        self.is_complete = bool(newline)
+        self._size += len(line)
+        self._held = b"\r" if not newline and line.endswith(b"\r") else b""
         return line.removesuffix(b"\r")
+
+    def next(self) -> bytes:
+        """Begin the next line."""
+        rest, self.rest = self.rest, b""
+        self.is_complete = False
+        self._size = 0
+        return rest
+
+    def progress(self) -> str:
+        """Say how much of a line has come."""
+        return f"{self._size} bytes and no line end" if self._size else ""
 
 
 class FrameReader:
-    """One frame."""
+    """Reads frames; the headers are not part of the message."""
 
     def __init__(self) -> None:
-        self.is_complete = False
-        self.has_begun = False
+        self.rest = b""
         self._header = b""
-        self._left: int | None = None
+        self._size: int | None = None
+        self._left = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the frame is complete."""
+        return self._size is not None and not self._left
 
     def feed(self, chunk: bytes) -> bytes:
-        """The body's bytes, without the header."""
-        self.has_begun = self.has_begun or bool(chunk)
-        body = chunk if self._left is not None else self._read_header(chunk)
-        if self._left is None:
+        """Take a part of a frame."""
+        body = chunk if self._size is not None else self._read_header(chunk)
+        if self._size is None:
             return b""
-        if len(body) > self._left:
-            raise OutOfStepError("more than one frame as a result")
-        self._left -= len(body)
-        self.is_complete = self._left == 0
-        return body
+        content, behind = body[: self._left], body[self._left :]
+        self.rest += behind
+        self._left -= len(content)
+        return content
+
+    def next(self) -> bytes:
+        """Begin the next frame."""
+        rest, self.rest = self.rest, b""
+        self._header, self._size = b"", None
+        return rest
+
+    def progress(self) -> str:
+        """Say how much of a frame has come."""
+        if self._size is not None:
+            return f"{self._size - self._left} of {self._size} bytes of its frame"
+        return f"{len(self._header)} bytes of a frame's header" if self._header else ""
 
     def _read_header(self, chunk: bytes) -> bytes:
         self._header += chunk
         end = _HEADER_END.search(self._header)
         header = self._header if end is None else self._header[: end.start()] + b"\n"
         if _NO_HEADER.search(header) or len(header) > _LONGEST_HEADER:
-            raise OutOfStepError("no Content-Length header before its result")
+            raise DesyncError("no Content-Length header before its result")
         if end is None:
             return b""
         found = _CONTENT_LENGTH.search(header)
         if found is None:
-            raise OutOfStepError("no Content-Length header before its result")
-        self._left = int(found.group(1))
+            raise DesyncError("no Content-Length header before its result")
+        self._size = self._left = int(found.group(1))
         return self._header[end.end() :]

@@ -1,103 +1,146 @@
-"""From the way a process ended to what is posted."""
+"""From the way a process ended to the failure of its job."""
 
 import signal
+from typing import Final
 
 import msgspec
+from msgspec import Struct
 
-from cm_exec.config.types import Function
-from cm_exec.handlers.exchange import Ending
-from cm_exec.handlers.framing import ResultReader
-from cm_exec.handlers.handler import Result
-from cm_exec.handlers.process import NotStartedError
+from cm_exec.config.model import Function
 from cm_exec.handlers.spool import Spool
-from cm_exec.protocol.failure import Failure, Reason
+from cm_exec.processes.child import NotStartedError
+from cm_exec.protocol.failure import OUTPUT_EXCERPT, STDERR_TAIL, Failure, Reason
 from cm_exec.protocol.json_text import json_problem
 
-
-def outcome_of(function: Function, ending: Ending, spool: Spool) -> Result | Failure:
-    """The outcome of one run: `spool` is a result only if the command ended well and the output is as declared."""
-    failure = _failure(function, ending)
-    return failure or _checked(function, spool, ending)
+_TAIL_KEPT: Final = STDERR_TAIL + 16 * 1024  # a token is redacted before the rest is cut off
+_EXCERPT_KEPT: Final = OUTPUT_EXCERPT + 16 * 1024
 
 
-def outcome_of_turn(function: Function, ending: Ending, spool: Spool, reader: ResultReader) -> Result | Failure:
-    """The outcome of one job in a process that lives on: it may even have ended, if its result was whole before."""
-    if ending.cause is Reason.OUT_OF_STEP:
-        return out_of_step(function, ending.detail, ending)
-    if ending.cause is None and reader.is_complete:
-        return _checked(function, spool, ending)
-    if ending.cause is None and reader.has_begun:
-        return out_of_step(function, "the beginning of a result and ended", ending)
-    if ending.status == 0 and ending.cause is None:
-        message = f"the command of {function.name!r} ended without a result"
-        return Failure(reason=Reason.EXIT, message=message, exit_code=0, stderr=ending.stderr)
-    return outcome_of(function, ending, spool)
+class ProcessExit(Struct, frozen=True, kw_only=True):
+    """How a process ended.
+
+    `status` is its exit status as subprocess gives it, None if it still runs or the kernel does not end it. `reason`
+    says why the launcher ended it, None if it ended by itself; `detail` is added to the message. `stderr` is the end
+    of its stderr.
+    """
+
+    status: int | None
+    reason: Reason | None = None
+    detail: str = ""
+    stderr: bytes = b""
 
 
-def out_of_step(function: Function, what: str, ending: Ending) -> Failure:
-    """The failure of a process that wrote what it was not asked for."""
-    message = f"the process of {function.name!r} is out of step: it wrote {what}"
-    return Failure(reason=Reason.OUT_OF_STEP, message=message, stderr=ending.stderr)
+class StderrTail:
+    """The end of a handler's stderr, for error results."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+
+    def write(self, chunk: bytes) -> None:
+        """Append `chunk` and forget what is too old."""
+        self._tail = (self._tail + chunk)[-_TAIL_KEPT:]
+
+    def getvalue(self) -> bytes:
+        """Return the end of what was written."""
+        return self._tail
 
 
-def not_started(error: NotStartedError) -> Failure:
-    """The failure of a command that could not be started."""
-    return Failure(reason=Reason.NOT_STARTED, message=str(error), exit_code=error.exit_code)
+class LimitedOutput:
+    """Writes a result to its spool, up to the function's max_output in bytes."""
+
+    def __init__(self, spool: Spool, limit: int) -> None:
+        self.spool = spool
+        self._limit = limit
+
+    def write(self, chunk: bytes) -> tuple[Reason, str] | None:
+        """Append `chunk`; return the reason and a detail if that is not possible."""
+        if self.spool.size + len(chunk) > self._limit:
+            return Reason.OUTPUT_LIMIT, ""
+        try:
+            self.spool.write(chunk)
+        except MemoryError:
+            return Reason.OUTPUT_LIMIT, "there is not enough memory for it"
+        return None
 
 
-def _failure(function: Function, ending: Ending) -> Failure | None:
+def failure_of_exit(function: Function, ended: ProcessExit, spool: Spool) -> Failure | None:
+    """Return why the job failed, None if the command ended by itself and with status 0."""
     subject = f"the command of {function.name!r}"
-    if ending.cause is not None:
-        message = f"{subject} {_WHY_ENDED[ending.cause].format(function=function)}"
-        if ending.detail:
-            message += f" ({ending.detail})"
-        return Failure(reason=ending.cause, message=message, stderr=ending.stderr)
-    if ending.status is not None and ending.status < 0:
-        name = _signal_name(-ending.status)
+    if ended.reason is not None:
+        message = f"{subject} {_WHY_ENDED[ended.reason].format(function=function)}"
+        if ended.detail:
+            message += f" ({ended.detail})"
+        return Failure(reason=ended.reason, message=message, stderr=ended.stderr, output=excerpt(spool))
+    if ended.status is None:
+        return Failure(reason=Reason.TIMEOUT, message=f"{subject} cannot be ended", stderr=ended.stderr)
+    output = b"" if ended.stderr else excerpt(spool, end=True)  # PHP reports errors on stdout
+    if ended.status < 0:
+        name = signal_name(-ended.status)
         message = f"{subject} was ended by {name}"
         if name == "SIGKILL":
             message += ", as it is when memory runs out"
-        return Failure(reason=Reason.SIGNAL, message=message, signal=name, stderr=ending.stderr)
-    if ending.status:
-        message = f"{subject} failed with exit status {ending.status}"
-        return Failure(reason=Reason.EXIT, message=message, exit_code=ending.status, stderr=ending.stderr)
+        return Failure(reason=Reason.SIGNAL, message=message, signal=name, stderr=ended.stderr, output=output)
+    if ended.status:
+        message = f"{subject} failed with exit status {ended.status}"
+        return Failure(reason=Reason.EXIT, message=message, exit_code=ended.status, stderr=ended.stderr, output=output)
     return None
 
 
-_WHY_ENDED = {
+def excerpt(spool: Spool, *, end: bool = False) -> bytes:
+    """Return the beginning, or the end, of what a process wrote; longer than shown, so that tokens can be redacted."""
+    if not end:
+        return spool.read_at(0)[:_EXCERPT_KEPT]
+    return spool.read_at(max(0, spool.size - OUTPUT_EXCERPT))
+
+
+_WHY_ENDED: Final = {
     Reason.TIMEOUT: "did not finish within its timeout of {function.timeout:g} s and was ended",
     Reason.OUTPUT_LIMIT: "wrote more than its max_output of {function.max_output} bytes and was ended",
     Reason.SHUTDOWN: "was ended because the worker shuts down",
 }
 
 
-def _signal_name(number: int) -> str:
+def finish_output(function: Function, spool: Spool, stderr: bytes) -> Failure | None:
+    """Check a complete result as `output` says, and encode it; return what is wrong with it."""
+    if function.output == "bytes":
+        return None
+    text = spool.getvalue()
+    if function.output == "json":
+        problem = json_problem(text)
+        return None if problem is None else _invalid(function, f"JSON: {problem}", text, stderr)
+    try:
+        encoded = msgspec.json.encode(text.decode())
+    except UnicodeDecodeError as error:
+        return _invalid(function, f"UTF-8 text: byte {error.start}", text, stderr)
+    spool.clear()
+    spool.write(encoded)
+    return None
+
+
+def _invalid(function: Function, expected: str, output: bytes, stderr: bytes) -> Failure:
+    return Failure(
+        reason=Reason.INVALID_OUTPUT,
+        message=f"the output of {function.name!r} is not {expected}",
+        exit_code=0,
+        stderr=stderr,
+        output=output[:_EXCERPT_KEPT],
+    )
+
+
+def not_started(error: NotStartedError) -> Failure:
+    """Return the failure of a command that could not be started."""
+    return Failure(reason=Reason.NOT_STARTED, message=str(error), exit_code=error.exit_code)
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal, such as SIGKILL, or SIG40 for one without a name."""
     try:
         return signal.Signals(number).name
     except ValueError:
         return f"SIG{number}"
 
 
-def _checked(function: Function, spool: Spool, ending: Ending) -> Result | Failure:
-    if function.output == "bytes":
-        return Result(spool)
-    output = spool.getvalue()
-    if function.output == "json":
-        problem = json_problem(output)
-        return Result(spool) if problem is None else _invalid(function, f"JSON: {problem}", ending)
-    try:
-        text = output.decode()
-    except UnicodeDecodeError as error:
-        return _invalid(function, f"UTF-8 text: byte {error.start}", ending)
-    spool.clear()
-    try:
-        spool.write(msgspec.json.encode(text))
-    except OSError as error:
-        message = f"the output of {function.name!r} cannot be kept: {error.strerror}"
-        return Failure(reason=Reason.OUTPUT_LIMIT, message=message, exit_code=0, stderr=ending.stderr)
-    return Result(spool)
-
-
-def _invalid(function: Function, what: str, ending: Ending) -> Failure:
-    message = f"the output of {function.name!r} is not {what}"
-    return Failure(reason=Reason.INVALID_OUTPUT, message=message, exit_code=0, stderr=ending.stderr)
+def out_of_step(name: str, problem: str, *, stderr: bytes = b"", output: bytes = b"") -> Failure:
+    """Return the failure of a process that wrote what it was not asked for."""
+    message = f"the process of {name!r} is out of step: it wrote {problem}"
+    return Failure(reason=Reason.OUT_OF_STEP, message=message, stderr=stderr, output=output[:_EXCERPT_KEPT])

@@ -1,39 +1,169 @@
-"""Mode spawn: a process for each job."""
+"""Modes spawn and prespawn: one process per job, started for it or ahead of it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+import logging
+import os
+from collections.abc import Mapping
+from typing import Final
 
-from cm_exec.config.types import Function
-from cm_exec.handlers.command import Command
-from cm_exec.handlers.exchange import StderrSink
-from cm_exec.handlers.handler import Outcome, Surroundings
-from cm_exec.handlers.one_job import OneJob
+from cm_exec.config.model import Function
+from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
+from cm_exec.handlers.environment import command_environment, job_environment
 from cm_exec.handlers.outcome import not_started
-from cm_exec.handlers.process import NotStartedError
+from cm_exec.handlers.pool import Pool, PoolOptions
+from cm_exec.handlers.single_use import run_single_use
+from cm_exec.handlers.spool import StreamingSpool
+from cm_exec.processes.child import Child, Command, NotStartedError
 from cm_exec.protocol.job import Job
+
+log: Final = logging.getLogger("cm_exec.handler")
+
+
+class ProcessFactory:
+    """Starts the processes of one function."""
+
+    def __init__(self, function: Function, context: HandlerContext) -> None:
+        self._function = function
+        self._trees = context.trees
+        self._environment = command_environment(function, context.environment)
+
+    def start_for_job(self, job: Job) -> Child:
+        """Start a process with the job in its environment and the query on its stdin. Raises NotStartedError."""
+        return self._start(job_environment(job, credentials=self._function.credentials), job.query)
+
+    def prestart(self) -> Child:
+        """Start a process whose job is not known yet. Raises NotStartedError."""
+        return self._start({}, b"")
+
+    def _start(self, more: Mapping[bytes, bytes], first_input: bytes) -> Child:
+        function = self._function
+        command = Command(
+            argv=function.argv, env={**self._environment, **more}, cwd=function.cwd, result_fd=function.result_fd
+        )
+        return Child(command, self._trees, first_input)
 
 
 class SpawnHandler:
     """Starts the function's command for each job, with the query as its stdin."""
 
-    def __init__(self, function: Function, surroundings: Surroundings) -> None:
+    def __init__(self, function: Function, context: HandlerContext) -> None:
         self._function = function
-        self._surroundings = surroundings
-        self._command = Command(function, surroundings)
+        self._context = context
+        self._factory = ProcessFactory(function, context)
+        self.streams = bool(function.stream)
 
-    def open(self) -> None:
-        """Nothing is started ahead."""
+    async def open(self) -> None:
+        """Do nothing: no process is started ahead."""
 
-    def close(self) -> None:
-        """Nothing waits."""
+    async def close(self) -> None:
+        """Do nothing: no process waits."""
 
-    @contextmanager
-    def run(self, job: Job, stderr: StderrSink) -> Iterator[Outcome]:
+    def new_spool(self) -> StreamingSpool:
+        """Return an empty spool."""
+        return self._context.new_spool()
+
+    async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:
         """Run one job in a process of its own; see Handler."""
         try:
-            child = self._command.start_for(job)
+            child = self._factory.start_for_job(job)
         except NotStartedError as error:
-            yield not_started(error)
+            return Completion(not_started(error))
+        return await run_single_use(self._function, self._context, child, job, spool, stderr)
+
+
+class PrespawnHandler:
+    """Keeps processes waiting on stdin, so that their start is off the job's way."""
+
+    def __init__(self, function: Function, context: HandlerContext, slots: int) -> None:
+        self._function = function
+        self._context = context
+        self.streams = bool(function.stream)
+        options = PoolOptions(
+            name=function.name,
+            size=min(slots, function.max_concurrency or slots),
+            idle_timeout=function.idle_timeout,
+            replace_idle=True,
+        )
+        factory = ProcessFactory(function, context)
+        self._pool: Pool[WaitingProcess] = Pool(
+            options, lambda: WaitingProcess(factory.prestart(), self._pool), context.graces
+        )
+
+    async def open(self) -> None:
+        """Start the processes for the first jobs."""
+        self._pool.open()
+
+    async def close(self) -> None:
+        """End those that wait."""
+        await self._pool.close()
+
+    def new_spool(self) -> StreamingSpool:
+        """Return an empty spool."""
+        return self._context.new_spool()
+
+    async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:
+        """Run one job in a process that waits, or in a new one; see Handler."""
+        try:
+            process = await self._pool.take()
+        except NotStartedError as error:
+            return Completion(not_started(error))
+        process.detach()
+        process.child.send(job.query)
+        try:
+            return await run_single_use(self._function, self._context, process.child, job, spool, stderr)
+        finally:
+            self._pool.remove(process)
+
+
+class WaitingProcess:
+    """One process that waits for its only job. Its stderr is logged meanwhile, and its exit makes room for another."""
+
+    def __init__(self, child: Child, pool: "Pool[WaitingProcess]") -> None:
+        self.child = child
+        self.jobs = 0
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        self.idle_since = self._loop.time()
+        self.has_room = True
+        self._stderr_open = True
+        child.exit_watch.start(self._loop, self._exited)
+        self._loop.add_reader(child.stderr, self._read_stderr)
+        self._loop.call_soon(pool.has_room, self)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits."""
+        return self.has_room
+
+    def detach(self) -> None:
+        """Stop watching: the job's own loop takes over, or the process is ended."""
+        if self.has_room:
+            self.has_room = False
+            self.child.exit_watch.stop(self._loop)
+            self._close_stderr()
+
+    def _exited(self) -> None:
+        status = self.child.exit_status()
+        if status is not None:
+            log.warning(
+                "process %d ended while it waited, with status %d",
+                self.child.pid,
+                status,
+                extra={"tags": self._pool.tags},
+            )
+            self._pool.discard(self)
+
+    def _read_stderr(self) -> None:
+        try:
+            chunk = os.read(self.child.stderr, 65536)
+        except BlockingIOError:
             return
-        with OneJob(self._function, self._surroundings, child, job, stderr).outcome() as outcome:
-            yield outcome
+        if chunk:
+            log.info(chunk, extra={"tags": self._pool.tags})
+        else:
+            self._close_stderr()
+
+    def _close_stderr(self) -> None:
+        if self._stderr_open:
+            self._stderr_open = False
+            self._loop.remove_reader(self.child.stderr)

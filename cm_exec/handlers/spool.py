@@ -1,12 +1,14 @@
-"""A result as it is produced: kept so that a post can be repeated, without keeping it in memory."""
+"""A result as it is produced: kept until it is posted, so that a post can be repeated."""
 
+import asyncio
 import os
-import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import IO, Final
 
+from cm_exec.protocol.failure import StreamAbortedError
+
 MEMORY_LIMIT: Final = 1024 * 1024
-"""Bytes of a result that stay in memory; what goes beyond moves to a temporary file."""
+"""Bytes of a result that stay in memory; a larger one moves to a temporary file."""
 
 _BLOCK: Final = 256 * 1024
 
@@ -14,7 +16,8 @@ _BLOCK: Final = 256 * 1024
 class Spool:
     """The bytes of one result: written once, read as often as a post is repeated.
 
-    `directory` is where the temporary file goes (it has no name there); None keeps everything in memory.
+    `directory` is the folder of the temporary file, which has no name there; None keeps everything in memory. So does
+    a file that cannot be had or that the disk does not take: the handler's max_output limits the memory then.
     """
 
     def __init__(self, directory: str | None) -> None:
@@ -24,35 +27,33 @@ class Spool:
         self._file: IO[bytes] | None = None
 
     def write(self, chunk: bytes) -> None:
-        """Append `chunk`. Raises OSError when the temporary file cannot take it."""
+        """Append `chunk`. Raises MemoryError."""
         size = self.size + len(chunk)
         if self._file is None and self._directory is not None and size > MEMORY_LIMIT:
-            self._move_to_file(self._directory)
-        if self._file is None:
+            self._open_file(self._directory)
+        if self._file is None or not self._write_to_file(chunk):
             self._memory += chunk
-        else:
-            _write_all(self._file, chunk)
         self.size = size
 
     def read_at(self, offset: int) -> bytes:
-        """A block from `offset` on; nothing at the end."""
+        """Return a block from `offset` on, nothing at the end."""
         if self._file is None:
             return bytes(self._memory[offset : offset + _BLOCK])
         return os.pread(self._file.fileno(), _BLOCK, offset)
 
     def chunks(self) -> Iterator[bytes]:
-        """The result from its start, in blocks that are never all in memory at once."""
+        """Iterate over the result in blocks."""
         offset = 0
         while block := self.read_at(offset):
             yield block
             offset += len(block)
 
     def getvalue(self) -> bytes:
-        """The whole result at once."""
+        """Return the whole result."""
         return bytes(self._memory) if self._file is None else b"".join(self.chunks())
 
     def clear(self) -> None:
-        """Forget what was written."""
+        """Remove what was written."""
         self.size = 0
         self._memory = bytearray()
         if self._file is not None:
@@ -61,70 +62,83 @@ class Spool:
 
     close = clear
 
-    def _move_to_file(self, directory: str) -> None:
-        from tempfile import TemporaryFile  # noqa: PLC0415 - costs 5 ms and most results are small
+    def _open_file(self, directory: str) -> None:
+        from tempfile import TemporaryFile  # noqa: PLC0415 - costs 5 ms, and most results are small
 
-        self._file = TemporaryFile(buffering=0, dir=directory)  # noqa: SIM115 - closed by close()
-        _write_all(self._file, self._memory)
-        self._memory = bytearray()
+        try:
+            self._file = TemporaryFile(buffering=0, dir=directory)  # noqa: SIM115 - closed by close()
+        except OSError:
+            self._directory = None
+            return
+        if self._write_to_file(self._memory):
+            self._memory = bytearray()
+
+    def _write_to_file(self, chunk: bytes | bytearray) -> bool:
+        """Append to the file; where the disk is full, move everything back to memory and return False."""
+        assert self._file is not None  # noqa: S101 - for the type checker
+        view = memoryview(chunk)
+        try:
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError:
+            # if the move to the file has failed, the memory still has everything
+            kept = self._memory or bytearray(os.pread(self._file.fileno(), self.size, 0))
+            self._file.close()
+            self._file = self._directory = None
+            self._memory = kept
+            return False
+        return True
 
 
-def _write_all(file: IO[bytes], chunk: bytes | bytearray) -> None:
-    """A disk that is nearly full takes a part and says so; only the next write raises."""
-    view = memoryview(chunk)
-    while view:
-        view = view[file.write(view) :]
-
-
-class CutOffError(Exception):
-    """The result that was being read will never be whole."""
-
-
-class LiveSpool(Spool):
-    """A spool that one thread reads while another writes."""
+class StreamingSpool(Spool):
+    """A spool that one task reads while another writes."""
 
     def __init__(self, directory: str | None) -> None:
         super().__init__(directory)
-        self._changed = threading.Condition()
-        self._ended: bool | None = None
+        self._complete: bool | None = None
+        self._changed: asyncio.Future[None] | None = None
 
     def write(self, chunk: bytes) -> None:
-        """Append `chunk` and let the reader know."""
-        with self._changed:
-            super().write(chunk)
-            self._changed.notify_all()
+        """Append `chunk` and wake the reader."""
+        super().write(chunk)
+        self._wake()
 
-    def end(self, *, well: bool) -> None:
-        """Nothing more comes; the result is whole, or never will be."""
-        with self._changed:
-            self._ended = well
-            self._changed.notify_all()
+    def finish(self, *, ok: bool) -> None:
+        """Mark the end: the result is complete, or never will be."""
+        self._complete = ok
+        self._wake()
 
-    def wait_for_begin(self) -> bool:
-        """Wait for the first byte or the end; whether there is a byte."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.size or self._ended is not None)
-            return self.size > 0
+    async def begins(self) -> bool:
+        """Wait for the first byte or the end; return whether there is a byte."""
+        while not self.size and self._complete is None:
+            await self._change()
+        return self.size > 0
 
-    def live_chunks(self) -> Iterator[bytes]:
-        """The result as it comes. Raises CutOffError where it ends badly."""
+    async def live_chunks(self) -> AsyncIterator[bytes]:
+        """Iterate over the result as it comes. Raises StreamAbortedError if it ends incomplete."""
         offset = 0
-        while block := self._wait_at(offset):
-            yield block
-            offset += len(block)
+        while True:
+            if block := self.read_at(offset):
+                offset += len(block)
+                yield block
+            elif self._complete is None:
+                await self._change()
+            elif self._complete:
+                return
+            else:
+                raise StreamAbortedError
 
-    def _wait_at(self, offset: int) -> bytes:
-        with self._changed:
-            self._changed.wait_for(lambda: self.size > offset or self._ended is not None)
-            if self.size > offset:
-                return self.read_at(offset)
-        if not self._ended:
-            raise CutOffError
-        return b""
+    async def _change(self) -> None:
+        self._changed = asyncio.get_running_loop().create_future()
+        await self._changed
+
+    def _wake(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
 
 
 def spool_directory() -> str | None:
-    """The folder for temporary files, None where there is no writable one (a read-only root)."""
+    """Return the folder for temporary files, None if there is no writable one (a read-only root)."""
     from tempfile import gettempdir  # noqa: PLC0415 - see above
 
     try:

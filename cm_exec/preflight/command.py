@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from cm_exec.config import Function
-from cm_exec.handlers.environment import function_environment, launcher_environment
+from cm_exec.handlers.environment import command_environment, read_environment
 from cm_exec.preflight.executable import CommandProblem, exec_problem
 from cm_exec.preflight.script import missing_file, script_problem
 
@@ -52,7 +52,7 @@ def check_function(function: Function) -> CommandCheck:
     warnings = tuple(_warnings(function))
     if problem := _folder_problem(function.cwd):
         return CommandCheck(function, at, "-", problem, warnings)
-    environment = function_environment(function, launcher_environment())
+    environment = command_environment(function, read_environment())
     find = _find_by_shell if isinstance(function.command, str) else _find
     program, problem = find(function, environment)
     return CommandCheck(function, at, program or "-", problem, warnings)

@@ -20,8 +20,6 @@ CONNECTION_VARIABLES: Final = frozenset(
         POST_SCHEMA_URI,
         RESTART_NOTIFICATION_URI,
         MODULE_AUTH_TOKEN,
-        DEFAULT_CA_PATH,
-        PEER_CA_PATH,
         CONNECTION_TO_RUNTIME,
         "GET_JOB_PATH",
         "GET_JOB_URI_V2",
@@ -33,7 +31,8 @@ CONNECTION_VARIABLES: Final = frozenset(
         "RUNTIME_PORT",
     }
 )
-"""What belongs to the launcher's connection with the runtime; no handler sees it."""
+"""Variables of the launcher's connection with the runtime, which no handler gets. The CA paths stay: they name public
+certificates, and Foundry's documented recipes for calls to Foundry need them."""
 
 CM_JOB_ID: Final = "CM_JOB_ID"
 CM_QUERY_TYPE: Final = "CM_QUERY_TYPE"
@@ -44,4 +43,4 @@ CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN: Final = "CM_TEMPORARY_CREDENTIALS_AUTH_TOKE
 JOB_VARIABLES: Final = frozenset(
     {CM_JOB_ID, CM_QUERY_TYPE, CM_USER_ID, CM_AUTH_HEADER, CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN}
 )
-"""What the launcher tells a handler of its job."""
+"""Variables that describe the job to its handler."""

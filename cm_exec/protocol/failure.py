@@ -10,7 +10,13 @@ import msgspec
 from msgspec import Struct
 
 STDERR_TAIL: Final = 4096
-"""How much of a handler's stderr an error result carries at most, in bytes: its end."""
+"""Bytes of the end of a handler's stderr in an error result."""
+
+OUTPUT_EXCERPT: Final = 256
+"""Bytes of wrong or incomplete output in an error result."""
+
+_LONGEST_NAME: Final = 256
+"""Characters of a function's name in an error result; callers choose it, and may send megabytes."""
 
 
 class Reason(StrEnum):
@@ -28,37 +34,56 @@ class Reason(StrEnum):
     RESULT_REJECTED = "result_rejected"
     OUT_OF_STEP = "out_of_step"
     INVALID_QUERY = "invalid_query"
+    HANDLER = "handler"
+    HTTP_STATUS = "http_status"
 
 
 class Failure(Struct, frozen=True, kw_only=True):
     """A job that has no result.
 
-    `message` is one sentence for the caller. `exit_code` is the handler's exit status; `signal` is the name of
-    the signal that ended it, such as "SIGKILL"; `stderr` is the end of what it wrote there.
+    `message` is one sentence for the caller. `exit_code` is the handler's exit status; `signal` is the name of the
+    signal that ended it, such as "SIGKILL"; `status` is an HTTP status; `stderr` is the end of what it wrote there;
+    `output` is the beginning of output that was wrong or incomplete; `error` is the handler's own error, as JSON.
     """
 
     reason: Reason
     message: str
     exit_code: int | None = None
     signal: str | None = None
+    status: int | None = None
     stderr: bytes = b""
+    output: bytes = b""
+    error: msgspec.Raw | None = None
+
+
+class StreamAbortedError(Exception):
+    """Raised to the reader of a streamed result that ends without being complete."""
 
 
 def error_body(failure: Failure, *, job_id: str, query_type: str) -> bytes:
-    """The JSON object that is posted in place of a result."""
-    members: dict[str, str | int] = {
-        "error": failure.message,
+    """Return the JSON object that is posted as the result of a failed job."""
+    members: dict[str, str | int | msgspec.Raw] = {
+        "error": failure.message if failure.error is None else failure.error,
         "reason": failure.reason.value,
         "jobId": job_id,
-        "queryType": query_type,
+        "queryType": short_name(query_type),
     }
     if failure.exit_code is not None:
         members["exitCode"] = failure.exit_code
     if failure.signal is not None:
         members["signal"] = failure.signal
+    if failure.status is not None:
+        members["status"] = failure.status
     if failure.stderr:
         members["stderr"] = _text_tail(failure.stderr)
+    if failure.output:
+        members["output"] = failure.output[:OUTPUT_EXCERPT].decode(errors="replace")
     return msgspec.json.encode(members)
+
+
+def short_name(name: str) -> str:
+    """Return a function's name, or its beginning if it is very long."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
 
 
 def _text_tail(stderr: bytes) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from cm_exec.protocol.json_text import json_problem
 from cm_exec.protocol.member_spans import member_spans
 
 
@@ -28,11 +29,13 @@ class Job(Struct, frozen=True, kw_only=True):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The caller's tokens in this job."""
-        return tuple(s for s in (self.auth_header, self.temporary_credentials_auth_token) if s)
+        """The caller's tokens in this job, the longest first: with their scheme (`Bearer X`) and without it."""
+        given = [s for s in (self.auth_header, self.temporary_credentials_auth_token) if s]
+        bare = [s.rpartition(" ")[2] for s in given]
+        return tuple(sorted({s for s in (*given, *bare) if s.strip()}, key=len, reverse=True))
 
     def redact(self, text: bytes) -> bytes:
-        """`text` without the caller's tokens, so that what a handler says of them reaches no log and no error."""
+        """Replace the caller's tokens in `text`, so that no log and no error shows them."""
         for secret in self.secrets:
             text = text.replace(secret.encode(errors="surrogatepass"), b"[redacted]")
         return text
@@ -103,8 +106,11 @@ def _members(body: bytes | bytearray) -> _Members:
         envelope = _decode(body)
     except (msgspec.MsgspecError, RecursionError) as error:
         try:
-            return _scan_members(body.decode(errors="surrogateescape"))
-        except (ValueError, LookupError, RecursionError):
+            members = _scan_members(bytes(body))
+            if (problem := json_problem(bytes(members.query))) is None:
+                return members
+            raise MalformedJobError(f"the query is not JSON: {problem}", job_id=_job_id(members.job_id))
+        except ValueError:
             message = f"the job is not readable: {error}"
             raise MalformedJobError(message, job_id=salvage_job_id(body)) from None
     return envelope.compute_module_job_v1 or envelope
@@ -126,15 +132,15 @@ def _text(raw: msgspec.Raw) -> str | None:
         return None
 
 
-def _scan_members(text: str) -> _Members:
-    r"""Read a job whose query holds what msgspec refuses and JSON allows: half a surrogate pair (`"\ud83d"`)."""
-    spans = member_spans(text)
-    if "computeModuleJobV1" in spans:
-        spans = member_spans(text, spans["computeModuleJobV1"][0])
+def _scan_members(body: bytes) -> _Members:
+    """Read a job whose query holds what msgspec refuses: half a surrogate pair, deep nesting, control characters."""
+    spans = member_spans(body)
+    if b"computeModuleJobV1" in spans:
+        spans = member_spans(body, spans[b"computeModuleJobV1"][0])
 
     def raw(name: str) -> msgspec.Raw:
-        start, end = spans.get(name, (0, 0))
-        return msgspec.Raw(text[start:end].encode(errors="surrogateescape"))
+        start, end = spans.get(name.encode(), (0, 0))
+        return msgspec.Raw(body[start:end])
 
     return _Members(**{name: raw(wire) for name, wire in _WIRE_NAMES.items()})
 

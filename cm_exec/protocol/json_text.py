@@ -1,34 +1,59 @@
-"""Whether bytes are a JSON text (RFC 8259)."""
+"""Check whether bytes are a JSON text (RFC 8259)."""
 
 import json
-from typing import Any, NoReturn
+import re
+from typing import Any, Final, NoReturn
 
 import msgspec
 
+_TOKEN: Final = re.compile(
+    r'[ \t\n\r]*(?:(?P<string>"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*")'
+    r"|(?P<scalar>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)"
+    r"|(?P<mark>[{}\[\],:]))"
+)
+
 
 def json_problem(text: bytes) -> str | None:
-    """What is wrong with `text` as one JSON value in UTF-8; None when it is one."""
+    """Return what is wrong with `text` as one JSON value in UTF-8, None if it is one."""
     try:
         text.decode()
         msgspec.json.decode(text, type=msgspec.Raw)
     except UnicodeDecodeError as error:
         return f"byte {error.start} is not UTF-8"
     except (msgspec.DecodeError, RecursionError) as error:
-        return None if _is_json_all_the_same(text) else str(error)
+        return None if _is_json(text.decode()) else str(error)
     return None
 
 
-def _is_json_all_the_same(text: bytes) -> bool:
-    r"""Half a surrogate pair (`"\ud83d"`) is JSON, though msgspec refuses it."""
-
-    def refuse(constant: str) -> None:
-        raise ValueError(constant)
-
-    try:
-        json.loads(text.decode(), parse_constant=refuse, parse_int=str, parse_float=str)
-    except (ValueError, RecursionError):
-        return False
-    return True
+def _is_json(text: str) -> bool:
+    """Check without recursion what msgspec refuses and JSON allows: half a surrogate pair, deep nesting."""
+    expected = "value"  # value, value or ], name or }, name, colon, more (a comma, the end of a container or the text)
+    stack: list[str] = []
+    at = 0
+    while at < len(text) and (match := _TOKEN.match(text, at)):
+        at = match.end()
+        part = match.group(match.lastgroup or 0)
+        if match.lastgroup == "string" and expected.startswith("name"):
+            expected = "colon"
+        elif match.lastgroup != "mark":
+            if not expected.startswith("value"):
+                return False
+            expected = "more"
+        elif part in "{[":
+            if not expected.startswith("value"):
+                return False
+            stack.append("}" if part == "{" else "]")
+            expected = "name or }" if part == "{" else "value or ]"
+        elif part == ":" and expected == "colon":
+            expected = "value"
+        elif part == "," and expected == "more" and stack:
+            expected = "name" if stack[-1] == "}" else "value"
+        elif stack and part == stack[-1] and (expected == "more" or expected.endswith(part)):
+            stack.pop()
+            expected = "more"
+        else:
+            return False
+    return expected == "more" and not stack and not text[at:].strip(" \t\n\r")
 
 
 class InvalidJsonError(Exception):

@@ -1,51 +1,64 @@
-r"""The members of a JSON object by their places, for what msgspec refuses: half a surrogate pair (`"\ud83d"`)."""
+"""Find the members of a JSON object by their positions.
 
-import json
+This reads what msgspec refuses: half a surrogate pair, more than a thousand levels, control characters in strings. It
+looks at strings and brackets only and does not recurse.
+"""
+
 import re
-from collections.abc import Callable
-from json.decoder import scanstring  # type: ignore[attr-defined]
-from json.scanner import make_scanner
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
-_decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str)  # digits are not limited then
-_scan_value: Final[Callable[[str, int], tuple[Any, int]]] = make_scanner(_decoder)  # type: ignore[arg-type]
-_space: Final = re.compile(r"[ \t\n\r]*")
+_STRING: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_TOKEN: Final = re.compile(_STRING + rb"|[{}\[\]]|[^\s,:{}\[\]\"]+|[,:]", re.DOTALL)
+_SPACE: Final = re.compile(rb"\s*")
 
 
-def member_spans(text: str, at: int = 0) -> dict[str, tuple[int, int]]:
-    """Where each member's value starts and ends, of the object that starts at `at`; what follows it is not read.
+def member_spans(text: bytes, at: int = 0) -> dict[bytes, tuple[int, int]]:
+    """Return where each member's value starts and ends, of the object that starts at `at`.
 
-    Raises ValueError, LookupError or RecursionError where there is no such object.
+    Names are raw: escapes in them are not decoded. Raises ValueError if there is no such object.
     """
-
-    def skip(position: int, expected: str = "") -> int:
-        position = _skip_space(text, position)
-        if not text.startswith(expected, position):
-            raise ValueError(expected)
-        return position + len(expected)
-
-    spans: dict[str, tuple[int, int]] = {}
-    at = skip(skip(at, "{"))
-    while not text.startswith("}", at):
-        name, at = scanstring(text, skip(at, '"'), True)
-        start = skip(skip(at, ":"))
-        _, end = _scan(text, start)
-        spans[name] = (start, end)
-        at = skip(end)
-        if not text.startswith("}", at):
-            at = skip(skip(at, ","))
-            if text.startswith("}", at):
-                raise ValueError("trailing comma")
-    return spans
+    tokens = _tokens(text, at)
+    if next(tokens, (b"", 0, 0))[0] != b"{":
+        raise ValueError("no object")
+    spans: dict[bytes, tuple[int, int]] = {}
+    for name, _, _ in tokens:
+        if name == b"}" and not spans:
+            return spans
+        if not name.startswith(b'"') or next(tokens, (b"", 0, 0))[0] != b":":
+            raise ValueError("no member")
+        spans[name[1:-1]] = _value_span(tokens)
+        separator = next(tokens, (b"", 0, 0))[0]
+        if separator == b"}":
+            return spans
+        if separator != b",":
+            raise ValueError("no comma")
+    raise ValueError("the object does not end")
 
 
-def _skip_space(text: str, position: int) -> int:
-    match = _space.match(text, position)
-    return match.end() if match else position
+def _value_span(tokens: Iterator[tuple[bytes, int, int]]) -> tuple[int, int]:
+    depth, start = 0, -1
+    for token, begin, end in tokens:
+        start = begin if start < 0 else start
+        if token in {b"{", b"["}:
+            depth += 1
+        elif token in {b"}", b"]"}:
+            depth -= 1
+        elif depth == 0 and token in {b",", b":"}:
+            raise ValueError("no value")
+        if depth < 0:
+            raise ValueError("no value")
+        if depth == 0:
+            return start, end
+    raise ValueError("the value does not end")
 
 
-def _scan(text: str, start: int) -> tuple[Any, int]:
-    try:
-        return _scan_value(text, start)
-    except StopIteration:
-        raise ValueError("no value") from None
+def _tokens(text: bytes, at: int) -> Iterator[tuple[bytes, int, int]]:
+    while True:
+        space = _SPACE.match(text, at)
+        at = space.end() if space else at
+        match = _TOKEN.match(text, at)
+        if match is None:
+            return
+        yield match.group(), match.start(), match.end()
+        at = match.end()

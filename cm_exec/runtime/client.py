@@ -1,118 +1,117 @@
-"""The runtime as the worker knows it."""
+"""The runtime as the worker knows it: registration, polls and results."""
 
+import asyncio
 import logging
+import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
 from cm_exec.protocol.status import Verdict, result_verdict
-from cm_exec.runtime.backoff import Backoff
-from cm_exec.runtime.connection import READ_TIMEOUT
-from cm_exec.runtime.errors import ExchangeError
-from cm_exec.runtime.http import Answer
-from cm_exec.runtime.link import FIRST_DELAY, LONGEST_DELAY, Access, Link, Stopped
-from cm_exec.runtime.location import Endpoint, Location
+from cm_exec.runtime.endpoints import Endpoint, RuntimeEndpoints
+from cm_exec.runtime.errors import RequestError
+from cm_exec.runtime.http import Response
 from cm_exec.runtime.poller import Poller
 from cm_exec.runtime.reporter import Reporter
-from cm_exec.runtime.trouble import Trouble
+from cm_exec.runtime.retry import Backoff, FailureLog, Limits
+from cm_exec.runtime.session import RuntimeSession
 
-log: Final = logging.getLogger(__name__)
+log: Final = logging.getLogger("cm_exec.runtime")
 
-TRIES: Final = 3
-"""How often the start's two posts are tried on a runtime that takes connections and then fails."""
-
-START_TIMEOUT: Final = 5.0
-"""Seconds that the runtime may take for each; until then it gets no poll."""
+_NOT_THERE_YET: Final = frozenset(
+    {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
 
 
 class RuntimeClient:
-    """Start, poll and report, each over connections of its own."""
+    """Registers the worker; `poller` and `reporter` do the rest."""
 
-    def __init__(self, environ: Mapping[str, str], location: Location, server_name: str | None) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        endpoints: RuntimeEndpoints,
+        server_name: str | None,
+        limits: Limits | None = None,
+    ) -> None:
         """Raise NoRuntimeError when the CA cannot be used."""
-        self.location = location
-        self._access = Access(environ, location)
-        self._server_name = server_name
-        self._poll_link = self._link()
-        self._announcing = True
+        self._limits = limits or Limits()
+        self.endpoints = endpoints
+        self._session = RuntimeSession(environ, endpoints, server_name, self._limits)
+        self.poller = Poller(self._session, endpoints.job, self._limits)
+        self.reporter = Reporter(self._session, endpoints.result, self._limits, lambda: self.poller.is_well)
 
-    def announce(self, schemas: bytes, stopped: Stopped) -> None:
-        """Publish the functions and tell of the restart, before the first poll; neither is worth failing for.
+    async def register(self, schemas: bytes) -> None:
+        """Publish the functions and notify the runtime of the restart, before the first poll. Neither is fatal.
 
-        The restart notification makes the runtime drop the jobs that this container held before: without it they
-        block the replica for up to 22 hours. It must not be sent later, or it drops live jobs.
+        The restart notification makes the runtime drop the jobs that this container had before: without it they block
+        the replica for up to 22 hours. It must not be sent later, or it drops live jobs.
         """
-        link = self._poll_link  # one handshake for both: the first poll is the sooner there
-        link.read_timeout = START_TIMEOUT
-        if self.location.schema is not None:
-            answer = _once_connected(link, self.location.schema, schemas, stopped, "publishing the functions")
-            if answer is not None:
-                log.debug("functions published")
-        if self.location.restart is not None:
-            answer = _once_connected(link, self.location.restart, b"", stopped, "the restart notification")
-            if answer is not None:
-                _tell_dropped(answer)
-        link.read_timeout = READ_TIMEOUT
-        self._announcing = False
-
-    def abandon_start(self) -> None:
-        """Let `announce`, where it still waits for an answer, end now. Called when no poll is to follow."""
-        if self._announcing:
-            self._poll_link.abort()
-
-    def poller(self, stopped: Stopped) -> tuple[Poller, Link]:
-        """The poll loop's way, and the link to abort when an open poll is not waited for any longer."""
-        return Poller(self._poll_link, self.location.job, stopped), self._poll_link
-
-    def reporter(self, stopped: Stopped) -> Reporter:
-        """A slot's way."""
-        return Reporter(self._link(), self.location.result, stopped)
+        limits = self._limits
+        if self.endpoints.schema is not None:
+            await self._post_when_connected(
+                self.endpoints.schema, schemas, "publishing the functions", patience=limits.schema_patience
+            )
+        if self.endpoints.restart is not None:
+            response = await self._post_when_connected(
+                self.endpoints.restart, b"", "the restart notification", patience=limits.restart_patience
+            )
+            if response is not None:
+                _log_dropped(response)
 
     def close(self) -> None:
-        """Close the connection of the polls, after the last one."""
-        self._poll_link.close()
+        """Close all connections."""
+        self._session.close()
 
-    def _link(self) -> Link:
-        return Link(self._access, self._server_name)
+    async def _post_when_connected(
+        self, endpoint: Endpoint, body: bytes, activity: str, *, patience: float
+    ) -> Response | None:
+        """Post as soon as the runtime is there; return None if it does not accept the post.
 
-
-def _once_connected(link: Link, endpoint: Endpoint, body: bytes, stopped: Stopped, activity: str) -> Answer | None:
-    """Post as soon as the runtime takes connections; then a few tries are enough, since jobs wait.
-
-    A 5xx ends it at once: a runtime that fails at this will not do better the next second.
-    """
-    trouble, backoff, tries = Trouble(activity), Backoff(FIRST_DELAY, LONGEST_DELAY), TRIES
-    while tries:
-        answer, why, counts = _attempt(link, endpoint, body)
-        if answer is not None:
-            trouble.over()
-            return answer
-        tries -= counts
-        if tries:
-            trouble.happened(why)
-            if stopped(backoff.next()):
+        While nobody accepts a connection no poll would succeed either. Once somebody does, resets, timeouts, 408, 429,
+        502, 503 and 504 mean "not there yet" and are retried for `patience` seconds. 500 and other statuses end it: a
+        runtime that fails at this will not do better the next second.
+        """
+        limits = self._limits
+        failures, backoff = FailureLog(activity), Backoff(limits.first_delay, limits.longest_delay)
+        content_type = "application/json" if body else ""
+        give_up: float | None = None
+        while True:
+            final = False
+            try:
+                response = await self._session.request(
+                    "POST", endpoint, body=body, content_type=content_type, seconds=limits.start_post
+                )
+            except RequestError as error:
+                why, never_connected = str(error), error.never_connected or error.untrusted
+            else:
+                verdict = result_verdict(response.status)
+                if verdict is Verdict.ACCEPTED:
+                    failures.recovered()
+                    return response
+                why, never_connected = f"the runtime answers {response.status}", False
+                if verdict is Verdict.REAUTHENTICATE:
+                    self._session.reload()
+                final = verdict is not Verdict.REAUTHENTICATE and response.status not in _NOT_THERE_YET
+            now = time.monotonic()
+            give_up = None if never_connected else give_up or now + patience
+            if final or (give_up is not None and now >= give_up):
+                log.warning("%s failed: %s; continuing without it", activity, why)
                 return None
-    log.warning("%s failed: %s; going on without", activity, why)
-    return None
+            failures.failed(why)
+            await asyncio.sleep(backoff.next())
 
 
-def _attempt(link: Link, endpoint: Endpoint, body: bytes) -> tuple[Answer | None, str, int]:
-    """The accepted answer or why there is none, and how many of the tries this one counts for."""
+def _log_dropped(response: Response) -> None:
     try:
-        answer = link.request("POST", endpoint, body=body, content_type="application/json" if body else "")
-    except ExchangeError as error:
-        return None, str(error), 0 if error.never_connected or error.untrusted else 1
-    verdict = result_verdict(answer.status)
-    if verdict is Verdict.REAUTHENTICATE:
-        link.renew()
-    why = f"the runtime answers {answer.status}"
-    return answer if verdict is Verdict.ACCEPTED else None, why, 1 if verdict is Verdict.REAUTHENTICATE else TRIES
-
-
-def _tell_dropped(answer: Answer) -> None:
-    try:
-        dropped = msgspec.json.decode(answer.body, type=list[str]) if answer.body else []
+        dropped = msgspec.json.decode(response.body, type=list[str]) if response.body else []
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return
     if dropped:

@@ -1,228 +1,344 @@
-"""One kept-alive HTTPS connection with the runtime, used by one thread.
+"""One kept-alive HTTP connection on the loop.
 
-urllib3 opens it: addresses, timeouts, TLS, the certificate's check. Every exception of the libraries below ends here
-as an ExchangeError.
+urllib3 opens it on a helper thread: addresses, timeout, TLS, the certificate's check. From then on the loop reads and
+writes it. Every exception of the libraries below becomes a RequestError here.
 """
 
+import asyncio
+import errno
+import select
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Final, Protocol
 
 from msgspec import Struct
-from urllib3.connection import HTTPSConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
-from cm_exec.protocol.status import Verdict, result_verdict
-from cm_exec.runtime.errors import ExchangeError
+from cm_exec.runtime.endpoints import Endpoint
+from cm_exec.runtime.errors import RequestError
 from cm_exec.runtime.http import (
-    Answer,
-    AnswerReader,
-    BrokenOffError,
-    Headers,
-    NoAnswerError,
-    NotHttpError,
-    request_head,
+    IncompleteResponseError,
+    InvalidResponseError,
+    NoResponseError,
+    Response,
+    ResponseReader,
 )
-from cm_exec.runtime.location import Endpoint
 from cm_exec.runtime.tls import explain
-from cm_exec.runtime.wire import Wire
+from cm_exec.threads import in_thread
 
-CONNECT_TIMEOUT: Final = 5.0
-READ_TIMEOUT: Final = 30.0
-"""Seconds without a byte after which a request is given up; a poll is held for 5 s by the runtime."""
+_READ_SIZE: Final = 64 * 1024
+_TURN: Final = 1024 * 1024
+"""Bytes that one connection moves before other work of the loop gets its turn."""
 
 _ONE_WRITE: Final = 8 * 1024
+"""A head and a body up to this size are sent together: each write is a TLS record, a system call and a wake-up."""
+
+_NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _CLOSED: Final = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
-class _Ipv4FirstConnection(HTTPSConnection):
+class ReplayableBody(Protocol):
+    """A body that can be sent again: its size in bytes, and its content from the start at each call of `chunks`."""
+
+    size: int
+
+    def chunks(self) -> Iterator[bytes]:
+        """Iterate over the content from its start."""
+        ...
+
+
+class StreamingBody(Struct, frozen=True):
+    """A body that is sent as it is produced, and only once.
+
+    What `chunks` raises comes out of the request, and the body is cut off without its end.
+    """
+
+    chunks: AsyncIterator[bytes]
+
+
+Body = bytes | ReplayableBody | StreamingBody
+
+
+async def open_connection(endpoint: Endpoint, tls: ssl.SSLContext, server_name: str, seconds: float) -> "Connection":
+    """Connect, within `seconds`. Raises RequestError."""
+    origin = endpoint.origin
+    try:
+        sock = await in_thread(lambda: _connect(endpoint, tls, server_name, seconds))
+    except ssl.SSLError as error:
+        raise RequestError(f"{origin}: {explain(error, server_name)}", untrusted=True) from error
+    except TimeoutError as error:
+        raise RequestError(f"{origin}: cannot connect: timed out", never_connected=True) from error
+    except (OSError, HTTPError, ValueError) as error:
+        exhausted = isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}
+        raise RequestError(
+            f"{origin}: cannot connect: {_reason(error)}", never_connected=True, exhausted=exhausted
+        ) from error
+    return Connection(sock, origin)
+
+
+def _connect(endpoint: Endpoint, tls: ssl.SSLContext, server_name: str, timeout: float) -> socket.socket:
+    connection: HTTPConnection
+    if endpoint.is_secure:
+        connection = _Ipv4First(
+            endpoint.host, endpoint.port, timeout=timeout, ssl_context=tls, server_hostname=server_name
+        )
+    else:
+        connection = _PlainIpv4First(endpoint.host, endpoint.port, timeout=timeout)
+    try:
+        connection.connect()
+        sock = connection.sock
+        assert sock is not None  # noqa: S101 - for the type checker
+        connection.sock = None  # the connection is ours from now on
+        sock.settimeout(0)
+    except BaseException:
+        connection.close()
+        raise
+    return sock
+
+
+class _Ipv4First(HTTPSConnection):
     """Tries IPv4 addresses first: the runtime was seen to listen on IPv4 only, under the name localhost."""
 
     def _new_conn(self) -> socket.socket:
-        found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
-        found.sort(key=lambda info: info[0] != socket.AF_INET)
-        failure = OSError("the name has no address")
-        for family, kind, protocol, _, address in found:
-            connection = socket.socket(family, kind, protocol)
-            try:
-                connection.settimeout(CONNECT_TIMEOUT)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connection.connect(address)
-            except OSError as error:
-                connection.close()
-                failure = error
-            else:
-                return connection
-        raise failure
+        return _connect_ipv4_first(self._dns_host, self.port, self.timeout)
 
 
-class Rereadable(Protocol):
-    """A body that can be sent again: `size` in bytes, and its content from the start at each call of `chunks`."""
+class _PlainIpv4First(HTTPConnection):
+    """The same without TLS, for the runtime's plain API on a loopback address."""
 
-    @property
-    def size(self) -> int:
-        """Bytes in all."""
-        ...
-
-    def chunks(self) -> Iterator[bytes]:
-        """The content from its start."""
-        ...
+    def _new_conn(self) -> socket.socket:
+        return _connect_ipv4_first(self._dns_host, self.port, self.timeout)
 
 
-class Chunked(Struct, frozen=True):
-    """A body that is sent as it is produced, and can be sent once only.
-
-    Whatever `chunks` raises comes out of the request, and the body is cut off without its end.
-    """
-
-    chunks: Iterator[bytes]
-
-
-Body = bytes | Rereadable | Chunked
+def _connect_ipv4_first(host: str, port: int, timeout: object) -> socket.socket:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found.sort(key=lambda info: info[0] != socket.AF_INET)
+    failure = OSError("the name has no address")
+    for family, kind, protocol, _, address in found:
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(timeout if isinstance(timeout, float) else None)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.connect(address)
+        except OSError as error:
+            connection.close()
+            failure = error
+        else:
+            return connection
+    raise failure
 
 
 class Connection:
-    """Requests to one host and port, one after another, over a connection that is opened when it is needed."""
+    """One connection that sends a request and reads its response, again and again.
 
-    def __init__(
-        self, endpoint: Endpoint, tls: ssl.SSLContext, server_name: str | None, *, read_timeout: float = READ_TIMEOUT
-    ) -> None:
-        self._name = server_name or endpoint.host
-        self._origin = endpoint.origin
-        self._host = endpoint.origin.removeprefix("https://")
-        self.read_timeout = read_timeout
-        self._aborted = False
-        self._wire: Wire | None = None
-        self._reader: AnswerReader | None = None
-        self._urllib3 = _Ipv4FirstConnection(
-            endpoint.host, endpoint.port, timeout=READ_TIMEOUT, ssl_context=tls, server_hostname=self._name
-        )
+    The input is watched at all times: a response that comes before the whole request was sent is seen at once, and so
+    is the end of an idle connection.
+    """
 
-    def request(self, method: str, path: str, headers: Headers, body: Body | None = None) -> Answer:
-        """Send one request and read its whole answer, whatever its status. Raises ExchangeError."""
-        kept_alive = self._is_reusable()
-        if not kept_alive:
-            self.close()
-        try:
-            return self._attempt(method, path, headers, body)
-        except _ClosedError:
-            if not kept_alive or isinstance(body, Chunked):
-                raise
-        # a kept-alive connection that was closed in the meantime says nothing of the runtime
-        return self._attempt(method, path, headers, body)
+    def __init__(self, sock: socket.socket, origin: str) -> None:
+        self._sock = sock
+        self._origin = origin
+        self._loop = asyncio.get_running_loop()
+        self._reader = ResponseReader()
+        self._response: asyncio.Future[Response] | None = None
+        self._outgoing: Iterator[bytes] = iter(())
+        self._view = memoryview(b"")
+        self._is_sent = True
+        self._writing = False
+        self._sendable: asyncio.Future[None] | None = None
+        self.is_open = True
+        self._quiet = select.poll()
+        self._quiet.register(sock, select.POLLIN)
+        self._loop.add_reader(sock, self._read)
 
-    def abort(self) -> None:
-        """Let a request that another thread waits for fail now, and all further ones."""
-        self._aborted = True
-        sock = self._urllib3.sock  # also while it is being opened
-        if sock is not None:
-            with suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    def is_reusable(self) -> bool:
+        """Return whether the connection is open and nothing has come that nobody asked for."""
+        return self.is_open and self._reader.is_empty and not self._quiet.poll(0)
 
     def close(self) -> None:
-        """Close the connection; the next request opens another."""
-        self._wire = self._reader = None
-        self._urllib3.close()
+        """Close the connection; a request that waits for its response fails."""
+        if self.is_open:
+            self.is_open = False
+            self._loop.remove_reader(self._sock)
+            self._stop_writing()
+            self._sock.close()
+            self._fail(RequestError(f"{self._origin}: the connection was closed"))
 
-    def _is_reusable(self) -> bool:
-        """Whether the connection is open and nothing has come on it that nobody asked for."""
-        if self._wire is None or self._reader is None:
-            return False
-        return self._reader.is_empty and self._wire.is_quiet()
+    async def request(self, head: bytes, body: Body | None, seconds: float) -> Response:
+        """Send one request and return its complete response, whatever its status, within `seconds` in all.
 
-    def _attempt(self, method: str, path: str, headers: Headers, body: Body | None) -> Answer:
+        Raises RequestError.
+        """
+        response: asyncio.Future[Response] = self._loop.create_future()
+        self._response = response
+        timer = self._loop.call_later(seconds, self._too_late, seconds)
+        sender: asyncio.Task[None] | None = None
         try:
-            wire, reader = self._connected()
-            answer = self._exchange(wire, reader, self._head(method, path, headers, body), body)
+            if isinstance(body, StreamingBody):
+                self._start_sending(iter((head,)))
+                sender = self._loop.create_task(self._send_stream(body.chunks))
+            elif body is None or (isinstance(body, bytes) and len(body) <= _ONE_WRITE):
+                self._start_sending(iter((head + (body or b""),)))
+            elif isinstance(body, bytes):
+                self._start_sending(iter((head, body)))
+            else:
+                self._start_sending(_chain(head, body.chunks()))
+            result = await response
         except BaseException:
             self.close()
             raise
-        if not answer.reusable:
+        finally:
+            timer.cancel()
+            self._response = None
+            if sender is not None:
+                await _cancelled(sender)
+        if not self._is_sent:
             self.close()
-        return answer
+            if result.status < 300:  # noqa: PLR2004 - it cannot have accepted what it did not get
+                raise RequestError(f"{self._origin}: it answered {result.status} before all was sent")
+        elif not result.reusable:
+            self.close()
+        return result
 
-    def _connected(self) -> tuple[Wire, AnswerReader]:
-        if self._aborted:
-            raise ExchangeError("the request was given up")
-        if self._wire is None or self._reader is None:
-            self._connect()
-            if self._aborted:  # meanwhile
-                raise ExchangeError("the request was given up")
-            sock = self._urllib3.sock
-            assert isinstance(sock, ssl.SSLSocket)  # noqa: S101 - HTTPS without a proxy: for the type checker
-            self._wire = Wire(sock)
-            self._reader = AnswerReader(self._wire.receive, self._wire.receive_into)
-        self._wire.timeout = self.read_timeout
-        return self._wire, self._reader
+    def _start_sending(self, outgoing: Iterator[bytes]) -> None:
+        self._outgoing, self._is_sent = outgoing, False
+        self._write()
 
-    def _connect(self) -> None:
+    def _write(self) -> None:
+        """Send as much as the socket takes."""
+        budget = _TURN
         try:
-            self._urllib3.connect()
-        except ssl.SSLError as error:
-            raise ExchangeError(f"{self._origin}: {explain(error, self._name)}", untrusted=True) from error
-        except (ConnectionRefusedError, socket.gaierror) as error:
-            raise ExchangeError(f"{self._origin}: {_reason(error)}", never_connected=True) from error
-        except (OSError, HTTPError, ValueError) as error:
-            raise ExchangeError(f"{self._origin}: cannot connect: {_reason(error)}") from error
+            while budget > 0:
+                if not self._view:
+                    chunk = next(self._outgoing, None)
+                    if chunk is None:
+                        self._stop_writing()
+                        self._is_sent = self._sendable is None
+                        if self._sendable is not None and not self._sendable.done():
+                            self._sendable.set_result(None)
+                        return
+                    self._view = memoryview(chunk)
+                sent = self._sock.send(self._view)
+                self._view = self._view[sent:]
+                budget -= sent
+        except _NOT_NOW:
+            pass
+        except OSError:  # a refusal may have come before all was sent: the reader will see it, or the end
+            self._stop_writing()
+            return
+        if not self._writing:
+            self._writing = True
+            self._loop.add_writer(self._sock, self._write)
 
-    def _head(self, method: str, path: str, headers: Headers, body: Body | None) -> bytes:
-        return request_head(method, path, ("Host", self._host), *headers, *_framing(body))
+    def _stop_writing(self) -> None:
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._sock)
 
-    def _exchange(self, wire: Wire, reader: AnswerReader, head: bytes, body: Body | None) -> Answer:
-        sent = False
+    async def _send_stream(self, chunks: AsyncIterator[bytes]) -> None:
+        """Send chunks as they are produced; what producing them raises becomes the outcome of the request."""
         try:
-            with suppress(*_CLOSED, TimeoutError):  # a refusal may have come before all was sent
-                _send(wire, head, body)
-                sent = True
-            answer = reader.read()
-        except BrokenOffError as error:
-            raise ExchangeError(f"{self._origin}: {error}", partial=error.partial) from error
-        except (NoAnswerError, *_CLOSED) as error:
-            raise _ClosedError(f"{self._origin}: the connection was closed without an answer") from error
-        except TimeoutError as error:
-            raise ExchangeError(f"{self._origin}: no answer within {self.read_timeout:g} s") from error
-        except NotHttpError as error:
-            raise ExchangeError(f"{self._origin}: what came back is not HTTP") from error
+            await self._flushed()
+            async for chunk in chunks:
+                self._outgoing = iter((b"%x\r\n%b\r\n" % (len(chunk), chunk),))
+                await self._flushed()
+            self._outgoing = iter((b"0\r\n\r\n",))
+            await self._flushed()
+            self._sendable, self._is_sent = None, True
+        except Exception as error:  # noqa: BLE001 - raised again by the request
+            if self._response is not None and not self._response.done():
+                self._response.set_exception(error)
+
+    async def _flushed(self) -> None:
+        self._sendable = self._loop.create_future()
+        self._write()
+        await self._sendable
+
+    def _read(self) -> None:  # noqa: C901 - one branch for each way in which reading fails
+        try:
+            for _ in range(_TURN // (16 * 1024)):
+                space = self._reader.free_space()
+                if space is not None:
+                    with space:
+                        size = self._sock.recv_into(space)
+                    response = self._reader.filled(size) if size else self._reader.end()
+                else:
+                    data = self._sock.recv(_READ_SIZE)
+                    response = self._reader.feed(data) if data else self._reader.end()
+                    size = 0  # small: wait for the next event
+                if response is not None:
+                    self._received(response)
+                    return
+                if not size:
+                    return
+        except _NOT_NOW:
+            return
+        except IncompleteResponseError as error:
+            self._end(RequestError(f"{self._origin}: {error}", partial=error.partial))
+        except (NoResponseError, *_CLOSED):
+            self._end(self._ended())
+        except InvalidResponseError:
+            self._end(RequestError(f"{self._origin}: the response is not HTTP"))
         except OSError as error:
-            raise ExchangeError(f"{self._origin}: {_reason(error)}") from error
-        if not sent and result_verdict(answer.status) is Verdict.ACCEPTED:
-            raise ExchangeError(f"{self._origin}: it answered {answer.status} and closed before all was sent")
-        return answer
+            self._end(RequestError(f"{self._origin}: {_reason(error)}", partial=self._reader.partial))
+        except MemoryError:
+            self._end(
+                RequestError(f"{self._origin}: there is not enough memory for the response", partial=self._head())
+            )
+
+    def _head(self) -> bytes:
+        """Return the beginning of the body, which has the job's id, when there is no memory for all of it."""
+        return bytes(self._reader.received_body[:_READ_SIZE])
+
+    def _ended(self) -> RequestError:
+        if not self._reader.is_empty:
+            return RequestError(
+                f"{self._origin}: the connection broke within the response", partial=self._reader.partial
+            )
+        return ConnectionEndedError(f"{self._origin}: the connection was closed without a response")
+
+    def _received(self, response: Response) -> None:
+        if self._response is None or self._response.done():
+            self.close()  # nobody asked for it
+        else:
+            self._response.set_result(response)
+
+    def _too_late(self, seconds: float) -> None:
+        error = RequestError(
+            f"{self._origin}: no complete response within {seconds:g} s", timed_out=True, partial=self._reader.partial
+        )
+        self._end(error)
+
+    def _end(self, error: RequestError) -> None:
+        self._fail(error)
+        self.close()
+
+    def _fail(self, error: RequestError) -> None:
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(error)
 
 
-class _ClosedError(ExchangeError):
-    """The connection was closed before the first byte of an answer."""
+class ConnectionEndedError(RequestError):
+    """Raised when the connection was closed before the first byte of a response."""
 
 
-def _framing(body: Body | None) -> Headers:
-    if body is None:
-        return ()
-    if isinstance(body, Chunked):
-        return (("Transfer-Encoding", "chunked"),)
-    return (("Content-Length", str(len(body) if isinstance(body, bytes) else body.size)),)
+def _chain(head: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield head
+    yield from chunks
 
 
-def _send(wire: Wire, head: bytes, body: Body | None) -> None:
-    """One write for what fits into one TLS record: each write is a record, a system call and a wake-up."""
-    if body is None or (isinstance(body, bytes) and len(body) <= _ONE_WRITE):
-        wire.send(head + (body or b""))
-        return
-    wire.send(head)
-    if isinstance(body, bytes):
-        wire.send(body)
-    elif isinstance(body, Chunked):
-        for chunk in body.chunks:
-            wire.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
-        wire.send(b"0\r\n\r\n")
-    else:
-        for chunk in body.chunks():
-            wire.send(chunk)
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    if not task.done():
+        task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def _reason(error: BaseException) -> str:
-    """The error in words, without the addresses of objects that urllib3 puts into its own."""
+    """Return the error in words, without the addresses of objects that urllib3 puts into its own."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return "timed out" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"

@@ -1,39 +1,40 @@
-"""HTTP/1.1 as far as the runtime needs it (RFC 9112): a request's head as bytes, an answer from bytes. No I/O.
+"""HTTP/1.1 as far as a client of the runtime needs it (RFC 9112): a request's head as bytes, a response from bytes.
 
-http.client and urllib3 take 0.3 ms a request, mostly for headers; a job has two requests and its process takes 0.9 ms.
+No I/O: bytes are fed as they come. http.client and urllib3 take 0.3 ms a request, mostly for headers; a job has two
+requests, and its process takes 0.9 ms.
 """
 
 import re
 from collections.abc import Callable, Mapping
+from enum import Enum, auto
 from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct, field
 
 LONGEST_HEAD: Final = 64 * 1024
-_CHUNK: Final = 64 * 1024
 _GROWTH: Final = 8 * 1024 * 1024
 _DIGITS: Final = {10: re.compile(rb"[0-9]{1,15}"), 16: re.compile(rb"[0-9a-fA-F]{1,12}")}
 
 
-class NotHttpError(Exception):
-    """What came back is not an HTTP answer."""
+class InvalidResponseError(Exception):
+    """Raised when what comes is not an HTTP response."""
 
 
-class NoAnswerError(Exception):
-    """The connection ended before the first byte of an answer."""
+class NoResponseError(Exception):
+    """Raised when the connection ends before the first byte of a response."""
 
 
-class BrokenOffError(Exception):
-    """The connection ended within an answer; `partial` is what came of its body."""
+class IncompleteResponseError(Exception):
+    """Raised when the connection ends within a response; `partial` is what came of its body."""
 
-    def __init__(self, partial: bytes, why: str = "the connection ended") -> None:
-        super().__init__(f"{why} within the answer")
+    def __init__(self, partial: bytes) -> None:
+        super().__init__("the connection ended within the response")
         self.partial = partial
 
 
-class Answer(Struct, frozen=True):
-    """A whole answer. Header names are in lower case; `reusable` tells whether the connection stays open."""
+class Response(Struct, frozen=True):
+    """A complete response. Header names are in lower case; `reusable` says whether the connection stays open."""
 
     status: int
     body: bytes | bytearray
@@ -44,15 +45,16 @@ class Answer(Struct, frozen=True):
 Headers = tuple[tuple[str, str], ...]
 
 
-def request_head(method: str, target: str, *headers: tuple[str, str]) -> bytes:
-    """The request line and the headers. Raises ValueError for a value that would break out of its line."""
-    return f"{method} {_one_line(target)} HTTP/1.1\r\n".encode("latin-1") + _header_lines(headers) + b"\r\n"
+def request_head(method: str, target: str, headers: Headers) -> bytes:
+    """Return the request line and the headers. Raises ValueError for a value that would break out of its line."""
+    return f"{method} {_one_line(target)} HTTP/1.1\r\n".encode("latin-1") + _header_lines(headers)
 
 
 @lru_cache(maxsize=64)
 def _header_lines(headers: Headers) -> bytes:
-    """The same for all polls, and for all results of one size."""
-    return "".join(f"{_one_line(name)}: {_one_line(value)}\r\n" for name, value in headers).encode("latin-1")
+    """Return the header lines: the same for all polls, and for all results of one size."""
+    lines = "".join(f"{_one_line(name)}: {_one_line(value)}\r\n" for name, value in headers)
+    return f"{lines}\r\n".encode("latin-1")
 
 
 def _one_line(text: str) -> str:
@@ -61,138 +63,206 @@ def _one_line(text: str) -> str:
     return text
 
 
-class AnswerReader:
-    """Reads answers from `receive`, which returns at most that many bytes, and none at the end of the stream.
+class _State(Enum):
+    HEAD = auto()
+    SIZED = auto()
+    """The body has a Content-Length."""
+    TO_END = auto()
+    """The body lasts until the end of the connection."""
+    CHUNK_SIZE = auto()
+    CHUNK = auto()
+    CHUNK_END = auto()
+    TRAILER = auto()
+    OVER = auto()
 
-    `receive_into` fills a buffer as far as it can, which spares a copy of a large body.
-    """
 
-    def __init__(self, receive: Callable[[int], bytes], receive_into: Callable[[memoryview], int]) -> None:
-        self._receive = receive
-        self._receive_into = receive_into
+BodySink = Callable[[bytes], None]
+"""Takes a body as it comes."""
+
+OnHead = Callable[[int, Mapping[str, str]], BodySink | None]
+"""Called with status and headers of a response; the sink that it returns takes the body, which stays empty then."""
+
+
+class ResponseReader:
+    """Reads one response after another from the bytes of a connection."""
+
+    def __init__(self) -> None:
+        self.on_head: OnHead | None = None
         self._rest = b""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._state = _State.HEAD
+        self._status = 0
+        self._headers: Mapping[str, str] = {}
+        self._reusable = True
+        self._body: bytes | bytearray = b""
+        self._filled = 0
+        self._left = 0
+        self._sink: BodySink | None = None
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing stands behind the last answer: it would be taken for the answer to the next request."""
-        return not self._rest
+        """Whether no byte of a next response has come: nobody asked for it yet."""
+        return not self._rest and self._state is _State.HEAD
 
-    def read(self) -> Answer:
-        """The next answer, interim ones passed over. Raises NoAnswerError, BrokenOffError, NotHttpError."""
-        while True:
-            version, status, headers = self._read_head()
-            if status >= 200 or status == 101:  # noqa: PLR2004 - 1xx: more is to come
-                break
-        connection = headers.get("connection", "").lower()
-        reusable = "close" not in connection and (version == b"HTTP/1.1" or "keep-alive" in connection)
-        if status in {204, 304}:
-            return Answer(status, b"", headers, reusable)
-        if "chunked" in headers.get("transfer-encoding", "").lower():
-            return Answer(status, self._read_chunked(), headers, reusable)
-        if "content-length" in headers:
-            return Answer(
-                status, self._read_exactly(_size(headers["content-length"].encode("latin-1"), 10)), headers, reusable
-            )
-        return Answer(status, self._read_to_end(), headers, reusable=False)
+    @property
+    def partial(self) -> bytes:
+        """What has come of the body."""
+        return bytes(self.received_body)
 
-    def _read_head(self) -> tuple[bytes, int, Mapping[str, str]]:
+    @property
+    def received_body(self) -> memoryview:
+        """What has come of the body, without a copy."""
+        return memoryview(self._body)[: self._filled]
+
+    def feed(self, data: bytes) -> Response | None:
+        """Take bytes; return the response when it is complete. Raises InvalidResponseError."""
+        self._rest = self._rest + data if self._rest else data
+        while self._step():
+            pass
+        return self._finish() if self._state is _State.OVER else None
+
+    def free_space(self) -> memoryview | None:
+        """Return the space for the next bytes of a large body, which spares a copy; None if `feed` takes them."""
+        if self._state is not _State.SIZED or self._sink is not None:
+            return None
+        assert isinstance(self._body, bytearray)  # noqa: S101 - for the type checker
+        if self._filled == len(self._body):
+            self._body += bytes(min(self._left, _GROWTH))  # as it comes: a length is only a claim
+        return memoryview(self._body)[self._filled :]
+
+    def filled(self, size: int) -> Response | None:
+        """Note that `free_space` was filled with `size` bytes; return the response when it is complete."""
+        self._filled += size
+        self._left -= size
+        return None if self._left else self._finish()
+
+    def end(self) -> Response:
+        """Note the end of the connection; return a response that lasts until there.
+
+        Raises NoResponseError, IncompleteResponseError.
+        """
+        if self._state is _State.TO_END:
+            self._reusable = False
+            return self._finish()
+        if self.is_empty:
+            raise NoResponseError
+        raise IncompleteResponseError(self.partial)
+
+    def _finish(self) -> Response:
+        response = Response(self._status, self._body, self._headers, self._reusable)
+        self._begin()
+        return response
+
+    def _step(self) -> bool:
+        """Consume a part of what has come; return whether there may be more to do."""
+        match self._state:
+            case _State.HEAD:
+                return self._read_head()
+            case _State.SIZED | _State.CHUNK:
+                return self._read_counted()
+            case _State.TO_END:
+                return self._read_to_end()
+            case _State.OVER:
+                return False
+        return self._read_line()
+
+    def _read_head(self) -> bool:
         data = self._rest
-        while (end := data.find(b"\r\n\r\n")) < 0:
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
             if len(data) > LONGEST_HEAD or (data and not b"HTTP/".startswith(data[:5])):
-                raise NotHttpError
-            more = self._receive(_CHUNK)
-            if not more:
-                raise BrokenOffError(b"") if data else NoAnswerError
-            data += more
+                raise InvalidResponseError
+            return False
+        version, status, headers = _parse_head(data[:end])
         self._rest = data[end + 4 :]
-        return _parse_head(data[:end])
+        if status < 200 and status != 101:  # noqa: PLR2004 - 1xx: more is to come
+            return True
+        self._status, self._headers = status, headers
+        connection = headers.get("connection", "").lower()
+        self._reusable = "close" not in connection and (version == b"HTTP/1.1" or "keep-alive" in connection)
+        if self.on_head is not None:
+            self._sink = self.on_head(status, headers)
+        if status in {204, 304}:
+            self._state = _State.OVER
+        elif "chunked" in headers.get("transfer-encoding", "").lower():
+            self._body, self._state = bytearray(), _State.CHUNK_SIZE
+        elif "content-length" in headers:
+            self._left = _size(headers["content-length"].encode("latin-1"), 10)
+            self._state = _State.SIZED if self._left else _State.OVER
+        else:
+            self._body, self._state = bytearray(), _State.TO_END
+        return True
 
-    def _read_exactly(self, size: int) -> bytes | bytearray:
-        if len(self._rest) >= size:
-            body, self._rest = self._rest[:size], self._rest[size:]
-            return body
-        buffer = bytearray(self._rest)
-        self._rest = b""
-        while (at := len(buffer)) < size:
-            buffer += bytes(min(size - at, _GROWTH))  # as it comes: a length is only a claim
-            while at < len(buffer):
-                at += self._fill(buffer, at)
-        return buffer
+    def _read_counted(self) -> bool:
+        data = self._rest[: self._left]
+        self._rest = self._rest[len(data) :]
+        if self._state is _State.SIZED and len(data) == self._left and not self._filled and self._sink is None:
+            self._body, self._filled, self._state = data, len(data), _State.OVER
+            return False
+        self._take(data)
+        self._left -= len(data)
+        if self._left:
+            return False
+        self._state = _State.OVER if self._state is _State.SIZED else _State.CHUNK_END
+        return True
 
-    def _fill(self, buffer: bytearray, at: int) -> int:
-        with memoryview(buffer) as view:
-            try:
-                received = self._receive_into(view[at:])
-            except OSError as error:
-                raise BrokenOffError(bytes(view[:at]), _why(error)) from error
-            if not received:
-                raise BrokenOffError(bytes(view[:at]))
-        return received
+    def _read_to_end(self) -> bool:
+        data, self._rest = self._rest, b""
+        self._take(data)
+        return False
 
-    def _read_chunked(self) -> bytes:
-        blocks: list[bytes | bytearray] = []
-        try:
-            while size := _size(self._read_line().partition(b";")[0].strip(), 16):
-                blocks.append(self._read_exactly(size))
-                if self._read_line():
-                    raise NotHttpError
-            while self._read_line():
-                pass  # trailers
-        except BrokenOffError as error:
-            error.partial = b"".join([*blocks, error.partial])
-            raise
-        return b"".join(blocks)
+    def _take(self, data: bytes) -> None:
+        if self._sink is not None:
+            if data:
+                self._sink(data)
+            return
+        if not isinstance(self._body, bytearray):
+            self._body = bytearray()
+        self._body[self._filled :] = data
+        self._filled += len(data)
 
-    def _read_line(self) -> bytes:
-        while (end := self._rest.find(b"\r\n")) < 0:
+    def _read_line(self) -> bool:
+        end = self._rest.find(b"\r\n")
+        if end < 0:
             if len(self._rest) > LONGEST_HEAD:
-                raise NotHttpError
-            more = self._receive_more(b"")
-            if not more:
-                raise BrokenOffError(b"")
-            self._rest += more
+                raise InvalidResponseError
+            return False
         line, self._rest = self._rest[:end], self._rest[end + 2 :]
-        return line
-
-    def _read_to_end(self) -> bytes:
-        body = self._rest
-        self._rest = b""
-        while more := self._receive_more(body):
-            body += more
-        return body
-
-    def _receive_more(self, before: bytes) -> bytes:
-        try:
-            return self._receive(_CHUNK)
-        except OSError as error:
-            raise BrokenOffError(before, _why(error)) from error
-
-
-def _why(error: OSError) -> str:
-    return "nothing more came" if isinstance(error, TimeoutError) else "the connection broke"
+        if self._state is _State.CHUNK_SIZE:
+            self._left = _size(line.partition(b";")[0].strip(), 16)
+            self._state = _State.CHUNK if self._left else _State.TRAILER
+        elif self._state is _State.CHUNK_END:
+            if line:
+                raise InvalidResponseError
+            self._state = _State.CHUNK_SIZE
+        elif not line:
+            self._state = _State.OVER
+        return True
 
 
 @lru_cache(maxsize=64)
 def _parse_head(head: bytes) -> tuple[bytes, int, Mapping[str, str]]:
-    """Version, status and headers. Most answers have the very same head as one before."""
+    """Return version, status and headers. Most responses have the very same head as one before."""
     first, *lines = head.split(b"\r\n")
     version, _, status_and_reason = first.partition(b" ")
     status = status_and_reason[:3]
     if version not in {b"HTTP/1.1", b"HTTP/1.0"} or not status.isdigit():
-        raise NotHttpError
+        raise InvalidResponseError
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(b":")
         if not colon:
-            raise NotHttpError
+            raise InvalidResponseError
         key, text = name.decode("latin-1").lower(), value.strip().decode("latin-1")
         if key == "content-length" and headers.get(key, text) != text:
-            raise NotHttpError  # RFC 9112, section 6.3: not to be repaired
+            raise InvalidResponseError  # RFC 9112, section 6.3: not to be repaired
         headers[key] = text
     return version, int(status), headers
 
 
 def _size(text: bytes, base: int) -> int:
     if not _DIGITS[base].fullmatch(text):
-        raise NotHttpError
+        raise InvalidResponseError
     return int(text, base)

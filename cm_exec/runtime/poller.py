@@ -1,111 +1,124 @@
-"""Asking for jobs: one poll at a time, for ever, at a pace that no trouble can turn into a spin."""
+"""Long-poll for jobs. Every failure backs off, so that no failure can cause a busy loop."""
 
+import asyncio
 import time
 from http import HTTPStatus
 from typing import Final
 
 from msgspec import Struct
 
+from cm_exec.errors import AuthenticationError
 from cm_exec.protocol.status import Verdict, poll_verdict
-from cm_exec.runtime.backoff import Backoff
-from cm_exec.runtime.errors import ExchangeError, RuntimeRefusedError
-from cm_exec.runtime.link import FIRST_DELAY, LONGEST_DELAY, Link, Stopped
-from cm_exec.runtime.location import Endpoint
-from cm_exec.runtime.trouble import Trouble
-
-REFUSED_FOR_GOOD: Final = 600.0
-"""Seconds of nothing but 401 and 403 after which the worker gives up, and the platform starts it again."""
+from cm_exec.runtime.endpoints import Endpoint
+from cm_exec.runtime.errors import RequestError
+from cm_exec.runtime.retry import Backoff, FailureLog, Limits
+from cm_exec.runtime.session import RuntimeSession
 
 _TOO_QUICK: Final = 0.02
-"""Seconds: a runtime that says "no job" sooner does not hold polls, and is asked less often."""
-
+"""Seconds: a runtime that answers "no job" sooner does not hold polls, and is asked less often."""
 
 _SLOWEST: Final = 0.4
 
 
 class Polled(Struct, frozen=True):
-    """What one poll brought.
+    """The outcome of one poll.
 
-    `body` is the job as the runtime sent it, None if there was none. `torn` is the beginning of a body that broke
-    off: the runtime may take the job as handed out, or hand it out again.
+    `body` is the job as the runtime sent it, None if there was none. `partial` is the beginning of a truncated
+    response: the runtime may count the job as handed out, or hand it out again.
     """
 
     body: bytes | bytearray | None = None
-    torn: bytes = b""
+    partial: bytes = b""
 
     def __repr__(self) -> str:
-        return f"Polled({len(self.body or b'')} bytes, {len(self.torn)} torn)"  # it may hold a secret
+        return f"Polled({len(self.body or b'')} bytes, {len(self.partial)} partial)"  # it may hold a secret
 
 
 _NOTHING: Final = Polled()
 
 
 class Poller:
-    """The one poll that is kept open."""
+    """Keeps one poll open. `is_well` is whether the last poll got a valid response."""
 
-    def __init__(self, link: Link, endpoint: Endpoint, stopped: Stopped) -> None:
-        self._link = link
+    def __init__(self, session: RuntimeSession, endpoint: Endpoint, limits: Limits) -> None:
+        self._session = session
         self._endpoint = endpoint
-        self._stopped = stopped
-        self._trouble = Trouble("polling for jobs")
-        self._after_failure = Backoff(FIRST_DELAY, LONGEST_DELAY)
+        self._limits = limits
+        self._failures = FailureLog("polling for jobs")
+        self._after_failure = Backoff(limits.first_delay, limits.longest_delay)
         self._after_nothing = Backoff(_TOO_QUICK, _SLOWEST)
-        self._refused_since: float | None = None
+        self._rejected_since: float | None = None
+        self.is_well = True
+        self.pause = 0.0
+        """Seconds to wait before the next poll."""
 
-    def poll(self) -> Polled:
-        """Ask once; after a failure, also wait for the time that the next poll should wait.
+    async def poll(self) -> Polled:
+        """Wait for the pause after the last poll, then ask once.
 
-        Raises RuntimeRefusedError when the runtime has let nobody in for REFUSED_FOR_GOOD seconds.
+        Raises AuthenticationError when the runtime has rejected the token for too long.
         """
+        if self.pause:
+            pause, self.pause = self.pause, 0.0
+            await asyncio.sleep(pause)
         started = time.monotonic()
         try:
-            answer = self._link.request("GET", self._endpoint)
-        except ExchangeError as error:
-            self._refused_since = None
+            response = await self._session.request("GET", self._endpoint, seconds=self._limits.poll)
+        except RequestError as error:
+            self._rejected_since = None
             self._failed(str(error))
-            return Polled(torn=error.partial)
-        verdict = poll_verdict(answer.status)
+            return Polled(partial=error.partial)
+        verdict = poll_verdict(response.status)
         if verdict is Verdict.REAUTHENTICATE:
-            self._refused(answer.status)
+            self._rejected(response.status)
             return _NOTHING
-        self._refused_since = None
+        self._rejected_since = None
         if verdict is not Verdict.ACCEPTED:
-            self._failed(f"the runtime answers {answer.status}")
+            self._failed(f"the runtime answers {response.status}")
             return _NOTHING
-        if not answer.body and answer.status != HTTPStatus.NO_CONTENT:
-            self._failed(f"the runtime answers {answer.status} with nothing in it")
+        if response.body:
+            return Polled(body=response.body)
+        if response.status != HTTPStatus.NO_CONTENT:
+            self._failed(f"the runtime answers {response.status} with an empty body")
             return _NOTHING
-        return self._accepted(answer.body, time.monotonic() - started)
-
-    def unusable(self, why: str) -> None:
-        """What came was not a job: treat it as a failure, since asking at once would spin."""
-        self._failed(why)
-
-    def useful(self) -> None:
-        """What came was a job."""
-        self._trouble.over()
-        self._after_failure.reset()
-        self._after_nothing.reset()
-
-    def _accepted(self, body: bytes | bytearray, seconds: float) -> Polled:
-        if body:
-            return Polled(body=body)
-        self._trouble.over()
-        self._after_failure.reset()
-        if seconds < _TOO_QUICK:
-            self._stopped(self._after_nothing.next())
-        else:
-            self._after_nothing.reset()
+        self._no_job(time.monotonic() - started)
         return _NOTHING
 
-    def _refused(self, status: int) -> None:
+    def reject(self, why: str) -> None:
+        """Note that the response was no job: a failure, since to ask again at once would spin."""
+        self._failed(why)
+
+    def accept(self) -> None:
+        """Note that the response was a job."""
+        self._succeeded()
+        self._after_nothing.reset()
+
+    def repeated(self) -> None:
+        """Note that the response was a job that is in progress or answered: ask less and less often."""
+        self.is_well = True
+        self.pause = self._after_failure.next()
+
+    def _no_job(self, seconds: float) -> None:
+        self._succeeded()
+        if seconds < _TOO_QUICK:
+            self.pause = self._after_nothing.next()
+        else:
+            self._after_nothing.reset()
+
+    def _succeeded(self) -> None:
+        self.is_well = True
+        self._failures.recovered()
+        self._after_failure.reset()
+
+    def _rejected(self, status: int) -> None:
         now = time.monotonic()
-        self._refused_since = self._refused_since or now
-        if now - self._refused_since > REFUSED_FOR_GOOD:
-            raise RuntimeRefusedError(f"the runtime has answered {status} to every poll for {REFUSED_FOR_GOOD:g} s")
-        self._link.renew()
+        self._rejected_since = self._rejected_since or now
+        limit = self._limits.auth_failure
+        if now - self._rejected_since > limit:
+            raise AuthenticationError(f"the runtime has answered {status} to every poll for {limit:g} s")
+        self._session.reload()
         self._failed(f"the runtime answers {status}: it does not accept the token")
 
     def _failed(self, why: str) -> None:
-        self._trouble.happened(why)
-        self._stopped(self._after_failure.next())
+        self.is_well = False
+        self._failures.failed(why)
+        self.pause = self._after_failure.next()

@@ -1,9 +1,10 @@
-"""Posting results: until the runtime has taken one, or has said that it never will."""
+"""Post results: until the runtime has accepted one, or it is certain that it never will."""
 
+import asyncio
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable
 from enum import Enum, auto
 from typing import Final
 from urllib.parse import quote
@@ -11,18 +12,18 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from cm_exec.protocol.status import Verdict, result_verdict
-from cm_exec.runtime.backoff import Backoff
-from cm_exec.runtime.connection import Body, Chunked
-from cm_exec.runtime.errors import ExchangeError
-from cm_exec.runtime.link import FIRST_DELAY, LONGEST_DELAY, Link, Stopped
-from cm_exec.runtime.location import Endpoint
+from cm_exec.runtime.connection import Body, StreamingBody
+from cm_exec.runtime.endpoints import Endpoint
+from cm_exec.runtime.errors import RequestError
+from cm_exec.runtime.retry import Backoff, Limits
+from cm_exec.runtime.session import RuntimeSession
+
+log: Final = logging.getLogger("cm_exec.runtime")
 
 _SAFE: Final = re.compile(r"[A-Za-z0-9_-]+")  # as a UUID is
-
-log: Final = logging.getLogger(__name__)
-
-REFUSED_RESULT: Final = 120.0
-"""Seconds of nothing but 401 and 403 to one result after which it counts as refused: the token is not to blame."""
+_BYTES_PER_SECOND: Final = 1024 * 1024
+_STREAM_SECONDS: Final = 24 * 3600.0
+"""A stream may last as long as its job, which has its own timeout; a replica lives for 22 hours at most."""
 
 
 class Delivery(Enum):
@@ -31,87 +32,95 @@ class Delivery(Enum):
     ACCEPTED = auto()
     GONE = auto()
     """The runtime does not wait for it (any more)."""
-    REFUSED = auto()
-    """The runtime will not take this result; a smaller one perhaps."""
-    GIVEN_UP = auto()
-    """The worker ends."""
+    REJECTED = auto()
+    """The runtime will not take this result; perhaps a smaller one."""
 
 
 class Delivered(Struct, frozen=True):
-    """What became of a result, and the last answer to it in words."""
+    """What became of a result, and the last response to it in words."""
 
     delivery: Delivery
     why: str
 
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the runtime has the result."""
+        return self.delivery is Delivery.ACCEPTED
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether the runtime will not take this result."""
+        return self.delivery is Delivery.REJECTED
+
 
 class Reporter:
-    """One slot's way to post results."""
+    """Posts results. `polls_succeed` says whether the runtime is well: if it is not, a result waits for it."""
 
-    def __init__(self, link: Link, endpoint: Endpoint, stopped: Stopped) -> None:
-        self._link = link
+    def __init__(
+        self, session: RuntimeSession, endpoint: Endpoint, limits: Limits, polls_succeed: Callable[[], bool]
+    ) -> None:
+        self._session = session
         self._endpoint = endpoint
-        self._stopped = stopped
+        self._limits = limits
+        self._polls_succeed = polls_succeed
 
-    def deliver(self, job_id: str, body: Body) -> Delivered:
+    async def deliver(self, job_id: str, body: Body) -> Delivered:
         """Post until it is decided what becomes of this result."""
-        backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
-        refused_since: float | None = None
+        limits = self._limits
+        backoff = Backoff(limits.first_delay, limits.longest_delay)
+        size = len(body) if isinstance(body, bytes) else getattr(body, "size", 0)
+        seconds = limits.post + size / _BYTES_PER_SECOND
+        failing_since: float | None = None
         while True:
-            verdict, why = self._post(job_id, body)
-            if verdict is Verdict.REAUTHENTICATE:
-                refused_since = refused_since or time.monotonic()
-                if time.monotonic() - refused_since > REFUSED_RESULT:
-                    verdict = Verdict.REFUSED
-            else:
-                refused_since = None
+            verdict, why, timed_out = await self._post(job_id, body, seconds)
             if verdict in _DECIDED:
                 return self._decided(job_id, _DECIDED[verdict], why)
+            now = time.monotonic()
+            if failing_since is None or not self._polls_succeed():
+                failing_since = now
+            if now - failing_since > limits.rejected_result:
+                return self._decided(job_id, Delivery.REJECTED, f"{why}, for {limits.rejected_result:g} s")
+            if timed_out:
+                seconds *= 2
             log.warning("the result of job %s is not posted yet: %s; trying again", job_id, why)
-            if self._stopped(backoff.next()):
-                return self._decided(job_id, Delivery.GIVEN_UP, why)
+            await asyncio.sleep(backoff.next())
             if verdict is Verdict.REAUTHENTICATE:
-                self._link.renew()
+                self._session.reload()
 
-    def stream(self, job_id: str, chunks: Iterator[bytes]) -> Delivered | None:
-        """Post a result as it is produced; None where that came to nothing and the whole must be posted again.
+    async def stream(self, job_id: str, chunks: AsyncIterator[bytes]) -> Delivered | None:
+        """Post a result as it is produced; None if that failed and the whole must be posted again.
 
-        What `chunks` raises comes through, and the post is cut off without its end: the only sign of failure that
-        the protocol has.
+        What `chunks` raises comes through, and the body is cut off without its end: the only sign of failure that the
+        protocol has.
         """
-        verdict, why = self._post(job_id, Chunked(chunks))
+        verdict, why, _ = await self._post(job_id, StreamingBody(chunks), _STREAM_SECONDS)
         if verdict in _DECIDED:
             return self._decided(job_id, _DECIDED[verdict], why)
         log.warning("the result of job %s was not streamed: %s; it is posted whole at its end", job_id, why)
         if verdict is Verdict.REAUTHENTICATE:
-            self._link.renew()
+            self._session.reload()
         return None
 
-    def _post(self, job_id: str, body: Body) -> tuple[Verdict, str]:
+    async def _post(self, job_id: str, body: Body, seconds: float) -> tuple[Verdict, str, bool]:
         path = "/" + (job_id if _SAFE.fullmatch(job_id) else quote(job_id, safe=""))
         try:
-            answer = self._link.request(
-                "POST", self._endpoint, path=path, body=body, content_type="application/octet-stream"
+            response = await self._session.request(
+                "POST", self._endpoint, path=path, body=body, content_type="application/octet-stream", seconds=seconds
             )
-        except ExchangeError as error:
-            return Verdict.RETRY, str(error)
-        return result_verdict(answer.status), f"the runtime answers {answer.status}"
+        except RequestError as error:
+            return Verdict.RETRY, str(error), error.timed_out
+        return result_verdict(response.status), f"the runtime answers {response.status}", False
 
     def _decided(self, job_id: str, delivery: Delivery, why: str) -> Delivered:
         if delivery is Delivery.GONE:
-            log.warning("job %s: %s to its result and does not wait for it; dropped", job_id, why)
-        elif delivery is Delivery.REFUSED:
-            log.error("job %s: %s and will not take its result", job_id, why)
-        elif delivery is Delivery.GIVEN_UP:
-            log.error("job %s: its result could not be posted before the end: %s", job_id, why)
+            log.warning("job %s: %s; it does not wait for the result, which is dropped", job_id, why)
+        elif delivery is Delivery.REJECTED:
+            log.error("job %s: the result is rejected: %s", job_id, why)
         return Delivered(delivery, why)
-
-    def abort(self) -> None:
-        """Let a post that hangs fail now."""
-        self._link.abort()
 
 
 _DECIDED: Final = {
     Verdict.ACCEPTED: Delivery.ACCEPTED,
     Verdict.GONE: Delivery.GONE,
-    Verdict.REFUSED: Delivery.REFUSED,
+    Verdict.REFUSED: Delivery.REJECTED,
 }

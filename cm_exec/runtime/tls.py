@@ -1,17 +1,19 @@
-"""TLS with the runtime: only its own authority is trusted, and what is wrong is said in plain words."""
+"""TLS with the runtime: only its own authority is trusted, and failures are explained in plain words."""
 
 import ssl
 
-from cm_exec.runtime.errors import NoRuntimeError
+from cm_exec.errors import NoRuntimeError
 
 
 def tls_context(ca_pem: str) -> ssl.SSLContext:
-    """A client context that trusts the certificates in `ca_pem` and no others.
+    """Return a client context that trusts the certificates in `ca_pem` and no others.
 
-    Raises NoRuntimeError when they cannot be used.
+    It trusts nobody if `ca_pem` is empty. Raises NoRuntimeError when the certificates cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # what is in the file is trusted, also an intermediate
+    if not ca_pem:
+        return context
     try:
         context.load_verify_locations(cadata=ca_pem)
     except ssl.SSLError as error:
@@ -26,7 +28,7 @@ _NOT_YET_VALID = 9
 
 
 def explain(error: ssl.SSLError, name: str) -> str:
-    """One sentence on why a connection is not trusted; `name` is what the certificate should be for."""
+    """Return one sentence on why a connection is not trusted; `name` is what the certificate should be for."""
     if not isinstance(error, ssl.SSLCertVerificationError):
         return f"it does not speak TLS as it should ({error.reason or error}); nothing was sent"
     code = error.verify_code

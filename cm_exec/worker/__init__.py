@@ -1,5 +1,1 @@
-"""Poll, run, report, drain: the worker knows handlers and runtime only by their interfaces."""
-
-from cm_exec.worker.worker import Worker
-
-__all__ = ["Worker"]
+"""Poll, run, report, drain. Only `main` knows the real handlers and the real runtime."""

@@ -1,164 +1,220 @@
-"""The worker: one thread polls, each slot is a thread that runs jobs, and a drain ends them all."""
+"""The worker: polls until it drains, and answers every job that it was handed."""
 
+import asyncio
 import logging
-import threading
-import time
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Final, Protocol
 
-from cm_exec.handlers.handler import Handler, Surroundings
+from msgspec import Struct
+
 from cm_exec.protocol.job import MalformedJobError, parse_job, salvage_job_id
-from cm_exec.runtime.client import RuntimeClient
-from cm_exec.runtime.errors import RuntimeRefusedError
-from cm_exec.worker.job_queue import Item, JobQueue
-from cm_exec.worker.slot import Slot
-from cm_exec.worker.torn import TornJobs
+from cm_exec.worker.job import Answer, Posted
+from cm_exec.worker.queue import JobQueue, QueuedJob, TruncatedJobs
 
-log: Final = logging.getLogger(__name__)
+log: Final = logging.getLogger("cm_exec.worker")
 
-OPEN_POLL: Final = 5.5
-"""Seconds that the open poll is waited for in a drain: the runtime holds it for 5 and may still hand out a job."""
+_LAST_POSTS: Final = 0.7
+"""Seconds for the posts of errors after a second signal."""
 
-LAST_POSTS: Final = 3.0
-"""Seconds after drain_timeout in which jobs are ended and their errors posted; Kubernetes kills after 30 in all."""
+
+class DrainTimes(Struct, frozen=True, kw_only=True):
+    """Seconds from the start of a drain.
+
+    `poll`: the open poll is awaited, since the runtime holds it for 5 and may still hand out a job. `jobs`: the running
+    jobs may finish. `posts`: after that, their errors may be posted.
+    """
+
+    jobs: float
+    poll: float = 5.5
+    posts: float = 3.0
+
+
+class PollResult(Protocol):
+    """The outcome of one poll; runtime.poller describes it."""
+
+    @property
+    def body(self) -> bytes | bytearray | None: ...
+    @property
+    def partial(self) -> bytes: ...
+
+
+class JobSource(Protocol):
+    """Asks the runtime for jobs; runtime.poller describes it."""
+
+    async def poll(self) -> PollResult: ...
+    def accept(self) -> None: ...
+    def reject(self, why: str, /) -> None: ...
+    def repeated(self) -> None: ...
+
+
+class OpenHandler(Protocol):
+    """A handler that must be opened before the first job and closed after the last."""
+
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 class Worker:
-    """Polls until it is told to drain, and answers every job that it was handed.
+    """Polls until it is asked to drain, and answers every job.
 
-    `shares` holds the functions' max_concurrency; `schemas` is the body for POST schemas; `drain_timeout` is in
-    seconds.
+    `register` announces the worker before the first poll; `answer` runs a job and posts its result; `end_jobs` ends the
+    running jobs with an error.
     """
 
     def __init__(
         self,
         *,
-        runtime: RuntimeClient,
-        handlers: Mapping[str, Handler],
-        surroundings: Surroundings,
-        shares: Mapping[str, int],
-        schemas: bytes,
-        concurrency: int,
-        drain_timeout: float,
+        source: JobSource,
+        handlers: Mapping[str, OpenHandler],
+        queue: JobQueue,
+        truncated: TruncatedJobs,
+        register: Callable[[], Awaitable[None]],
+        answer: Callable[[QueuedJob], Awaitable[Answer]],
+        end_jobs: Callable[[], None],
+        drain_times: DrainTimes,
     ) -> None:
-        self._runtime = runtime
+        self._source = source
         self._handlers = handlers
-        self._surroundings = surroundings
-        self._schemas = schemas
-        self._drain_timeout = drain_timeout
-        self._queue = JobQueue(shares)
-        self._torn = TornJobs()
-        self._draining = threading.Event()
-        self._giving_up = threading.Event()
-        self._poller, self._poll_link = runtime.poller(self._draining.wait)
-        self._reporters = [runtime.reporter(self._giving_up.wait) for _ in range(concurrency)]
-        self._slots = [Slot(handlers, r, stopping=lambda: surroundings.stop.is_set) for r in self._reporters]
-        self.error: Exception | None = None
-        """Why the worker ended, where it was not told to."""
-
-    def drain(self, *, wait_for_poll: bool = True) -> None:
-        """Poll no more, finish the jobs in hand, then end. Returns at once."""
-        self._draining.set()
-        self._runtime.abandon_start()
-        if not wait_for_poll:
-            self._poll_link.abort()
-
-    def run(self) -> None:
-        """Work until a drain is over."""
-        threads = [threading.Thread(target=self._poll_for_ever, name="poll", daemon=True)]
-        for number, slot in enumerate(self._slots, 1):
-            threads.append(threading.Thread(target=self._serve, args=(slot,), name=f"slot-{number}", daemon=True))
-        for handler in self._handlers.values():
-            handler.open()
-        for thread in threads:
-            thread.start()
-        self._draining.wait()
-        log.info("draining; jobs in hand: %d", self._queue.in_hand)
-        self._finish(threads)
-        for handler in self._handlers.values():
-            handler.close()
-
-    @property
-    def lost(self) -> int:
+        self._queue = queue
+        self._truncated = truncated
+        self._register = register
+        self._answer = answer
+        self._end_jobs = end_jobs
+        self._times = drain_times
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._poll: asyncio.Task[None] | None = None
+        self._draining = asyncio.Event()
+        self._all_answered = asyncio.Event()
+        self.lost = 0
         """Jobs whose result could not be posted before the end."""
-        return sum(slot.lost for slot in self._slots) + self._queue.in_hand
 
-    def _finish(self, threads: list[threading.Thread]) -> None:
-        steps = [(OPEN_POLL, self._abandon_poll), (self._drain_timeout, self._end_jobs)]
-        steps.append((max(OPEN_POLL + 1, self._drain_timeout + LAST_POSTS), self._give_up))
-        start = time.monotonic()
-        for after, step in sorted(steps, key=lambda step: step[0]):
-            if _all_end(threads, start + after):
-                return
-            step()
-        _all_end(threads, time.monotonic() + 1)
+    def drain(self) -> None:
+        """Poll no more, finish the jobs that are outstanding, then end. Returns at once."""
+        self._draining.set()
 
-    def _abandon_poll(self) -> None:
-        self._poll_link.abort()
+    def give_up_soon(self) -> None:
+        """Drain, but wait for no poll, and for posts only as long as they need now."""
+        self._draining.set()
+        if self._poll is not None:
+            self._poll.cancel()
+        self._loop.call_later(_LAST_POSTS, self._give_up)
 
-    def _end_jobs(self) -> None:
-        if self._queue.in_hand:
-            log.warning("drain_timeout is over; jobs that are ended: %d", self._queue.in_hand)
-        self._surroundings.stop.set()
+    async def run(self) -> None:
+        """Work until a drain is over. Raises AuthenticationError."""
+        poll = self._poll = self._loop.create_task(self._poll_until_drain())
+        draining = self._loop.create_task(self._draining.wait())
+        await asyncio.wait((poll, draining), return_when=asyncio.FIRST_COMPLETED)
+        draining.cancel()
+        self._draining.set()
+        log.info("draining, %d jobs in progress", self._queue.outstanding)
+        await self._finish(poll)
+        await asyncio.gather(*(handler.close() for handler in set(self._handlers.values())))
+        if poll.done() and not poll.cancelled() and (error := poll.exception()) is not None:
+            raise error
+
+    async def _poll_until_drain(self) -> None:
+        preparing = self._loop.create_task(self._prepare())
+        stopped = self._loop.create_task(self._draining.wait())
+        await asyncio.wait((preparing, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not preparing.done():
+            preparing.cancel()
+            with suppress(asyncio.CancelledError):
+                await preparing
+            return
+        preparing.result()
+        while not self._draining.is_set():
+            polled = await self._source.poll()
+            if polled.partial:
+                self._truncated_response(polled.partial)
+            if polled.body is not None:
+                self._received(polled.body)
+            self._answer_overdue(self._loop.time())
+
+    async def _prepare(self) -> None:
+        """Open the handlers and register the worker."""
+        for handler in set(self._handlers.values()):
+            await handler.open()
+        await self._register()
+
+    async def _finish(self, poll: "asyncio.Task[None]") -> None:
+        """Wait for the open poll and for all jobs, each within its time."""
+        times = self._times
+        timers = [
+            self._loop.call_later(times.poll, poll.cancel),
+            self._loop.call_later(times.jobs, self._time_is_over),
+            self._loop.call_later(max(times.poll + 1, times.jobs + times.posts), self._give_up),
+        ]
+        await asyncio.wait((poll,))
+        self._answer_overdue(float("inf"))
+        if self._queue.outstanding:
+            await self._all_answered.wait()
+        for timer in timers:
+            timer.cancel()
+
+    def _time_is_over(self) -> None:
+        if self._queue.outstanding:
+            log.warning("drain_timeout is over; %d jobs are ended", self._queue.outstanding)
+        self._end_jobs()
 
     def _give_up(self) -> None:
-        self._giving_up.set()
-        for reporter in self._reporters:
-            reporter.abort()
-
-    def _poll_for_ever(self) -> None:
-        try:
-            self._runtime.announce(self._schemas, self._draining.wait)
-            while not self._draining.is_set():
-                self._poll_once()
-        except RuntimeRefusedError as error:
-            self.error = error
-        except Exception as error:
-            log.exception("polling ended by a bug in cm-exec")
-            self.error = error
-        finally:
-            self._answer_torn(after=0)
-            self._draining.set()
-            self._queue.close()
-            self._runtime.close()
-
-    def _poll_once(self) -> None:
-        polled = self._poller.poll()
-        if polled.torn and (job_id := salvage_job_id(polled.torn)):
-            self._torn.add(job_id)
-        if polled.body is not None:
-            self._received(polled.body)
-        self._answer_torn()
+        for task in self._tasks:
+            task.cancel()
+        if not self._tasks:
+            self._all_answered.set()
 
     def _received(self, body: bytes | bytearray) -> None:
-        item: Item
+        item: QueuedJob
         try:
             item = parse_job(body)
         except MalformedJobError as error:
             item = error
-        self._torn.came(item.job_id)
-        if item.job_id is None:
-            self._poller.unusable(f"the runtime answers with what is not a job: {item}")
-            return
-        self._poller.useful()
-        if not self._queue.put(item):
-            log.warning("job %s was handed out again while it is in hand", item.job_id)
+        job_id = item.job_id
+        self._truncated.redelivered(job_id)
+        if job_id is None:
+            self._source.reject(f"the runtime answers with what is not a job: {item}")
+        elif self._queue.is_outstanding(job_id):
+            log.warning("job %.80s was handed out again while it is in progress; it runs once", job_id)
+            self._source.repeated()
+        elif self._queue.was_answered(job_id):
+            log.warning("job %.80s was handed out again after its result was accepted; it is not run again", job_id)
+            self._source.repeated()
+        else:
+            self._source.accept()
+            self._put(item)
 
-    def _answer_torn(self, **after: float) -> None:
-        for job_id in self._torn.overdue(**after):
-            self._queue.put(MalformedJobError("the job broke off on its way here", job_id=job_id))
+    def _truncated_response(self, partial: bytes) -> None:
+        job_id = salvage_job_id(partial)
+        if job_id and not self._queue.is_outstanding(job_id) and not self._queue.was_answered(job_id):
+            self._truncated.add(job_id, self._loop.time())
 
-    def _serve(self, slot: Slot) -> None:
+    def _answer_overdue(self, now: float) -> None:
+        for job_id in self._truncated.overdue(now):
+            self._put(MalformedJobError("the job's delivery was truncated", job_id=job_id))
+
+    def _put(self, item: QueuedJob) -> None:
+        self._queue.put(item)
+        self._start_jobs()
+
+    def _start_jobs(self) -> None:
         while (item := self._queue.take()) is not None:
-            try:
-                slot.answer(item.job_id or "", item)
-            except Exception:
-                log.exception("job %s: a bug in cm-exec", item.job_id)  # the slot is needed for the next job
-            finally:
-                self._queue.done(item)
+            task = self._loop.create_task(self._process(item))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-
-def _all_end(threads: list[threading.Thread], deadline: float) -> bool:
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return not any(thread.is_alive() for thread in threads)
+    async def _process(self, item: QueuedJob) -> None:
+        posted: Posted | None = None
+        try:
+            posted = (await self._answer(item)).posted
+        except asyncio.CancelledError:
+            log.error("job %.80s: its result could not be posted before the end", item.job_id)  # noqa: TRY400
+        except Exception:
+            log.exception("job %.80s: a bug in cm-exec", item.job_id)
+        finally:
+            self.lost += posted is None or posted.is_rejected
+            self._queue.done(item, answered=posted is not None and posted.is_accepted)
+            self._start_jobs()
+            if not self._queue.outstanding and self._draining.is_set():
+                self._all_answered.set()

@@ -23,7 +23,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_console(browser: Browser) -> Iterator[Open]:
-    """Opens the console of a program in a window of its own; at the end the page must not have complained."""
+    """Open the console of a program in its own window. At the end the page must not have logged an error."""
     complaints: list[str] = []
     contexts = []
 

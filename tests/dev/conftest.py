@@ -16,7 +16,7 @@ Handler = Callable[[HandWorker, dict[str, Any]], None]
 
 
 def answer(worker: HandWorker, job: dict[str, Any]) -> None:
-    """What the worker does by the function's name."""
+    """Do what the name of the function says."""
     function, job_id = job["queryType"], job["jobId"]
     if function == "echo":
         worker.post_result(job_id, json.dumps(job["query"]).encode())
@@ -30,7 +30,7 @@ def answer(worker: HandWorker, job: dict[str, Any]) -> None:
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[LocalRuntime]:
-    """A runtime whose worker echoes, fails, counts, and leaves every other function unanswered."""
+    """Start a runtime whose worker echoes, fails, counts, and leaves every other function unanswered."""
     with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=3, poll_wait=0.2, caller_port=0) as runtime:
         stop = threading.Event()
         worker = threading.Thread(target=_work, args=(runtime, stop))

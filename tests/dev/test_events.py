@@ -21,7 +21,7 @@ def test_a_job_s_life_is_told(caller: Caller) -> None:
 
 
 def collect(told: Any, name: str) -> Any:
-    """The first update with this member; of it that member."""
+    """Return this member of the first update that has it."""
     return next(update[name] for kind, update in told if kind == "update" and name in update)
 
 

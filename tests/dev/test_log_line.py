@@ -1,10 +1,10 @@
 import json
 import logging
 
+from cm_exec.cli.logs import SlsFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cm_exec.cli.logs import SlsFormat
 from cm_exec.devserver.worker_process import LogEntry, parse_sls_line
 
 

@@ -39,7 +39,7 @@ def test_a_toml_block_is_a_right_cm_toml_or_a_right_part_of_one(block: Block, tm
 
 
 def whole_files(block: Block) -> Iterator[str]:
-    """The files that the block is good for: itself, or for a fragment one that has it."""
+    """Yield the files to check: the block itself, or for a fragment a file that contains it."""
     if block.file and block.file != "cm.toml":
         return  # another file, or one that is wrong on purpose
     if block.fragment_of in FRAGMENTS:
@@ -51,7 +51,7 @@ def whole_files(block: Block) -> Iterator[str]:
 
 
 def with_key(line: str) -> str:
-    """A file whose one function has the key, and what the key needs."""
+    """Return a file whose only function has the key and what the key needs."""
     key = line.partition(" ")[0]
     if key == "command":
         return f"[functions.NAME]\n{line}\n"
@@ -62,14 +62,14 @@ def with_key(line: str) -> str:
 
 
 def with_service_key(line: str) -> str:
-    """A file whose one service has the key, and what the key needs."""
+    """Return a file whose only service has the key and what the key needs."""
     protocol = 'protocol = "http"\n' if line.startswith("url") else ""
     url = 'url = "unix:/api.sock"\n' if "http" in line and not protocol else ""
     return f'[services.NAME]\ncommand = "cat"\n{protocol}{url}{line}\n[functions.f]\nservice = "NAME"\n'
 
 
 def with_test(line: str) -> str:
-    """A file whose one test has the key, and what a test needs."""
+    """Return a file whose only test has the key and what a test needs."""
     key = line.partition(" ")[0]
     function = "" if key == "function" else 'function = "double"\n'
     query = "" if key.startswith("query") else "query = 21\n"

@@ -8,30 +8,27 @@ import pytest
 from cm_exec.config.model import Mode, Output, Protocol
 from cm_exec.config.schema import FunctionOptions, LauncherTable
 from cm_exec.datatypes.syntax import BUILTIN_NAMES, parse_type
-from cm_exec.handlers.leftovers import GRACE
+from cm_exec.handlers.envelope_process import CANCEL_GRACE
 from cm_exec.handlers.spool import MEMORY_LIMIT
 from cm_exec.local_runtime import parse_fault
-from cm_exec.protocol.failure import STDERR_TAIL
+from cm_exec.processes.termination import Graces
+from cm_exec.protocol.failure import OUTPUT_EXCERPT, STDERR_TAIL
 from cm_exec.protocol.status import Verdict, result_verdict
-from cm_exec.runtime.connection import CONNECT_TIMEOUT, READ_TIMEOUT
-from cm_exec.runtime.link import FIRST_DELAY, LONGEST_DELAY
-from cm_exec.runtime.location import WAIT_FOR_FILES
-from cm_exec.runtime.poller import REFUSED_FOR_GOOD
-from cm_exec.runtime.reporter import REFUSED_RESULT
-from cm_exec.worker.torn import REDELIVERY
-from cm_exec.worker.worker import OPEN_POLL
+from cm_exec.runtime.retry import Limits
+from cm_exec.worker.worker import DrainTimes
 from tests.support.documents import ROOT
 
 DOCS: Final = ROOT / "docs"
+LIMITS: Final = Limits()
 
 
 def page(name: str) -> str:
-    """A page, its lines joined."""
+    """Return a page with its lines joined."""
     return " ".join((DOCS / f"{name}.md").read_text().split())
 
 
 def first_cells(name: str) -> list[str]:
-    """What stands as code in the first cell of each row of a page's tables."""
+    """Return the code in the first cell of each table row of a page."""
     rows = re.findall(r"^\| (`[^|]+`) \|", (DOCS / f"{name}.md").read_text(), re.MULTILINE)
     return [code for row in rows for code in re.findall(r"`([^`]+)`", row)]
 
@@ -75,16 +72,19 @@ def test_what_an_answer_means(statuses: list[int], verdict: Verdict) -> None:
 @pytest.mark.parametrize(
     ("where", "claim"),
     [
-        ("how-it-works", f"Pauses start at {FIRST_DELAY:g} s, double up to {LONGEST_DELAY:g} s"),
-        ("how-it-works", f"Connecting may take {CONNECT_TIMEOUT:g} s, an answer {READ_TIMEOUT:g} s"),
-        ("how-it-works", f"hand it out again within {REDELIVERY:g} s"),
-        ("how-it-works", f"the open one is waited for ({OPEN_POLL:g} s at most)"),
-        ("how-it-works", f"`drain_timeout` ({LauncherTable().drain_timeout:g} s unless said"),
+        ("how-it-works", f"Pauses start at {LIMITS.first_delay:g} s, double up to {LIMITS.longest_delay:g} s"),
+        ("how-it-works", f"Connecting may take {LIMITS.connect:g} s. A poll may take {LIMITS.poll:g} s in all"),
+        ("how-it-works", f"a result {LIMITS.post:g} s and one more second per MiB"),
+        ("how-it-works", f"hand it out again within {LIMITS.redelivery:g} s"),
+        ("how-it-works", f"waits for the open one ({DrainTimes(jobs=0).poll:g} s at most)"),
+        ("how-it-works", f"`drain_timeout` ({LauncherTable().drain_timeout:g} s by default"),
         ("handlers", f"for each job | {FunctionOptions().timeout:g} s |"),
         ("handlers", f"| {str(FunctionOptions().max_output).replace('MiB', ' MiB')} |"),
-        ("handlers", f"`stderr` (its last {STDERR_TAIL // 1024} KiB)"),
-        ("handlers", f"Results above {MEMORY_LIMIT // 1024**2} MiB wait in a temporary file"),
-        ("troubleshooting", f"every poll for {REFUSED_FOR_GOOD:g} s"),
+        ("handlers", f"`stderr` | its last {STDERR_TAIL // 1024} KiB |"),
+        ("handlers", f"the first {OUTPUT_EXCERPT} bytes of output"),
+        ("handlers", f"Results above {MEMORY_LIMIT // 1024**2} MiB are kept in a temporary file"),
+        ("troubleshooting", f"every poll for {LIMITS.auth_failure:g} s"),
+        ("troubleshooting", f"; waited {LIMITS.files:g} s for it"),
     ],
 )
 def test_a_number_is_the_one_of_the_code(where: str, claim: str) -> None:
@@ -92,8 +92,13 @@ def test_a_number_is_the_one_of_the_code(where: str, claim: str) -> None:
 
 
 def test_a_number_in_words_is_the_one_of_the_code() -> None:
-    assert (GRACE, WAIT_FOR_FILES, REFUSED_FOR_GOOD, REFUSED_RESULT) == (1, 60, 600, 120)
+    graces = Graces()
+    assert (graces.terminate, graces.quiet, graces.held_pipe, CANCEL_GRACE) == (1, 1, 10, 10)
+    assert (LIMITS.files, LIMITS.auth_failure, LIMITS.rejected_result) == (60, 600, 300)
     assert "SIGTERM, a second of grace, SIGKILL" in page("handlers")
+    assert "until the pipe has been silent for a second" in page("handlers")
+    assert "is cut off after ten seconds" in page("handlers")
+    assert "until it has answered or ten seconds are over" in page("services")
     assert "waits up to a minute for files that come late" in page("how-it-works")
     assert "after ten minutes of nothing else the worker ends" in page("how-it-works")
-    assert "refused after two minutes" in page("how-it-works")
+    assert "fails to accept for five minutes, while polls succeed" in page("how-it-works")

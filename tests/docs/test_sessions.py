@@ -56,14 +56,14 @@ def commands(block: Block) -> Iterator[tuple[str, str]]:
 
 
 def pattern(expected: str) -> str:
-    """The expected output as a regular expression."""
+    """Return the expected output as a regular expression."""
     return "\n".join(
         r"(?:.*\n?)*?" if line == "…" else ".*".join(map(re.escape, line.split("…"))) for line in expected.split("\n")
     )
 
 
 def run(steps: list[str], folder: Path) -> list[str]:
-    """What each command prints, stderr included, in one shell."""
+    """Run the commands in one shell and return what each prints, stderr included."""
     script = "\n".join(f"{step}\n__status=$?; printf '{MARK}'; (exit $__status)" for step in steps)
     bin_folder = Path(sys.executable).parent
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("CM_EXEC_", "VIRTUAL_ENV"))}
@@ -87,7 +87,7 @@ def test_there_are_sessions() -> None:
 
 
 def lines_with_cm_exec() -> Iterator[Any]:
-    """The commands of cm-exec in blocks that are shown but not run."""
+    """Yield the commands of cm-exec in blocks that are shown but not run."""
     for page in PAGES:
         for block in blocks(page):
             for line in block.text.splitlines() if block.language == "sh" else ():

@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def proposed(folder: Path, *words: str) -> list[str]:
-    """What is proposed for the last of the words."""
+    """Return the completions of the last word."""
     path = f"{Path(CM_EXEC).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "--norc", "-c", ASK, "bash", SCRIPT, "cm-exec", *words],

@@ -11,7 +11,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def play(folder: Path) -> "subprocess.CompletedProcess[str]":
-    """What the Makefile runs, without colour."""
+    """Run the command of the Makefile, without colour."""
     return subprocess.run(
         [sys.executable, "-m", "scripts.demo"],
         cwd=folder,

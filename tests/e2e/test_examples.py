@@ -56,7 +56,7 @@ def test_a_query_that_the_handler_cannot_read_is_an_error_result_with_its_stderr
 
 @contextmanager
 def worker(folder: Path, variables: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """The installed worker. It is ended when the test is, whatever happened."""
+    """Run the installed worker until the end of the test."""
     with subprocess.Popen([CM_EXEC, "run"], cwd=folder, env=variables, stdin=subprocess.DEVNULL) as process:
         try:
             yield process
@@ -65,7 +65,7 @@ def worker(folder: Path, variables: Mapping[str, str]) -> Iterator["subprocess.P
 
 
 def answer(call: Call, process: "subprocess.Popen[bytes]") -> bytes:
-    """The result; no waiting for a worker that has ended."""
+    """Return the result. Fail at once if the worker has ended."""
     deadline = time.monotonic() + DEADLINE
     while True:
         try:

@@ -75,8 +75,8 @@ def unusable(bench: Bench) -> dict[str, dict[str, str]]:
         "no token": without(modern, "MODULE_AUTH_TOKEN"),
         "no CA": without(modern, "DEFAULT_CA_PATH"),
         "not a URI": {**modern, "GET_JOB_URI": "localhost"},
-        "not HTTPS": {**modern, "GET_JOB_URI": modern["GET_JOB_URI"].replace("https", "http")},
-        "results not over HTTPS": {**modern, "POST_RESULT_URI": modern["POST_RESULT_URI"].replace("https", "http")},
+        "not HTTPS": {**modern, "GET_JOB_URI": "http://runtime.example/job"},
+        "results not over HTTPS": {**modern, "POST_RESULT_URI": "http://192.0.2.1/results"},
         "a bad port": {**modern, "GET_JOB_URI": "https://localhost:99999/job"},
     }
 

@@ -25,7 +25,7 @@ TALKER = "import sys\nfor line in sys.stdin: print(line + '2', flush=True)"
 
 
 def case(of: str, **keys: object) -> str:
-    """A `[[tests]]` table; the query is null unless said."""
+    """Return a `[[tests]]` table; the default query is null."""
     if not any(key.startswith("query") for key in keys):
         keys["query_json"] = "null"
     lines = [f"{key} = {toml_value(member)}" for key, member in {"function": of, **keys}.items()]
@@ -33,7 +33,7 @@ def case(of: str, **keys: object) -> str:
 
 
 def output(bench: Bench, *arguments: str, status: int, environment: dict[str, str] | None = None) -> str:
-    """What the run prints, which must end with this status and be no accident."""
+    """Return the output of a run, which must end with this status and without a traceback."""
     done = bench.cm_exec("test", *arguments, environment=environment)
     text = done.stdout.decode() + done.stderr.decode()
     assert done.returncode == status, text
@@ -247,7 +247,7 @@ def test_colour(bench: Bench, no_color: str, *, coloured: bool) -> None:
 
 
 def on_a_terminal(folder: Path, environment: dict[str, str]) -> str:
-    """What a run shows whose stdout is a terminal."""
+    """Return the output of a run whose stdout is a terminal."""
     ours, its = pty.openpty()
     try:
         done = subprocess.run([CM_EXEC, "test"], cwd=folder, env=environment, stdout=its, timeout=60, check=False)

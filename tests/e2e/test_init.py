@@ -20,13 +20,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def next_steps(output: str) -> list[str]:
-    """The commands that stand under "Next:"."""
+    """Return the commands under "Next:"."""
     _, _, after = output.partition("\nNext:\n")
     return [re.split(r"\s{2,}", line.strip())[0] for line in after.partition("\n\n")[0].splitlines()]
 
 
 def written(tmp_path: Path, language: str, mode: str) -> tuple[Path, list[str]]:
-    """A new folder, and the commands that come next, from where `cd` leads."""
+    """Create a folder, and return it with the commands that come next, run from where `cd` leads."""
     done = init(tmp_path, f"{mode}/hello ü", "--lang", language, "--mode", mode)
     assert (done.returncode, done.stderr) == (0, "")
     folder = tmp_path / mode / "hello ü"

@@ -17,7 +17,7 @@ NOISY = function("noisy", "yes 'a line of noise' | head -c 3000000 >&2; printf d
 
 
 def sls_lines(worker: Worker) -> list[dict[str, Any]]:
-    """The complete lines of stdout, each of which must be an SLS line of protocol.md, section 6."""
+    """Return the complete lines of stdout, each of which must be an SLS line of protocol.md, section 6."""
     lines = [json.loads(line) for line in worker.stdout.splitlines(keepends=True) if line.endswith("\n")]
     for line in lines:
         assert line["type"] == "service.1"

@@ -62,7 +62,7 @@ def test_every_way_to_fail_is_answered_and_the_next_job_is_served(bench: Bench) 
         (["kill"], "signal"),
         (["twice"], "out_of_step"),
         (["raw_and_out", "1", 0], "out_of_step"),
-        (["zeros", 100_001], "output_limit"),
+        (["ones", 100_001], "output_limit"),
         (["hang"], "timeout"),
     ):
         assert error(bench, *query)["reason"] == reason

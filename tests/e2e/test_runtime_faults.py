@@ -48,7 +48,7 @@ RESULT_FAULTS: dict[str, Behaviour] = {
 
 
 def per_second(requests: list[Request]) -> int:
-    """The most requests in any second."""
+    """Return the largest number of requests in a second."""
     times = [r.at for r in requests]
     return max((sum(1 for t in times if start <= t < start + 1) for start in times), default=0)
 

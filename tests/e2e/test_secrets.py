@@ -12,7 +12,7 @@ AUTH = "Bearer-secret-of-the-caller"
 TEMPORARY = "secret-temporary-credentials"
 QUERY = "secret-in-the-query"
 RESULT = "secret-in-the-result"
-SECRETS = (AUTH, TEMPORARY, QUERY, RESULT, "token-of-the-module", "rotated-token-of-the-module")
+SECRETS = (AUTH, TEMPORARY, QUERY, "token-of-the-module", "rotated-token-of-the-module")
 MEMBERS = {"authHeader": AUTH, "temporaryCredentialsAuthToken": TEMPORARY, "userId": "user-1"}
 
 ENVIRON = "cat /proc/self/environ"
@@ -28,6 +28,7 @@ def test_no_secret_is_ever_in_the_log_or_in_an_error_result(bench: Bench, log_fo
     result = f"printf {RESULT}"
     config = (
         function("good", result)
+        + function("quiet", "printf 'a result that only its caller sees'")
         + function("fails", f"{result}; exit 1", credentials=True)
         + function("slow", f"{result}; sleep 300", timeout=1)
         + function("json", result, output="json")
@@ -48,22 +49,26 @@ def test_no_secret_is_ever_in_the_log_or_in_an_error_result(bench: Bench, log_fo
     bench.runtime.rotate_token("rotated-token-of-the-module")
     bench.replica.write_token("rotated-token-of-the-module")
     assert bench.runtime.call("good") == RESULT.encode()
+    assert bench.runtime.call("quiet") == b"a result that only its caller sees"
     assert worker.stop() == 0
     assert [secret for secret in SECRETS if secret in worker.log] == []
+    assert "only its caller" not in worker.log
 
 
 def test_a_handler_sees_nothing_of_the_connection_to_the_runtime(bench: Bench) -> None:
     extra = {
         "GET_JOB_URI_V2": "http://127.0.0.1:8946/job",
-        "CONNECTIONS_TO_OTHER_PODS_CA_PATH": str(bench.replica.ca_file),
         "RUNTIME_API": "localhost:8945",
         "CONNECTION_TO_RUNTIME": str(bench.replica.connection_file),
     }
     bench.start(function("f", ENVIRON), environment={**extra, **bench.environment()})
     seen = environment_of(bench.runtime.call("f"))
-    hidden = {*bench.replica.modern(), *extra} - {"COMPUTE_SESSION_ID"}
+    public = {"COMPUTE_SESSION_ID", "DEFAULT_CA_PATH", "CONNECTIONS_TO_OTHER_PODS_CA_PATH"}
+    hidden = {*bench.replica.modern(), *extra} - public
     assert hidden & set(seen) == set()
+    assert seen["DEFAULT_CA_PATH"] == str(bench.replica.ca_file)  # for calls to Foundry
     assert [n for n, value in seen.items() if re.search(rf"token-of-the-module|:{bench.runtime.port}\b", value)] == []
+    assert public <= set(seen)
     assert seen["COMPUTE_SESSION_ID"] == "ses-of-the-replica"
 
 

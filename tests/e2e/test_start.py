@@ -22,7 +22,7 @@ ECHO = function("f", ["cat"])
 
 
 def stays_without_poll(worker: Worker, seconds: float = 1.0) -> None:
-    """The worker runs on and sends no request; there is no event to wait for where nothing may happen."""
+    """Check for a while that the worker runs and sends no request; there is no event to wait for."""
     time.sleep(seconds)
     assert worker.is_running(), worker.log
     assert worker.runtime.ledger.all() == []
@@ -119,7 +119,7 @@ def test_a_restart_notification_that_breaks_is_never_repeated_once_polling(bench
     assert Endpoint.RESTART not in endpoints[endpoints.index(Endpoint.JOB) :]
 
 
-@pytest.mark.parametrize("status", [404, 500, 503])
+@pytest.mark.parametrize("status", [404, 500])
 def test_a_restart_endpoint_that_fails_is_left_alone(bench: Bench, status: int) -> None:
     bench.runtime.always(Endpoint.RESTART, behaviours.answer(status, b"no"))
     bench.start(ECHO)
@@ -208,7 +208,7 @@ def test_proxies_of_the_environment_are_not_used_for_the_runtime(bench: Bench) -
 
 @contextlib.contextmanager
 def ipv6_trap(port: int) -> Iterator[socket.socket]:
-    """A listener on ::1 that is not the runtime."""
+    """Listen on ::1, as something other than the runtime."""
     try:
         trap = socket.create_server(("::1", port), family=socket.AF_INET6)
     except OSError as error:

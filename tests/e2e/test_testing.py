@@ -63,7 +63,7 @@ def run(project: Path, test: str) -> "subprocess.CompletedProcess[str]":
 
 
 def running_in(project: Path) -> list[str]:
-    """The processes whose working directory is the project."""
+    """Return the processes whose working directory is the project."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -3,14 +3,15 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from cm_exec.handlers.handler import Surroundings
-from tests.support.handling import Ran, function_of, handler_of, run, surroundings
+from cm_exec.handlers.base import HandlerContext
+from cm_exec.processes.descriptors import reserve_descriptors
+from tests.support.handlers import JobRun, context_of, function_of, handler_of, run
 
 _FREE: Final = "CM_TEST_DESCRIPTOR_3_IS_FREE"
 
@@ -22,7 +23,10 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a test with this mark by a pytest of its own: xdist's workers talk over descriptor 3."""
-    if _FREE in os.environ or pyfuncitem.get_closest_marker("descriptor_3") is None:
+    if pyfuncitem.get_closest_marker("descriptor_3") is None:
+        return None
+    if _FREE in os.environ:
+        reserve_descriptors()
         return None
     pytest_alone = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
     done = subprocess.run(
@@ -37,23 +41,25 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
-RunCommand = Callable[..., Ran]
+RunCommand = Callable[..., Coroutine[None, None, JobRun]]
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Iterator[Surroundings]:
+def context(tmp_path: Path) -> Iterator[HandlerContext]:
     spool = tmp_path / "spool"
     spool.mkdir()
-    with surroundings(spool) as shared:
-        yield shared
-        assert not shared.families, "a family of processes is still known"
+    context = context_of(spool)
+    yield context
+    assert not context.trees, "a process tree is still registered"
+    assert not context.running, "a job is still registered"
+    assert list(spool.iterdir()) == []
 
 
 @pytest.fixture
-def run_command(tmp_path: Path, shared: Surroundings) -> RunCommand:
+def run_command(tmp_path: Path, context: HandlerContext) -> RunCommand:
     """Runs one job of a function with this command and these options."""
 
-    def run_command(command: str | tuple[str, ...], query: bytes = b"null", **options: object) -> Ran:
-        return run(handler_of(function_of(tmp_path, command, **options), shared), query)
+    async def run_command(command: str | tuple[str, ...], query: bytes = b"null", **options: object) -> JobRun:
+        return await run(handler_of(function_of(tmp_path, command, **options), context), query)
 
     return run_command

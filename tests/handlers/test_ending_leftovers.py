@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-
-from cm_exec.handlers import leftovers as leftovers_module
 from cm_exec.handlers.leftovers import Leftovers
 from cm_exec.handlers.orphans import Family, Orphan
+
+from cm_exec.handlers import leftovers as leftovers_module
 
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 300; done"
 

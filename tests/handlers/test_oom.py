@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from cm_exec.handlers.oom import OomPreference
 from tests.support.handling import Ran
+
 from tests.support.processes import oom_score_adj
 
 RunCommand = Callable[..., Ran]

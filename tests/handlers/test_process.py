@@ -13,15 +13,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-
-from cm_exec.handlers import exit_watch, orphans
-from cm_exec.handlers import process as process_module
 from cm_exec.handlers.exchange import bytes_in
 from cm_exec.handlers.exit_watch import PidfdWatch, SigchldWatch, announce_exits, has_pidfds, watch_exit
 from cm_exec.handlers.handler import Surroundings
 from cm_exec.handlers.orphans import Family, Orphan
 from cm_exec.handlers.process import Child, NotStartedError
 from tests.support.handling import Ran, function_of, handler_of, run
+
+from cm_exec.handlers import exit_watch, orphans
+from cm_exec.handlers import process as process_module
 from tests.support.processes import open_descriptors, wait_until
 
 RunCommand = Callable[..., Ran]

@@ -1,148 +1,134 @@
 """stream = true: the result can be read while it is produced, and again from its start."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cm_exec.handlers.handler import Handler, Outcome, Result, Stream, Surroundings
-from cm_exec.handlers.spool import MEMORY_LIMIT, CutOffError
-from cm_exec.protocol.failure import Failure
-from cm_exec.protocol.job import Job
-from tests.support.handling import surroundings
-from tests.support.pooled import Background, opened
-from tests.support.processes import wait_until
+from cm_exec.handlers.base import Completion, Handler, HandlerContext
+from cm_exec.handlers.spool import MEMORY_LIMIT, StreamingSpool
+from cm_exec.protocol.failure import StreamAbortedError
+from tests.support.handlers import CollectedStderr, context_of, job_of
+from tests.support.pool_handlers import opened
 
 MODES = ("spawn", "prespawn")
 
 
-@contextmanager
-def outcome_of(handler: Handler, query: bytes = b"null") -> Iterator[Outcome]:
-    with handler.run(Job(job_id="j", query_type="f", query=query), lambda _: None) as outcome:
-        yield outcome
+class Streamed:
+    """A job whose result is read while it runs; the runner marks the end of its spool."""
+
+    def __init__(self, handler: Handler) -> None:
+        assert handler.streams
+        self.spool: StreamingSpool = handler.new_spool()
+        self._task = asyncio.create_task(self._run(handler))
+
+    async def _run(self, handler: Handler) -> Completion:
+        completion = await handler.run(job_of(), self.spool, CollectedStderr())
+        self.spool.finish(ok=completion.failure is None)
+        return completion
+
+    async def ended(self) -> Completion:
+        completion = await self._task
+        if completion.cleanup is not None:
+            await completion.cleanup()
+        return completion
+
+    async def reason(self) -> str | None:
+        failure = (await self.ended()).failure
+        return None if failure is None else failure.reason.value
+
+
+@asynccontextmanager
+async def streamed(
+    folder: Path, context: HandlerContext, command: str, mode: str = "spawn", **options: object
+) -> AsyncIterator[Streamed]:
+    async with opened(folder, context, command=command, mode=mode, stream=True, **options) as handler:
+        job = Streamed(handler)
+        yield job
+        await job.ended()
+        job.spool.close()
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_part_is_there_before_the_end(tmp_path: Path, shared: Surroundings, mode: str) -> None:
+async def test_a_part_is_there_before_the_end(tmp_path: Path, context: HandlerContext, mode: str) -> None:
     command = "printf begin; while [ ! -e go ]; do sleep 0.01; done; printf end"
-    with (
-        opened(tmp_path, shared, command=command, mode=mode, stream=True) as handler,
-        outcome_of(handler) as outcome,
-    ):
-        assert isinstance(outcome, Stream)
-        chunks = outcome.spool.live_chunks()
-        assert next(chunks) == b"begin"
+    async with streamed(tmp_path, context, command, mode) as job:
+        assert await job.spool.begins()
+        chunks = job.spool.live_chunks()
+        assert await anext(chunks) == b"begin"
         (tmp_path / "go").touch()
-        assert b"".join(chunks) == b"end"
-        ended = outcome.ended()
-        assert isinstance(ended, Result)
-        assert ended.spool.getvalue() == b"".join(ended.spool.chunks()) == b"beginend"
+        assert b"".join([chunk async for chunk in chunks]) == b"end"
+        assert await job.reason() is None
+        assert job.spool.getvalue() == b"".join(job.spool.chunks()) == b"beginend"
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_no_output_is_an_empty_result_and_no_stream(tmp_path: Path, shared: Surroundings, mode: str) -> None:
-    with (
-        opened(tmp_path, shared, command="true", mode=mode, stream=True) as handler,
-        outcome_of(handler) as outcome,
-    ):
-        assert isinstance(outcome, Result)
-        assert outcome.spool.size == 0
+async def test_no_output_never_begins(tmp_path: Path, context: HandlerContext, mode: str) -> None:
+    async with streamed(tmp_path, context, "true", mode) as job:
+        assert not await job.spool.begins()
+        assert await job.reason() is None
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_failure_before_the_first_byte_is_no_stream(tmp_path: Path, shared: Surroundings, mode: str) -> None:
-    for command, reason in (("exit 3", "exit"), ("exec no-such-program", "exit"), ("exec sleep 300", "timeout")):
-        with (
-            opened(tmp_path, shared, command=command, mode=mode, stream=True, timeout=1) as handler,
-            outcome_of(handler) as outcome,
-        ):
-            assert isinstance(outcome, Failure)
-            assert outcome.reason == reason
+@pytest.mark.parametrize(
+    ("command", "reason"), [("exit 3", "exit"), ("exec no-such-program", "exit"), ("exec sleep 300", "timeout")]
+)
+async def test_a_failure_before_the_first_byte_never_begins(
+    tmp_path: Path, context: HandlerContext, mode: str, command: str, reason: str
+) -> None:
+    async with streamed(tmp_path, context, command, mode, timeout=1) as job:
+        assert not await job.spool.begins()
+        assert await job.reason() == reason
 
 
 @pytest.mark.parametrize(
     ("end", "reason"),
     [("exit 3", "exit"), ("kill -9 $$", "signal"), ("exec sleep 300", "timeout"), ("exec yes", "output_limit")],
 )
-def test_a_failure_midway_cuts_the_stream_off(tmp_path: Path, shared: Surroundings, end: str, reason: str) -> None:
+async def test_a_failure_midway_aborts_the_stream(
+    tmp_path: Path, context: HandlerContext, end: str, reason: str
+) -> None:
     command = f"printf begin; while [ ! -e go ]; do sleep 0.01; done; {end}"
-    options: dict[str, Any] = {"timeout": 2, "max_output": 2_000_000}
-    with (
-        opened(tmp_path, shared, command=command, mode="spawn", stream=True, **options) as handler,
-        outcome_of(handler) as outcome,
-    ):
-        assert isinstance(outcome, Stream)
-        chunks = outcome.spool.live_chunks()
-        assert next(chunks) == b"begin"
+    async with streamed(tmp_path, context, command, timeout=2, max_output=2_000_000) as job:
+        chunks = job.spool.live_chunks()
+        assert await anext(chunks) == b"begin"
         (tmp_path / "go").touch()
-        with pytest.raises(CutOffError):
-            list(chunks)
-        ended = outcome.ended()
-        assert isinstance(ended, Failure)
-        assert ended.reason == reason
+        with pytest.raises(StreamAbortedError):
+            [chunk async for chunk in chunks]
+        assert await job.reason() == reason
 
 
 @pytest.mark.parametrize("on_disk", [True, False])
-def test_a_large_stream_is_whole_for_a_reader_that_follows_and_one_that_comes_late(
+async def test_a_large_stream_is_whole_for_a_reader_that_follows_and_one_that_comes_late(
     tmp_path: Path, on_disk: bool
 ) -> None:
     size = 3 * MEMORY_LIMIT + 7
     folder = tmp_path / "spool"
     folder.mkdir()
-    with (
-        surroundings(folder if on_disk else None) as shared,
-        opened(tmp_path, shared, command=f"yes 0123456 | head -c {size}", mode="spawn", stream=True) as handler,
-        outcome_of(handler) as outcome,
-    ):
-        assert isinstance(outcome, Stream)
-        live = b"".join(outcome.spool.live_chunks())
+    context = context_of(folder if on_disk else None)
+    async with streamed(tmp_path, context, f"yes 0123456 | head -c {size}") as job:
+        live = b"".join([chunk async for chunk in job.spool.live_chunks()])
         assert live == (b"0123456\n" * (size // 8 + 1))[:size]
-        ended = outcome.ended()
-        assert isinstance(ended, Result)
-        assert b"".join(ended.spool.chunks()) == live
+        assert await job.reason() is None
+        assert b"".join(job.spool.chunks()) == live
     assert list(folder.iterdir()) == []
 
 
-def test_a_reader_that_stops_does_not_stop_the_command(tmp_path: Path, shared: Surroundings) -> None:
-    with (
-        opened(tmp_path, shared, command="head -c 5000000 /dev/zero; touch done", mode="spawn", stream=True) as handler,
-        outcome_of(handler) as outcome,
-    ):
-        assert isinstance(outcome, Stream)
-        next(outcome.spool.live_chunks())
-        assert isinstance(outcome.ended(), Result)
+async def test_a_reader_that_stops_does_not_stop_the_command(tmp_path: Path, context: HandlerContext) -> None:
+    async with streamed(tmp_path, context, "head -c 5000000 /dev/zero; touch done") as job:
+        await anext(job.spool.live_chunks())
+        assert await job.reason() is None
         assert (tmp_path / "done").exists()
-        assert outcome.spool.size == 5_000_000
+        assert job.spool.size == 5_000_000
 
 
-def test_a_stream_is_ended_when_the_launcher_stops_it(tmp_path: Path, shared: Surroundings) -> None:
-    with opened(tmp_path, shared, command="printf x; exec sleep 300", mode="spawn", stream=True) as handler:
-        begun = threading.Event()
-
-        def read() -> object:
-            with outcome_of(handler) as outcome:
-                assert isinstance(outcome, Stream)
-                chunks = outcome.spool.live_chunks()
-                next(chunks)
-                begun.set()
-                with pytest.raises(CutOffError):
-                    list(chunks)
-                return outcome.ended()
-
-        reading = Background(read)
-        assert begun.wait(30)
-        shared.stop.set()
-        ended = reading.outcome()
-        assert isinstance(ended, Failure)
-        assert ended.reason == "shutdown"
-
-
-def test_no_thread_is_left(tmp_path: Path, shared: Surroundings) -> None:
-    with opened(tmp_path, shared, command="printf x; exit 3", mode="spawn", stream=True) as handler:
-        for _ in range(3):
-            with outcome_of(handler):
-                pass
-    wait_until(lambda: not [t for t in threading.enumerate() if t.name == "stream"], what="the end of the loops")
+async def test_a_stream_is_ended_when_the_launcher_stops_it(tmp_path: Path, context: HandlerContext) -> None:
+    async with streamed(tmp_path, context, "printf x; exec sleep 300") as job:
+        chunks = job.spool.live_chunks()
+        await anext(chunks)
+        context.abort_all()
+        with pytest.raises(StreamAbortedError):
+            await anext(chunks)
+        assert await job.reason() == "shutdown"

@@ -14,7 +14,7 @@ from tests.support.images.store import STORE_FOLDER, Store
 
 @pytest.fixture(scope="session")
 def store() -> Store:
-    """The store of all test processes; the first process removes it at the end."""
+    """Open the store of all test processes. The first process removes it at the end."""
     store = Store(Path(os.environ[STORE_FOLDER]))
     store.open()
     return store
@@ -31,6 +31,6 @@ def images(store: Store, request: pytest.FixtureRequest) -> Images:
 
 @pytest.fixture
 def node(store: Store, tmp_path: Path, authority: Authority) -> Iterator[Node]:
-    """A machine for the containers of one test."""
+    """Create a machine for the containers of one test."""
     with open_node(store, tmp_path, authority) as node:
         yield node

@@ -29,7 +29,7 @@ def wrapped(images: Images) -> Spec:
 
 
 def process_called(name: str, container: Container) -> int:
-    """The number of the shell's child with this in its command."""
+    """Return the PID of the shell's child with this name in its command."""
     (found,) = [child.pid for child in children(container.pid) if name in child.command.split(maxsplit=1)[0]]
     return found
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from cm_exec.runtime.link import Access, Link
 from cm_exec.runtime.location import Location, read_location
+
 from tests.support.certificates import Authority
 from tests.support.replica import Replica
 from tests.support.scripted_runtime import ScriptedRuntime

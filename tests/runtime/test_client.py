@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
+from cm_exec.runtime.location import Location
 from msgspec.structs import replace
+from tests.support.pauses import Pauses, give_up
 
 from cm_exec.runtime import client as client_module
 from cm_exec.runtime.client import RuntimeClient
-from cm_exec.runtime.location import Location
 from cm_exec.runtime.reporter import Delivery
 from tests.support import behaviours
 from tests.support.certificates import Authority
 from tests.support.ledger import Endpoint
-from tests.support.pauses import Pauses, give_up
 from tests.support.replica import Replica
 from tests.support.scripted_runtime import ScriptedRuntime
 

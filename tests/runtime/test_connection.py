@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from cm_exec.runtime.location import Endpoint as At
 
 from cm_exec.runtime import connection as connection_module
 from cm_exec.runtime.connection import Chunked, Connection
 from cm_exec.runtime.errors import ExchangeError
 from cm_exec.runtime.http import Answer
-from cm_exec.runtime.location import Endpoint as At
 from cm_exec.runtime.tls import tls_context
 from tests.support import behaviours
 from tests.support.behaviours import Behaviour, Exchange

@@ -5,11 +5,11 @@ import threading
 from collections.abc import Callable
 
 import pytest
-
-from cm_exec.runtime.errors import ExchangeError, NoRuntimeError
 from cm_exec.runtime.link import Access, Link
 from cm_exec.runtime.location import Endpoint as At
 from cm_exec.runtime.location import Location
+
+from cm_exec.runtime.errors import ExchangeError, NoRuntimeError
 from tests.support import behaviours
 from tests.support.certificates import Authority
 from tests.support.ledger import Endpoint

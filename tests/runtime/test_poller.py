@@ -5,16 +5,16 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
+from cm_exec.runtime.link import Link
+from cm_exec.runtime.location import Location
+from tests.support.pauses import Pauses
 
 from cm_exec.protocol.job import salvage_job_id
 from cm_exec.runtime import poller as poller_module
 from cm_exec.runtime.errors import RuntimeRefusedError
-from cm_exec.runtime.link import Link
-from cm_exec.runtime.location import Location
 from cm_exec.runtime.poller import REFUSED_FOR_GOOD, Polled, Poller
 from tests.support import behaviours
 from tests.support.ledger import Endpoint
-from tests.support.pauses import Pauses
 from tests.support.replica import Replica
 from tests.support.scripted_runtime import ScriptedRuntime
 

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
-
-from cm_exec.runtime import reporter as reporter_module
 from cm_exec.runtime.link import Link
 from cm_exec.runtime.location import Location
+from tests.support.pauses import Pauses, give_up
+
+from cm_exec.runtime import reporter as reporter_module
 from cm_exec.runtime.reporter import REFUSED_RESULT, Delivered, Delivery, Reporter
 from tests.support import behaviours
 from tests.support.ledger import Endpoint
-from tests.support.pauses import Pauses, give_up
 from tests.support.replica import Replica
 from tests.support.scripted_runtime import API, ScriptedRuntime
 

@@ -8,22 +8,22 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-
 from cm_exec.handlers.exchange import StderrSink
 from cm_exec.handlers.handler import Outcome, Result, Surroundings
+from cm_exec.runtime.location import Location
+from cm_exec.worker.torn import REDELIVERY, TornJobs
+from tests.support.handling import surroundings
+
 from cm_exec.handlers.spool import Spool
 from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.protocol.job import Job
 from cm_exec.runtime import poller as poller_module
 from cm_exec.runtime.client import RuntimeClient
 from cm_exec.runtime.errors import RuntimeRefusedError
-from cm_exec.runtime.location import Location
 from cm_exec.runtime.poller import Polled
 from cm_exec.worker import Worker
 from cm_exec.worker import worker as worker_module
-from cm_exec.worker.torn import REDELIVERY, TornJobs
 from tests.support import behaviours
-from tests.support.handling import surroundings
 from tests.support.ledger import Endpoint
 from tests.support.processes import wait_until
 from tests.support.replica import Replica

@@ -6,7 +6,7 @@ from typing import Any
 from tests.support.ledger import Request
 
 _ALWAYS = {"error", "reason", "jobId", "queryType"}
-_SOMETIMES = {"exitCode", "signal", "stderr"}
+_SOMETIMES = {"exitCode", "signal", "status", "stderr", "output"}
 
 
 def error_of(result: Request, *, function: str | None = None) -> dict[str, Any]:

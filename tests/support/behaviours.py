@@ -48,7 +48,7 @@ class Exchange:
 
 
 def normal(exchange: Exchange) -> None:
-    """What the protocol says."""
+    """Answer as the protocol says."""
     if not exchange.is_authorized():
         exchange.receive()
         exchange.respond(401)
@@ -67,7 +67,7 @@ def demand_token(token: str) -> Behaviour:
 
 
 def answer(status: int, body: bytes = b"", headers: Iterable[tuple[str, str]] = ()) -> Behaviour:
-    """Always this answer, whatever was asked."""
+    """Send this answer to every request."""
 
     def behave(exchange: Exchange) -> None:
         exchange.receive()
@@ -89,13 +89,13 @@ def answer_early(status: int) -> Behaviour:
 
 
 def reset_before_response(exchange: Exchange) -> None:
-    """The request is read to its end and then the connection breaks."""
+    """Read the whole request, then break the connection."""
     exchange.receive()
     raise _reset(exchange)
 
 
 def reset_within_request(after: int) -> Behaviour:
-    """The connection breaks when `after` bytes of the body have been read."""
+    """Break the connection after reading `after` bytes of the body."""
 
     def behave(exchange: Exchange) -> None:
         exchange.receive(after)
@@ -105,7 +105,7 @@ def reset_within_request(after: int) -> Behaviour:
 
 
 def reset_within_response(body: bytes, *, sent: int) -> Behaviour:
-    """A 200 that promises `body` and breaks after `sent` bytes of it."""
+    """Send a 200 that announces `body`, and break the connection after `sent` bytes of it."""
 
     def behave(exchange: Exchange) -> None:
         exchange.receive()
@@ -118,14 +118,14 @@ def reset_within_response(body: bytes, *, sent: int) -> Behaviour:
 
 
 def accept_then_reset(exchange: Exchange) -> None:
-    """A result is taken, and the answer that says so never arrives."""
+    """Accept a result, and break the connection instead of answering."""
     exchange.receive()
     exchange.conclude(204)
     raise _reset(exchange)
 
 
 def lose_job(exchange: Exchange) -> None:
-    """The poll's answer breaks in its middle, and the job is not handed out again."""
+    """Break the connection in the middle of a poll's answer, and do not hand out the job again."""
     offer = _next_offer(exchange)
     exchange.conclude(200)
     whole = response(200, offer.body)
@@ -161,7 +161,7 @@ def stop_reading(after: int) -> Behaviour:
 
 
 def read_slowly(part: int, pause: float) -> Behaviour:
-    """The normal answer, after a body that is read `part` bytes at a time with a pause after each."""
+    """Read the body `part` bytes at a time with a pause after each, then answer normally."""
 
     def behave(exchange: Exchange) -> None:
         length = int(exchange.request.head.header("content-length") or 0)
@@ -175,7 +175,7 @@ def read_slowly(part: int, pause: float) -> Behaviour:
 
 
 def raw(answer: bytes, *, status: int | None = None, close: bool = False) -> Behaviour:
-    """These bytes as the answer, which is noted as `status`."""
+    """Send these bytes as the answer, and record it as `status`."""
 
     def behave(exchange: Exchange) -> None:
         exchange.receive()
@@ -200,7 +200,7 @@ def flood(line: bytes) -> Behaviour:
 
 
 def drip(seconds: float) -> Behaviour:
-    """The normal answer to a poll, one byte every `seconds`."""
+    """Send the normal answer to a poll, one byte every `seconds`."""
 
     def behave(exchange: Exchange) -> None:
         exchange.receive()

@@ -25,7 +25,7 @@ class Bench:
     workers: list[Worker] = field(default_factory=list)
 
     def environment(self, connection: Mapping[str, str] | None = None) -> dict[str, str]:
-        """What the worker gets: the least, and the connection (today's variables unless said)."""
+        """Return the environment of the worker: the minimum, and the connection (default: today's variables)."""
         connection = self.replica.modern() if connection is None else connection
         return {**clean_environment(self.folder.parent), **connection, MARK: self.mark}
 

@@ -27,7 +27,7 @@ def chromium() -> Path | None:
 
 @contextmanager
 def started_browser() -> Iterator[Browser]:
-    """A browser with nothing in it. Its sandbox needs a user that is not root."""
+    """Start an empty browser. Its sandbox needs a user other than root."""
     arguments = [*_ARGUMENTS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=arguments)

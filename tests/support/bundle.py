@@ -44,7 +44,7 @@ class Bundle:
         shutil.copytree(self.tree, target, copy_function=_link_or_copy)
 
     def at_home(self, unshare: tuple[str, ...]) -> list[str]:
-        """The start of a command that sees the bundle at /opt/cm-exec, on a root where it can write nothing.
+        """Return the start of a command that sees the bundle at /opt/cm-exec, on a root that it cannot write to.
 
         Nor can it execute anything in /tmp. The rest of the command follows.
         """
@@ -57,7 +57,7 @@ class Bundle:
 
 
 def shared_bundle(factory: pytest.TempPathFactory) -> Bundle:
-    """The bundle of this test run: the first process that asks builds it, the others wait.
+    """Return the bundle of this test run. The first process that asks builds it; the others wait.
 
     Skips where it cannot be built; fails in CI.
     """
@@ -107,7 +107,7 @@ def _build(folder: Path) -> None:
 
 
 def _wheelhouse() -> Path:
-    """The dependencies' wheels, which are downloaded once and kept."""
+    """Return the folder of the dependencies' wheels, which are downloaded once and kept."""
     key = hashlib.sha256(LOCKED.read_bytes() + sys.version.encode()).hexdigest()[:16]
     folder = ROOT / "build" / "wheelhouse" / key
     if not folder.exists():

@@ -62,7 +62,7 @@ class Caller:
 
 @contextmanager
 def events(caller: Caller) -> Iterator[Iterator[tuple[str, Any]]]:
-    """The runtime's server-sent events: kind and data."""
+    """Yield the runtime's server-sent events: kind and data."""
     with caller.open("GET", "/events") as response:
 
         def read() -> Iterator[tuple[str, Any]]:

@@ -21,11 +21,11 @@ class Authority:
         return self.ca.cert_pem.bytes()
 
     def good(self) -> ssl.SSLContext:
-        """A certificate for localhost and 127.0.0.1."""
+        """Issue a certificate for localhost and 127.0.0.1."""
         return _server_context(self.ca.issue_cert(*LOCAL_NAMES))
 
     def expired(self) -> ssl.SSLContext:
-        """A certificate for localhost whose last day was yesterday."""
+        """Issue a certificate for localhost that expired yesterday."""
         now = dt.datetime.now(tz=dt.UTC)
         leaf = self.ca.issue_cert(
             *LOCAL_NAMES, not_before=now - dt.timedelta(days=9), not_after=now - dt.timedelta(days=1)
@@ -33,7 +33,7 @@ class Authority:
         return _server_context(leaf)
 
     def named(self, name: str) -> ssl.SSLContext:
-        """A certificate for `name` and for no other host."""
+        """Issue a certificate for `name` only."""
         return _server_context(self.ca.issue_cert(name))
 
 

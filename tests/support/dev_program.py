@@ -85,7 +85,7 @@ class DevProgram:
                 return Answer(status=error.code, body=error.read(), headers=error.headers)
 
     def call(self, function: str, query: bytes = b"{}") -> bytes:
-        """A function's result."""
+        """Call a function and return its result."""
         answer = self.request(f"/functions/{function}", query)
         assert answer.status == 200, answer
         return answer.body
@@ -116,7 +116,7 @@ class DevProgram:
 
 
 def dev_environment(folder: Path) -> dict[str, str]:
-    """An environment in which only the programs of this test find each other."""
+    """Return an environment in which only the programs of this test find each other."""
     return {**os.environ, "XDG_RUNTIME_DIR": str(folder), "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
 
 

@@ -53,7 +53,7 @@ class Block:
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """The page's blocks, in order."""
+    """Return the blocks of the page in order."""
     text = page.read_text()
     for match in _BLOCK.finditer(text):
         indent = len(match["indent"])
@@ -62,7 +62,7 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def prose(page: Path) -> str:
-    """The page without its code."""
+    """Return the page without its code."""
     return re.sub(r"`[^`\n]*`", "", _BLOCK.sub("", page.read_text()))
 
 
@@ -72,7 +72,7 @@ def links(page: Path) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of the page's headings, as GitHub makes them: what comes again has a number."""
+    """Return the anchors of the page's headings as GitHub creates them: repeated ones have a number."""
     found: dict[str, int] = {}
     names: set[str] = set()
     for heading in _HEADING.findall(_BLOCK.sub("", page.read_text())):
@@ -84,5 +84,5 @@ def anchors(page: Path) -> set[str]:
 
 
 def shown(page: Path) -> str:
-    """The page's path in the repository."""
+    """Return the path of the page in the repository."""
     return str(page.relative_to(ROOT))

@@ -61,7 +61,7 @@ class Driver:
         return told
 
     def wait_for_job(self, job_id: str) -> dict[str, Any]:
-        """What came of the job, once all that it left has ended."""
+        """Return the outcome of the job when all its processes have ended."""
         while job_id not in self.jobs:
             self._take(self._next())
         return self.jobs[job_id]
@@ -70,7 +70,7 @@ class Driver:
         return base64.b64decode(self.wait_for_job(job_id)["result"])
 
     def wait_for(self, **members: object) -> dict[str, Any]:
-        """The first thing told with these members."""
+        """Return the first message with these members."""
         while True:
             for told in self.told:
                 if members.items() <= told.items():
@@ -91,7 +91,7 @@ class Driver:
             self.told.append(told)
 
     def descendants(self) -> list[Process]:
-        """The living processes that were started by jobs."""
+        """Return the living processes that jobs have started."""
         return [p for p in marked(self.mark, self.folder) if p.pid != self.process.pid]
 
     def wait_until_alone(self) -> None:

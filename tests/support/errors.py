@@ -8,7 +8,7 @@ import cm_exec
 
 
 def error_classes() -> set[type[Exception]]:
-    """The error classes that carry an exit code."""
+    """Return the error classes with an exit code."""
     names = [module.name for module in pkgutil.walk_packages(cm_exec.__path__, "cm_exec.")]
     members = [vars(importlib.import_module(name)).values() for name in names if not name.endswith("__main__")]
     classes = {value for value in chain(*members) if isinstance(value, type) and issubclass(value, Exception)}

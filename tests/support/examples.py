@@ -57,7 +57,7 @@ class Example:
         return (self.folder / "query.json").read_bytes()
 
     def assert_result(self, body: bytes) -> None:
-        """The body is what result.json says: the same JSON, or the picture that it describes."""
+        """Check that the body matches result.json: the same JSON, or the picture that it describes."""
         expected = json.loads((self.folder / "result.json").read_bytes())
         if "pixels" in expected:
             _assert_picture(body, expected)
@@ -74,7 +74,7 @@ def prepare(name: str, folder: Path) -> Example:
 
 
 def environment(name: str, base: Mapping[str, str]) -> dict[str, str]:
-    """`base`, with the example's tools first on PATH."""
+    """Return `base` with the example's tools first on PATH."""
     return {**base, "PATH": tools.search_path(*TOOLS[name])}
 
 
@@ -92,7 +92,7 @@ def _assert_picture(body: bytes, expected: Mapping[str, Any]) -> None:
 
 
 def _rgb(png: bytes) -> bytes:
-    """The decoded pixels, three bytes each, row by row."""
+    """Decode the pixels, three bytes each, row by row."""
     convert = tools.find("convert")
     assert convert is not None
     command = [str(convert), "png:-", "-depth", "8", "rgb:-"]

@@ -18,7 +18,7 @@ class Offer:
 
 
 def job_body(query: bytes, *, job_id: str, query_type: str, members: Mapping[str, str]) -> bytes:
-    """The documented envelope around `query`, which is spliced in byte for byte."""
+    """Return the documented envelope around `query`, which is inserted byte for byte."""
     head = {"jobId": job_id, "queryType": query_type, **members}
     return b'{"type":"computeModuleJobV1","computeModuleJobV1":%s,"query":%s}}' % (
         json.dumps(head).encode()[:-1],
@@ -53,7 +53,7 @@ class JobQueue:
             self._changed.notify_all()
 
     def take(self, seconds: Callable[[], float], is_alive: Callable[[], bool]) -> Offer | None:
-        """The next job, or None after `seconds()` without one or when the asking client has gone."""
+        """Return the next job; None after `seconds()` without one or when the client has gone."""
         since = time.monotonic()
         with self._changed:
             while not self._offers:

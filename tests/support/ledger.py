@@ -113,11 +113,11 @@ class Ledger:
             return [r for r in self._requests if endpoint in (None, r.endpoint)]
 
     def open_polls(self) -> int:
-        """Polls that wait for their answer now."""
+        """Return the polls that wait for their answer."""
         return sum(not r.finished for r in self.all(Endpoint.JOB))
 
     def wait_for(self, condition: Callable[[], T | None], *, what: str, seconds: float = PATIENCE) -> T:
-        """The first true value of `condition`; AssertionError after `seconds`."""
+        """Wait for a true value of `condition` and return it. AssertionError after `seconds`."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):
             remaining = deadline - time.monotonic()
@@ -127,5 +127,5 @@ class Ledger:
         return value
 
     def summary(self) -> str:
-        """The record in short, for failures."""
+        """Return the requests in short, for messages of failed tests."""
         return ", ".join(f"{r.head.method} {r.endpoint} -> {r.status} ({r.size} B)" for r in self.all()[-40:])

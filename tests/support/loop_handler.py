@@ -108,6 +108,7 @@ def late_noise(_: Any, path: str, text: str) -> None:
     reply("first")
     wait_for(path)
     os.write(2, text.encode())
+    Path(f"{path}.done").touch()
 
 
 def printing(_: Any, text: str) -> None:
@@ -158,9 +159,9 @@ VERBS: Final[dict[str, Callable[..., None]]] = {
     "pid": lambda _: reply(os.getpid()),
     "echo": lambda _, value: reply(value),
     "slow": slow,
-    "whole": reply,
+    "whole": lambda whole: enveloped(whole, whole) if "jobId" in whole else reply(whole),
     "env": lambda _, name: reply(os.environ.get(name)),
-    "zeros": lambda _, number: write(framed(b"0" * number)),
+    "ones": lambda _, number: write(framed(b"1" * number)),
     "raw": lambda _, text: write(text.encode("latin-1")),
     "raw_and_out": raw_and_out,
     "exit": lambda _, status: os._exit(status),

@@ -12,7 +12,7 @@ import cm_exec
 SOURCE: Final = Path(cm_exec.__file__).parent
 _PLACEHOLDER: Final = re.compile(r"%[-.\d]*[a-z]|\{[^{}]*\}")
 _LOGGED: Final = {"warning", "error", "exception"}
-_RAISED: Final = {"NoRuntimeError", "RuntimeRefusedError", "NotReadyError"}
+_RAISED: Final = {"NoRuntimeError", "AuthenticationError", "NotReadyError"}
 _VALUE: Final = re.compile(r"…|'…'|\"[…\w]+\"|functions\.…|\d+(\.\d+)?")
 
 _WORD: Final = re.compile(r"[A-Za-z]{2}")
@@ -35,9 +35,8 @@ def all_messages() -> list[Message]:
 
 def worker_s_messages() -> set[Message]:
     """What the worker logs as a warning or an error, and what ends it."""
-    folders = [SOURCE / name for name in ("runtime", "worker", "handlers")]
+    folders = [SOURCE / name for name in ("runtime", "worker", "handlers", "processes")]
     trees = [tree for folder in folders for tree in _trees(folder)]
-    trees.append(ast.parse((SOURCE / "cli" / "launch.py").read_text()))
     calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
     return {message for call in calls if _is_told(call) and any(message := _parts(call.args[0]))}
 

@@ -25,14 +25,14 @@ def _absent(what: str) -> None:
 
 
 def python_command() -> list[str]:
-    """The module on the Python SDK; without the SDK the test is skipped, in CI it fails."""
+    """Start the module on the Python SDK. Without the SDK the test is skipped; in CI it fails."""
     if not list(PYTHON.parent.parent.glob("lib/python3*/site-packages/compute_modules")):
         _absent("Python")
     return [str(PYTHON), str(WORKERS / "python_sdk.py")]
 
 
 def typescript_command() -> list[str]:
-    """The module on the TypeScript SDK; without the SDK the test is skipped, in CI it fails."""
+    """Start the module on the TypeScript SDK. Without the SDK the test is skipped; in CI it fails."""
     node = shutil.which("node")
     if node is None or not (NODE_PATH / "@palantir" / "compute-module").is_dir():
         _absent("TypeScript")
@@ -41,7 +41,7 @@ def typescript_command() -> list[str]:
 
 @contextmanager
 def worker(command: list[str], runtime: LocalRuntime, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A worker in a session of its own; at the end all of it is killed, and its output shown."""
+    """Run a worker in its own session. At the end all its processes are killed, and its output is shown."""
     log = folder / "worker.log"
     environment: Mapping[str, str] = {**os.environ, **runtime.environment(), "NODE_PATH": str(NODE_PATH)}
     with (

@@ -27,13 +27,13 @@ class Process:
 
 
 def marked(mark: str, folder: Path) -> list[Process]:
-    """The living processes that carry `mark`, or run in `folder`, or name it in their command."""
+    """Return the living processes with `mark` in their environment, or `folder` as theirs or in their command."""
     found = (_read(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return [p for p in found if p and p.pid != os.getpid() and p.state != "Z" and _belongs(p.pid, mark, folder)]
 
 
 def children(pid: int) -> list[Process]:
-    """The direct children of a process, zombies among them."""
+    """Return the direct children of a process, including zombies."""
     found = (_read(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return [p for p in found if p and p.parent == pid]
 
@@ -45,23 +45,23 @@ def has_ended(pid: int) -> bool:
 
 
 def pid_namespace(pid: int) -> str:
-    """The kernel's name of the PID namespace in which a process lives."""
+    """Return the kernel's name of the PID namespace of a process."""
     return str(Path(f"/proc/{pid}/ns/pid").readlink())
 
 
 def inhabitants(namespace: str) -> list[Process]:
-    """The processes of a PID namespace; zombies, which have left it, are not among them."""
+    """Return the processes of a PID namespace without zombies, which have left it."""
     pids = sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return [found for pid in pids if _lives_in(pid, namespace) and (found := _read(pid))]
 
 
 def peak_memory(pid: int) -> int:
-    """The most memory that a process ever had resident, in bytes."""
+    """Return the peak resident memory of a process in bytes."""
     return _status_kib(pid, "VmHWM") << 10
 
 
 def cpu_seconds(pid: int) -> float:
-    """The time that a process has computed so far."""
+    """Return the CPU time of a process so far."""
     fields = _stat_fields(pid)
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
@@ -116,7 +116,7 @@ def _read(pid: int) -> Process | None:
 
 
 def _stat_fields(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat after the command, which may itself hold blanks."""
+    """Return the fields of /proc/PID/stat after the command, which may contain blanks."""
     return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
 
 

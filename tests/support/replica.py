@@ -43,7 +43,7 @@ class Replica:
         fresh.replace(self.token_file)
 
     def connection_json(self) -> str:
-        """The original connection file."""
+        """Return the content of the original connection file."""
         return json.dumps(
             {
                 "host": "localhost",
@@ -56,7 +56,7 @@ class Replica:
         )
 
     def modern(self) -> dict[str, str]:
-        """The variables of today's platform."""
+        """Return the variables of today's platform."""
         origin = self.runtime.origin
         return {
             "GET_JOB_URI": f"{origin}{API}/job",
@@ -71,7 +71,7 @@ class Replica:
         }
 
     def original(self) -> dict[str, str]:
-        """The variables of the first beta."""
+        """Return the variables of the first beta."""
         return {
             "CONNECTION_TO_RUNTIME": str(self.connection_file),
             "MODULE_AUTH_TOKEN": str(self.token_file),
@@ -80,7 +80,7 @@ class Replica:
 
 
 def clean_environment(home: Path) -> dict[str, str]:
-    """The least that a program needs, and coverage's own variables where it is measured."""
+    """Return the minimal environment of a program, with coverage's own variables if coverage is measured."""
     temporary = home / "tmp"
     temporary.mkdir(exist_ok=True)
     coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}

@@ -40,13 +40,13 @@ def _is_here(language: str) -> bool:
 
 
 def each_language() -> list[object]:
-    """A parameter for each language of this machine."""
+    """Return a parameter for each language of this machine."""
     found = [name for name in LANGUAGES if name in _ALWAYS or _is_here(name)]
     return [pytest.param(name, marks=[needs(*_ALWAYS[name])] if name in _ALWAYS else []) for name in found]
 
 
 def prepare(folder: Path) -> None:
-    """What a build needs where there is no network: Rust's libraries from Debian."""
+    """Return the variables for a build without network: Rust's libraries from Debian."""
     if (folder / "Cargo.toml").exists():
         (folder / ".cargo").mkdir()
         (folder / ".cargo" / "config.toml").write_text(
@@ -55,7 +55,7 @@ def prepare(folder: Path) -> None:
 
 
 def run(folder: Path, *command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """A command to its end, with the installed cm-exec first on PATH."""
+    """Run a command to its end, with the installed cm-exec first on PATH."""
     path = os.pathsep.join([str(CM_EXEC.parent), os.environ["PATH"]])
     return subprocess.run(
         command,

@@ -65,12 +65,12 @@ class ScriptedRuntime:
         self._listener.close()
 
     def script(self, endpoint: Endpoint, *behaviours: Behaviour) -> None:
-        """What the next requests to `endpoint` meet, one each."""
+        """Set the behaviours of the next requests to `endpoint`, one each."""
         with self.ledger.changed:
             self._once[endpoint].extend(behaviours)
 
     def always(self, endpoint: Endpoint, behaviour: Behaviour) -> None:
-        """What requests to `endpoint` meet from now on."""
+        """Set the behaviour of all further requests to `endpoint`."""
         with self.ledger.changed:
             self._always[endpoint] = behaviour
 
@@ -115,7 +115,7 @@ class ScriptedRuntime:
         return [r for r in self.ledger.all(Endpoint.RESULT) if r.job_id == job_id]
 
     def result(self, job_id: str, *, seconds: float = PATIENCE) -> Request:
-        """The first accepted result of a job."""
+        """Return the first accepted result of a job."""
         return self.ledger.wait_for(
             lambda: next((r for r in self.posts(job_id) if r.accepted), None),
             what=f"a result for {job_id}",

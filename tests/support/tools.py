@@ -24,7 +24,7 @@ class ToolMissingError(Exception):
 
 
 def needs(*tools: str) -> pytest.MarkDecorator:
-    """The mark of a test that runs these programs; `convert` means ImageMagick's.
+    """Mark a test that runs these programs; `convert` means ImageMagick's.
 
     Raises ToolMissingError where one is missing and the environment says `CI=true`.
     """
@@ -47,7 +47,7 @@ def find(tool: str) -> Path | None:
 
 
 def search_path(*tools: str) -> str:
-    """A value for PATH on which these programs are found before others of their names."""
+    """Return a value for PATH on which these programs come before others of the same names."""
     folders = [str(path.parent) for path in map(find, tools) if path]
     return os.pathsep.join([*dict.fromkeys(folders), os.environ["PATH"]])
 

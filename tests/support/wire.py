@@ -53,7 +53,7 @@ class Wire:
             self._sock.do_handshake()
 
     def read_head(self) -> Head | None:
-        """The next request's head; None when the client has ended the connection between requests."""
+        """Read the head of the next request; None if the client has closed the connection between requests."""
         end = self._fill_to(b"\r\n\r\n")
         if end < 0:
             return None
@@ -157,7 +157,7 @@ class Wire:
 
 
 def response(status: int, body: bytes = b"", headers: Iterable[tuple[str, str]] = ()) -> bytes:
-    """An answer as it goes on the wire."""
+    """Return the bytes of an answer."""
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:
@@ -169,6 +169,6 @@ def response(status: int, body: bytes = b"", headers: Iterable[tuple[str, str]] 
 
 
 def over(sock: socket.socket, context: ssl.SSLContext | None) -> Wire:
-    """A fresh connection, its TLS handshake still to come."""
+    """Open a connection without its TLS handshake."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return Wire(context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False) if context else sock)

@@ -94,7 +94,7 @@ class Worker:
         self.process.wait()
 
     def descendants(self) -> list[Process]:
-        """What was started by its handlers and is alive."""
+        """Return the living processes that its handlers have started."""
         own = {self.process.pid, self.pid}
         return [p for p in marked(self.mark, self.folder) if p.pid not in own]
 

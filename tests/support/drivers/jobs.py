@@ -16,14 +16,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cm_exec.cli import supervision
 from cm_exec.cli.supervision import EndAtOnce, supervise
-from cm_exec.config import parse_config
-from cm_exec.handlers import orphans
-from cm_exec.handlers.environment import launcher_environment
 from cm_exec.handlers.handler import Handler, Result, Surroundings
 from cm_exec.handlers.modes import create_handlers
 from cm_exec.handlers.stop import StopNow
+
+from cm_exec.cli import supervision
+from cm_exec.config import parse_config
+from cm_exec.handlers import orphans
+from cm_exec.handlers.environment import launcher_environment
 from cm_exec.protocol.failure import Failure
 from cm_exec.protocol.job import Job
 

@@ -37,7 +37,7 @@ class Container(Worker):
         self.process.wait()
 
     def zombies(self) -> list[Process]:
-        """What PID 1 should have reaped."""
+        """Return the zombies that PID 1 should have reaped."""
         return [child for child in children(self.pid) if child.state == "Z"]
 
     def _told_pid(self) -> str:

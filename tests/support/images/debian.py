@@ -26,7 +26,7 @@ class Debian:
     installed: bool = True
 
     def tar(self, scratch: Path) -> Path:
-        """The tar, which other processes must not ask for at the same time; it is made in the folder `scratch`."""
+        """Return the tar, and create it in the folder `scratch` if needed. Only one process may do so at a time."""
         command = list(self._command())
         key = hashlib.sha256("\0".join(command).encode()).hexdigest()[:16]
         path = _cache() / f"{self.suite}-{key}.tar"
@@ -65,7 +65,7 @@ def _mirror() -> list[str]:
 
 @cache
 def _apt_settings() -> list[str]:
-    """This machine's way through a proxy, where it has one."""
+    """Return the proxy settings of this machine."""
     wanted = ("Acquire::http", "Acquire::https", "Acquire::ftp")
     settings = _output("apt-config", "dump", "--no-empty", "--format", '%F "%v";%n')
     return [line for line in settings.splitlines() if line.startswith(wanted) and "::Proxy" in line]

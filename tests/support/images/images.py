@@ -29,16 +29,16 @@ class Images:
     bundle: Callable[[], Path]
 
     def root(self, name: str) -> Image:
-        """A root of `ROOTS` with cm-exec in it."""
+        """Return a root of `ROOTS` with cm-exec in it."""
         return Image(name=self._bare(name), mounts=(f"{self.bundle()}:/opt/cm-exec:ro",))
 
     def base(self) -> Image:
-        """The image of Dockerfile.base, on Debian 13."""
+        """Return the image of Dockerfile.base on Debian 13."""
         self.store.once("base", self._build_base)
         return Image(name=f"localhost/cm-exec-base:{__version__}")
 
     def example(self, name: str) -> Image:
-        """The image that the Dockerfile of examples/NAME makes of the base image."""
+        """Return the image that the Dockerfile of examples/NAME builds on the base image."""
         image = f"localhost/example-{name}"
         self.base()
         start = self._bare(STAND_INS[name]) if name in STAND_INS else None
@@ -67,5 +67,5 @@ class Images:
 
 
 def _certificates() -> str:
-    """What pip is to trust in the build: as on this machine."""
+    """Return the CA file that pip trusts on this machine."""
     return os.environ.get("PIP_CERT") or ssl.get_default_verify_paths().cafile or ""

@@ -16,7 +16,7 @@ PATIENCE: Final = 600
 
 
 def needs_memory_limit() -> pytest.MarkDecorator:
-    """The mark of a test that limits a container's memory: the kernel must let podman do so."""
+    """Mark a test that limits the memory of a container, which the kernel must permit podman to do."""
     groups = Path("/sys/fs/cgroup")
     unified = groups / "cgroup.controllers"
     limited = (groups / "memory").is_dir() or (unified.exists() and "memory" in unified.read_text().split())
@@ -27,7 +27,7 @@ def needs_memory_limit() -> pytest.MarkDecorator:
 
 
 def needs_containers(*tools: str) -> pytest.MarkDecorator:
-    """The mark of a test that runs containers, and these programs. Skipped with the reason, in CI an error."""
+    """Mark a test that runs containers and these programs; without them it is skipped, and fails in CI."""
     missing = [tool for tool in (*_TOOLS, *tools) if find(tool) is None]
     missing += [] if os.getuid() == 0 else ["the rights of root"]
     reason = f"no containers here, for lack of {', '.join(missing)} (scripts/install-debian-packages installs tools)"

@@ -56,7 +56,7 @@ class Node:
         return container
 
     def execute(self, container: Container, *command: str) -> bytes:
-        """What another program prints in a running container."""
+        """Run another program in a running container and return its output."""
         done = subprocess.run(
             ["podman", "exec", container.name, *command],
             env=self.store.environment(),
@@ -104,7 +104,7 @@ class Node:
 
 @contextmanager
 def open_node(store: Store, folder: Path, authority: Authority) -> Iterator[Node]:
-    """A node with a runtime of its own; its containers end with it, and are held to what they owe."""
+    """Create a node with its own runtime. At the end its containers must stop with status 0."""
     with ScriptedRuntime(authority.good()) as runtime:
         replica = Replica(folder=folder / "replica", runtime=runtime, ca_pem=authority.pem)
         replica.write()

@@ -41,7 +41,7 @@ def _busybox(tar: Path) -> None:
 
 
 def _busybox_and_musl(tar: Path) -> None:
-    """The same, another C library, and a program /bin/copy that needs it."""
+    """Write the same with another C library and a program /bin/copy that needs it."""
     program = tar.with_name("copy")
     subprocess.run(["musl-gcc", "-x", "c", "-o", program, "-"], input=_MUSL_ECHO.encode(), check=True)
     with tarfile.open(tar, "w") as root:
@@ -68,7 +68,7 @@ def _add_busybox(root: tarfile.TarFile) -> None:
 
 
 def _add_file(root: tarfile.TarFile, path: Path, name: str) -> None:
-    """A program, whatever links lead to it."""
+    """Add a program under this name. A link is added as the file that it points to."""
     content = path.read_bytes()
     member = tarfile.TarInfo(name)
     member.size, member.mode = len(content), 0o755

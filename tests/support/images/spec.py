@@ -53,7 +53,7 @@ class Spec:
     mounts: Sequence[str] = ()
 
     def podman(self, *options: str, platform: Mapping[str, str]) -> Iterator[str]:
-        """The command line of `podman run`. `options` are further ones, `platform` the platform's variables."""
+        """Yield the command line of `podman run` with further `options` and the `platform`'s variables."""
         yield from ("podman", "run", *ISOLATION, *self.options, *options)
         yield from (() if self.entrypoint is None else ("--entrypoint", self.entrypoint))
         yield from (() if self.user is None else ("--user", self.user))

@@ -41,7 +41,7 @@ class BuildError(Exception):
 
 
 def make_folder() -> Path:
-    """A new folder for a store. In memory where there is plenty: a disk takes a minute to forget the many files."""
+    """Create a folder for a store, in memory if there is enough: a disk needs a minute to delete its many files."""
     return Path(tempfile.mkdtemp(prefix="cm-exec-images-", dir=_MEMORY if _memory_is_good() else None))
 
 
@@ -68,7 +68,7 @@ class Store:
             file.write_text(text.format(folder=self.folder, driver=_driver(self.folder)))
 
     def environment(self) -> dict[str, str]:
-        """What podman and buildah must find in their environment."""
+        """Return the environment of podman and buildah."""
         return {
             **os.environ,
             "CONTAINERS_STORAGE_CONF": str(self._storage),
@@ -78,7 +78,7 @@ class Store:
         }
 
     def run(self, *command: str | Path, variables: Mapping[str, str] | None = None) -> str:
-        """What a command prints that uses this place; BuildError where it fails."""
+        """Run a command that uses this store and return its output. Raises BuildError if it fails."""
         done = subprocess.run(
             command,
             env={**self.environment(), **(variables or {})},

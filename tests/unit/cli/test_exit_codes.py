@@ -3,9 +3,9 @@
 import signal
 
 import pytest
+from cm_exec.cli.launch import _concurrency_of_platform
 
 from cm_exec.cli.invoke import _exit_code
-from cm_exec.cli.launch import _concurrency_of_platform
 from cm_exec.config import ConfigError
 from cm_exec.errors import PreflightError, exit_code_of
 from cm_exec.protocol.failure import Failure, Reason

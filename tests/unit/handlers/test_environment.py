@@ -1,16 +1,19 @@
 """What a handler's environment holds, and what it never holds."""
 
-import os
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from cm_exec.handlers import environment as environment_module
-from cm_exec.handlers.environment import function_environment, job_environment, launcher_environment
+from cm_exec.handlers.environment import (
+    command_environment,
+    job_environment,
+    read_environment,
+    service_environment,
+)
 from cm_exec.protocol import environment as names
 from cm_exec.protocol.job import Job
-from tests.support.handling import function_of
+from tests.support.handlers import function_of
 
 JOB = Job(
     job_id="j-1",
@@ -24,7 +27,7 @@ JOB = Job(
 
 def test_all_of_the_launcher_s_variables_are_inherited_byte_for_byte(tmp_path: Path) -> None:
     launcher = {b"PATH": b"/bin", b"\xff": b"\xfe=\xfd", b"EMPTY": b""}
-    assert function_environment(function_of(tmp_path, "true"), launcher) == launcher
+    assert command_environment(function_of(tmp_path, "true"), launcher) == launcher
 
 
 @pytest.mark.parametrize("name", sorted(names.CONNECTION_VARIABLES | names.JOB_VARIABLES))
@@ -32,19 +35,19 @@ def test_the_connection_and_an_outer_job_are_never_inherited(tmp_path: Path, nam
     launcher = {name.encode(): b"secret", b"PATH": b"/bin"}
     for wanted in (None, (name, "PATH")):  # cm.toml may not even name them
         function = replace(function_of(tmp_path, "true"), inherit_env=wanted)
-        assert function_environment(function, launcher) == {b"PATH": b"/bin"}
+        assert command_environment(function, launcher) == {b"PATH": b"/bin"}
 
 
 def test_only_what_is_wanted_is_inherited(tmp_path: Path) -> None:
     launcher = {b"A": b"1", b"B": b"2", b"AB": b"3"}
-    assert function_environment(function_of(tmp_path, "true", inherit_env=["A", "C"]), launcher) == {b"A": b"1"}
-    assert function_environment(function_of(tmp_path, "true", inherit_env=[]), launcher) == {}
+    assert command_environment(function_of(tmp_path, "true", inherit_env=["A", "C"]), launcher) == {b"A": b"1"}
+    assert command_environment(function_of(tmp_path, "true", inherit_env=[]), launcher) == {}
 
 
 def test_the_function_s_own_variables_come_on_top(tmp_path: Path) -> None:
     function = function_of(tmp_path, "true", env={"A": "own", "É": "é"}, inherit_env=["A"])
     expected = {b"A": b"own", "É".encode(): "é".encode()}
-    assert function_environment(function, {b"A": b"1", b"B": b"2"}) == expected
+    assert command_environment(function, {b"A": b"1", b"B": b"2"}) == expected
 
 
 def test_a_process_is_told_of_its_job() -> None:
@@ -66,15 +69,22 @@ def test_any_name_can_stand_in_an_environment() -> None:
 
 def test_the_launcher_s_environment_is_what_it_was_started_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SET_LATER_ON", "1")
-    started = launcher_environment()
+    started = read_environment()
     assert b"SET_LATER_ON" not in started
     assert started[b"PATH"]
 
 
-def test_where_the_kernel_does_not_tell_it_is_python_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    class Elsewhere:
-        def __init__(self, _: str) -> None:
-            self.read_bytes = (tmp_path / "gone").read_bytes
+@pytest.mark.parametrize("name", ["DEFAULT_CA_PATH", "CONNECTIONS_TO_OTHER_PODS_CA_PATH"])
+def test_the_ca_paths_are_inherited(tmp_path: Path, name: str) -> None:
+    """They name public certificates, and the documented recipes for calls back to Foundry need them."""
+    launcher = {name.encode(): b"/ca.pem"}
+    assert command_environment(function_of(tmp_path, "true"), launcher) == launcher
 
-    monkeypatch.setattr(environment_module, "Path", Elsewhere)
-    assert launcher_environment() == dict(os.environb)
+
+def test_python_does_not_buffer_in_a_service_by_default(tmp_path: Path) -> None:
+    function = function_of(tmp_path, "true", mode="persistent")
+    assert function.service is not None
+    assert service_environment(function.service, {})[b"PYTHONUNBUFFERED"] == b"1"
+    own = function_of(tmp_path, "true", mode="persistent", env={"PYTHONUNBUFFERED": ""}).service
+    assert own is not None
+    assert service_environment(own, {})[b"PYTHONUNBUFFERED"] == b""

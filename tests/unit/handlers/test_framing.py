@@ -1,24 +1,39 @@
-"""Queries as lines or frames, and results back, however they are cut into pieces."""
+"""Messages as lines or frames, however their bytes are cut into pieces."""
 
 import itertools
+import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cm_exec.handlers.framing import OutOfStepError, ResultReader, frame_query, result_reader
+from cm_exec.handlers.framing import DesyncError, MessageReader, frame_message, message_reader
 
 LINES, FRAMES = "lines", "content-length"
 
 
 def pieces(text: bytes, cuts: list[int]) -> list[bytes]:
-    """`text` cut at these places, taken modulo its length."""
+    """Return `text` cut at these places, taken modulo its length."""
     places = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
     return [text[a:b] for a, b in itertools.pairwise(places)]
 
 
-def read(framing: str, *chunks: bytes) -> tuple[bytes, ResultReader]:
-    reader = result_reader(framing)
+def read_all(framing: str, chunks: list[bytes]) -> tuple[list[bytes], str]:
+    """Return all messages, and how much of a further one has come."""
+    reader, messages, content = message_reader(framing), list[bytes](), b""
+    for chunk in chunks:
+        rest = chunk
+        while True:
+            content += reader.feed(rest)
+            if not reader.is_complete:
+                break
+            messages.append(content)
+            content, rest = b"", reader.next()
+    return messages, reader.progress()
+
+
+def read(framing: str, *chunks: bytes) -> tuple[bytes, MessageReader]:
+    reader = message_reader(framing)
     return b"".join(reader.feed(chunk) for chunk in chunks), reader
 
 
@@ -30,46 +45,53 @@ of_one_line = st.binary(max_size=200).map(lambda text: text.replace(b"\n", b""))
 def test_a_line_is_the_result_without_its_end_however_it_is_cut(line: bytes, end: bytes, cuts: list[int]) -> None:
     line = line.rstrip(b"\r") if end == b"\n" else line
     result, reader = read(LINES, *pieces(line + end, cuts))
-    assert (result, reader.is_complete, reader.has_begun) == (line, True, True)
+    assert (result, reader.is_complete, reader.rest) == (line, True, b"")
 
 
 @given(body=st.binary(max_size=200), end=st.sampled_from([b"\n", b"\r\n"]), cuts=cuts)
 def test_a_frame_s_body_is_the_result_however_it_is_cut(body: bytes, end: bytes, cuts: list[int]) -> None:
     header = b"content-LENGTH : %d%bContent-Type: x%b%b" % (len(body), end, end, end)
     result, reader = read(FRAMES, *pieces(header + body, cuts))
-    assert (result, reader.is_complete, reader.has_begun) == (body, True, True)
-
-
-@given(query=st.binary(max_size=200), cuts=cuts)
-def test_what_one_side_frames_the_other_reads(query: bytes, cuts: list[int]) -> None:
-    result, reader = read(FRAMES, *pieces(frame_query(FRAMES, query), cuts))
-    assert (result, reader.is_complete) == (query, True)
+    assert (result, reader.is_complete, reader.rest) == (body, True, b"")
 
 
 @pytest.mark.parametrize("framing", [LINES, FRAMES])
-@given(first=of_one_line, more=st.binary(min_size=1, max_size=50), cuts=cuts)
-def test_anything_behind_a_result_is_out_of_step(framing: str, first: bytes, more: bytes, cuts: list[int]) -> None:
-    result = first + b"\n" if framing == LINES else frame_query(FRAMES, first)
-    with pytest.raises(OutOfStepError):
-        read(framing, *pieces(result + more, [*cuts, len(result) - 1]))
-    with pytest.raises(OutOfStepError):
-        read(framing, result, more)
+@given(
+    messages=st.lists(of_one_line.map(lambda text: text.rstrip(b"\r")), max_size=5), cuts=cuts, end=st.integers(0, 9)
+)
+def test_any_split_of_the_bytes_gives_the_same_messages(
+    framing: str, messages: list[bytes], cuts: list[int], end: int
+) -> None:
+    framed = [m + b"\n" if framing == LINES else frame_message(framing, m) for m in messages]
+    part = (b"abc" if framing == LINES else frame_message(framing, b"abcdefghi"))[:end]
+    found, progress = read_all(framing, pieces(b"".join(framed) + part, cuts))
+    assert found == messages
+    assert bool(progress) is bool(part)
 
 
 @pytest.mark.parametrize("framing", [LINES, FRAMES])
-@given(first=of_one_line, cut=st.integers(0, 1000))
-def test_a_part_is_not_a_result(framing: str, first: bytes, cut: int) -> None:
-    whole = first + b"\n" if framing == LINES else frame_query(FRAMES, first)
-    part = whole[: cut % len(whole)]
-    _, reader = read(framing, part)
-    assert (reader.is_complete, reader.has_begun) == (False, bool(part))
+@given(first=of_one_line, more=st.binary(min_size=1, max_size=50))
+def test_what_stands_behind_a_message_is_kept_apart(framing: str, first: bytes, more: bytes) -> None:
+    message = first + b"\n" if framing == LINES else frame_message(FRAMES, first)
+    for chunks in ([message + more], [message, more]):
+        _, reader = read(framing, *chunks)
+        assert (reader.is_complete, reader.rest) == (True, more)
+        assert reader.next() == more
+        assert (reader.is_complete, reader.rest, reader.progress()) == (False, b"", "")
 
 
-@pytest.mark.parametrize("framing", [LINES, FRAMES])
-def test_nothing_more_changes_nothing(framing: str) -> None:
-    whole = b"r\n" if framing == LINES else frame_query(FRAMES, b"r")
-    result, reader = read(framing, b"", whole, b"")
-    assert (result, reader.is_complete) == (b"r", True)
+@pytest.mark.parametrize(
+    ("framing", "text", "progress"),
+    [
+        (LINES, b"", ""),
+        (LINES, b"1234567", "7 bytes and no line end"),
+        (FRAMES, b"Content-", "8 bytes of a frame's header"),
+        (FRAMES, b"Content-Length: 9\r\n\r\n123456", "6 of 9 bytes of its frame"),
+    ],
+)
+def test_progress(framing: str, text: bytes, progress: str) -> None:
+    _, reader = read(framing, text)
+    assert (reader.is_complete, reader.progress()) == (False, progress)
 
 
 @pytest.mark.parametrize(
@@ -92,18 +114,35 @@ def test_nothing_more_changes_nothing(framing: str) -> None:
     ],
 )
 def test_a_wrong_header_is_out_of_step_at_once(written: bytes) -> None:
-    with pytest.raises(OutOfStepError, match="Content-Length"):
+    with pytest.raises(DesyncError, match="Content-Length"):
         read(FRAMES, written)
 
 
 @given(query=st.binary(max_size=200))
 def test_a_query_is_one_line_whatever_it_holds(query: bytes) -> None:
-    framed = frame_query(LINES, query)
+    framed = frame_message(LINES, query)
     assert framed.endswith(b"\n")
     assert framed.count(b"\n") == 1
     assert b"\r" not in framed
-    assert len(framed) == len(query) + 1
+    assert len(framed) >= len(query) + 1
+
+
+@given(value=st.recursive(st.text() | st.integers(), st.lists), indent=st.none() | st.integers(0, 2))
+def test_a_query_is_the_same_json_on_one_line_for_every_reader(value: object, indent: int | None) -> None:
+    """str.splitlines knows all the separators of Node's readline and Java's Scanner, and more."""
+    query = json.dumps(value, ensure_ascii=False, indent=indent)
+    try:
+        framed = frame_message(LINES, query.encode()).decode()
+    except UnicodeEncodeError:
+        return  # half a surrogate pair has no bytes
+    assert json.loads(framed) == value
+    assert not {"\u2028", "\u2029", "\x85", "\r"} & set(framed)
 
 
 def test_line_breaks_between_json_tokens_become_spaces() -> None:
-    assert frame_query(LINES, b'{\r\n\t"a\\n": 1\n}') == b'{  \t"a\\n": 1 }\n'
+    assert frame_message(LINES, b'{\r\n\t"a\\n": 1\n}') == b'{  \t"a\\n": 1 }\n'
+
+
+def test_in_a_frame_a_query_stays_as_it_is() -> None:
+    query = '\n"\u2028"\r\n'.encode()
+    assert frame_message(FRAMES, query) == b"Content-Length: 8\r\n\r\n" + query

@@ -4,18 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.handlers.exchange import Ending
-from cm_exec.handlers.framing import result_reader
-from cm_exec.handlers.handler import Result
-from cm_exec.handlers.outcome import not_started, outcome_of, outcome_of_turn
-from cm_exec.handlers.process import NotStartedError
+from cm_exec.handlers.outcome import (
+    LimitedOutput,
+    ProcessExit,
+    StderrTail,
+    excerpt,
+    failure_of_exit,
+    finish_output,
+    not_started,
+    out_of_step,
+)
 from cm_exec.handlers.spool import Spool
-from cm_exec.protocol.failure import Failure, Reason
-from tests.support.handling import function_of
-
-
-def ending(status: int | None = 0, cause: Reason | None = None, detail: str = "") -> Ending:
-    return Ending(status=status, cause=cause, detail=detail, stderr=b"said")
+from cm_exec.processes.child import NotStartedError
+from cm_exec.protocol.failure import OUTPUT_EXCERPT, STDERR_TAIL, Failure, Reason
+from tests.support.handlers import function_of
 
 
 def spool_of(content: bytes) -> Spool:
@@ -24,39 +26,56 @@ def spool_of(content: bytes) -> Spool:
     return spool
 
 
-def failure(folder: Path, how: Ending, written: bytes = b"", /, **options: object) -> Failure:
-    outcome = outcome_of(function_of(folder, "true", **options), how, spool_of(written))
-    assert isinstance(outcome, Failure)
-    assert outcome.stderr == b"said"
-    return outcome
+def failure_of(
+    folder: Path,
+    status: int | None,
+    reason: Reason | None = None,
+    *,
+    written: bytes = b"",
+    stderr: bytes = b"said",
+    **options: object,
+) -> Failure:
+    ended = ProcessExit(status=status, reason=reason, detail="a detail" if reason else "", stderr=stderr)
+    failure = failure_of_exit(function_of(folder, "true", **options), ended, spool_of(written))
+    assert failure is not None
+    assert failure.stderr == stderr
+    return failure
 
 
-def result(folder: Path, written: bytes, /, **options: object) -> bytes:
-    outcome = outcome_of(function_of(folder, "true", **options), ending(), spool_of(written))
-    assert isinstance(outcome, Result)
-    return outcome.spool.getvalue()
+def finished(folder: Path, written: bytes, **options: object) -> tuple[Failure | None, bytes]:
+    spool = spool_of(written)
+    return finish_output(function_of(folder, "true", **options), spool, b"said"), spool.getvalue()
 
 
-def test_status_0_makes_a_result_of_the_output(tmp_path: Path) -> None:
-    assert result(tmp_path, b"\0\xff") == b"\0\xff"
+def test_status_0_is_no_failure(tmp_path: Path) -> None:
+    assert failure_of_exit(function_of(tmp_path, "true"), ProcessExit(status=0), spool_of(b"\0\xff")) is None
 
 
 @pytest.mark.parametrize("status", [1, 126, 127, 255])
-def test_any_other_status_makes_a_failure(tmp_path: Path, status: int) -> None:
-    told = failure(tmp_path, ending(status), b"output")
-    assert (told.reason, told.exit_code, told.signal) == (Reason.EXIT, status, None)
-    assert told.message == f"the command of 'f' failed with exit status {status}"
+def test_any_other_status_is_a_failure(tmp_path: Path, status: int) -> None:
+    failure = failure_of(tmp_path, status, written=b"output")
+    assert (failure.reason, failure.exit_code, failure.signal) == (Reason.EXIT, status, None)
+    assert failure.message == f"the command of 'f' failed with exit status {status}"
+    assert failure.output == b""
+
+
+def test_a_command_that_says_why_on_stdout_is_quoted(tmp_path: Path) -> None:
+    """PHP reports errors there; the end is what matters, as for stderr."""
+    failure = failure_of(tmp_path, 255, written=b"x" * 1000 + b"Fatal error", stderr=b"")
+    assert failure.output.endswith(b"Fatal error")
+    assert len(failure.output) == OUTPUT_EXCERPT
 
 
 @pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (6, "SIGABRT"), (34, "SIGRTMIN"), (50, "SIG50")])
-def test_a_signal_is_told_by_its_name(tmp_path: Path, number: int, name: str) -> None:
-    told = failure(tmp_path, ending(-number))
-    assert (told.reason, told.exit_code, told.signal) == (Reason.SIGNAL, None, name)
-    assert told.message.startswith(f"the command of 'f' was ended by {name}")
+def test_a_signal_has_its_name(tmp_path: Path, number: int, name: str) -> None:
+    failure = failure_of(tmp_path, -number)
+    assert (failure.reason, failure.exit_code, failure.signal) == (Reason.SIGNAL, None, name)
+    assert failure.message.startswith(f"the command of 'f' was ended by {name}")
+    assert ("memory" in failure.message) is (name == "SIGKILL")
 
 
 @pytest.mark.parametrize(
-    ("cause", "words"),
+    ("reason", "words"),
     [
         (Reason.TIMEOUT, "within its timeout of 1.5 s"),
         (Reason.OUTPUT_LIMIT, "more than its max_output of 2048 bytes"),
@@ -64,77 +83,76 @@ def test_a_signal_is_told_by_its_name(tmp_path: Path, number: int, name: str) ->
     ],
 )
 @pytest.mark.parametrize("status", [0, 3, -15, None])
-def test_what_the_launcher_ended_is_told_by_its_cause(
-    tmp_path: Path, cause: Reason, words: str, status: int | None
+def test_the_reason_for_which_the_launcher_ended_it_comes_first(
+    tmp_path: Path, reason: Reason, words: str, status: int | None
 ) -> None:
-    told = failure(tmp_path, ending(status, cause, "the disk"), b"out", timeout=1.5, max_output=2048)
-    assert (told.reason, told.exit_code, told.signal) == (cause, None, None)
-    assert words in told.message
-    assert told.message.endswith("(the disk)")
+    failure = failure_of(tmp_path, status, reason, written=b"wrong", timeout=1.5, max_output=2048)
+    assert (failure.reason, failure.exit_code, failure.signal) == (reason, None, None)
+    assert words in failure.message
+    assert failure.message.endswith("(a detail)")
+    assert failure.output == b"wrong"
+
+
+def test_a_process_that_the_kernel_does_not_end_is_a_timeout(tmp_path: Path) -> None:
+    assert failure_of(tmp_path, None).message == "the command of 'f' cannot be ended"
 
 
 def test_json_must_be_json_and_stays_as_it_is(tmp_path: Path) -> None:
-    assert result(tmp_path, b" [1.10]\n", output="json") == b" [1.10]\n"
+    assert finished(tmp_path, b" [1.10]\n", output="json") == (None, b" [1.10]\n")
     for wrong in (b"", b"[1", b"nonsense", b"\xff"):
-        told = failure(tmp_path, ending(), wrong, output="json")
-        assert (told.reason, told.exit_code) == (Reason.INVALID_OUTPUT, 0)
-        assert told.message.startswith("the output of 'f' is not JSON: ")
+        failure, _ = finished(tmp_path, wrong, output="json")
+        assert failure is not None
+        assert (failure.reason, failure.exit_code, failure.stderr) == (Reason.INVALID_OUTPUT, 0, b"said")
+        assert failure.message.startswith("the output of 'f' is not JSON: ")
+        assert failure.output == wrong
 
 
 def test_text_becomes_a_json_string(tmp_path: Path) -> None:
-    assert result(tmp_path, 'é "a"\n'.encode(), output="text") == r'"é \"a\"\n"'.encode()
-    assert result(tmp_path, b"", output="text") == b'""'
+    assert finished(tmp_path, 'é "a"\n'.encode(), output="text") == (None, r'"é \"a\"\n"'.encode())
+    assert finished(tmp_path, b"", output="text") == (None, b'""')
 
 
-def test_text_that_is_no_text_is_told_with_its_place(tmp_path: Path) -> None:
-    told = failure(tmp_path, ending(), b"ab\xff", output="text")
-    assert (told.reason, told.exit_code) == (Reason.INVALID_OUTPUT, 0)
-    assert told.message == "the output of 'f' is not UTF-8 text: byte 2"
+def test_output_that_is_not_text_is_reported_with_its_place(tmp_path: Path) -> None:
+    failure, _ = finished(tmp_path, b"ab\xff", output="text")
+    assert failure is not None
+    assert (failure.reason, failure.exit_code) == (Reason.INVALID_OUTPUT, 0)
+    assert failure.message == "the output of 'f' is not UTF-8 text: byte 2"
 
 
-def test_text_that_no_disk_can_hold_is_a_failure_and_no_bug(tmp_path: Path) -> None:
-    spool = Spool(str(tmp_path / "gone"))
-    spool.write(b"\0" * 300_000)  # fits into memory, and its JSON does not
-    outcome = outcome_of(function_of(tmp_path, "true", output="text"), ending(), spool)
-    assert isinstance(outcome, Failure)
-    assert outcome.reason is Reason.OUTPUT_LIMIT
+def test_bytes_are_not_checked(tmp_path: Path) -> None:
+    assert finished(tmp_path, b"\xff[") == (None, b"\xff[")
 
 
-def turn(folder: Path, how: Ending, written: bytes) -> Result | Failure:
-    reader, spool = result_reader("lines"), Spool(None)
-    spool.write(reader.feed(written))
-    return outcome_of_turn(function_of(folder, "true"), how, spool, reader)
+def test_the_limit_of_the_output_is_exact() -> None:
+    output = LimitedOutput(Spool(None), 5)
+    assert output.write(b"12345") is None
+    assert output.write(b"6") == (Reason.OUTPUT_LIMIT, "")
+    assert output.spool.getvalue() == b"12345"
 
 
-def test_a_turn_is_over_with_its_line_even_if_the_process_ends(tmp_path: Path) -> None:
-    for status in (None, 0, 3, -9):
-        outcome = turn(tmp_path, ending(status), b"42\n")
-        assert isinstance(outcome, Result)
-        assert outcome.spool.getvalue() == b"42"
+def test_of_stderr_the_end_is_kept_long_enough_to_redact_a_token() -> None:
+    tail = StderrTail()
+    for number in range(100):
+        tail.write(b"%4d" % number * 1000)
+    kept = tail.getvalue()
+    assert STDERR_TAIL + 8192 < len(kept) < 64 * 1024
+    assert kept.endswith(b"  99")
 
 
-@pytest.mark.parametrize(
-    ("how", "written", "reason", "words"),
-    [
-        (ending(0), b"", Reason.EXIT, "ended without a result"),
-        (ending(3), b"", Reason.EXIT, "exit status 3"),
-        (ending(-9), b"", Reason.SIGNAL, "SIGKILL"),
-        (ending(0), b"4", Reason.OUT_OF_STEP, "the beginning of a result and ended"),
-        (ending(None, Reason.OUT_OF_STEP, "two lines"), b"", Reason.OUT_OF_STEP, "two lines"),
-        (ending(-15, Reason.TIMEOUT), b"4", Reason.TIMEOUT, "timeout"),
-        (ending(-15, Reason.SHUTDOWN), b"42\n", Reason.SHUTDOWN, "shuts down"),
-    ],
-)
-def test_a_turn_without_its_line_is_told(
-    tmp_path: Path, how: Ending, written: bytes, reason: Reason, words: str
-) -> None:
-    outcome = turn(tmp_path, how, written)
-    assert isinstance(outcome, Failure)
-    assert outcome.reason is reason
-    assert words in outcome.message
+def test_an_excerpt_is_the_begin_or_the_end() -> None:
+    spool = spool_of(b"begin" + bytes(100_000) + b"end")
+    assert excerpt(spool).startswith(b"begin")
+    assert excerpt(spool, end=True).endswith(b"end")
+    assert OUTPUT_EXCERPT <= len(excerpt(spool)) < 64 * 1024
 
 
-def test_what_was_not_started_is_told_with_the_shell_s_number() -> None:
-    told = not_started(NotStartedError("'x' cannot be started: command not found", 127))
-    assert (told.reason, told.exit_code) == (Reason.NOT_STARTED, 127)
-    assert told.message == "'x' cannot be started: command not found"
+def test_a_command_that_was_not_started_has_the_shell_s_number() -> None:
+    failure = not_started(NotStartedError("'x' cannot be started: command not found", 127))
+    assert (failure.reason, failure.exit_code) == (Reason.NOT_STARTED, 127)
+    assert failure.message == "'x' cannot be started: command not found"
+
+
+def test_out_of_step_shows_what_was_written() -> None:
+    failure = out_of_step("f", "a line that is not JSON", stderr=b"said", output=b"WARNING: x")
+    assert failure.message == "the process of 'f' is out of step: it wrote a line that is not JSON"
+    assert (failure.reason, failure.stderr, failure.output) == (Reason.OUT_OF_STEP, b"said", b"WARNING: x")

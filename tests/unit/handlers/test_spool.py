@@ -1,11 +1,11 @@
 """A result as it is produced: in memory, then in a file without a name; whole or not at all."""
 
-import errno
+import asyncio
+import hashlib
 import json
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cm_exec.handlers.spool import MEMORY_LIMIT, CutOffError, LiveSpool, Spool, spool_directory
+from cm_exec.handlers.spool import MEMORY_LIMIT, Spool, StreamingSpool, spool_directory
+from cm_exec.protocol.failure import StreamAbortedError
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -83,38 +84,33 @@ def test_without_a_folder_nothing_is_written_to_disk() -> None:
     assert spool._file is None
 
 
-def test_a_folder_that_takes_nothing_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_that_is_gone_leaves_the_result_in_memory(tmp_path: Path) -> None:
     spool = Spool(str(tmp_path / "gone"))
-    spool.write(bytes(MEMORY_LIMIT))
-    with pytest.raises(OSError, match=r"gone") as caught:
-        spool.write(b"x")
-    assert caught.value.errno == errno.ENOENT
+    for _ in range(3):
+        spool.write(bytes(MEMORY_LIMIT))
+    assert spool.getvalue() == b"".join(spool.chunks()) == bytes(3 * MEMORY_LIMIT)
     spool.close()
 
 
 _NEARLY_FULL = """
-import json, resource, sys
+import hashlib, json, resource, sys
 from cm_exec.handlers.spool import Spool
 resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 19, 3 << 19))
 spool = Spool(sys.argv[1])
-told = []
-for size in map(int, sys.argv[2:]):
-    try:
-        spool.write(bytes(size))
-        told.append(spool.size)
-    except OSError as error:
-        told.append(error.strerror)
-print(json.dumps(told))
+for number, size in enumerate(map(int, sys.argv[2:])):
+    spool.write(bytes([number]) * size)
+print(json.dumps([spool.size, hashlib.sha256(spool.getvalue()).hexdigest()]))
 """
 
 
-@pytest.mark.parametrize("sizes", [(2 << 20,), (1 << 20, 1 << 20), (1 << 20, 1 << 19, 1)])
-def test_a_disk_that_takes_only_a_part_is_an_error(tmp_path: Path, sizes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("sizes", [(2 << 20,), (1 << 20, 1 << 20), (1 << 20, 1 << 19, 1), (1, 2 << 20, 5, 3 << 20)])
+def test_what_a_full_disk_does_not_take_stays_in_memory(tmp_path: Path, sizes: tuple[int, ...]) -> None:
     """A full disk takes the beginning of a chunk without an error; here it is the limit of a file's size."""
     done = subprocess.run(
         [sys.executable, "-c", _NEARLY_FULL, tmp_path, *map(str, sizes)], capture_output=True, check=True, timeout=60
     )
-    assert json.loads(done.stdout)[-1] == "File too large", done
+    written = b"".join(bytes([number]) * size for number, size in enumerate(sizes))
+    assert json.loads(done.stdout) == [sum(sizes), hashlib.sha256(written).hexdigest()]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
@@ -130,74 +126,73 @@ def test_any_chunks_come_back_as_one(directory: str | None, chunks: list[int]) -
     spool.close()
 
 
-def in_background(work: Callable[[], bytes]) -> Callable[[], bytes]:
-    results: list[bytes] = []
-    thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
-    thread.start()
-
-    def result() -> bytes:
-        thread.join(30)
-        assert results, "the reader waits for ever"
-        return results[0]
-
-    return result
+async def joined(spool: StreamingSpool) -> bytes:
+    return b"".join([chunk async for chunk in spool.live_chunks()])
 
 
-def test_a_live_result_is_read_as_it_comes(directory: str | None) -> None:
-    spool = LiveSpool(directory)
-    whole = in_background(lambda: b"".join(spool.live_chunks()))
+async def test_a_live_result_is_read_as_it_comes(directory: str | None) -> None:
+    spool = StreamingSpool(directory)
+    reader = asyncio.create_task(joined(spool))
     written = b""
     for number in range(30):
         chunk = bytes([number]) * 100_000
         spool.write(chunk)
         written += chunk
-    spool.end(well=True)
-    assert whole() == written
+        await asyncio.sleep(0)
+    spool.finish(ok=True)
+    assert await reader == written == await joined(spool)
     spool.close()
 
 
-def test_each_piece_of_a_live_result_is_there_before_the_next() -> None:
-    spool = LiveSpool(None)
+async def test_each_piece_of_a_live_result_is_there_before_the_next() -> None:
+    spool = StreamingSpool(None)
     pieces = spool.live_chunks()
     for piece in (b"one", b"two"):
         spool.write(piece)
-        assert next(pieces) == piece
-    spool.end(well=True)
-    assert list(pieces) == []
+        assert await anext(pieces) == piece
+    spool.finish(ok=True)
+    assert [piece async for piece in pieces] == []
 
 
-def test_a_live_result_that_ends_badly_is_never_taken_for_whole() -> None:
-    spool = LiveSpool(None)
+async def test_a_live_result_that_ends_incomplete_is_never_taken_for_whole() -> None:
+    spool = StreamingSpool(None)
     spool.write(b"half")
-    spool.end(well=False)
+    spool.finish(ok=False)
     pieces = spool.live_chunks()
-    assert next(pieces) == b"half"
-    with pytest.raises(CutOffError):
-        next(pieces)
+    assert await anext(pieces) == b"half"
+    with pytest.raises(StreamAbortedError):
+        await anext(pieces)
 
 
-def begins(spool: LiveSpool, act: Callable[[], None]) -> bytes:
-    """What a reader is told that waited when `act` happened."""
-    told = in_background(lambda: b"begun" if spool.wait_for_begin() else b"nothing")
-    act()
-    return told()
-
-
-def test_the_begin_of_a_live_result_is_its_first_byte_or_its_end() -> None:
-    begun, empty, failed = LiveSpool(None), LiveSpool(None), LiveSpool(None)
-    assert begins(begun, lambda: begun.write(b"x")) == b"begun"
-    assert begins(empty, lambda: empty.end(well=True)) == b"nothing"
-    assert begins(failed, lambda: failed.end(well=False)) == b"nothing"
+@pytest.mark.parametrize(
+    ("act", "begins"),
+    [
+        (lambda spool: spool.write(b"x"), True),
+        (lambda spool: spool.finish(ok=True), False),
+        (lambda spool: spool.finish(ok=False), False),
+    ],
+)
+async def test_the_begin_of_a_live_result_is_its_first_byte_or_its_end(
+    act: Callable[[StreamingSpool], None], begins: bool
+) -> None:
+    spool = StreamingSpool(None)
+    waiting = asyncio.create_task(spool.begins())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    act(spool)
+    assert await waiting is begins
 
 
 def test_the_folder_for_large_results_is_the_system_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert spool_directory() == str(tmp_path)
 
 
-def test_without_a_writable_folder_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none() -> str:
-        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
-
-    monkeypatch.setattr(tempfile, "gettempdir", none)
-    assert spool_directory() is None
+def test_without_a_writable_folder_there_is_none(tmp_path: Path) -> None:
+    """In a process of its own, whose files may have no byte."""
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "from cm_exec.handlers.spool import spool_directory; raise SystemExit(spool_directory() is not None)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=False).returncode == 0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cm_exec.protocol.json_text import json_problem
+from cm_exec.protocol.json_text import InvalidJsonError, decode_json, json_problem
 
 any_text = st.text(st.characters(exclude_categories=[]))
 any_json = st.recursive(
@@ -71,3 +71,70 @@ def test_bytes_that_are_not_utf8_are_told_with_their_place() -> None:
 
 def test_the_problem_says_where_it_is() -> None:
     assert "byte 4" in str(json_problem(b'{"a"}'))
+
+
+def is_json(text: bytes) -> bool:
+    """Return whether the json module reads the text, without the constants that are not JSON."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    try:
+        json.loads(text.decode(), parse_constant=refuse, parse_int=str, parse_float=str)
+    except ValueError:
+        return False
+    return True
+
+
+def mutated(document: Any, changes: list[tuple[int, int, bytes]]) -> bytes:
+    """Return the document's text with some bytes replaced, removed or added."""
+    text = json.dumps(document).encode()
+    for at, removed, added in changes:
+        place = at % (len(text) + 1)
+        text = text[:place] + added + text[place + removed :]
+    return text
+
+
+changes = st.lists(
+    st.tuples(
+        st.integers(0, 10_000),
+        st.integers(0, 2),
+        st.sampled_from([*b'{}[]",:0-.eE \n\r\t\\tfnu\x01\x0b/+']).map(lambda byte: bytes([byte]))
+        | st.binary(max_size=2),
+    ),
+    max_size=3,
+)
+
+
+@given(any_json, changes)
+def test_it_agrees_with_the_json_module(document: Any, changes: list[tuple[int, int, bytes]]) -> None:
+    text = mutated(document, changes)
+    assert (json_problem(text) is None) is is_json(text)
+
+
+@given(any_json, changes)
+def test_it_agrees_with_the_json_module_where_nesting_is_too_deep_for_both(
+    document: Any, changes: list[tuple[int, int, bytes]]
+) -> None:
+    text = mutated(document, changes)
+    deep = b'[{"a":[' * 2000 + text + b"]}]" * 2000
+    shallow = b'[{"a":[' + text + b"]}]"
+    assert (json_problem(deep) is None) is is_json(shallow)
+
+
+@pytest.mark.parametrize("depth", [1_001, 200_000])
+def test_any_depth_is_json(depth: int) -> None:
+    assert json_problem(b"[" * depth + b"]" * depth) is None
+    assert json_problem(b"[" * depth + b"]" * (depth - 1))
+    assert json_problem(b'{"a":' * depth + b"1" + b"}" * depth) is None
+
+
+@given(any_json)
+def test_any_json_is_decoded(value: Any) -> None:
+    assert decode_json(json.dumps(value).encode()) == value
+
+
+@pytest.mark.parametrize("text", [b"", b"NaN", b"[1,]", b"\xff", b"[" * 100_000])
+def test_what_is_no_json_is_not_decoded(text: bytes) -> None:
+    with pytest.raises(InvalidJsonError):
+        decode_json(text)

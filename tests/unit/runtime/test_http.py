@@ -1,4 +1,4 @@
-"""HTTP/1.1 from bytes: every form of an answer, cut at every place."""
+"""HTTP/1.1 from bytes: every form of a response, cut at every place."""
 
 from contextlib import suppress
 
@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from cm_exec.runtime.http import (
     LONGEST_HEAD,
-    Answer,
-    AnswerReader,
-    BrokenOffError,
-    NoAnswerError,
-    NotHttpError,
+    IncompleteResponseError,
+    InvalidResponseError,
+    NoResponseError,
+    Response,
+    ResponseReader,
     request_head,
 )
 
@@ -20,70 +20,70 @@ OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-class Stream:
-    """Bytes that come in pieces, and then the end of the stream, or `failure`."""
+def read_all(data: bytes, sizes: list[int] | None = None, *, end: bool = True) -> list[Response]:
+    """Return the responses in bytes that come in these pieces; the last has the rest.
 
-    def __init__(self, data: bytes, sizes: list[int] | None = None, failure: OSError | None = None) -> None:
-        self._data = data
-        self._sizes = iter(sizes or [])
-        self._failure = failure
-
-    def receive(self, most: int) -> bytes:
-        if not self._data and self._failure:
-            raise self._failure
-        size = min(most, next(self._sizes, most))
-        piece, self._data = self._data[:size], self._data[size:]
-        return piece
-
-    def receive_into(self, view: memoryview) -> int:
-        piece = self.receive(len(view))
-        view[: len(piece)] = piece
-        return len(piece)
-
-
-def reader(data: bytes, sizes: list[int] | None = None, failure: OSError | None = None) -> AnswerReader:
-    stream = Stream(data, sizes, failure)
-    return AnswerReader(stream.receive, stream.receive_into)
-
-
-def read(data: bytes, sizes: list[int] | None = None) -> Answer:
-    return reader(data, sizes).read()
+    A piece goes where the reader wants it, as from a socket: into its free space or through `feed`.
+    """
+    reader, responses, sizes = ResponseReader(), [], [*(sizes or []), len(data)]
+    for size in sizes:
+        piece, data = data[:size], data[size:]
+        while piece:
+            space = reader.free_space()
+            if space is None:
+                response, piece = reader.feed(piece), b""
+            else:
+                with space:
+                    count = min(len(space), len(piece))
+                    space[:count] = piece[:count]
+                response, piece = reader.filled(count), piece[count:]
+            while response is not None:
+                responses.append(response)
+                response = None if reader.is_empty else reader.feed(b"")
+    if end and not reader.is_empty:
+        responses.append(reader.end())
+    return responses
 
 
-def broken(data: bytes, failure: OSError | None = None) -> bytes:
-    """What is left of an answer that breaks off."""
-    with pytest.raises(BrokenOffError) as caught:
-        reader(data, failure=failure).read()
+def read(data: bytes, sizes: list[int] | None = None) -> Response:
+    (response,) = read_all(data, sizes)
+    return response
+
+
+def broken(data: bytes, sizes: list[int] | None = None) -> bytes:
+    """Return what is left of a response that breaks off."""
+    with pytest.raises(IncompleteResponseError) as caught:
+        read_all(data, sizes)
     return caught.value.partial
 
 
-ANSWERS = {
-    "no content": (b"HTTP/1.1 204 No Content\r\n\r\n", Answer(204, b"")),
-    "a length": (OK + b"Content-Length: 3\r\n\r\nabc", Answer(200, b"abc", {"content-length": "3"})),
-    "no reason": (b"HTTP/1.1 202\r\ncontent-length:0\r\n\r\n", Answer(202, b"", {"content-length": "0"})),
+RESPONSES = {
+    "no content": (b"HTTP/1.1 204 No Content\r\n\r\n", Response(204, b"")),
+    "a length": (OK + b"Content-Length: 3\r\n\r\nabc", Response(200, b"abc", {"content-length": "3"})),
+    "no reason": (b"HTTP/1.1 202\r\ncontent-length:0\r\n\r\n", Response(202, b"", {"content-length": "0"})),
     "chunks": (
         CHUNKED + b"3\r\nabc\r\nA ; x=y\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\n",
-        Answer(200, b"abc0123456789", {"transfer-encoding": "chunked"}),
+        Response(200, b"abc0123456789", {"transfer-encoding": "chunked"}),
     ),
-    "interim answers first": (
+    "interim responses first": (
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nx: y\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
-        Answer(204, b""),
+        Response(204, b""),
     ),
-    "to the end": (b"HTTP/1.0 200 OK\r\n\r\nabc", Answer(200, b"abc", reusable=False)),
+    "to the end": (b"HTTP/1.0 200 OK\r\n\r\nabc", Response(200, b"abc", reusable=False)),
 }
 
 
-@pytest.mark.parametrize("name", ANSWERS)
-def test_every_form_of_an_answer_is_read(name: str) -> None:
-    data, expected = ANSWERS[name]
+@pytest.mark.parametrize("name", RESPONSES)
+def test_every_form_of_a_response_is_read(name: str) -> None:
+    data, expected = RESPONSES[name]
     assert read(data) == expected
 
 
-@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize("name", RESPONSES)
 @given(sizes=st.lists(st.integers(1, 40)))
 @example(sizes=[1] * 500)
-def test_an_answer_may_come_in_any_pieces(name: str, sizes: list[int]) -> None:
-    data, expected = ANSWERS[name]
+def test_a_response_may_come_in_any_pieces(name: str, sizes: list[int]) -> None:
+    data, expected = RESPONSES[name]
     assert read(data, sizes) == expected
 
 
@@ -91,18 +91,19 @@ def test_the_same_length_twice_is_one_length() -> None:
     assert read(OK + b"Content-Length: 1\r\ncontent-length: 1\r\n\r\nx").body == b"x"
 
 
-def test_answers_follow_each_other_on_one_connection() -> None:
-    kept = [name for name in ANSWERS if ANSWERS[name][1].reusable]
-    together = reader(b"".join(ANSWERS[name][0] for name in kept), sizes=[7] * 100)
-    assert [together.read() for _ in kept] == [ANSWERS[name][1] for name in kept]
-    with pytest.raises(NoAnswerError):
-        together.read()
+@given(
+    names=st.lists(st.sampled_from(["no content", "a length", "no reason", "chunks", "interim responses first"])),
+    sizes=st.lists(st.integers(1, 60)),
+)
+def test_responses_follow_each_other_on_one_connection(names: list[str], sizes: list[int]) -> None:
+    data = b"".join(RESPONSES[name][0] for name in names)
+    assert read_all(data, sizes) == [RESPONSES[name][1] for name in names]
 
 
 def test_a_large_body_is_read_whole() -> None:
     body = bytes(range(256)) * 20_000
-    answer = read(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body, sizes=[65536] * 20)
-    assert answer.body == body
+    response = read(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body, sizes=[65536] * 20)
+    assert response.body == body
 
 
 @pytest.mark.parametrize(
@@ -149,22 +150,21 @@ def test_whether_the_connection_stays_open(head: bytes, reusable: bool) -> None:
     ],
     ids=lambda data: repr(data[:40]),
 )
-def test_what_is_not_http_is_told_as_such(data: bytes) -> None:
-    with pytest.raises(NotHttpError):
+def test_anything_else_is_not_http(data: bytes) -> None:
+    with pytest.raises(InvalidResponseError):
         read(data)
 
 
 def test_a_head_without_end_is_given_up() -> None:
-    def endless(_: int) -> bytes:
-        return b"HTTP/1.1 200 OK\r\n" * 100
+    reader = ResponseReader()
+    with pytest.raises(InvalidResponseError):
+        for _ in range(1000):
+            reader.feed(b"HTTP/1.1 200 OK\r\n" * 100)
 
-    with pytest.raises(NotHttpError):
-        AnswerReader(endless, Stream(b"").receive_into).read()
 
-
-def test_no_byte_at_all_is_no_answer() -> None:
-    with pytest.raises(NoAnswerError):
-        read(b"")
+def test_no_byte_at_all_is_no_response() -> None:
+    with pytest.raises(NoResponseError):
+        ResponseReader().end()
 
 
 def test_a_head_that_breaks_off_leaves_nothing() -> None:
@@ -172,19 +172,12 @@ def test_a_head_that_breaks_off_leaves_nothing() -> None:
         assert broken(OK[:end]) == b""
 
 
-RESET = ConnectionResetError("reset")
-LATE = TimeoutError("late")
-FAILURES: list[OSError | None] = [None, RESET, LATE]
+@pytest.mark.parametrize("sent", [b"", b"0", b"012345678"])
+@pytest.mark.parametrize("sizes", [[], [1] * 100], ids=["whole", "bytes"])
+def test_a_body_with_a_length_that_breaks_off_leaves_its_beginning(sent: bytes, sizes: list[int]) -> None:
+    assert broken(OK + b"Content-Length: 10\r\n\r\n" + sent, sizes) == sent
 
 
-@pytest.mark.parametrize("failure", FAILURES, ids=repr)
-def test_a_body_with_a_length_that_breaks_off_leaves_its_beginning(failure: OSError | None) -> None:
-    head = OK + b"Content-Length: 10\r\n\r\n"
-    for sent in (b"", b"0", b"012345678"):
-        assert broken(head + sent, failure) == sent
-
-
-@pytest.mark.parametrize("failure", FAILURES, ids=repr)
 @pytest.mark.parametrize(
     ("sent", "left"),
     [
@@ -198,34 +191,70 @@ def test_a_body_with_a_length_that_breaks_off_leaves_its_beginning(failure: OSEr
         (b"4\r\nabcd\r\n0\r\nTrailer: t\r\n", b"abcd"),
     ],
 )
-def test_chunks_that_break_off_leave_what_came(sent: bytes, left: bytes, failure: OSError | None) -> None:
-    assert broken(CHUNKED + sent, failure) == left
+@pytest.mark.parametrize("sizes", [[], [1] * 100], ids=["whole", "bytes"])
+def test_chunks_that_break_off_leave_what_came(sent: bytes, left: bytes, sizes: list[int]) -> None:
+    assert broken(CHUNKED + sent, sizes) == left
 
 
-@pytest.mark.parametrize("failure", [RESET, LATE], ids=repr)
-def test_a_body_to_the_end_that_is_reset_leaves_what_came(failure: OSError) -> None:
-    assert broken(OK + b"\r\nabc", failure) == b"abc"
+def test_of_a_response_that_is_late_what_came_can_be_had() -> None:
+    """`partial` is for a deadline or a reset, which the reader does not know."""
+    reader = ResponseReader()
+    assert (reader.is_empty, reader.partial) == (True, b"")
+    reader.feed(OK + b"\r\nabc")
+    assert (reader.is_empty, reader.partial) == (False, b"abc")
 
 
-def test_an_error_before_the_answer_is_the_caller_s() -> None:
-    with pytest.raises(ConnectionResetError):
-        reader(b"", failure=RESET).read()
+def test_interim_responses_are_none() -> None:
+    reader = ResponseReader()
+    for _ in range(1000):
+        assert reader.feed(b"HTTP/1.1 102 Processing\r\n\r\n") is None
+    assert reader.feed(b"HTTP/1.1 204 No Content\r\n\r\n") == Response(204, b"")
 
 
-@given(st.binary(max_size=200), st.sampled_from([b"", OK, CHUNKED, OK + b"Content-Length: 7\r\n"]))
-def test_any_bytes_are_an_answer_or_a_foreseen_error(data: bytes, before: bytes) -> None:
-    with suppress(NoAnswerError, BrokenOffError, NotHttpError):
-        assert 100 < read(before + data).status < 1000
+def test_a_length_is_only_a_claim() -> None:
+    """No memory is taken for a body before it comes."""
+    reader = ResponseReader()
+    reader.feed(OK + b"Content-Length: 999999999999999\r\n\r\n")
+    space = reader.free_space()
+    assert space is not None
+    assert len(space) <= 8 << 20
+
+
+@given(st.binary(max_size=3000), st.lists(st.integers(1, 500)), st.sampled_from(["length", "chunks", "end"]))
+def test_a_body_may_go_to_a_sink(body: bytes, sizes: list[int], form: str) -> None:
+    heads = {"length": OK + b"Content-Length: %d\r\n\r\n" % len(body), "chunks": CHUNKED, "end": OK + b"\r\n"}
+    sent = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if form == "chunks" and body else body
+    sent = b"0\r\n\r\n" if form == "chunks" and not body else sent
+    data, taken, statuses = heads[form] + sent, [], []
+    reader = ResponseReader()
+    reader.on_head = lambda status, _: statuses.append(status) or taken.append  # type: ignore[func-returns-value]
+    response = None
+    for size in [*sizes, len(data)]:
+        piece, data = data[:size], data[size:]
+        assert reader.free_space() is None
+        response = (reader.feed(piece) if piece else None) or response
+    response = response or reader.end()
+    assert (response.status, bytes(response.body), b"".join(taken), statuses) == (200, b"", body, [200])
+
+
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"", OK, CHUNKED, OK + b"Content-Length: 7\r\n"]),
+    st.lists(st.integers(1, 50)),
+)
+def test_any_bytes_are_a_response_or_a_foreseen_error(data: bytes, before: bytes, sizes: list[int]) -> None:
+    with suppress(NoResponseError, IncompleteResponseError, InvalidResponseError):
+        assert all(100 < response.status < 1000 for response in read_all(before + data, sizes))
 
 
 def test_a_request_s_head_is_one_line_each() -> None:
-    head = request_head("POST", "/results/a%2Fb", ("Host", "localhost:1"), ("Content-Length", "0"))
+    head = request_head("POST", "/results/a%2Fb", (("Host", "localhost:1"), ("Content-Length", "0")))
     assert head == b"POST /results/a%2Fb HTTP/1.1\r\nHost: localhost:1\r\nContent-Length: 0\r\n\r\n"
-    assert request_head("GET", "/") == b"GET / HTTP/1.1\r\n\r\n"
+    assert request_head("GET", "/", ()) == b"GET / HTTP/1.1\r\n\r\n"
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
 @pytest.mark.parametrize(("target", "name", "value"), [("/{}x", "A", "b"), ("/", "A{}C", "b"), ("/", "A", "b{}C: d")])
 def test_nothing_breaks_out_of_its_line(end: str, target: str, name: str, value: str) -> None:
     with pytest.raises(ValueError, match="line break"):
-        request_head("GET", target.format(end), (name.format(end), value.format(end)))
+        request_head("GET", target.format(end), ((name.format(end), value.format(end)),))

@@ -4,7 +4,7 @@ import ssl
 
 import pytest
 
-from cm_exec.runtime.errors import NoRuntimeError
+from cm_exec.errors import NoRuntimeError
 from cm_exec.runtime.tls import explain, tls_context
 from tests.support.certificates import Authority
 
@@ -60,3 +60,7 @@ def test_only_the_given_authority_is_trusted() -> None:
 def test_a_ca_that_cannot_be_used_is_told(pem: str) -> None:
     with pytest.raises(NoRuntimeError, match="the CA file's certificates cannot be used"):
         tls_context(pem)
+
+
+def test_without_a_ca_nobody_is_trusted() -> None:
+    assert tls_context("").get_ca_certs() == []

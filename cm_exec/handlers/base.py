@@ -1,0 +1,106 @@
+"""The interface of all modes: what the worker, `invoke` and `test` know of a handler."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from cm_exec.handlers.environment import read_environment
+from cm_exec.handlers.spool import StreamingSpool, spool_directory
+from cm_exec.processes.inherited import prefer_for_oom
+from cm_exec.processes.termination import Graces
+from cm_exec.processes.tree import ProcessTree
+from cm_exec.protocol.failure import Failure, Reason
+from cm_exec.protocol.job import Job
+
+
+class StderrSink(Protocol):
+    """Takes what a handler writes to stderr."""
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        ...
+
+    def flush(self) -> None:
+        """Pass on what has come without a line end: the job is over."""
+        ...
+
+
+Abort = Callable[[Reason, str], None]
+"""Ends a running job with a reason and a detail for its error."""
+
+
+class Completion(Struct, frozen=True):
+    """The end of a job. Without a failure the spool holds its result.
+
+    `cleanup` ends what the job left running; it is awaited after the result was posted.
+    """
+
+    failure: Failure | None = None
+    cleanup: Callable[[], Awaitable[None]] | None = None
+
+
+class HandlerContext(Struct, kw_only=True):
+    """What all handlers of a launcher share.
+
+    `environment` is the launcher's own; `spool_directory` is the folder for large results, None for memory only;
+    `trees` are the process trees that may have a running process; `running` ends each job that runs, by its id;
+    `stopping` is true once no further command may be started.
+    """
+
+    environment: Mapping[bytes, bytes]
+    spool_directory: str | None
+    graces: Graces = field(default_factory=Graces)
+    trees: set[ProcessTree] = field(default_factory=set)
+    running: dict[str, Abort] = field(default_factory=dict)
+    stopping: bool = False
+
+    @classmethod
+    def from_process(cls) -> "HandlerContext":
+        """Return the context of this process, with its environment and its temporary folder."""
+        prefer_for_oom()
+        return cls(environment=read_environment(), spool_directory=spool_directory())
+
+    def new_spool(self) -> StreamingSpool:
+        """Return an empty spool for the result of one job."""
+        return StreamingSpool(self.spool_directory)
+
+    def abort(self, job_id: str, reason: Reason, detail: str = "") -> None:
+        """End one job, if it runs."""
+        if job_id in self.running:
+            self.running[job_id](reason, detail)
+
+    def abort_all(self, reason: Reason = Reason.SHUTDOWN) -> None:
+        """End all jobs with an error, and start no command any more."""
+        self.stopping = True
+        for abort in list(self.running.values()):
+            abort(reason, "")
+
+    def kill_all(self) -> None:
+        """End all jobs with an error, and send SIGKILL to every process of every job."""
+        self.abort_all()
+        for tree in list(self.trees):
+            tree.kill()
+
+
+class Handler(Protocol):
+    """Runs the jobs of one function."""
+
+    streams: bool
+    """Whether the result is posted while it is produced."""
+
+    async def open(self) -> None:
+        """Start what must be ready before the first job; return when it is, or when it cannot be."""
+        ...
+
+    async def close(self) -> None:
+        """End what waits for jobs."""
+        ...
+
+    def new_spool(self) -> StreamingSpool:
+        """Return an empty spool for the result of one job."""
+        ...
+
+    async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:
+        """Run one job and write its result to `spool`. Nothing that a command does makes it raise."""
+        ...

@@ -1,0 +1,264 @@
+"""A process with the envelope: several jobs at a time, answered in any order."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from cm_exec.config.model import Function, Service
+from cm_exec.handlers.base import HandlerContext, StderrSink
+from cm_exec.handlers.framing import frame_message, message_reader
+from cm_exec.handlers.outcome import LimitedOutput, ProcessExit, failure_of_exit, out_of_step
+from cm_exec.handlers.service_process import ServiceProcess, StartWatch
+from cm_exec.handlers.spool import Spool
+from cm_exec.handlers.stderr_log import StderrLogger
+from cm_exec.handlers.step_state import EnvelopeState, Message
+from cm_exec.processes.child import Child
+from cm_exec.protocol.failure import Failure, Reason
+from cm_exec.protocol.job import Job
+
+if TYPE_CHECKING:
+    from cm_exec.handlers.pool import Pool
+
+log: Final = logging.getLogger("cm_exec.handler")
+
+CANCEL_GRACE: Final = 10.0
+"""Seconds that a process has for the answer to a cancelled job, before it is replaced."""
+
+_MESSAGE_ROOM: Final = 1024 * 1024  # the envelope around a result, and escapes in it
+
+
+def envelope(job: Job, *, credentials: bool) -> bytes:
+    """Return `{"jobId", "queryType", "userId", "query"}`, the query byte for byte; `credentials` adds the tokens."""
+    members: dict[str, str | None] = {"jobId": job.job_id, "queryType": job.query_type, "userId": job.user_id}
+    if credentials:
+        members["authHeader"] = job.auth_header
+        members["temporaryCredentialsAuthToken"] = job.temporary_credentials_auth_token
+    return msgspec.json.encode(members)[:-1] + b',"query":' + job.query + b"}"
+
+
+class _Job:
+    """One of the jobs that the process has."""
+
+    def __init__(self, function: Function, job: Job, spool: Spool, stderr: StderrSink) -> None:
+        self.function = function
+        self.job = job
+        self.output = LimitedOutput(spool, function.max_output)
+        self.stderr = stderr
+        self.done: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
+
+    def finish(self, failure: Failure | None) -> None:
+        """Set the outcome, unless it is set."""
+        if not self.done.done():
+            self.done.set_result(failure)
+
+
+class EnvelopeProcess:
+    """One process of a service with the envelope."""
+
+    def __init__(self, service: Service, context: HandlerContext, child: Child, pool: "Pool[EnvelopeProcess]") -> None:
+        self.child = child
+        self.jobs = 0
+        self._service = service
+        self._context = context
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        self.idle_since = self._loop.time()
+        self._running: dict[str, _Job] = {}
+        self._state = EnvelopeState(message_reader(service.protocol), _MESSAGE_ROOM)
+        self._stderr = StderrLogger(pool.tags, self._redact)
+        self._secrets: dict[bytes, None] = {}
+        self._io = ServiceProcess(child)
+        self._io.attach(self)
+        self._start = StartWatch(service, self._io, self._became_ready, self._start_failed)
+        self._cancel_timers: dict[str, asyncio.TimerHandle] = {}
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the process can take a job. One that still works on a cancelled job gets none."""
+        is_free = len(self._running) < self._service.jobs_per_process and not self._state.cancelled
+        return is_free and self._start.is_ready and self._io.status is None and not self._is_used_up
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the process is ready and has no job."""
+        return self._start.is_ready and not self._running
+
+    @property
+    def _is_used_up(self) -> bool:
+        limit = self._service.max_jobs
+        return limit is not None and self.jobs + len(self._running) >= limit
+
+    def detach(self) -> None:
+        """Stop watching the process."""
+        self._start.cancel()
+        self._io.detach()
+        self._stderr.flush()
+        for timer in self._cancel_timers.values():
+            timer.cancel()
+
+    async def run(self, function: Function, job: Job, spool: Spool, stderr: StderrSink) -> Failure | None:
+        """Run one job beside others: send it, then wait for the messages with its id."""
+        entry = _Job(function, job, spool, stderr)
+        self._remember_secrets(job)
+        self._running[job.job_id] = entry
+        self._state.max_message = max(self._state.max_message, 6 * function.max_output + _MESSAGE_ROOM)
+        self._state.begin(job.job_id)
+        self._context.running[job.job_id] = lambda reason, detail: self._cancel(entry, reason, detail)
+        timeout = function.timeout
+        timer = self._loop.call_later(timeout, self._cancel, entry, Reason.TIMEOUT, "") if timeout else None
+        try:
+            message = envelope(job, credentials=self._service.credentials or function.credentials)
+            self._io.send(frame_message(self._service.protocol, message))
+            return await entry.done
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._context.running.pop(job.job_id, None)
+            self._running.pop(job.job_id, None)
+            self._released()
+
+    def _released(self) -> None:
+        self.jobs += 1
+        self.idle_since = self._loop.time()
+        if self._io.status is not None:
+            return
+        if self._is_used_up and not self._running:
+            self._pool.discard(self)
+        elif self.has_room:
+            self._pool.has_room(self)
+
+    # Events of the pipes and the exit
+
+    def received(self, chunk: bytes) -> None:
+        """Take output: messages for the jobs of the process."""
+        for message in self._state.received(chunk):
+            self._take(message)
+        if self._state.problem:
+            self._out_of_step()
+
+    def stderr(self, chunk: bytes) -> None:
+        """Take output of stderr: it belongs to the only job, or to none in particular."""
+        if len(self._running) == 1:
+            next(iter(self._running.values())).stderr.write(chunk)
+        else:
+            self._stderr.write(chunk)
+
+    def closed(self) -> None:
+        """Wait for the exit a little: no answer can come any more."""
+        self._loop.call_later(self._context.graces.terminate, self._still_closed)
+
+    def _still_closed(self) -> None:
+        if self._io.status is None:
+            self._state.problem = self._state.problem or "no more answers, and closed its result channel"
+            self._out_of_step()
+
+    def exited(self, status: int) -> None:
+        """Fail the jobs that have no answer."""
+        is_ready = self._start.is_ready
+        self._start.cancel()
+        if not self._running:
+            log.warning("process %d ended with status %d", self.child.pid, status, extra={"tags": self._pool.tags})
+        for entry in list(self._running.values()):
+            entry.finish(self._exit_failure(entry.function, status))
+        message = f"the process of {self._service.name!r} ended with status {status} before it was ready"
+        early = Failure(reason=Reason.NOT_STARTED, message=message, stderr=self._io.stderr_tail.getvalue())
+        self._pool.discard(self, None if is_ready else early)
+
+    # Decisions
+
+    def _take(self, message: Message) -> None:
+        if message.kind == "ready":
+            self._start.succeeded()
+            return
+        if message.kind == "log":
+            entry = self._running[message.job_id]
+            entry.stderr.write(message.content + b"\n")
+            return
+        entry = self._running[message.job_id]
+        problem = None
+        if message.kind in {"result", "chunk"}:
+            problem = entry.output.write(message.content)
+        if problem is not None:
+            self._cancel(entry, *problem)
+        elif message.kind == "error":
+            entry.finish(_handler_error(entry.function, message.content))
+        elif message.kind != "chunk":
+            entry.finish(None)
+
+    def _cancel(self, entry: _Job, reason: Reason, detail: str = "") -> None:
+        """Answer a job at once, and tell the process that nobody waits for it."""
+        job_id = entry.job.job_id
+        if entry.done.done() or job_id not in self._running:
+            return
+        entry.finish(self._failure(entry, reason, detail))
+        self._running.pop(job_id)
+        self._state.cancel(job_id)
+        self._io.send(frame_message(self._service.protocol, msgspec.json.encode({"jobId": job_id, "cancel": True})))
+        self._cancel_timers[job_id] = self._loop.call_later(CANCEL_GRACE, self._cancel_is_late, job_id)
+
+    def _cancel_is_late(self, job_id: str) -> None:
+        self._cancel_timers.pop(job_id, None)
+        if job_id in self._state.cancelled:
+            log.warning("process %d goes on with a cancelled job; it is replaced", self.child.pid)
+            self._fail_all(Reason.TIMEOUT, "its process is replaced because another job did not end")
+
+    def _fail_all(self, reason: Reason, detail: str) -> None:
+        for entry in list(self._running.values()):
+            entry.finish(self._failure(entry, reason, detail))
+        self._pool.discard(self)
+
+    def _out_of_step(self) -> None:
+        state = self._state
+        stderr = self._io.stderr_tail.getvalue()
+        if not self._running:
+            log.warning(
+                "process %d wrote %s; it is replaced", self.child.pid, state.problem, extra={"tags": self._pool.tags}
+            )
+        for entry in list(self._running.values()):
+            entry.finish(out_of_step(entry.function.name, state.problem, stderr=stderr, output=state.excerpt))
+        self._pool.discard(self)
+
+    def _failure(self, entry: _Job, reason: Reason, detail: str) -> Failure:
+        if reason is Reason.TIMEOUT and not detail:
+            progress = self._state.progress
+            detail = f"it had written {progress}" if progress else "it had written no answer"
+        ended = ProcessExit(status=None, reason=reason, detail=detail, stderr=self._io.stderr_tail.getvalue())
+        failure = failure_of_exit(entry.function, ended, entry.output.spool)
+        assert failure is not None  # noqa: S101 - it has a reason
+        return failure
+
+    def _exit_failure(self, function: Function, status: int) -> Failure:
+        stderr = self._io.stderr_tail.getvalue()
+        if not status:
+            message = f"the command of {function.name!r} ended without a result"
+            return Failure(reason=Reason.EXIT, message=message, exit_code=0, stderr=stderr)
+        ended = ProcessExit(status=status, stderr=stderr)
+        failure = failure_of_exit(function, ended, Spool(None))
+        assert failure is not None  # noqa: S101 - the status is not 0
+        return failure
+
+    def _became_ready(self) -> None:
+        self._pool.has_room(self)
+
+    def _start_failed(self, failure: Failure) -> None:
+        self._pool.discard(self, failure)
+
+    def _remember_secrets(self, job: Job) -> None:
+        for secret in job.secrets:
+            self._secrets[secret.encode(errors="surrogatepass")] = None
+        while len(self._secrets) > 4 * self._service.jobs_per_process + 16:
+            self._secrets.pop(next(iter(self._secrets)))
+
+    def _redact(self, text: bytes) -> bytes:
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, b"[redacted]")
+        return text
+
+
+def _handler_error(function: Function, error: bytes) -> Failure:
+    """Return the failure that the handler itself reports: its text or JSON is the caller's `error`."""
+    return Failure(
+        reason=Reason.HANDLER, message=f"the handler of {function.name!r} reports an error", error=msgspec.Raw(error)
+    )

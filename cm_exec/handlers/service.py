@@ -1,0 +1,102 @@
+"""Services and mode persistent: processes that stay up and serve one job after another."""
+
+from typing import Final
+
+from cm_exec.config.model import Function, Service
+from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
+from cm_exec.handlers.envelope_process import EnvelopeProcess
+from cm_exec.handlers.environment import service_environment
+from cm_exec.handlers.outcome import not_started
+from cm_exec.handlers.pool import NoProcessError, Pool, PoolOptions
+from cm_exec.handlers.spool import StreamingSpool
+from cm_exec.handlers.step_process import StepProcess
+from cm_exec.processes.child import Child, Command, NotStartedError
+from cm_exec.protocol.failure import Failure
+from cm_exec.protocol.job import Job
+
+_TRIES: Final = 3
+"""Processes that are tried while each ends, or writes something, before it has read the query."""
+
+
+class ServicePool:
+    """The processes of one service, shared by its functions."""
+
+    def __init__(self, service: Service, context: HandlerContext, slots: int) -> None:
+        self._service = service
+        self._context = context
+        self._environment = service_environment(service, context.environment)
+        enough = -(-slots // service.jobs_per_process)
+        options = PoolOptions(
+            name=service.name, size=min(enough, service.processes or enough), idle_timeout=service.idle_timeout
+        )
+        self._steps: Pool[StepProcess] = Pool(options, self._start_step, context.graces)
+        self._envelopes: Pool[EnvelopeProcess] = Pool(options, self._start_envelope, context.graces)
+        self._pool: Pool[StepProcess] | Pool[EnvelopeProcess] = self._envelopes if service.envelope else self._steps
+        self._users = 0
+
+    def open(self) -> None:
+        """Start the processes, for the first function that uses them."""
+        self._users += 1
+        if self._users == 1:
+            self._pool.open()
+
+    async def close(self) -> None:
+        """End them, after the last function."""
+        self._users -= 1
+        if not self._users:
+            await self._pool.close()
+
+    async def run(self, function: Function, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Failure | None:
+        """Run one job in a process with room for it. Raises NotStartedError, NoProcessError."""
+        if self._service.envelope:
+            process = await self._envelopes.take()
+            return await process.run(function, job, spool, stderr)
+        for _ in range(_TRIES):
+            attempt = await (await self._steps.take()).run(function, job, job.query, spool, stderr)
+            if attempt.was_given:
+                break
+            spool.clear()
+        return attempt.failure
+
+    def _start_child(self) -> Child:
+        service = self._service
+        command = Command(argv=service.argv, env=self._environment, cwd=service.cwd, result_fd=service.result_fd)
+        return Child(command, self._context.trees)
+
+    def _start_step(self) -> StepProcess:
+        return StepProcess(self._service, self._context, self._start_child(), self._steps)
+
+    def _start_envelope(self) -> EnvelopeProcess:
+        return EnvelopeProcess(self._service, self._context, self._start_child(), self._envelopes)
+
+
+class ServiceHandler:
+    """Runs the jobs of one function in the processes of its service."""
+
+    def __init__(self, function: Function, context: HandlerContext, pool: ServicePool) -> None:
+        self._function = function
+        self._context = context
+        self._pool = pool
+        self.streams = bool(function.stream)
+
+    async def open(self) -> None:
+        """Start the processes, so that the first job finds one."""
+        self._pool.open()
+
+    async def close(self) -> None:
+        """End the processes."""
+        await self._pool.close()
+
+    def new_spool(self) -> StreamingSpool:
+        """Return an empty spool."""
+        return self._context.new_spool()
+
+    async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:
+        """Run one job in a process that has had others and will have more; see Handler."""
+        try:
+            failure = await self._pool.run(self._function, job, spool, stderr)
+        except NotStartedError as error:
+            return Completion(not_started(error))
+        except NoProcessError as error:
+            return Completion(error.failure)
+        return Completion(failure)

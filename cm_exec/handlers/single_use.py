@@ -1,0 +1,208 @@
+"""Run one job in one process that ends with it: send the query, read the output, wait for the exit."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from typing import Final
+
+from cm_exec.config.model import Function
+from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
+from cm_exec.handlers.job_state import Action, JobState, State
+from cm_exec.handlers.outcome import LimitedOutput, ProcessExit, StderrTail, failure_of_exit, finish_output
+from cm_exec.handlers.spool import Spool
+from cm_exec.processes.child import LARGE_PIPE, Child, resize_pipe
+from cm_exec.processes.termination import OrphanTerminator
+from cm_exec.protocol.failure import Reason
+from cm_exec.protocol.job import Job
+from cm_exec.protocol.json_text import json_problem
+
+log: Final = logging.getLogger("cm_exec.handler")
+
+_PIPE_SIZE: Final = 64 * 1024
+_MOST_READS: Final = 32
+"""Reads of one pipe before the other pipes get their turn: a writer may be as fast as the launcher."""
+
+
+async def run_single_use(  # noqa: PLR0917 - as in Handler.run
+    function: Function, context: HandlerContext, child: Child, job: Job, spool: Spool, stderr: StderrSink
+) -> Completion:
+    """Run the job in `child`, which has its query, and end what it started."""
+    process = SingleUseProcess(function, context, child, spool, stderr)
+    context.running[job.job_id] = process.end
+    try:
+        ended = await process.run()
+    finally:
+        context.running.pop(job.job_id, None)
+        child.close()
+    if process.was_cut:
+        log.warning(
+            "a process that the command left running held its output open; it was read until it was silent, "
+            "and what comes later is lost",
+            extra={"tags": {"function": function.name, "job_id": job.job_id}},
+        )
+    terminator = OrphanTerminator(child.tree, context.graces)
+    cleanup = terminator.finish if terminator.begin() else None
+    failure = failure_of_exit(function, ended, spool) or finish_output(function, spool, ended.stderr)
+    return Completion(failure, cleanup)
+
+
+class SingleUseProcess:
+    """Carries out what the JobState decides: the events of pipes, exit and deadline come from the loop."""
+
+    def __init__(
+        self, function: Function, context: HandlerContext, child: Child, spool: Spool, stderr: StderrSink
+    ) -> None:
+        self._function = function
+        self._graces = context.graces
+        self._child = child
+        self._output = LimitedOutput(spool, function.max_output)
+        self._stderr_sink = stderr
+        self._stderr_tail = StderrTail()
+        self._state = JobState()
+        self._read_size = _PIPE_SIZE
+        self._loop = asyncio.get_running_loop()
+        self._over = self._loop.create_future()
+        self._timer: asyncio.TimerHandle | None = None
+        self._stop_reading_at = 0.0
+        self._writing = False
+        self._open = {child.result, child.stderr}
+        self.was_cut = False
+
+    async def run(self) -> ProcessExit:
+        """Return when the process has exited and its output was read."""
+        child, loop = self._child, self._loop
+        self._arm()
+        child.exit_watch.start(loop, self._exit_ready)
+        loop.add_reader(child.result, self._read_result)
+        loop.add_reader(child.stderr, self._read_stderr)
+        if child.unsent:
+            resize_pipe(child.stdin, LARGE_PIPE)
+            loop.add_writer(child.stdin, self._write_stdin)
+            self._writing = True
+        else:
+            child.close_stdin()
+        try:
+            await self._over
+        finally:
+            self._stop_watching()
+        state = self._state
+        return ProcessExit(
+            status=state.status, reason=state.reason, detail=state.detail, stderr=self._stderr_tail.getvalue()
+        )
+
+    def end(self, reason: Reason, detail: str = "") -> None:
+        """End the job for this reason."""
+        self._do(self._state.end(reason, detail))
+
+    def _stop_watching(self) -> None:
+        self._child.exit_watch.stop(self._loop)
+        for fd in self._open:
+            self._loop.remove_reader(fd)
+        self._stop_writing()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _do(self, actions: tuple[Action, ...]) -> None:
+        for action in actions:
+            match action:
+                case Action.TERMINATE:
+                    self._child.terminate()
+                case Action.KILL:
+                    self._child.kill()
+                case Action.ARM:
+                    self._arm()
+                case Action.CUT:
+                    self.was_cut = True
+        if self._state.is_over and not self._over.done():
+            self._over.set_result(None)
+
+    def _arm(self) -> None:
+        """Set the deadline of the state."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now, graces = self._loop.time(), self._graces
+        match self._state.state:
+            case State.RUNNING:
+                seconds = self._function.timeout or 0.0
+            case State.TERMINATING:
+                seconds = graces.terminate
+            case State.KILLING:
+                seconds = graces.kill
+            case _:
+                self._stop_reading_at = self._stop_reading_at or now + graces.held_pipe
+                seconds = max(0.001, min(graces.quiet, self._stop_reading_at - now))
+        if seconds:
+            self._timer = self._loop.call_later(seconds, self._deadline)
+
+    def _deadline(self) -> None:
+        if self._state.state is State.RUNNING:
+            self._exit_ready()  # it may have exited in time, and the launcher may be late
+            if self._state.state is not State.RUNNING:
+                return
+            self._state.detail = self._progress()
+        self._do(self._state.deadline())
+
+    def _progress(self) -> str:
+        """Say how far the process had come at its timeout."""
+        spool = self._output.spool
+        if not spool.size:
+            return "it had written nothing"
+        if json_problem(spool.getvalue()) is None:
+            return "it had written a complete result, and did not exit"
+        return f"it had written {spool.size} bytes, and did not exit"
+
+    def _exit_ready(self) -> None:
+        status = self._child.exit_status()
+        if status is None:
+            return
+        self._child.exit_watch.stop(self._loop)
+        self._stop_writing()
+        self._do(self._state.exited(status))
+        for read in (self._read_result, self._read_stderr):
+            read()
+
+    def _write_stdin(self) -> None:
+        if self._child.send_more():
+            self._stop_writing()
+            self._child.close_stdin()
+
+    def _stop_writing(self) -> None:
+        if self._writing:
+            self._loop.remove_writer(self._child.stdin)
+            self._writing = False
+
+    def _read_result(self) -> None:
+        self._read(self._child.result, self._take_result)
+
+    def _read_stderr(self) -> None:
+        self._read(self._child.stderr, self._take_stderr)
+
+    def _read(self, fd: int, take: Callable[[bytes], None]) -> None:
+        """Read what the pipe has; before the exit in one go, after it up to the end, since that is near."""
+        if fd not in self._open:
+            return
+        for _ in range(_MOST_READS if self._state.status is not None else 1):
+            try:
+                chunk = os.read(fd, self._read_size)
+            except BlockingIOError:
+                return
+            if not chunk:
+                self._open.discard(fd)
+                self._loop.remove_reader(fd)
+                self._do(self._state.pipe_closed())
+                return
+            take(chunk)
+            self._do(self._state.output())
+
+    def _take_result(self, chunk: bytes) -> None:
+        if len(chunk) == self._read_size == _PIPE_SIZE:
+            self._read_size = LARGE_PIPE
+            resize_pipe(self._child.result, LARGE_PIPE)
+        if self._state.reason is None and (problem := self._output.write(chunk)) is not None:
+            self.end(*problem)
+
+    def _take_stderr(self, chunk: bytes) -> None:
+        self._stderr_tail.write(chunk)
+        self._stderr_sink.write(chunk)

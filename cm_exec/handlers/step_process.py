@@ -1,0 +1,326 @@
+"""A process without the envelope: one job at a time, kept in step by the StepState."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from cm_exec.config.model import Function, Service
+from cm_exec.handlers.base import HandlerContext, StderrSink
+from cm_exec.handlers.framing import frame_message, message_reader
+from cm_exec.handlers.outcome import (
+    LimitedOutput,
+    ProcessExit,
+    StderrTail,
+    excerpt,
+    failure_of_exit,
+    finish_output,
+    out_of_step,
+)
+from cm_exec.handlers.service_process import ServiceProcess, StartWatch
+from cm_exec.handlers.spool import Spool
+from cm_exec.handlers.stderr_log import StderrLogger
+from cm_exec.handlers.step_state import Step, StepState
+from cm_exec.processes.child import Child
+from cm_exec.protocol.failure import Failure, Reason
+from cm_exec.protocol.job import Job
+from cm_exec.protocol.json_text import json_problem
+
+if TYPE_CHECKING:
+    from cm_exec.handlers.pool import Pool
+
+log: Final = logging.getLogger("cm_exec.handler")
+
+MOMENT: Final = 0.03
+"""Seconds of silence after which a message is the result, if it cannot be seen whether the process waits."""
+
+_IMMEDIATE_LOOKS: Final = 3
+_FIRST_PAUSE: Final = 0.001
+
+
+class Attempt(Struct, frozen=True):
+    """The end of a job in one process. If it `was_given` no query, another process can have the job."""
+
+    failure: Failure | None
+    was_given: bool
+
+
+class _Job:
+    """The job that the process has now."""
+
+    def __init__(self, function: Function, job: Job, spool: Spool, stderr: StderrSink) -> None:
+        self.function = function
+        self.job_id = job.job_id
+        self.spool = spool
+        self.output = LimitedOutput(spool, function.max_output)
+        self.stderr = stderr
+        self.stderr_tail = StderrTail()
+        self.done: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
+        self.timer: asyncio.TimerHandle | None = None
+
+    def finish(self, failure: Failure | None) -> None:
+        """Set the outcome, unless it is set."""
+        if not self.done.done():
+            self.done.set_result(failure)
+
+
+class StepProcess:
+    """One process of a service without the envelope."""
+
+    def __init__(self, service: Service, context: HandlerContext, child: Child, pool: "Pool[StepProcess]") -> None:
+        self.child = child
+        self.jobs = 0
+        self._service = service
+        self._context = context
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        self.idle_since = self._loop.time()
+        self._state = StepState(message_reader(service.protocol))
+        self._job: _Job | None = None
+        self._last_job = ""
+        self._stderr: StderrSink = StderrLogger(pool.tags)
+        self._io = ServiceProcess(child)
+        self._io.attach(self)
+        self._start = StartWatch(service, self._io, self.became_ready, self._start_failed)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the process can take a job: it may get one before it is ready, and reads it when it is."""
+        return self._job is None and self._io.status is None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for a job."""
+        return self.has_room and self._start.is_ready
+
+    def detach(self) -> None:
+        """Stop watching the process."""
+        self._start.cancel()
+        self._io.detach()
+        self._stderr.flush()
+
+    async def run(self, function: Function, job: Job, message: bytes, spool: Spool, stderr: StderrSink) -> Attempt:
+        """Run one job: send the framed query, then read until the result is complete."""
+        self._io.read_stderr()  # what is in the pipe belongs to the job before
+        self._stderr.flush()
+        self._stderr = stderr
+        self._last_job = f"job {job.job_id} of {function.name!r}"
+        current = self._job = _Job(function, job, spool, stderr)
+        self._context.running[job.job_id] = self._abort
+        try:
+            self._send_query(frame_message(self._service.protocol, message))
+            failure = await current.done
+        finally:
+            self._context.running.pop(job.job_id, None)
+            if current.timer is not None:
+                current.timer.cancel()
+            self._job = None
+        attempt = Attempt(failure, self._state.was_given or (failure is not None and failure.reason is Reason.SHUTDOWN))
+        self._release(ok=failure is None)
+        return attempt
+
+    def _send_query(self, frame: bytes) -> None:
+        if self._io.output_waits():
+            self._out_of_step("output before it received a query")
+            return
+        data = self._state.begin(frame, is_waiting=self._io.probe.is_waiting())
+        if self._state.step is Step.OFFERED:
+            self._io.send(data, when_read=self._query_read)
+            if self._start.is_ready:
+                self._start_timeout()
+        else:
+            self._io.send(data)
+            self._start_timeout()
+
+    def _query_read(self) -> None:
+        """Send the withheld rest: the process has read the first part."""
+        rest = self._state.ready()
+        if rest:
+            self._start.succeeded()
+            self._io.send(rest)
+            self._start_timeout()
+
+    def _start_timeout(self) -> None:
+        job = self._job
+        if job is not None and job.timer is None and job.function.timeout:
+            job.timer = self._loop.call_later(job.function.timeout, self._timed_out)
+
+    def _release(self, *, ok: bool) -> None:
+        """Keep the process for its next job, or end it: one that failed its job gets no other."""
+        self.jobs += ok or self._state.was_given
+        self.idle_since = self._loop.time()
+        is_used_up = self._service.max_jobs is not None and self.jobs >= self._service.max_jobs
+        if ok and not is_used_up and self._io.status is None:
+            self._pool.has_room(self)
+        else:
+            self._pool.discard(self)
+
+    # Events of the pipes and the exit
+
+    def received(self, chunk: bytes) -> None:
+        """Take output: a part of the result, or something that nobody asked for."""
+        content = self._state.received(chunk)
+        job = self._job
+        if job is None:
+            self._unasked(chunk)
+            return
+        if content and (problem := job.output.write(content)) is not None:
+            self._fail(self._failure(*problem))
+        elif self._state.step is Step.OUT_OF_STEP:
+            self._out_of_step(self._state.problem, chunk)
+        elif self._state.step is Step.COMPLETE:
+            self._confirm()
+
+    def stderr(self, chunk: bytes) -> None:
+        """Take output of stderr, for the job that runs or the one before."""
+        if self._job is not None:
+            self._job.stderr_tail.write(chunk)
+        self._stderr.write(chunk)
+
+    def closed(self) -> None:
+        """Wait for the exit a little: no result can come any more."""
+        if self._job is None:
+            self._warn("closed its result channel")
+            self._pool.discard(self)
+            return
+        self._loop.call_later(self._context.graces.terminate, self._still_closed, self._job)
+
+    def exited(self, status: int) -> None:
+        """Finish the job with what has come."""
+        job = self._job
+        self._start.cancel()
+        if job is None:
+            self._warn(f"ended while it waited, with status {status}")
+            self._pool.discard(self, None if self._start.is_ready else self._exit_failure(status))
+            return
+        if not status:
+            self._state.ended()
+        if self._state.step is Step.ACCEPTED:
+            job.finish(finish_output(job.function, job.spool, job.stderr_tail.getvalue()))
+        elif self._state.step is Step.OUT_OF_STEP:
+            self._out_of_step(self._state.problem)
+        else:
+            job.finish(self._exit_failure(status))
+
+    def became_ready(self) -> None:
+        """Note that the process reads its stdin."""
+        if self._job is None:
+            self._pool.has_room(self)
+
+    # Decisions
+
+    def _confirm(self) -> None:
+        """Check a complete message, and accept it when the process waits for its next query."""
+        job = self._job
+        assert job is not None  # noqa: S101 - for the type checker
+        if self._service.protocol == "lines" and job.function.output != "text" and job.function.checks_lines:
+            problem = json_problem(job.spool.getvalue())
+            if problem is not None:
+                self._state.reject("a line that is not JSON")
+                self._out_of_step(f"a line that is not JSON ({problem})")
+                return
+        if not self._io.query_was_read():
+            self._out_of_step("a result before it had read its query")
+            return
+        self._confirm_again(job, 0, self._loop.time() + MOMENT)
+
+    def _confirm_again(self, job: _Job, look: int, give_up: float) -> None:
+        if self._job is not job or job.done.done() or self._state.step is not Step.COMPLETE:
+            return
+        io = self._io
+        waits = io.probe.is_waiting() or (look >= _IMMEDIATE_LOOKS and io.probe.find_waiting())
+        if io.output_waits():
+            return  # its event will come
+        if (
+            not waits
+            and self._loop.time() >= give_up
+            and io.probe.has_waited
+            and not io.probe.find_reader(with_polls=True)
+        ):
+            give_up = self._loop.time() + MOMENT  # it is busy, and may write more: it was seen to wait before
+        if waits or self._loop.time() >= give_up:
+            self._state.accept(is_waiting=waits)
+            job.finish(finish_output(job.function, job.spool, job.stderr_tail.getvalue()))
+        elif look < _IMMEDIATE_LOOKS:
+            self._loop.call_soon(self._confirm_again, job, look + 1, give_up)
+        else:
+            pause = min(_FIRST_PAUSE * 2 ** (look - _IMMEDIATE_LOOKS), MOMENT / 2)
+            self._loop.call_later(pause, self._confirm_again, job, look + 1, give_up)
+
+    def _timed_out(self) -> None:
+        self._fail(self._failure(Reason.TIMEOUT, self._progress()))
+
+    def _progress(self) -> str:
+        """Say how far the process has come with its query, and what is probably wrong with it."""
+        if self._state.progress:
+            return f"it had written {self._state.progress}"
+        if not self._state.was_given or not self._io.query_was_read():
+            return "it had not read its query"
+        if self._io.probe.is_waiting() or self._io.probe.find_waiting():
+            return (
+                "it read the query, waits for the next one and wrote nothing; "
+                "its answer is probably in a buffer: flush the output after each answer"
+            )
+        return "it had written nothing"
+
+    def _still_closed(self, job: _Job) -> None:
+        if self._job is job:
+            self._out_of_step("no result, and closed its result channel")
+
+    def _start_failed(self, failure: Failure) -> None:
+        if self._job is not None:
+            self._state.was_given = True  # another process would need as long
+            self._job.finish(failure)
+        else:
+            self._pool.discard(self, failure)
+
+    def _abort(self, reason: Reason, detail: str) -> None:
+        self._fail(self._failure(reason, detail))
+
+    def _unasked(self, chunk: bytes) -> None:
+        if self._last_job:
+            log.error(
+                "%s was probably answered wrongly: the process wrote %d more bytes after its result; it is replaced",
+                self._last_job,
+                len(chunk),
+                extra={"tags": self._pool.tags},
+            )
+        else:
+            self._warn(f"wrote {len(chunk)} bytes before it had a query")
+        self._pool.discard(self)
+
+    def _out_of_step(self, problem: str, more: bytes = b"") -> None:
+        job = self._job
+        if job is not None:
+            name = job.function.name
+            output = excerpt(job.spool) or more
+            self._fail(out_of_step(name, problem, stderr=job.stderr_tail.getvalue(), output=output))
+
+    def _exit_failure(self, status: int) -> Failure:
+        if self._job is None:
+            message = f"the process of {self._service.name!r} ended with status {status} before it was ready"
+            return Failure(reason=Reason.NOT_STARTED, message=message, stderr=self._io.stderr_tail.getvalue())
+        job = self._job
+        stderr = job.stderr_tail.getvalue()
+        if not status:
+            message = f"the command of {job.function.name!r} ended without a result"
+            return Failure(reason=Reason.EXIT, message=message, exit_code=0, stderr=stderr)
+        failure = failure_of_exit(job.function, ProcessExit(status=status, stderr=stderr), job.spool)
+        assert failure is not None  # noqa: S101 - the status is not 0
+        return failure
+
+    def _failure(self, reason: Reason, detail: str) -> Failure:
+        assert self._job is not None  # noqa: S101 - for the type checker
+        job = self._job
+        ended = ProcessExit(status=None, reason=reason, detail=detail, stderr=job.stderr_tail.getvalue())
+        failure = failure_of_exit(job.function, ended, job.spool)
+        assert failure is not None  # noqa: S101 - it has a reason
+        return failure
+
+    def _fail(self, failure: Failure) -> None:
+        if self._job is not None:
+            self._job.finish(failure)
+
+    def _warn(self, what: str) -> None:
+        log.warning("process %d %s", self.child.pid, what, extra={"tags": self._pool.tags})

@@ -1,0 +1,1 @@
+"""Unix processes: how they are started, watched, traced and ended."""

@@ -1,0 +1,73 @@
+"""Run a coroutine as the whole work of the program, with its signals and adopted processes."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from cm_exec.errors import ExhaustedError
+from cm_exec.processes.setup import become_subreaper, limit_mmap_threshold
+from cm_exec.processes.tree import reap_orphans
+
+T = TypeVar("T")
+
+log: Final = logging.getLogger("cm_exec.worker")
+
+_REAP_SECONDS: Final = 1.0
+"""Orphans of a job are reaped at its end, so this is for jobs that run long."""
+
+_LAST_SECONDS: Final = 1.0
+"""How long the work may go on after a second signal, for instance to post errors."""
+
+_ALWAYS: Final = (signal.SIGTERM, signal.SIGINT)
+_UNLESS_IGNORED: Final = (signal.SIGHUP, signal.SIGQUIT)  # nohup ignores SIGHUP on purpose
+
+
+def _log_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what no coroutine caught: it must not reach stderr as a traceback of asyncio."""
+    log.error("a bug in cm-exec: %s", context.get("message"), exc_info=context.get("exception"))
+
+
+OnSignal = Callable[[signal.Signals, int], None]
+"""Called on the loop with a signal and how many have come so far."""
+
+
+def run_supervised(work: Callable[[], Coroutine[Any, Any, T]], on_signal: OnSignal) -> T | None:
+    """Run `work` on a loop and return what it returns, None if it does not end within a second after a second signal.
+
+    SIGTERM, SIGINT, SIGHUP and SIGQUIT go to `on_signal`; adopted processes are reaped.
+    """
+    become_subreaper()
+    limit_mmap_threshold()
+    with asyncio.Runner() as runner:
+        try:
+            loop = runner.get_loop()
+        except OSError as error:
+            raise ExhaustedError(f"the loop cannot be started: {(error.strerror or str(error)).lower()}") from None
+        loop.set_exception_handler(_log_exception)
+        task: asyncio.Task[T] | None = None
+        received = 0
+
+        def receive(which: signal.Signals) -> None:
+            nonlocal received
+            received += 1
+            on_signal(which, received)
+            if received > 1 and task is not None:
+                loop.call_later(_LAST_SECONDS, task.cancel)
+
+        def reap() -> None:
+            reap_orphans()
+            loop.call_later(_REAP_SECONDS, reap)
+
+        handled = [*_ALWAYS, *(s for s in _UNLESS_IGNORED if signal.getsignal(s) is not signal.SIG_IGN)]
+        for number in handled:
+            loop.add_signal_handler(number, receive, number)
+        loop.call_later(_REAP_SECONDS, reap)
+        task = loop.create_task(work())
+        with suppress(asyncio.CancelledError):
+            loop.run_until_complete(task)
+        for number in handled:
+            loop.remove_signal_handler(number)
+        return None if task.cancelled() else task.result()

@@ -1,0 +1,148 @@
+"""The processes that one handler process started, and orphans among them.
+
+As PID 1, or as a child subreaper, the launcher adopts each process whose parent has exited. All children of the
+launcher that it did not start itself are such orphans.
+"""
+
+import os
+import select
+import signal
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from cm_exec.processes.inherited import process_tag
+
+_leaders: Final[set[int]] = set()
+"""Process ids that the launcher started and has not reaped: `Child.exit_status` reaps them."""
+
+
+class ProcessTree:
+    """All processes that descend from one handler process, identified by its session or by the tag they inherit.
+
+    The tree is in `registry` while one of its processes may run.
+    """
+
+    def __init__(self, leader: int, tag: int, registry: "set[ProcessTree]") -> None:
+        self.leader = leader
+        self._tag = tag
+        self._registry = registry
+        registry.add(self)
+        _leaders.add(leader)
+
+    def leader_exited(self) -> None:
+        """Forget the leader's process id: the kernel may use it again."""
+        _leaders.discard(self.leader)
+
+    def unregister(self) -> None:
+        """Leave the registry: no process of the tree runs any more."""
+        self._registry.discard(self)
+        _leaders.discard(self.leader)
+
+    def signal_group(self, number: int) -> None:
+        """Send a signal to the leader's process group, if it still has members."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.leader, number)
+
+    def kill(self) -> None:
+        """Send SIGKILL to the group and to all orphans."""
+        self.signal_group(signal.SIGKILL)
+        for orphan in self.orphans():
+            orphan.send(signal.SIGKILL)
+            orphan.close()
+
+    def orphans(self) -> "list[Orphan]":
+        """Return the running orphans of this tree. Also reaps exited orphans of any tree."""
+        return [orphan for pid in _adopted() if (orphan := self._open(pid)) is not None]
+
+    def _open(self, pid: int) -> "Orphan | None":
+        orphan = Orphan(pid)
+        if self._owns(pid) and orphan.is_running():  # still running: the id was not used again meanwhile
+            return orphan
+        orphan.close()
+        return None
+
+    def _owns(self, pid: int) -> bool:
+        try:
+            return os.getsid(pid) == self.leader or process_tag(pid) == self._tag
+        except OSError:
+            return False
+
+
+class Orphan:
+    """One adopted process, held by a pidfd where possible, so that its id cannot come to mean another process."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.pidfd: int | None = None
+        with suppress(OSError, AttributeError):
+            self.pidfd = os.pidfd_open(pid)
+
+    def is_running(self) -> bool:
+        """Return whether the process has not exited; a zombie has."""
+        if self.pidfd is not None:
+            poll = select.poll()
+            poll.register(self.pidfd, select.POLLIN)
+            return not poll.poll(0)
+        try:
+            return b") Z" not in Path(f"/proc/{self.pid}/stat").read_bytes()
+        except OSError:
+            return False
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, if the process still runs."""
+        with suppress(OSError):
+            if self.pidfd is None:
+                os.kill(self.pid, number)
+            else:
+                signal.pidfd_send_signal(self.pidfd, number)
+
+    def close(self) -> None:
+        """Close the pidfd."""
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+
+
+def reap_orphans() -> None:
+    """Reap all adopted processes that have exited."""
+    _adopted()
+
+
+def _reaped(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
+
+
+_children_fd: int | None = None
+
+
+def _adopted() -> list[int]:
+    """Return the ids of the launcher's running children that it did not start itself."""
+    global _children_fd  # noqa: PLW0603 - one descriptor for the life of the program: this is read for each job
+    try:
+        if _children_fd is None:
+            main_thread = threading.main_thread().native_id
+            _children_fd = os.open(f"/proc/self/task/{main_thread}/children", os.O_RDONLY | os.O_CLOEXEC)
+        children = [int(pid) for pid in os.pread(_children_fd, 1 << 20, 0).split()]
+    except OSError:
+        children = _children_by_scan()
+    return [pid for pid in children if pid not in _leaders and not _reaped(pid)]
+
+
+def _children_by_scan() -> list[int]:
+    """Return all children, for kernels without a list of them (CONFIG_PROC_CHILDREN)."""
+    own = os.getpid()
+    with suppress(OSError):
+        return [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _parent(p) == own]
+    return []
+
+
+def _parent(process: Path) -> int:
+    try:
+        return int((process / "stat").read_bytes().rpartition(b") ")[2].split()[1])
+    except (OSError, IndexError):
+        return 0

@@ -1,0 +1,212 @@
+"""The log: one writer thread, so that a slow or absent reader never delays a job."""
+
+import json
+import logging
+import os
+import threading
+from collections import deque
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final, Protocol
+
+from cm_exec.config import LogFormat
+from cm_exec.processes.descriptors import write_all
+
+MOST_PENDING: Final = 8 * 1024 * 1024
+"""Bytes of records that wait for a slow reader; what exceeds them is dropped and counted."""
+
+_BATCH: Final = 64 * 1024
+_GATHER: Final = 0.01  # seconds: at a thousand jobs a second a hundred wake-ups are enough
+_TAB: Final = 9
+_RECORD_COST: Final = 200  # what a record weighs in the queue besides its message
+
+
+class LineFormat(Protocol):
+    """Turns a record into whole lines, each with its newline."""
+
+    def lines(self, record: logging.LogRecord) -> str:
+        """The lines of one record; a handler's stderr can be many."""
+        ...
+
+
+def _messages(record: logging.LogRecord) -> list[str]:
+    """What the record says: one message of the launcher's, or the lines that a handler wrote to stderr."""
+    if isinstance(record.msg, bytes):
+        return record.msg.decode(errors="backslashreplace").replace("\r\n", "\n").removesuffix("\n").split("\n")
+    message = record.getMessage()
+    if record.exc_info:
+        message += "\n" + logging.Formatter().formatException(record.exc_info)
+    return [message]
+
+
+_VISIBLE: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code != _TAB}
+"""Control characters as escapes: a carriage return or an ANSI sequence could hide what a line belongs to."""
+
+
+def _time(record: logging.LogRecord) -> str:
+    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(timestamp: int) -> str:
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _visible(text: str) -> str:
+    return text if text.isprintable() else text.translate(_VISIBLE)
+
+
+class TextFormat:
+    """For people: time, level, function and job, message; in colour on a terminal."""
+
+    _COLOURS: Final = {logging.WARNING: "\033[33m", logging.ERROR: "\033[31m", logging.DEBUG: "\033[2m"}
+
+    def __init__(self, *, colour: bool) -> None:
+        self._colour = colour
+
+    def lines(self, record: logging.LogRecord) -> str:
+        """`TIME LEVEL [FUNCTION JOB] message`, with `| ` before what the handler itself wrote."""
+        start = f"{_time(record)} {record.levelname:<7} "
+        tags = getattr(record, "tags", None)
+        if tags:
+            start += f"[{_visible(' '.join(tags.values()))}] "
+        if isinstance(record.msg, bytes):
+            start += "| "
+        colour = self._COLOURS.get(record.levelno, "") if self._colour else ""
+        end = "\033[0m\n" if colour else "\n"
+        return "".join(f"{colour}{start}{_visible(m)}{end}" for m in _messages(record))
+
+
+class SlsFormat:
+    """Foundry's structured lines (protocol.md section 6, and what the official SDKs put into `params`)."""
+
+    def __init__(self, session_id: str) -> None:
+        self._session_id = session_id
+
+    def lines(self, record: logging.LogRecord) -> str:
+        """One JSON object a line. What a handler wrote is not vouched for: `safe` is false there."""
+        line = {
+            "type": "service.1",
+            "level": "WARN" if record.levelno == logging.WARNING else record.levelname,
+            "time": _time(record),
+            "origin": record.name,
+            "thread": record.threadName,
+            "message": "",
+            "params": {
+                "session_id": self._session_id,
+                "process_id": record.process,
+                **getattr(record, "tags", {}),
+            },
+            "unsafeParams": {},
+            "safe": not isinstance(record.msg, bytes),
+        }
+        return "".join(json.dumps({**line, "message": message}) + "\n" for message in _messages(record))
+
+
+class LogWriter(logging.Handler):
+    """Queues records and writes them to a descriptor from a thread of its own."""
+
+    def __init__(self, fd: int, line_format: LineFormat) -> None:
+        super().__init__()
+        self._fd = fd
+        self._format = line_format
+        self._records: deque[logging.LogRecord] = deque()
+        self._pending = 0
+        self._dropped = 0
+        self._closing = False
+        self._gone = False
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._start_thread()
+
+    def _start_thread(self) -> None:
+        """Start the writer; where no thread can be had, records wait for a later try or for `close`."""
+        thread = threading.Thread(target=self._write_forever, name="log", daemon=True)
+        with suppress(RuntimeError):
+            thread.start()
+            self._thread = thread
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Emit a record without logging's lock: emit has its own."""
+        self.emit(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue the record, or count it as dropped. Never blocks."""
+        cost = _cost(record)
+        with self._wake:
+            if self._pending + cost > MOST_PENDING or self._gone:
+                self._dropped += record.msg.count(b"\n") if isinstance(record.msg, bytes) else 1
+                return
+            self._pending += cost
+            self._records.append(record)
+            if len(self._records) == 1:
+                self._wake.notify()
+        if self._thread is None:
+            self._start_thread()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Write what is queued, if the reader takes it within `timeout` seconds."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join(timeout)
+        else:
+            self._write_forever()
+        super().close()
+
+    def _write_forever(self) -> None:
+        while not self._gone:
+            with self._wake:
+                while not self._records and not self._closing:
+                    self._wake.wait()
+                if not self._closing and self._pending < _BATCH:
+                    self._wake.wait(_GATHER)
+                if not self._records:
+                    return
+                batch, dropped = self._take_batch()
+            if dropped:
+                batch.append(_dropped_record(dropped))
+            try:
+                write_all(self._fd, "".join(map(self._format.lines, batch)).encode(errors="replace"))
+            except OSError:
+                self._gone = True
+
+    def _take_batch(self) -> tuple[list[logging.LogRecord], int]:
+        batch: list[logging.LogRecord] = []
+        size = 0
+        while self._records and size < _BATCH:
+            batch.append(self._records.popleft())
+            size += _cost(batch[-1])
+        self._pending -= size
+        dropped, self._dropped = self._dropped, 0
+        return batch, dropped
+
+
+def _cost(record: logging.LogRecord) -> int:
+    parts = (record.msg, *(record.args or ()), *getattr(record, "tags", {}).values())
+    return _RECORD_COST + sum(len(part) for part in parts if isinstance(part, str | bytes))
+
+
+def _dropped_record(lines: int) -> logging.LogRecord:
+    message = "%d lines were dropped because the log is read too slowly"
+    return logging.LogRecord("cm_exec.log", logging.WARNING, __file__, 0, message, (lines,), None)
+
+
+def start_log(fd: int, log_format: LogFormat, level: str, session_id: str = "") -> LogWriter:
+    """Send the log of cm-exec to a descriptor from now on."""
+    line_format: LineFormat
+    if log_format == "sls":
+        line_format = SlsFormat(session_id)
+    else:
+        line_format = TextFormat(colour=os.isatty(fd) and not os.environ.get("NO_COLOR"))
+    writer = LogWriter(fd, line_format)
+    logger = logging.getLogger("cm_exec")
+    logger.handlers = [writer]
+    logger.propagate = False
+    logger.setLevel(level.upper())
+    logging.raiseExceptions = False
+    logging._srcfile = None  # noqa: SLF001 - logging's own advice: no look at the stack
+    return writer

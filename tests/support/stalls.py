@@ -1,0 +1,99 @@
+"""Responses that come late, in drops, or before the request has been read."""
+
+import time
+from typing import Final
+
+from tests.support.behaviours import Behaviour, Exchange, normal
+from tests.support.wire import ClientGoneError, HungUp
+
+_LOOK: Final = 0.2
+"""Seconds between two looks at whether the client has hung up."""
+
+
+def answer_after(seconds: float) -> Behaviour:
+    """Send the normal response, `seconds` after the request."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.receive()
+        _pause(exchange, seconds)
+        exchange.respond(204 if exchange.is_authorized() else 401)
+
+    return behave
+
+
+def repeat_for_ever(part: bytes, *, every: float, first: bytes = b"") -> Behaviour:
+    """Send `first`, then `part` every so many seconds, until the client hangs up."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.receive()
+        exchange.wire.send(first)
+        while True:
+            exchange.wire.send(part)
+            _pause(exchange, every)
+
+    return behave
+
+
+DRIPPING: Behaviour = repeat_for_ever(b"{", every=8.0, first=b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+"""A response whose body comes one byte every 8 seconds."""
+
+INTERIM: Behaviour = repeat_for_ever(b"HTTP/1.1 102 Processing\r\n\r\n", every=1.0)
+"""Interim responses for ever, and never a final one."""
+
+
+def answer_without_reading(status: int) -> Behaviour:
+    """Respond to the head of a request, read no byte of its body, and keep the connection open."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.respond(status)
+        exchange.stopping.wait()
+        raise HungUp
+
+    return behave
+
+
+def reset_large_bodies(limit: int) -> Behaviour:
+    """Behave as a proxy that breaks the connection of every request whose body exceeds `limit` bytes."""
+
+    def behave(exchange: Exchange) -> None:
+        length = int(exchange.request.head.header("content-length") or 0)
+        if length <= limit:
+            normal(exchange)
+            return
+        exchange.receive(limit)
+        exchange.conclude(None)
+        exchange.wire.reset()
+        raise HungUp
+
+    return behave
+
+
+def only_for(job_id: str, behaviour: Behaviour) -> Behaviour:
+    """Apply `behaviour` to the results of one job and respond normally to all others."""
+
+    def behave(exchange: Exchange) -> None:
+        (behaviour if exchange.request.job_id == job_id else normal)(exchange)
+
+    return behave
+
+
+def hand_out_again(job_id: str, body: bytes) -> Behaviour:
+    """Respond to every poll at once with the same job."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.receive()
+        exchange.jobs.known.add(job_id)
+        exchange.jobs.handed_out.append(job_id)
+        exchange.respond(200, body, [("Content-Type", "application/json")])
+
+    return behave
+
+
+def _pause(exchange: Exchange, seconds: float) -> None:
+    """Wait, and raise ClientGoneError as soon as the client has hung up."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        if exchange.stopping.wait(min(left, _LOOK)):
+            raise HungUp
+        if not exchange.wire.is_alive():
+            raise ClientGoneError

@@ -1,0 +1,89 @@
+"""A handler's stderr on its way to the log."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cm_exec.handlers import stderr_log
+from cm_exec.handlers.stderr_log import StderrLogger
+
+PIECE = 64 * 1024
+TAGS = {"job_id": "j", "function": "f"}
+
+
+class Records(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[bytes] = []
+        self.tags: list[object] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        assert isinstance(record.msg, bytes)
+        self.messages.append(record.msg)
+        self.tags.append(getattr(record, "tags", None))
+
+
+@pytest.fixture(scope="module")
+def records() -> Iterator[Records]:
+    records, log = Records(), stderr_log.log
+    before = log.level, log.propagate
+    log.addHandler(records)
+    log.setLevel("INFO")
+    log.propagate = False
+    yield records
+    log.removeHandler(records)
+    log.level, log.propagate = before
+
+
+def logged(records: Records, *chunks: bytes, flush: bool = True, secret: bytes = b"\0none") -> list[bytes]:
+    records.messages.clear()
+    logger = StderrLogger(TAGS, lambda text: text.replace(secret, b"*"))
+    for chunk in chunks:
+        logger.write(chunk)
+    if flush:
+        logger.flush()
+    return list(records.messages)
+
+
+def test_whole_lines_go_at_once_and_the_rest_at_the_end(records: Records) -> None:
+    assert logged(records, b"one\ntwo\nthr", flush=False) == [b"one\ntwo\n"]
+    assert logged(records, b"one\ntwo\nthr", b"ee\n", b"four") == [b"one\ntwo\n", b"three\n", b"four"]
+
+
+@pytest.mark.parametrize("cut", range(1, 8))
+def test_a_secret_in_a_long_line_is_never_split_between_two_pieces(records: Records, cut: int) -> None:
+    for start in (PIECE - 10, PIECE, 2 * PIECE - 16 * 1024 - 3):
+        text = b"x" * start + b"token-1" + b"y" * 2 * PIECE
+        pieces = logged(records, text[: start + cut], text[start + cut :], secret=b"token-1")
+        assert b"".join(pieces) == text.replace(b"token-1", b"*")
+
+
+def test_nothing_makes_no_record(records: Records) -> None:
+    assert logged(records) == []
+    assert logged(records, b"line\n") == [b"line\n"]
+
+
+def test_each_record_is_tagged_with_its_job(records: Records) -> None:
+    records.tags.clear()
+    logged(records, b"a\nb", b"c\nd")
+    assert records.tags == [TAGS] * 3
+
+
+def test_a_line_of_any_length_goes_in_pieces(records: Records) -> None:
+    pieces = logged(records, *[b"x" * 5000] * 100, b"end\n")
+    assert b"".join(pieces) == b"x" * 500_000 + b"end\n"
+    assert max(map(len, pieces)) < 2 * PIECE
+
+
+def test_a_secret_that_comes_in_two_parts_is_redacted_all_the_same(records: Records) -> None:
+    assert logged(records, b"the tok", b"en-1 is mine\nand", secret=b"token-1") == [b"the * is mine\n", b"and"]
+
+
+@given(st.lists(st.binary(max_size=20)))
+def test_no_byte_is_lost_or_added(records: Records, chunks: list[bytes]) -> None:
+    assert b"".join(logged(records, *chunks)) == b"".join(chunks)

@@ -1,0 +1,171 @@
+"""A process without the envelope: in step, or out of it for good."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cm_exec.handlers.framing import frame_message, message_reader
+from cm_exec.handlers.step_state import FIRST_PART, Step, StepState
+
+
+def state_of(framing: str = "lines") -> StepState:
+    return StepState(message_reader(framing))
+
+
+def given_job(frame: bytes = b"query\n") -> StepState:
+    """A process that has a whole query."""
+    state = state_of()
+    assert state.begin(frame, is_waiting=True) == frame
+    return state
+
+
+def test_a_process_that_waits_gets_the_whole_query() -> None:
+    state = given_job()
+    assert (state.step, state.was_given) == (Step.SENT, True)
+
+
+@pytest.mark.parametrize("size", [1, 2, FIRST_PART, FIRST_PART + 1, 3 * FIRST_PART])
+def test_of_a_process_that_may_be_busy_the_last_byte_is_withheld(size: int) -> None:
+    frame = bytes(size)
+    state = state_of()
+    first = state.begin(frame, is_waiting=False)
+    assert len(first) == min(size - 1, FIRST_PART)
+    assert (state.step, state.was_given) == (Step.OFFERED, False)
+    assert first + state.ready() == frame
+    assert (state.step, state.was_given) == (Step.SENT, True)
+    assert state.ready() == b""
+
+
+def test_a_result_is_complete_with_its_line_and_accepted_when_the_process_waits() -> None:
+    state = given_job()
+    assert (state.received(b"resu"), state.step) == (b"resu", Step.SENT)
+    assert state.progress == "4 bytes and no line end"
+    assert (state.received(b"lt\n"), state.step) == (b"lt", Step.COMPLETE)
+    state.accept(is_waiting=True)
+    assert state.step is Step.ACCEPTED
+    assert state.begin(b"next\n", is_waiting=False) == b"next\n", "it was seen to wait"
+
+
+def test_a_process_that_was_only_silent_gets_the_first_part_of_its_next_query() -> None:
+    state = given_job()
+    state.received(b"1\n")
+    state.accept(is_waiting=False)
+    assert state.begin(b"next\n", is_waiting=False) == b"next"
+
+
+@pytest.mark.parametrize(
+    ("steps", "problem"),
+    [
+        (["out x"], "output that nobody asked for"),
+        (["offer", "out x"], "output before it received a query"),
+        (["offer", "out quer", "out y"], "output before it received a query"),
+        (["offer", "out query", "out y"], "output before it received a query"),
+        (["send", "out 1\n2"], "more than one message as a result"),
+        (["send", "out 1\n", "out 2"], "more than one message as a result"),
+        (["send", "out 1\n", "accept", "out 2"], "output that nobody asked for"),
+        (["send", "out 1", "ended"], "1 bytes and no line end, and ended"),
+        (["send", "out 1\n", "reject"], "a bad line"),
+        (["send", "out 1\n", "accept", "offer", "out 2"], "output before it received a query"),
+    ],
+)
+def test_a_process_is_out_of_step(steps: list[str], problem: str) -> None:
+    state = state_of()
+    for step in steps:
+        do(state, step)
+    assert (state.step, state.problem) == (Step.OUT_OF_STEP, problem)
+
+
+def do(state: StepState, step: str) -> None:
+    match step.partition(" "):
+        case ("offer", _, _):
+            state.begin(b"query\n", is_waiting=False)
+        case ("send", _, _):
+            state.begin(b"query\n", is_waiting=True)
+        case ("ready", _, _):
+            state.ready()
+        case ("out", _, text):
+            state.received(text.encode())
+        case ("accept", _, _):
+            state.accept(is_waiting=False)
+        case ("reject", _, _):
+            state.reject("a bad line")
+        case ("ended", _, _):
+            state.ended()
+
+
+def test_a_frame_without_a_header_is_out_of_step() -> None:
+    state = state_of("content-length")
+    state.begin(frame_message("content-length", b"1"), is_waiting=True)
+    state.received(b"debug\n")
+    assert (state.step, state.problem) == (Step.OUT_OF_STEP, "no Content-Length header before its result")
+
+
+def test_cat_echoes_the_first_part_before_it_has_the_rest() -> None:
+    state = state_of()
+    first = state.begin(b"query\n", is_waiting=False)
+    assert state.received(first) == first
+    assert state.step is Step.OFFERED
+    assert state.received(state.ready()) == b""
+    assert state.step is Step.COMPLETE
+
+
+def test_output_is_not_accepted_before_it_is_complete() -> None:
+    state = given_job()
+    state.received(b"1")
+    state.accept(is_waiting=True)
+    assert state.step is Step.SENT
+
+
+@pytest.mark.parametrize(("output", "step"), [(b"", Step.SENT), (b"1\n", Step.ACCEPTED), (b"1", Step.OUT_OF_STEP)])
+def test_the_end_of_the_process_completes_what_is_complete(output: bytes, step: Step) -> None:
+    state = given_job()
+    if output:
+        state.received(output)
+    state.ended()
+    assert state.step is step
+
+
+STEPS = ["offer", "send", "ready", "accept", "ended", "out a", "out \n", "out b\n", "out quer", "out query"]
+
+
+@given(st.lists(st.sampled_from(STEPS), max_size=30))
+def test_no_answer_is_accepted_out_of_step(steps: list[str]) -> None:
+    """What is accepted is one whole message, of which each byte came after the process had the whole query.
+
+    The only exception is an echo of the first part. Jobs begin as the caller begins them: one after the other.
+    """
+    state = state_of()
+    output, result, in_step, echoes = b"", b"", True, 0
+    for step in steps:
+        if step in ("offer", "send"):
+            if state.step not in (Step.IDLE, Step.ACCEPTED):
+                continue
+            output, result, echoes = b"", b"", 0
+        was = state.step
+        if step.startswith("out "):
+            chunk = step.removeprefix("out ").encode()
+            output += chunk
+            if was is Step.OFFERED and chunk == b"query" and not echoes:
+                echoes += 1
+            elif was not in (Step.SENT, Step.COMPLETE):
+                in_step = False
+            result += state.received(chunk)
+        else:
+            do(state, step)
+        if state.step is Step.ACCEPTED:
+            assert in_step
+            assert state.was_given
+            assert output == result + b"\n", "exactly one message"
+        if was is Step.OUT_OF_STEP or not in_step:
+            assert state.step is Step.OUT_OF_STEP, "out of step is for good"
+
+
+@given(st.lists(st.binary(min_size=1, max_size=6), min_size=1, max_size=6), st.booleans())
+def test_a_well_behaved_process_stays_in_step(results: list[bytes], is_waiting: bool) -> None:
+    state = state_of()
+    for result in (r.replace(b"\n", b"").replace(b"\r", b"") or b"1" for r in results):
+        state.begin(b"query\n", is_waiting=is_waiting)
+        state.ready()
+        content = b"".join(state.received(bytes([byte])) for byte in result + b"\n")
+        state.accept(is_waiting=is_waiting)
+        assert (content, state.step) == (result, Step.ACCEPTED)
