@@ -41,5 +41,11 @@ def create_handlers(functions: Iterable[Function], context: HandlerContext, slot
 
 def concurrency_limits(functions: Iterable[Function]) -> dict[str, int]:
     """Return how many jobs of a function run at a time, for the functions that have a limit of their own."""
-    limits = {f.name: [n for n in (f.max_concurrency, f.processes) if n is not None] for f in functions}
+    limits = {f.name: [n for n in (f.max_concurrency, _room(f)) if n is not None] for f in functions}
     return {name: min(numbers) for name, numbers in limits.items() if numbers}
+
+
+def _room(function: Function) -> int | None:
+    """Return how many jobs the processes of the function's service can have, None for no limit."""
+    service = function.service
+    return None if service is None or service.processes is None else service.processes * service.jobs_per_process

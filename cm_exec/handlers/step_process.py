@@ -214,7 +214,7 @@ class StepProcess:
         """Check a complete message, and accept it when the process waits for its next query."""
         job = self._job
         assert job is not None  # noqa: S101 - for the type checker
-        if self._service.protocol == "lines" and job.function.output != "text" and job.function.checks_lines:
+        if self._checks_lines(job):
             problem = json_problem(job.spool.getvalue())
             if problem is not None:
                 self._state.reject("a line that is not JSON")
@@ -224,6 +224,10 @@ class StepProcess:
             self._out_of_step("a result before it had read its query")
             return
         self._confirm_again(job, 0, self._loop.time() + MOMENT)
+
+    def _checks_lines(self, job: _Job) -> bool:
+        """Return whether a line that is not JSON is no result: another `output` accepts it."""
+        return self._service.protocol == "lines" and job.function.output == "json"
 
     def _confirm_again(self, job: _Job, look: int, give_up: float) -> None:
         if self._job is not job or job.done.done() or self._state.step is not Step.COMPLETE:
@@ -241,7 +245,8 @@ class StepProcess:
             give_up = self._loop.time() + MOMENT  # it is busy, and may write more: it was seen to wait before
         if waits or self._loop.time() >= give_up:
             self._state.accept(is_waiting=waits)
-            job.finish(finish_output(job.function, job.spool, job.stderr_tail.getvalue()))
+            is_checked = self._checks_lines(job)
+            job.finish(None if is_checked else finish_output(job.function, job.spool, job.stderr_tail.getvalue()))
         elif look < _IMMEDIATE_LOOKS:
             self._loop.call_soon(self._confirm_again, job, look + 1, give_up)
         else:

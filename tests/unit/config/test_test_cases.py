@@ -21,8 +21,8 @@ EXPECTATIONS = (
     "error_contains, found none of them"
 )
 REASONS = (
-    'expected "exit", "signal", "timeout", "output_limit", "invalid_output", "invalid_query", "not_started" or '
-    '"out_of_step"'
+    'expected "exit", "signal", "timeout", "output_limit", "invalid_output", "invalid_query", "not_started", '
+    '"out_of_step", "handler" or "http_status"'
 )
 KEYS = (
     "the keys here are error, error_contains, function, name, query, query_file, query_json, result, result_file, "
