@@ -9,7 +9,10 @@ from sphinx.application import Sphinx
 
 NAVIGATION = {
     "Start": ["quickstart", "deploying", "migrating"],
-    "Use": ["handlers", "services", "types", "testing", "local-runtime", "testing-any-worker", "conformance", "troubleshooting"],
+    "Use": [
+        *("handlers", "services", "types", "testing", "local-runtime", "testing-any-worker", "conformance"),
+        "troubleshooting",
+    ],
     "Look up": ["cm-toml", "commands", "glossary"],
     "Understand": ["how-it-works", "security", "performance"],
 }

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "init": "Create a project with a working function: cm.toml, a handler, tests, a Dockerfile.",
     "run": "Run the worker: the container's entry point, and the default command.",
     "invoke": "Run one query through a function, without a runtime.",
+    "ready": "Exit with status 0 if the worker of this container polls: a readiness probe.",
     "check": "Check cm.toml and the programs that it names.",
     "test": "Run the tests of cm.toml.",
     "dev": "Run the functions on a local runtime, with a web console.",
@@ -42,6 +43,7 @@ VARIABLES: Final = frozenset(
         "CM_EXEC_LOG_FORMAT",
         "CM_EXEC_LOG_LEVEL",
         "CM_EXEC_TLS_SERVER_NAME",
+        "CM_EXEC_WAIT_FOR_SERVICES",
     }
 )
 """The environment variables of all options; a test compares them with the commands."""

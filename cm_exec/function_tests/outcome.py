@@ -48,8 +48,10 @@ def check_outcome(
         return _check_failure(case.expected, outcome, stderr)
     invalid = Validator(function).query_problem(case.query)
     if isinstance(outcome, Failure):
-        details = (f"the query does not match inputs: {invalid}",) if invalid and not function.check_queries else ()
-        return OutcomeProblem(message=outcome.message, details=details, reason=outcome.reason.value)
+        details = [f"the query does not match inputs: {invalid}"] if invalid and not function.check_queries else []
+        details += [f"its error: {_own_error(outcome)}"] if outcome.error else []
+        details += _shown(outcome.output, "its output") if outcome.output else ()
+        return OutcomeProblem(message=outcome.message, details=tuple(details), reason=outcome.reason.value)
     if invalid is not None:
         return OutcomeProblem(message=f"the query does not match the inputs of {function.name!r}: {invalid}")
     if (problem := Validator(function).result_problem(outcome)) is not None:
@@ -64,11 +66,16 @@ def _check_failure(expected: JobFails, outcome: bytes | Failure, stderr: bytes) 
         return OutcomeProblem(message=f"expected {what}, found a result", details=_shown(outcome))
     if expected.reason not in {None, outcome.reason}:
         return OutcomeProblem(message=f"expected {what}, found {outcome.reason.value!r}: {outcome.message}")
-    said = f"{outcome.message}\n{stderr.decode(errors='replace')}"
+    said = f"{outcome.message}\n{_own_error(outcome)}\n{stderr.decode(errors='replace')}"
     if expected.contains is not None and expected.contains not in said:
-        found = f"{outcome.message} ({outcome.reason.value})"
+        found = f"{outcome.message} {_own_error(outcome)}".strip() + f" ({outcome.reason.value})"
         return OutcomeProblem(message=f"expected {expected.contains!r} in the error or in stderr, found: {found}")
     return None
+
+
+def _own_error(failure: Failure) -> str:
+    """Return the error that the handler itself reported, as JSON; empty if there is none."""
+    return bytes(failure.error or b"").decode(errors="replace")
 
 
 def _check_result(expected: ResultIsJson | ResultIsBytes | ResultMatches, result: bytes) -> OutcomeProblem | None:
@@ -116,9 +123,9 @@ def _check_match(pattern: str, result: bytes) -> OutcomeProblem | None:
     return None if found else OutcomeProblem(message=f"the result has no match for {pattern!r}", details=_shown(result))
 
 
-def _shown(result: bytes) -> tuple[str, ...]:
-    """Show the beginning of a result."""
-    if not result:
-        return ("the result is empty",)
-    lines = beginning(result).rstrip("\n").split("\n")
-    return (f"the result, {count_text(len(result), 'byte')}:", *(f"| {line}" for line in lines))
+def _shown(body: bytes, name: str = "the result") -> tuple[str, ...]:
+    """Show the beginning of a result, or of other output."""
+    if not body:
+        return (f"{name} is empty",)
+    lines = beginning(body).rstrip("\n").split("\n")
+    return (f"{name}, {count_text(len(body), 'byte')}:", *(f"| {line}" for line in lines))

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from cm_exec.config import Function
 from cm_exec.function_tests.cases import PreparedTest
 from cm_exec.function_tests.outcome import OutcomeProblem, check_outcome
-from cm_exec.handlers.base import Handler, HandlerContext
+from cm_exec.handlers.base import HandlerContext
 from cm_exec.handlers.factory import concurrency_limits, create_handlers
 from cm_exec.protocol.job import Job
 from cm_exec.worker.job import JobRunner, LocalPost, ResultSpool
@@ -81,7 +81,7 @@ class FunctionTestRunner:
 
     async def run(self) -> None:
         """Run all tests and return when every process has ended."""
-        shared = self._shared_handlers()
+        groups = self._group_handlers()
         for job_id, case in self._jobs.items():
             self._queue.put(Job(job_id=job_id, query_type=case.test.function, query=case.query))
         running: set[asyncio.Task[None]] = set()
@@ -89,59 +89,61 @@ class FunctionTestRunner:
             while True:
                 while (job := self._queue.take()) is not None:
                     assert isinstance(job, Job)  # noqa: S101 - for the type checker
-                    running.add(asyncio.ensure_future(self._run(job, shared)))
+                    running.add(asyncio.ensure_future(self._run(job, groups)))
                 if not running:
                     return
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
         finally:
-            for handler in shared.values():
-                await handler.close()
+            for group in groups.values():
+                await group.close()
 
-    def _shared_handlers(self) -> "dict[HandlerKey, SharedHandler]":
-        """Create the handlers; functions of one service share its processes."""
-        numbers = Counter(map(_handler_key, self._jobs.values()))
-        shared = {}
-        for timeout in dict.fromkeys(timeout for _, timeout in numbers):
-            functions = {
-                name: function if timeout is None else replace(function, timeout=timeout or None)
-                for name, function in self._functions.items()
-                if (name, timeout) in numbers
-            }
-            slots = min(self._slots, sum(number for (_, of), number in numbers.items() if of == timeout))
-            handlers = create_handlers(functions.values(), self._context, slots=slots)
-            for name, handler in handlers.items():
-                shared[name, timeout] = SharedHandler(functions[name], handler, tests=numbers[name, timeout])
-        return shared
+    def _group_handlers(self) -> "dict[GroupKey, HandlerGroup]":
+        """Create the handlers that tests share."""
+        numbers = Counter(self._group_key(case) for case in self._jobs.values())
+        members: dict[GroupKey, dict[str, Function]] = {key: {} for key in numbers}
+        for case in self._jobs.values():
+            function, timeout = self._functions[case.test.function], case.test.timeout
+            changed = function if timeout is None else replace(function, timeout=timeout or None)
+            members[self._group_key(case)][function.name] = changed
+        return {
+            key: HandlerGroup(functions, self._context, tests=numbers[key], slots=min(self._slots, numbers[key]))
+            for key, functions in members.items()
+        }
 
-    async def _run(self, job: Job, shared: "Mapping[HandlerKey, SharedHandler]") -> None:
+    def _group_key(self, case: PreparedTest) -> "GroupKey":
+        service = self._functions[case.test.function].service
+        return service.name if service else case.test.function, case.test.timeout
+
+    async def _run(self, job: Job, groups: "Mapping[GroupKey, HandlerGroup]") -> None:
         case = self._jobs[job.job_id]
-        handler = shared[_handler_key(case)]
+        group = groups[self._group_key(case)]
         try:
             if not (self._context.stopping or (self._fail_fast and self._failed)):
-                await self._run_test(job, case, handler)
+                await self._run_test(job, case, group)
         finally:
-            await handler.release()
+            await group.release()
             self._queue.done(job, answered=True)
 
-    async def _run_test(self, job: Job, case: PreparedTest, shared: "SharedHandler") -> None:
+    async def _run_test(self, job: Job, case: PreparedTest, group: "HandlerGroup") -> None:
         stderr, kept = StderrTail(), KeptResult()
         runner = JobRunner(
-            {job.query_type: shared.handler},
+            group.handlers,
             kept,
             open_stderr=lambda _job, _tags: stderr,
             abort=self._context.abort,
             is_stopping=lambda: self._context.stopping,
             log_answers=False,
         )
-        await shared.open()
+        await group.open()
         started = time.monotonic()
         answer = await runner.answer(job)
         seconds = time.monotonic() - started
         if self._context.stopping:
             return
-        problem = check_outcome(case, shared.function, answer.failure or kept.body, stderr.getvalue())
+        function = group.functions[job.query_type]
+        problem = check_outcome(case, function, answer.failure or kept.body, stderr.getvalue())
         self._failed = self._failed or problem is not None
         self._on_end(CompletedTest(case=case, seconds=seconds, problem=problem, stderr=stderr.getvalue()))
 
@@ -163,41 +165,40 @@ class KeptResult:
         return LocalPost()
 
 
-HandlerKey = tuple[str, float | None]
-"""A function, and the timeout that the test has instead of the function's own."""
+GroupKey = tuple[str, float | None]
+"""A service or a function, and the timeout that the test has instead of the function's own."""
 
 
-def _handler_key(case: PreparedTest) -> HandlerKey:
-    """Return the key of the shared handler: tests with their own timeout need a handler of their own."""
-    return case.test.function, case.test.timeout
-
-
-class SharedHandler:
-    """A function's handler, opened for the first of its `tests` and closed after the last.
+class HandlerGroup:
+    """The handlers of the functions that share processes, opened for the first of their tests, closed after the last.
 
     So functions that load for long, or need much memory, run one after the other.
     """
 
-    def __init__(self, function: Function, handler: Handler, *, tests: int) -> None:
-        self.function = function
-        self.handler = handler
+    def __init__(self, functions: Mapping[str, Function], context: HandlerContext, *, tests: int, slots: int) -> None:
+        self.functions = functions
+        self.handlers = create_handlers(functions.values(), context, slots=slots)
         self._left = tests
         self._is_open = False
+        self._opening = asyncio.Lock()
 
     async def open(self) -> None:
-        """Open the handler, unless it is open."""
-        if not self._is_open:
-            self._is_open = True
-            await self.handler.open()
+        """Open the handlers, unless they are open."""
+        async with self._opening:
+            if not self._is_open:
+                self._is_open = True
+                for handler in self.handlers.values():
+                    await handler.open()
 
     async def release(self) -> None:
-        """Note that one test is over; close the handler after the last."""
+        """Note that one test is over; close the handlers after the last."""
         self._left -= 1
         if not self._left:
             await self.close()
 
     async def close(self) -> None:
-        """End the function's processes; safe to call again."""
+        """End the processes; safe to call again."""
         was_open, self._is_open = self._is_open, False
         if was_open:
-            await self.handler.close()
+            for handler in self.handlers.values():
+                await handler.close()

@@ -90,7 +90,11 @@ class Handler(Protocol):
     """Whether the result is posted while it is produced."""
 
     async def open(self) -> None:
-        """Start what must be ready before the first job; return when it is, or when it cannot be."""
+        """Start what must be ready before the first job."""
+        ...
+
+    async def wait_until_ready(self) -> None:
+        """Return when it is ready, or when it cannot be made ready."""
         ...
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from cm_exec.handlers.base import Handler, HandlerContext
 from cm_exec.handlers.spawn import PrespawnHandler, SpawnHandler
 
 if TYPE_CHECKING:
+    from cm_exec.handlers.http_service import HttpService
     from cm_exec.handlers.service import ServicePool
 
 
@@ -16,9 +17,17 @@ def create_handlers(functions: Iterable[Function], context: HandlerContext, slot
     functions = list(functions)
     handlers: dict[str, Handler] = {}
     pools: dict[str, ServicePool] = {}
+    servers: dict[str, HttpService] = {}
     for function in functions:
         handler: Handler
-        if function.service is not None:
+        if function.service is not None and function.service.protocol == "http":
+            from cm_exec.handlers import http_service  # noqa: PLC0415 - most modules have none
+
+            name = function.service.name
+            if name not in servers:
+                servers[name] = http_service.HttpService(function.service, context)
+            handler = http_service.HttpHandler(function, context, servers[name])
+        elif function.service is not None:
             from cm_exec.handlers import service  # noqa: PLC0415 - most modules have none
 
             name = function.service.name
@@ -41,11 +50,12 @@ def create_handlers(functions: Iterable[Function], context: HandlerContext, slot
 
 def concurrency_limits(functions: Iterable[Function]) -> dict[str, int]:
     """Return how many jobs of a function run at a time, for the functions that have a limit of their own."""
-    limits = {f.name: [n for n in (f.max_concurrency, _room(f)) if n is not None] for f in functions}
-    return {name: min(numbers) for name, numbers in limits.items() if numbers}
-
-
-def _room(function: Function) -> int | None:
-    """Return how many jobs the processes of the function's service can have, None for no limit."""
-    service = function.service
-    return None if service is None or service.processes is None else service.processes * service.jobs_per_process
+    limits: dict[str, int] = {}
+    for function in functions:
+        service = function.service
+        numbers = [] if function.max_concurrency is None else [function.max_concurrency]
+        if service is not None and service.processes is not None and len(service.functions) <= 1:
+            numbers.append(service.processes * service.jobs_per_process)
+        if numbers:
+            limits[function.name] = min(numbers)
+    return limits

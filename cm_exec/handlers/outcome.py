@@ -5,12 +5,16 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cm_exec.config.model import Function
 from cm_exec.handlers.spool import Spool
 from cm_exec.processes.child import NotStartedError
 from cm_exec.protocol.failure import OUTPUT_EXCERPT, STDERR_TAIL, Failure, Reason
 from cm_exec.protocol.json_text import json_problem
+
+ERROR_OUTPUT: Final = 64 * 1024
+"""Bytes of stdout that `error_output = true` puts into an error result."""
 
 _TAIL_KEPT: Final = STDERR_TAIL + 16 * 1024  # a token is redacted before the rest is cut off
 _EXCERPT_KEPT: Final = OUTPUT_EXCERPT + 16 * 1024
@@ -73,17 +77,33 @@ def failure_of_exit(function: Function, ended: ProcessExit, spool: Spool) -> Fai
         return Failure(reason=ended.reason, message=message, stderr=ended.stderr, output=excerpt(spool))
     if ended.status is None:
         return Failure(reason=Reason.TIMEOUT, message=f"{subject} cannot be ended", stderr=ended.stderr)
-    output = b"" if ended.stderr else excerpt(spool, end=True)  # PHP reports errors on stdout
-    if ended.status < 0:
-        name = signal_name(-ended.status)
+    if not ended.status:
+        return None
+    failure = _failure_of_status(function, ended)
+    if function.error_output:
+        return _with_output(failure, spool)
+    # PHP reports its errors on stdout
+    return failure if ended.stderr else replace(failure, output=excerpt(spool, end=True))
+
+
+def _failure_of_status(function: Function, ended: ProcessExit) -> Failure:
+    subject = f"the command of {function.name!r}"
+    status = ended.status or 0
+    if status < 0:
+        name = signal_name(-status)
         message = f"{subject} was ended by {name}"
         if name == "SIGKILL":
             message += ", as it is when memory runs out"
-        return Failure(reason=Reason.SIGNAL, message=message, signal=name, stderr=ended.stderr, output=output)
-    if ended.status:
-        message = f"{subject} failed with exit status {ended.status}"
-        return Failure(reason=Reason.EXIT, message=message, exit_code=ended.status, stderr=ended.stderr, output=output)
-    return None
+        return Failure(reason=Reason.SIGNAL, message=message, signal=name, stderr=ended.stderr)
+    message = f"{subject} failed with exit status {status}"
+    return Failure(reason=Reason.EXIT, message=message, exit_code=status, stderr=ended.stderr)
+
+
+def _with_output(failure: Failure, spool: Spool) -> Failure:
+    """Give the caller the command's own error: its stdout, as JSON if it is JSON."""
+    output = spool.read_at(0)[:ERROR_OUTPUT]
+    is_json = spool.size <= ERROR_OUTPUT and json_problem(output) is None
+    return replace(failure, output=output, output_limit=ERROR_OUTPUT, output_is_json=is_json)
 
 
 def excerpt(spool: Spool, *, end: bool = False) -> bytes:
@@ -109,7 +129,7 @@ def finish_output(function: Function, spool: Spool, stderr: bytes) -> Failure | 
         problem = json_problem(text)
         return None if problem is None else _invalid(function, f"JSON: {problem}", text, stderr)
     try:
-        encoded = msgspec.json.encode(text.decode())
+        encoded = msgspec.json.encode(text.decode().removesuffix("\n"))
     except UnicodeDecodeError as error:
         return _invalid(function, f"UTF-8 text: byte {error.start}", text, stderr)
     spool.clear()

@@ -18,6 +18,9 @@ _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 30.0
 """Seconds between starts while every process ends before it has had a job."""
 
+_ENOUGH_FAILED_STARTS: Final = 5
+"""Starts that fail in a row, over three seconds, until jobs are answered with an error and no longer kept waiting."""
+
 
 class PooledProcess(Protocol):
     """What a pool knows of its processes. `jobs` counts the jobs that it has served."""
@@ -80,6 +83,9 @@ class Pool(Generic[P]):
         self._retire: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._failed_starts = 0
+        self.first_start_over = asyncio.Event()
+        """Set when a process is ready for the first time, or when the command cannot be started."""
 
     @property
     def tags(self) -> dict[str, str]:
@@ -113,6 +119,7 @@ class Pool(Generic[P]):
     def has_room(self, process: P) -> None:
         """Note that a process can take a job (again)."""
         self._pause = _FIRST_PAUSE
+        self.first_start_over.set()
         if process in self.processes and self.processes[-1] is not process:
             self.processes.remove(process)
             self.processes.append(process)  # the last used is the next to be used
@@ -142,6 +149,9 @@ class Pool(Generic[P]):
         if process.jobs:
             self._schedule_fill(0.0)
         else:
+            self._failed_starts += 1
+            if self._failed_starts >= _ENOUGH_FAILED_STARTS:
+                self.first_start_over.set()
             self._schedule_fill(self._next_pause())
         self._wake()
 
@@ -201,6 +211,7 @@ class Pool(Generic[P]):
                 self.processes.insert(0, self._start())
             except NotStartedError as error:
                 log.warning("%s", error, extra={"tags": self.tags})
+                self.first_start_over.set()
                 if not self.processes:
                     self._fail(Failure(reason=Reason.NOT_STARTED, message=str(error), exit_code=error.exit_code))
                 self._schedule_fill(self._next_pause())

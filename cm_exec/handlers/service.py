@@ -1,5 +1,7 @@
 """Services and mode persistent: processes that stay up and serve one job after another."""
 
+import asyncio
+from contextlib import suppress
 from typing import Final
 
 from cm_exec.config.model import Function, Service
@@ -46,6 +48,13 @@ class ServicePool:
         if not self._users:
             await self._pool.close()
 
+    async def wait_until_ready(self) -> None:
+        """Return when one process is ready, after start_timeout, or after several starts that failed."""
+        seconds = self._service.start_timeout or None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._pool.first_start_over.wait()
+
     async def run(self, function: Function, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Failure | None:
         """Run one job in a process with room for it. Raises NotStartedError, NoProcessError."""
         if self._service.envelope:
@@ -82,6 +91,10 @@ class ServiceHandler:
     async def open(self) -> None:
         """Start the processes, so that the first job finds one."""
         self._pool.open()
+
+    async def wait_until_ready(self) -> None:
+        """Return when one process is ready, or when the service cannot be started."""
+        await self._pool.wait_until_ready()
 
     async def close(self) -> None:
         """End the processes."""

@@ -66,7 +66,7 @@ class ServiceProcess:
         self._conversation = conversation
         self.child.exit_watch.start(self._loop, self._exit_ready)
         self._loop.add_reader(self.child.result, self._read_result)
-        self._loop.add_reader(self.child.stderr, self.read_stderr)
+        self._loop.add_reader(self.child.stderr, self._read_stderr)
 
     def detach(self) -> None:
         """Stop watching."""
@@ -158,6 +158,12 @@ class ServiceProcess:
     def read_stderr(self) -> None:
         """Take what is on stderr now."""
         fd = self.child.stderr
+        if fd not in self._open or not bytes_in(fd):
+            return
+        self._read_stderr()
+
+    def _read_stderr(self) -> None:
+        fd = self.child.stderr
         if fd not in self._open:
             return
         try:
@@ -181,7 +187,7 @@ class ServiceProcess:
         self.status = status
         self._stop_writing()
         self.child.exit_watch.stop(self._loop)
-        for read, fd in ((self._read_result, self.child.result), (self.read_stderr, self.child.stderr)):
+        for read, fd in ((self._read_result, self.child.result), (self._read_stderr, self.child.stderr)):
             for _ in range(_MOST_READS):
                 if fd not in self._open or not bytes_in(fd):
                     break

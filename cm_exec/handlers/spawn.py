@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import shutil
 from collections.abc import Mapping
 from typing import Final
 
@@ -14,7 +15,10 @@ from cm_exec.handlers.pool import Pool, PoolOptions
 from cm_exec.handlers.single_use import run_single_use
 from cm_exec.handlers.spool import StreamingSpool
 from cm_exec.processes.child import Child, Command, NotStartedError
+from cm_exec.protocol import environment as names
 from cm_exec.protocol.job import Job
+
+CM_JOB_DIR: Final = names.CM_JOB_DIR.encode()
 
 log: Final = logging.getLogger("cm_exec.handler")
 
@@ -36,11 +40,30 @@ class ProcessFactory:
         return self._start({}, b"")
 
     def _start(self, more: Mapping[bytes, bytes], first_input: bytes) -> Child:
+        if not self._function.job_dir:
+            return self._start_in(more, first_input, None)
+        folder = _make_job_dir()
+        try:
+            return self._start_in({**more, CM_JOB_DIR: os.fsencode(folder)}, first_input, folder)
+        except NotStartedError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _start_in(self, more: Mapping[bytes, bytes], first_input: bytes, folder: str | None) -> Child:
         function = self._function
         command = Command(
             argv=function.argv, env={**self._environment, **more}, cwd=function.cwd, result_fd=function.result_fd
         )
-        return Child(command, self._trees, first_input)
+        return Child(command, self._trees, first_input, folder)
+
+
+def _make_job_dir() -> str:
+    import tempfile  # noqa: PLC0415 - most functions have no folder per job
+
+    try:
+        return tempfile.mkdtemp(prefix="cm-exec-job-")
+    except OSError as error:
+        raise NotStartedError(f"the job's folder cannot be created: {error.strerror}", None) from None
 
 
 class SpawnHandler:
@@ -54,6 +77,9 @@ class SpawnHandler:
 
     async def open(self) -> None:
         """Do nothing: no process is started ahead."""
+
+    async def wait_until_ready(self) -> None:
+        """Do nothing: each process has its own job."""
 
     async def close(self) -> None:
         """Do nothing: no process waits."""
@@ -92,6 +118,9 @@ class PrespawnHandler:
     async def open(self) -> None:
         """Start the processes for the first jobs."""
         self._pool.open()
+
+    async def wait_until_ready(self) -> None:
+        """Do nothing: a process that waits for long has its job's query when it reads."""
 
     async def close(self) -> None:
         """End those that wait."""

@@ -121,10 +121,10 @@ class StepProcess:
         return attempt
 
     def _send_query(self, frame: bytes) -> None:
-        if self._io.output_waits():
+        if not self._state.is_waiting and self._io.output_waits():
             self._out_of_step("output before it received a query")
             return
-        data = self._state.begin(frame, is_waiting=self._io.probe.is_waiting())
+        data = self._state.begin(frame, is_waiting=self._state.is_waiting or self._io.probe.is_waiting())
         if self._state.step is Step.OFFERED:
             self._io.send(data, when_read=self._query_read)
             if self._start.is_ready:
@@ -220,10 +220,17 @@ class StepProcess:
                 self._state.reject("a line that is not JSON")
                 self._out_of_step(f"a line that is not JSON ({problem})")
                 return
-        if not self._io.query_was_read():
+        if self._io.probe.is_waiting() and not self._io.output_waits():  # it has read everything
+            self._accept(job, is_waiting=True)
+        elif not self._io.query_was_read():
             self._out_of_step("a result before it had read its query")
-            return
-        self._confirm_again(job, 0, self._loop.time() + MOMENT)
+        else:
+            self._confirm_again(job, 0, self._loop.time() + MOMENT)
+
+    def _accept(self, job: _Job, *, is_waiting: bool) -> None:
+        self._state.accept(is_waiting=is_waiting)
+        is_checked = self._checks_lines(job)
+        job.finish(None if is_checked else finish_output(job.function, job.spool, job.stderr_tail.getvalue()))
 
     def _checks_lines(self, job: _Job) -> bool:
         """Return whether a line that is not JSON is no result: another `output` accepts it."""
@@ -244,9 +251,7 @@ class StepProcess:
         ):
             give_up = self._loop.time() + MOMENT  # it is busy, and may write more: it was seen to wait before
         if waits or self._loop.time() >= give_up:
-            self._state.accept(is_waiting=waits)
-            is_checked = self._checks_lines(job)
-            job.finish(None if is_checked else finish_output(job.function, job.spool, job.stderr_tail.getvalue()))
+            self._accept(job, is_waiting=waits)
         elif look < _IMMEDIATE_LOOKS:
             self._loop.call_soon(self._confirm_again, job, look + 1, give_up)
         else:

@@ -52,6 +52,10 @@ class ValidatingHandler:
         """Open the handler."""
         await self._handler.open()
 
+    async def wait_until_ready(self) -> None:
+        """Wait for the handler."""
+        await self._handler.wait_until_ready()
+
     async def close(self) -> None:
         """Close the handler."""
         await self._handler.close()

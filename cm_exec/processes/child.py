@@ -65,8 +65,13 @@ class Child:
     `result_fd`; if that is not stdout, its stdout goes where its stderr goes.
     """
 
-    def __init__(self, command: Command, registry: set[ProcessTree], first_input: bytes = b"") -> None:
-        """Start the command. Raises NotStartedError; nothing is left running then."""
+    def __init__(
+        self, command: Command, registry: set[ProcessTree], first_input: bytes = b"", folder: str | None = None
+    ) -> None:
+        """Start the command. Raises NotStartedError; nothing is left running then.
+
+        `folder` belongs to the process tree and is removed with it.
+        """
         self.stdin = self.result = self.stderr = -1
         self.unsent = memoryview(b"")
         child_ends: list[int] = []
@@ -82,7 +87,7 @@ class Child:
             for fd in child_ends:
                 os.close(fd)
         self.pid = self._process.pid
-        self.tree = ProcessTree(self.pid, tag, registry)
+        self.tree = ProcessTree(self.pid, tag, registry, folder)
         self.exit_watch = self._watch(command)
 
     def _open_pipes(self, child_ends: list[int]) -> None:

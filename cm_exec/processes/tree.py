@@ -6,6 +6,7 @@ launcher that it did not start itself are such orphans.
 
 import os
 import select
+import shutil
 import signal
 import threading
 from contextlib import suppress
@@ -24,10 +25,11 @@ class ProcessTree:
     The tree is in `registry` while one of its processes may run.
     """
 
-    def __init__(self, leader: int, tag: int, registry: "set[ProcessTree]") -> None:
+    def __init__(self, leader: int, tag: int, registry: "set[ProcessTree]", folder: str | None = None) -> None:
         self.leader = leader
         self._tag = tag
         self._registry = registry
+        self._folder = folder
         registry.add(self)
         _leaders.add(leader)
 
@@ -36,7 +38,10 @@ class ProcessTree:
         _leaders.discard(self.leader)
 
     def unregister(self) -> None:
-        """Leave the registry: no process of the tree runs any more."""
+        """Leave the registry, and remove the tree's folder: no process of the tree runs any more."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
         self._registry.discard(self)
         _leaders.discard(self.leader)
 

@@ -37,10 +37,11 @@ certificates, and Foundry's documented recipes for calls to Foundry need them.""
 CM_JOB_ID: Final = "CM_JOB_ID"
 CM_QUERY_TYPE: Final = "CM_QUERY_TYPE"
 CM_USER_ID: Final = "CM_USER_ID"
+CM_JOB_DIR: Final = "CM_JOB_DIR"
 CM_AUTH_HEADER: Final = "CM_AUTH_HEADER"
 CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN: Final = "CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN"  # noqa: S105
 
 JOB_VARIABLES: Final = frozenset(
-    {CM_JOB_ID, CM_QUERY_TYPE, CM_USER_ID, CM_AUTH_HEADER, CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN}
+    {CM_JOB_ID, CM_JOB_DIR, CM_QUERY_TYPE, CM_USER_ID, CM_AUTH_HEADER, CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN}
 )
 """Variables that describe the job to its handler."""

@@ -43,7 +43,8 @@ class Failure(Struct, frozen=True, kw_only=True):
 
     `message` is one sentence for the caller. `exit_code` is the handler's exit status; `signal` is the name of the
     signal that ended it, such as "SIGKILL"; `status` is an HTTP status; `stderr` is the end of what it wrote there;
-    `output` is the beginning of output that was wrong or incomplete; `error` is the handler's own error, as JSON.
+    `output` is output that was wrong or incomplete, of which at most `output_limit` bytes are shown, or JSON as a whole
+    if `output_is_json`; `error` is the handler's own error, as JSON.
     """
 
     reason: Reason
@@ -53,6 +54,8 @@ class Failure(Struct, frozen=True, kw_only=True):
     status: int | None = None
     stderr: bytes = b""
     output: bytes = b""
+    output_limit: int = OUTPUT_EXCERPT
+    output_is_json: bool = False
     error: msgspec.Raw | None = None
 
 
@@ -77,8 +80,14 @@ def error_body(failure: Failure, *, job_id: str, query_type: str) -> bytes:
     if failure.stderr:
         members["stderr"] = _text_tail(failure.stderr)
     if failure.output:
-        members["output"] = failure.output[:OUTPUT_EXCERPT].decode(errors="replace")
+        members["output"] = _output(failure)
     return msgspec.json.encode(members)
+
+
+def _output(failure: Failure) -> str | msgspec.Raw:
+    if failure.output_is_json:
+        return msgspec.Raw(failure.output.strip())
+    return failure.output[: failure.output_limit].decode(errors="replace")
 
 
 def short_name(name: str) -> str:

@@ -70,6 +70,22 @@ class _Envelope(_Members):
     compute_module_job_v1: _Members | None = msgspec.field(default=None, name="computeModuleJobV1")
 
 
+class _UsualMembers(msgspec.Struct, rename="camel"):
+    """A job as the runtime sends it; anything else is read member by member."""
+
+    job_id: str
+    query_type: str
+    query: msgspec.Raw
+    user_id: str | None = None
+    auth_header: str | None = None
+    temporary_credentials_auth_token: str | None = None
+
+
+class _UsualEnvelope(msgspec.Struct):
+    compute_module_job_v1: _UsualMembers = msgspec.field(name="computeModuleJobV1")
+
+
+_decode_usual: Final = msgspec.json.Decoder(_UsualEnvelope).decode
 _decode: Final = msgspec.json.Decoder(_Envelope).decode
 
 
@@ -81,6 +97,19 @@ def parse_job(body: bytes | bytearray) -> Job:
 
     Raises MalformedJobError when there is no job to run in it.
     """
+    try:
+        job = _decode_usual(body).compute_module_job_v1
+        if job.job_id:
+            return Job(
+                job_id=job.job_id,
+                query_type=job.query_type,
+                query=bytes(job.query),
+                user_id=job.user_id,
+                auth_header=job.auth_header,
+                temporary_credentials_auth_token=job.temporary_credentials_auth_token,
+            )
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
     members = _members(body)
     job_id = _job_id(members.job_id)
     if job_id is None:

@@ -23,6 +23,7 @@ from cm_exec.runtime.http import (
     IncompleteResponseError,
     InvalidResponseError,
     NoResponseError,
+    OnHead,
     Response,
     ResponseReader,
 )
@@ -36,6 +37,7 @@ _TURN: Final = 1024 * 1024
 _ONE_WRITE: Final = 8 * 1024
 """A head and a body up to this size are sent together: each write is a TLS record, a system call and a wake-up."""
 
+_CLOCK: Final = 0.001  # the resolution of the loop's timers
 _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _CLOSED: Final = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
@@ -150,6 +152,8 @@ class Connection:
         self._writing = False
         self._sendable: asyncio.Future[None] | None = None
         self.is_open = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._seconds = self._deadline = 0.0
         self._quiet = select.poll()
         self._quiet.register(sock, select.POLLIN)
         self._loop.add_reader(sock, self._read)
@@ -164,17 +168,20 @@ class Connection:
             self.is_open = False
             self._loop.remove_reader(self._sock)
             self._stop_writing()
+            if self._timer is not None:
+                self._timer.cancel()
             self._sock.close()
             self._fail(RequestError(f"{self._origin}: the connection was closed"))
 
-    async def request(self, head: bytes, body: Body | None, seconds: float) -> Response:
+    async def request(self, head: bytes, body: Body | None, seconds: float, on_head: OnHead | None = None) -> Response:
         """Send one request and return its complete response, whatever its status, within `seconds` in all.
 
-        Raises RequestError.
+        `on_head` may take the body as it comes; what it raises comes out. Raises RequestError.
         """
         response: asyncio.Future[Response] = self._loop.create_future()
         self._response = response
-        timer = self._loop.call_later(seconds, self._too_late, seconds)
+        self._reader.on_head = on_head
+        self._set_deadline(seconds)
         sender: asyncio.Task[None] | None = None
         try:
             if isinstance(body, StreamingBody):
@@ -191,7 +198,6 @@ class Connection:
             self.close()
             raise
         finally:
-            timer.cancel()
             self._response = None
             if sender is not None:
                 await _cancelled(sender)
@@ -202,6 +208,23 @@ class Connection:
         elif not result.reusable:
             self.close()
         return result
+
+    def _set_deadline(self, seconds: float) -> None:
+        """Set the deadline of a request. The timer outlives it: to set one for each request costs 5 microseconds."""
+        self._seconds, self._deadline = seconds, self._loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._deadline:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(self._deadline, self._deadline_passed)
+
+    def _deadline_passed(self) -> None:
+        self._timer = None
+        if self._response is None or self._response.done():
+            return
+        if self._loop.time() < self._deadline - _CLOCK:
+            self._timer = self._loop.call_at(self._deadline, self._deadline_passed)
+        else:
+            self._too_late(self._seconds)
 
     def _start_sending(self, outgoing: Iterator[bytes]) -> None:
         self._outgoing, self._is_sent = outgoing, False
@@ -289,6 +312,9 @@ class Connection:
                 RequestError(f"{self._origin}: there is not enough memory for the response", partial=self._head())
             )
 
+        except Exception as error:  # noqa: BLE001 - from what takes the body
+            self._end(error)
+
     def _head(self) -> bytes:
         """Return the beginning of the body, which has the job's id, when there is no memory for all of it."""
         return bytes(self._reader.received_body[:_READ_SIZE])
@@ -312,11 +338,11 @@ class Connection:
         )
         self._end(error)
 
-    def _end(self, error: RequestError) -> None:
+    def _end(self, error: Exception) -> None:
         self._fail(error)
         self.close()
 
-    def _fail(self, error: RequestError) -> None:
+    def _fail(self, error: Exception) -> None:
         if self._response is not None and not self._response.done():
             self._response.set_exception(error)
 

@@ -175,24 +175,16 @@ class ResponseReader:
             if len(data) > LONGEST_HEAD or (data and not b"HTTP/".startswith(data[:5])):
                 raise InvalidResponseError
             return False
-        version, status, headers = _parse_head(data[:end])
+        head = _parse_head(data[:end])
         self._rest = data[end + 4 :]
-        if status < 200 and status != 101:  # noqa: PLR2004 - 1xx: more is to come
+        if head.status < 200 and head.status != 101:  # noqa: PLR2004 - 1xx: more is to come
             return True
-        self._status, self._headers = status, headers
-        connection = headers.get("connection", "").lower()
-        self._reusable = "close" not in connection and (version == b"HTTP/1.1" or "keep-alive" in connection)
+        self._status, self._headers, self._reusable = head.status, head.headers, head.reusable
+        self._state, self._left = head.framing, head.size
         if self.on_head is not None:
-            self._sink = self.on_head(status, headers)
-        if status in {204, 304}:
-            self._state = _State.OVER
-        elif "chunked" in headers.get("transfer-encoding", "").lower():
-            self._body, self._state = bytearray(), _State.CHUNK_SIZE
-        elif "content-length" in headers:
-            self._left = _size(headers["content-length"].encode("latin-1"), 10)
-            self._state = _State.SIZED if self._left else _State.OVER
-        else:
-            self._body, self._state = bytearray(), _State.TO_END
+            self._sink = self.on_head(head.status, head.headers)
+        if head.framing is not _State.SIZED and head.framing is not _State.OVER:
+            self._body = bytearray()
         return True
 
     def _read_counted(self) -> bool:
@@ -242,9 +234,19 @@ class ResponseReader:
         return True
 
 
+class _Head(Struct, frozen=True):
+    """Status and headers of a response, and how its body is framed; `size` is that of a SIZED body."""
+
+    status: int
+    headers: Mapping[str, str]
+    reusable: bool
+    framing: _State
+    size: int
+
+
 @lru_cache(maxsize=64)
-def _parse_head(head: bytes) -> tuple[bytes, int, Mapping[str, str]]:
-    """Return version, status and headers. Most responses have the very same head as one before."""
+def _parse_head(head: bytes) -> _Head:
+    """Parse the status line and the headers. Most responses have the very same head as one before."""
     first, *lines = head.split(b"\r\n")
     version, _, status_and_reason = first.partition(b" ")
     status = status_and_reason[:3]
@@ -259,7 +261,21 @@ def _parse_head(head: bytes) -> tuple[bytes, int, Mapping[str, str]]:
         if key == "content-length" and headers.get(key, text) != text:
             raise InvalidResponseError  # RFC 9112, section 6.3: not to be repaired
         headers[key] = text
-    return version, int(status), headers
+    connection = headers.get("connection", "").lower()
+    reusable = "close" not in connection and (version == b"HTTP/1.1" or "keep-alive" in connection)
+    framing, size = _framing(int(status), headers)
+    return _Head(int(status), headers, reusable, framing, size)
+
+
+def _framing(status: int, headers: Mapping[str, str]) -> tuple[_State, int]:
+    if status in {204, 304}:
+        return _State.OVER, 0
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        return _State.CHUNK_SIZE, 0
+    if "content-length" not in headers:
+        return _State.TO_END, 0
+    size = _size(headers["content-length"].encode("latin-1"), 10)
+    return (_State.SIZED if size else _State.OVER), size
 
 
 def _size(text: bytes, base: int) -> int:

@@ -9,11 +9,12 @@ import click
 import msgspec
 
 from cm_exec.config.load import parse_config
-from cm_exec.config.toml import toml_key, toml_value
+from cm_exec.config.toml import toml_value
 from cm_exec.datatypes.sample import sample
 from cm_exec.importers.declarations import (
     Declarations,
     DeclaredFunction,
+    DeclaredService,
     DescriptionError,
     declarations_toml,
 )
@@ -49,9 +50,8 @@ def python_block(args: ProjectArgs, target: str) -> tuple[str, list[str], list[s
         raise click.BadParameter("a whole module keeps its functions' names", param_hint="--name")
     declarations = _declarations(args.directory, target)
     functions = [_with_options(declared, args, target) for declared in declarations.functions]
-    block = declarations_toml(Declarations(functions=functions, types=declarations.types))
-    if not colon:
-        block = f"{_service(module)}\n{block}"
+    services = [] if colon else [_service(module)]
+    block = declarations_toml(Declarations(services=services, functions=functions, types=declarations.types))
     return block, [function.name for function in functions], list(declarations.notes)
 
 
@@ -78,18 +78,19 @@ def _with_options(declared: DeclaredFunction, args: ProjectArgs, target: str) ->
     return msgspec.structs.replace(declared, name=args.name or declared.name, options=options)
 
 
-def _service(module: str) -> str:
-    command = [_INTERPRETER, "cm_handler.py", module, "--lines"]
-    return "\n".join(
-        [
-            "# One process imports the module and serves all its functions, one job after another.",
-            f"[services.{toml_key(module)}]",
-            f"command = {toml_value(command)}",
-            "envelope = true",
-            "# Results are written to file descriptor 3, so that a print is a log line and never a result.",
-            "result_fd = 3",
-            "",
-        ]
+def _service(module: str) -> DeclaredService:
+    return DeclaredService(
+        name=module,
+        options={
+            "command": [_INTERPRETER, "cm_handler.py", module, "--lines"],
+            "processes": 1,
+            "envelope": True,
+            "result_fd": 3,
+        },
+        comments=(
+            "One process imports the module, and its functions share it. Without `processes` more can be started.",
+            "Results are written to file descriptor 3, so that a print is a log line and never a result.",
+        ),
     )
 
 

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import threading
-from collections import deque
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -16,10 +16,10 @@ from cm_exec.processes.descriptors import write_all
 MOST_PENDING: Final = 8 * 1024 * 1024
 """Bytes of records that wait for a slow reader; what exceeds them is dropped and counted."""
 
-_BATCH: Final = 64 * 1024
+_BATCH: Final = 200  # entries in one write
 _GATHER: Final = 0.01  # seconds: at a thousand jobs a second a hundred wake-ups are enough
 _TAB: Final = 9
-_RECORD_COST: Final = 200  # what a record weighs in the queue besides its message
+_COST: Final = 200  # bytes of memory that an entry takes besides its text
 
 
 class LineFormat(Protocol):
@@ -105,23 +105,28 @@ class SlsFormat:
 
 
 class LogWriter(logging.Handler):
-    """Queues records and writes them to a descriptor from a thread of its own."""
+    """Queues lines and writes them to a descriptor from a thread of its own.
+
+    The launcher's own messages are formatted by the caller: a thread that formats competes with the loop for the
+    interpreter. What handlers write to stderr can be much, and is formatted by the thread.
+    """
 
     def __init__(self, fd: int, line_format: LineFormat) -> None:
         super().__init__()
         self._fd = fd
         self._format = line_format
-        self._records: deque[logging.LogRecord] = deque()
+        self._queue: list[str | logging.LogRecord] = []
         self._pending = 0
         self._dropped = 0
         self._closing = False
         self._gone = False
-        self._wake = threading.Condition()
+        self._lock = threading.Lock()
+        self._filled = threading.Event()
         self._thread: threading.Thread | None = None
         self._start_thread()
 
     def _start_thread(self) -> None:
-        """Start the writer; where no thread can be had, records wait for a later try or for `close`."""
+        """Start the writer; where no thread can be had, lines wait for a later try or for `close`."""
         thread = threading.Thread(target=self._write_forever, name="log", daemon=True)
         with suppress(RuntimeError):
             thread.start()
@@ -134,60 +139,61 @@ class LogWriter(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record, or count it as dropped. Never blocks."""
-        cost = _cost(record)
-        with self._wake:
+        entry: str | logging.LogRecord
+        text: str | bytes
+        if isinstance(record.msg, bytes):
+            entry, text, lines = record, record.msg, record.msg.count(b"\n")
+        else:
+            entry = text = self._format.lines(record)
+            lines = 1
+        cost = _COST + len(text)
+        with self._lock:
             if self._pending + cost > MOST_PENDING or self._gone:
-                self._dropped += record.msg.count(b"\n") if isinstance(record.msg, bytes) else 1
+                self._dropped += lines
                 return
             self._pending += cost
-            self._records.append(record)
-            if len(self._records) == 1:
-                self._wake.notify()
+            self._queue.append(entry)
+            is_first = len(self._queue) == 1
+        if is_first:
+            self._filled.set()
         if self._thread is None:
             self._start_thread()
 
     def close(self, timeout: float = 2.0) -> None:
         """Write what is queued, if the reader takes it within `timeout` seconds."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
+        self._closing = True
+        self._filled.set()
         if self._thread is not None:
             self._thread.join(timeout)
         else:
-            self._write_forever()
+            self._write_queued()
         super().close()
 
     def _write_forever(self) -> None:
         while not self._gone:
-            with self._wake:
-                while not self._records and not self._closing:
-                    self._wake.wait()
-                if not self._closing and self._pending < _BATCH:
-                    self._wake.wait(_GATHER)
-                if not self._records:
-                    return
-                batch, dropped = self._take_batch()
-            if dropped:
-                batch.append(_dropped_record(dropped))
-            try:
-                write_all(self._fd, "".join(map(self._format.lines, batch)).encode(errors="replace"))
-            except OSError:
-                self._gone = True
+            self._filled.wait()
+            if not self._closing:
+                time.sleep(_GATHER)
+            closing = self._closing
+            self._filled.clear()
+            self._write_queued()
+            if closing:
+                return
 
-    def _take_batch(self) -> tuple[list[logging.LogRecord], int]:
-        batch: list[logging.LogRecord] = []
-        size = 0
-        while self._records and size < _BATCH:
-            batch.append(self._records.popleft())
-            size += _cost(batch[-1])
-        self._pending -= size
-        dropped, self._dropped = self._dropped, 0
-        return batch, dropped
-
-
-def _cost(record: logging.LogRecord) -> int:
-    parts = (record.msg, *(record.args or ()), *getattr(record, "tags", {}).values())
-    return _RECORD_COST + sum(len(part) for part in parts if isinstance(part, str | bytes))
+    def _write_queued(self) -> None:
+        with self._lock:
+            queue, self._queue = self._queue, []
+            size, dropped, self._dropped = self._pending, self._dropped, 0
+        if dropped:
+            queue.append(self._format.lines(_dropped_record(dropped)))
+        try:
+            for start in range(0, len(queue), _BATCH):
+                lines = [e if isinstance(e, str) else self._format.lines(e) for e in queue[start : start + _BATCH]]
+                write_all(self._fd, "".join(lines).encode(errors="replace"))
+        except OSError:
+            self._gone = True
+        with self._lock:
+            self._pending -= size
 
 
 def _dropped_record(lines: int) -> logging.LogRecord:

@@ -24,6 +24,7 @@ from cm_exec.runtime.retry import Limits
 from cm_exec.worker.job import JobRunner
 from cm_exec.worker.logging import start_log
 from cm_exec.worker.queue import JobQueue, TruncatedJobs
+from cm_exec.worker.readiness import ReadinessSign
 from cm_exec.worker.worker import DrainTimes, Worker
 
 log: Final = logging.getLogger("cm_exec.worker")
@@ -128,6 +129,8 @@ class WorkerRun:
             answer=runner.answer,
             end_jobs=context.abort_all,
             drain_times=DrainTimes(jobs=launcher.drain_timeout),
+            waits_for_handlers=launcher.wait_for_services,
+            is_polling=ReadinessSign(self._environ).show,
         )
 
 

@@ -52,6 +52,7 @@ class OpenHandler(Protocol):
     """A handler that must be opened before the first job and closed after the last."""
 
     async def open(self) -> None: ...
+    async def wait_until_ready(self) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -59,7 +60,7 @@ class Worker:
     """Polls until it is asked to drain, and answers every job.
 
     `register` announces the worker before the first poll; `answer` runs a job and posts its result; `end_jobs` ends the
-    running jobs with an error.
+    running jobs with an error; `is_polling` is called with True before the first poll and with False at a drain.
     """
 
     def __init__(
@@ -73,6 +74,8 @@ class Worker:
         answer: Callable[[QueuedJob], Awaitable[Answer]],
         end_jobs: Callable[[], None],
         drain_times: DrainTimes,
+        waits_for_handlers: bool = True,
+        is_polling: Callable[[bool], object] = bool,
     ) -> None:
         self._source = source
         self._handlers = handlers
@@ -82,6 +85,8 @@ class Worker:
         self._answer = answer
         self._end_jobs = end_jobs
         self._times = drain_times
+        self._waits_for_handlers = waits_for_handlers
+        self._is_polling = is_polling
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._poll: asyncio.Task[None] | None = None
@@ -108,6 +113,7 @@ class Worker:
         await asyncio.wait((poll, draining), return_when=asyncio.FIRST_COMPLETED)
         draining.cancel()
         self._draining.set()
+        self._is_polling(False)
         log.info("draining, %d jobs in progress", self._queue.outstanding)
         await self._finish(poll)
         await asyncio.gather(*(handler.close() for handler in set(self._handlers.values())))
@@ -134,10 +140,14 @@ class Worker:
             self._answer_overdue(self._loop.time())
 
     async def _prepare(self) -> None:
-        """Open the handlers and register the worker."""
-        for handler in set(self._handlers.values()):
+        """Open the handlers, wait until they are ready, and register the worker."""
+        handlers = set(self._handlers.values())
+        for handler in handlers:
             await handler.open()
+        if self._waits_for_handlers:
+            await asyncio.gather(*(handler.wait_until_ready() for handler in handlers))
         await self._register()
+        self._is_polling(True)
 
     async def _finish(self, poll: "asyncio.Task[None]") -> None:
         """Wait for the open poll and for all jobs, each within its time."""

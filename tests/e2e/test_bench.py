@@ -24,7 +24,7 @@ LOOP = 'while read -r line; do echo "$line"; done'
 
 
 def measured(bench: Bench, *arguments: str) -> Any:
-    """Return the JSON of a run without failures."""
+    """Return the JSON of a run in which nothing fails."""
     done = bench.cm_exec("bench", "--json", *SHORT, *arguments, seconds=110)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)

@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def proposed(folder: Path, *words: str) -> list[str]:
-    """Return the completions of the last word."""
+    """Return the proposals for the last of the words."""
     path = f"{Path(CM_EXEC).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "--norc", "-c", ASK, "bash", SCRIPT, "cm-exec", *words],
@@ -64,9 +64,9 @@ def proposed(folder: Path, *words: str) -> list[str]:
         (["--he"], ["--help"]),
     ],
 )
-def test_what_is_proposed(folder: Path, words: list[str], expected: list[str]) -> None:
+def test_proposals(folder: Path, words: list[str], expected: list[str]) -> None:
     assert proposed(folder, *words) == expected
 
 
-def test_all_commands_are_proposed_where_nothing_is_typed(folder: Path) -> None:
+def test_all_commands(folder: Path) -> None:
     assert {"run", "init", "invoke", "check", "test", "dev", "bench", "schema"} <= set(proposed(folder, ""))

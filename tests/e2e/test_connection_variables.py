@@ -28,7 +28,7 @@ def test_slash_at_the_end_of_the_result_uri(bench: Bench) -> None:
 
 @pytest.fixture
 def plain(bench: Bench) -> Iterator[Bench]:
-    """A runtime that speaks HTTP without TLS, as emulators do."""
+    """Start a runtime that speaks HTTP without TLS, as emulators do."""
     with ScriptedRuntime(None) as runtime:
         replica = Replica(folder=bench.replica.folder, runtime=runtime, ca_pem=b"")
         other = Bench(folder=bench.folder, runtime=runtime, replica=replica)

@@ -17,7 +17,7 @@ JVM = "Picked up JAVA_TOOL_OPTIONS: -Xmx1g"
 
 
 def script(text: str) -> list[str]:
-    """A persistent Python program without buffers of its own."""
+    """Return the command of a persistent Python program that buffers nothing."""
     return [sys.executable, "-S", "-E", "-u", "-c", "import os,sys,time\n" + text]
 
 
@@ -38,7 +38,7 @@ def test_part_of_a_line(bench: Bench) -> None:
 def test_part_of_a_frame(bench: Bench) -> None:
     """A frame that is not whole is described by its bytes."""
     command = script("os.read(0, 999); os.write(1, b'Content-Length: 9\\r\\n\\r\\n\"12345'); time.sleep(300)")
-    error = failure(bench, function("f", command, mode="persistent", framing="content-length", timeout=1))
+    error = failure(bench, function("f", command, mode="persistent", protocol="content-length", timeout=1))
     assert error["reason"] == "timeout"
     assert "6 of 9 bytes of its frame" in error["error"]
     assert '"12345' in error["output"]
@@ -102,7 +102,7 @@ def test_json_debug_print_before_the_result(bench: Bench) -> None:
 def test_output_that_is_not_a_frame(bench: Bench) -> None:
     """Output without a frame is shown."""
     command = script("for q in sys.stdin.buffer: print('warning: no frame here')")
-    error = failure(bench, function("f", command, mode="persistent", framing="content-length"))
+    error = failure(bench, function("f", command, mode="persistent", protocol="content-length"))
     assert error["reason"] == "out_of_step"
     assert error["output"].startswith("warning: no frame here")
 

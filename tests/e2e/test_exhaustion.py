@@ -128,7 +128,7 @@ def test_few_descriptors_at_the_start(bench: Bench, number: int) -> None:
 
 @pytest.fixture
 def lone_user() -> list[str]:
-    """A wrapper that runs a command as a user who has no other process, with the right to read all files."""
+    """Return a wrapper that runs a command as a user without other processes, who may read all files."""
     if os.geteuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("needs root and setpriv(1): the limit on processes does not apply to root")
     capabilities = "+dac_override,+dac_read_search"

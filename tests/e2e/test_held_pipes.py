@@ -25,7 +25,7 @@ def bash(name: str, script: str, **options: object) -> str:
 
 
 def results(bench: Bench, name: str) -> list[bytes]:
-    """The results of jobs that run one after another."""
+    """Run several jobs, one after another, and return their results."""
     return [bench.runtime.call(name) for _ in range(TIMES)]
 
 

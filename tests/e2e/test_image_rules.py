@@ -79,15 +79,15 @@ def test_platform_variables(bench: Bench, home: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--image-rules", "--ignore", "hanlders"], b"did you mean handlers?"),
         (["--image-rules", "--ignore", "xyz"], b"the rules are user, platform, "),
         (["--ignore", "shell"], b"--ignore is for --image-rules"),
     ],
 )
-def test_usage_errors(bench: Bench, arguments: list[str], told: bytes) -> None:
+def test_usage_errors(bench: Bench, arguments: list[str], message: bytes) -> None:
     bench.write(function("f", ["cat"]))
     done = bench.cm_exec("check", *arguments)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr

@@ -26,7 +26,7 @@ def next_steps(output: str) -> list[str]:
 
 
 def written(tmp_path: Path, language: str, mode: str) -> tuple[Path, list[str]]:
-    """Create a folder, and return it with the commands that come next, run from where `cd` leads."""
+    """Create a project; return its folder, and the commands that follow `cd`."""
     done = init(tmp_path, f"{mode}/hello ü", "--lang", language, "--mode", mode)
     assert (done.returncode, done.stderr) == (0, "")
     folder = tmp_path / mode / "hello ü"

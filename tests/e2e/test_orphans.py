@@ -15,7 +15,7 @@ HIDDEN = "env -i setsid -f sleep 93"
 
 
 def sleepers(bench: Bench, seconds: int) -> list[int]:
-    """The pids of `sleep SECONDS` that run in the test's folder."""
+    """Return the pids of `sleep SECONDS` that run in the test's folder."""
     return [p.pid for p in marked(bench.mark, bench.folder) if p.command == f"sleep {seconds}"]
 
 

@@ -96,7 +96,7 @@ def test_streams(bench: Bench, arguments: list[str], redirection: str) -> None:
         ["bench", NOT_UTF8],
         ["bench", "--query", NOT_UTF8],
         ["bench", "--query-file", NOT_UTF8],
-        ["dev", NOT_UTF8],
+        ["dev", "--config", NOT_UTF8],
     ],
     ids=lambda arguments: " ".join(arguments).encode(errors="backslashreplace").decode(),
 )

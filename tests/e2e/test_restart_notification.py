@@ -21,7 +21,7 @@ NOT_YET: dict[str, behaviours.Behaviour] = {
 
 
 def restarts_before_polls(bench: Bench) -> list[int | None]:
-    """The statuses of all notifications, none of which may follow the first poll."""
+    """Return the statuses of all notifications, none of which may follow the first poll."""
     endpoints = [r.endpoint for r in bench.runtime.ledger.all()]
     assert Endpoint.RESTART not in endpoints[endpoints.index(Endpoint.JOB) :]
     return [r.status for r in bench.runtime.ledger.all(Endpoint.RESTART)]

@@ -60,12 +60,20 @@ def test_the_wheel_contains_data_files(wheel: ZipFile, name: str) -> None:
     assert name in wheel.namelist()
 
 
-def test_the_wheel_installs_one_program(wheel: ZipFile) -> None:
-    assert wheel.read(f"{INFO}/entry_points.txt").decode().split() == [
+def test_the_tests_of_the_wheel_exist() -> None:
+    """scripts/test-wheel names them."""
+    named = re.findall(r"tests/[a-z0-9_/]+(?:\.py)?", (ROOT / "scripts" / "test-wheel").read_text())
+    assert len(named) > 5
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_wheel_installs_one_program_and_the_plugin_for_pytest(wheel: ZipFile) -> None:
+    lines = wheel.read(f"{INFO}/entry_points.txt").decode().split("\n")
+    assert list(filter(None, lines)) == [
         "[console_scripts]",
-        "cm-exec",
-        "=",
-        "cm_exec.cli:main",
+        "cm-exec = cm_exec.cli:main",
+        "[pytest11]",
+        "cm_exec.testing.plugin = cm_exec.testing.plugin",
     ]
 
 

@@ -46,7 +46,7 @@ def each_language() -> list[object]:
 
 
 def prepare(folder: Path) -> None:
-    """Return the variables for a build without network: Rust's libraries from Debian."""
+    """Provide what a build needs without a network: Rust's libraries from Debian."""
     if (folder / "Cargo.toml").exists():
         (folder / ".cargo").mkdir()
         (folder / ".cargo" / "config.toml").write_text(

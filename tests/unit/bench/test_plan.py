@@ -129,7 +129,7 @@ CONFIG = parse_config(RICH, path=HERE)
 
 
 def variant_of(name: str, mode: Mode) -> Function:
-    """The function as it comes back from the text, which is read in another folder."""
+    """Read the function again from its text, in another folder."""
     text = variant_text(tomli.loads(RICH), CONFIG.functions[name], mode)
     return parse_config(text, path=Path("/tmp/elsewhere/cm.toml")).functions[name]
 

@@ -74,7 +74,7 @@ def test_no_file(tmp_path: Path) -> None:
 
 
 def program(*, machine: int | None = None, loader: bytes | None = None) -> bytes:
-    """This machine's `true`, with another machine or another loader written into it."""
+    """Return this machine's `true`, with another machine or another loader written into it."""
     found = shutil.which("true")
     assert found
     content = bytearray(Path(found).read_bytes())

@@ -157,9 +157,13 @@ def test_anything_else_is_not_http(data: bytes) -> None:
 
 def test_a_head_without_end_is_given_up() -> None:
     reader = ResponseReader()
-    with pytest.raises(InvalidResponseError):
+
+    def feed_for_ever() -> None:
         for _ in range(1000):
             reader.feed(b"HTTP/1.1 200 OK\r\n" * 100)
+
+    with pytest.raises(InvalidResponseError):
+        feed_for_ever()
 
 
 def test_no_byte_at_all_is_no_response() -> None:

@@ -1,0 +1,249 @@
+"""The mistakes of new users, in every language: each gives one message that names the cause and the remedy.
+
+A new language is one row of LANGUAGES.
+"""
+
+import json
+import subprocess
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.bench import Bench
+from tests.support.scaffold import init, run
+from tests.support.toml import function
+from tests.support.tools import needs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Language:
+    """A language, and handlers with mistakes in it; empty where the language does not allow the mistake.
+
+    `fails` ends with the text "no such customer"; `prints` is a persistent handler that prints a line of debug output
+    before it echoes the query; `buffers` is one that echoes the query into a buffer; `no_json` prints `marks`.
+    """
+
+    program: str
+    extension: str
+    fails: str
+    prints: str
+    buffers: str = ""
+    no_json: str
+    marks: str
+
+    def __str__(self) -> str:
+        return self.program
+
+    @property
+    def script(self) -> str:
+        return f"handler{self.extension}"
+
+
+LANGUAGES = [
+    Language(
+        program="bash",
+        extension=".sh",
+        fails="echo no such customer >&2; exit 3",
+        prints='while read -r line; do echo debug; echo "$line"; done',
+        no_json="date +'it is %Y'",
+        marks="it is 2",
+    ),
+    Language(
+        program="python3",
+        extension=".py",
+        fails="raise KeyError('no such customer')",
+        prints="import sys\nfor line in sys.stdin: print('debug'); print(line, end='', flush=True)",
+        buffers="import sys\nfor line in sys.stdin: print(line, end='')",
+        no_json="print({'a': 1})",
+        marks="{'a': 1}",
+    ),
+    Language(
+        program="node",
+        extension=".mjs",
+        fails="throw new Error('no such customer')",
+        prints="import { createInterface } from 'node:readline';\n"
+        "for await (const line of createInterface(process.stdin)) { console.log('debug'); console.log(line); }",
+        no_json="console.log({ a: 1 })",
+        marks="{ a: 1 }",
+    ),
+    Language(
+        program="ruby",
+        extension=".rb",
+        fails="raise 'no such customer'",
+        prints="while (line = $stdin.gets) do $stdout.write('debug', 10.chr, line); $stdout.flush end",
+        buffers="while (line = $stdin.gets) do $stdout.write(line) end",
+        no_json="p({ a: nil })",
+        marks="nil",
+    ),
+    Language(
+        program="php",
+        extension=".php",
+        fails="<?php throw new Exception('no such customer');",
+        prints='<?php while (($line = fgets(STDIN)) !== false) { echo "debug\\n", $line; }',
+        no_json="<?php print_r(['a' => 1]);",
+        marks="Array",
+    ),
+    Language(
+        program="perl",
+        extension=".pl",
+        fails='die "no such customer\\n"',
+        prints='$| = 1; while (<STDIN>) { print "debug\\n"; print }',
+        buffers="while (<STDIN>) { print }",
+        no_json="print scalar localtime",
+        marks=":",
+    ),
+    Language(
+        program="Rscript",
+        extension=".R",
+        fails="stop('no such customer')",
+        prints="input <- file('stdin', 'r')\n"
+        "while (length(line <- readLines(input, n = 1)) > 0) { cat('debug\\n'); cat(line, '\\n', sep = '') }",
+        buffers="input <- file('stdin', 'r'); output <- file('/dev/fd/1', 'w')\n"
+        "while (length(line <- readLines(input, n = 1)) > 0) writeLines(line, output)",
+        no_json="42",
+        marks="[1] 42",
+    ),
+]
+
+each_language = pytest.mark.parametrize(
+    "language", [pytest.param(language, marks=needs(language.program)) for language in LANGUAGES], ids=str
+)
+
+
+def errors_of(done: subprocess.CompletedProcess[bytes]) -> str:
+    """Return the only message of a run that fails without a traceback of cm-exec."""
+    messages = [line for line in done.stderr.decode().splitlines() if line.startswith("cm-exec: ")]
+    assert done.returncode != 0
+    assert len(messages) == 1, messages
+    assert b"this is a bug" not in done.stderr
+    return messages[0]
+
+
+def check(bench: Bench, command: list[str]) -> str:
+    bench.write(function("f", command))
+    return errors_of(bench.cm_exec("check"))
+
+
+@each_language
+def test_missing_script(bench: Bench, language: Language) -> None:
+    message = check(bench, [language.program, language.script])
+    assert f"the script '{bench.folder / language.script}' does not exist: create it, or correct its path" in message
+
+
+@each_language
+def test_not_executable(bench: Bench, language: Language) -> None:
+    script = bench.folder / language.script
+    script.write_text(f"#!/usr/bin/env {language.program}\n")
+    assert f"is not executable: chmod +x {script}" in check(bench, [f"./{language.script}"])
+
+
+@pytest.mark.parametrize(
+    ("first_line", "cause", "remedy"),
+    [
+        ("#!/usr/bin/env {}\r\n", "has Windows line ends", "sed -i 's/\\r$//' "),
+        ("\ufeff#!/usr/bin/env {}\n", "starts with a UTF-8 byte order mark", "sed -i '1s/^\\xEF\\xBB\\xBF//' "),
+        ("#!/usr/bin/env {} -x\n", "passes '{} -x' to env as one word", "write '#!/usr/bin/env -S {} -x'"),
+        ("#!/usr/bin/env {}-9.9\n", "needs the interpreter '{}-9.9', which is not on PATH", "install it"),
+        ("# no first line for {}\n", "has no #! line", "add one, such as #!/bin/sh"),
+    ],
+    ids=["CRLF", "BOM", "option", "missing", "none"],
+)
+@each_language
+def test_first_line(bench: Bench, language: Language, first_line: str, cause: str, remedy: str) -> None:
+    script = bench.folder / language.script
+    script.write_bytes(first_line.format(language.program).encode())
+    script.chmod(0o755)
+    message = check(bench, [f"./{language.script}"])
+    assert cause.format(language.program) in message
+    assert remedy.format(language.program) in message
+
+
+@each_language
+def test_program_without_path(bench: Bench, language: Language) -> None:
+    """A script in the folder is not on PATH."""
+    (bench.folder / language.script).write_text("")
+    message = check(bench, [language.script])
+    assert f"command not found: '{language.script}' is not on PATH" in message
+    assert f"write ./{language.script}" in message
+
+
+@pytest.mark.parametrize("name", ["go", "rust", "java", "c"])
+def test_not_built(bench: Bench, name: str) -> None:
+    """A program that must be built first: the remedy is `make build`."""
+    assert init(bench.folder, "hello", "--lang", name).returncode == 0
+    folder = bench.folder / "hello"
+    done = run(folder, "cm-exec", "check")
+    tool = {"java": "java"}.get(name, "sh")
+    if run(folder, "sh", "-c", f"command -v {tool}").returncode:
+        assert "command not found" in done.stderr
+        return
+    assert done.returncode == 3
+    assert f"does not exist: run `make build` in {folder}" in done.stderr
+
+
+@each_language
+def test_failure(bench: Bench, language: Language) -> None:
+    """The handler's own words are in the error result, and in what `test` prints."""
+    (bench.folder / language.script).write_text(f"{language.fails}\n")
+    test = '[[tests]]\nfunction = "f"\nquery = 1\nresult = 1\n'
+    bench.write(function("f", [language.program, language.script], output="json") + test)
+    invoked = bench.cm_exec("invoke", "f", "1")
+    failure = json.loads(invoked.stdout)
+    assert failure["reason"] == "exit"
+    assert "no such customer" in failure.get("stderr", "") + failure.get("output", "")
+    assert "the command of 'f' failed with exit status" in errors_of(invoked)
+    tested = bench.cm_exec("test").stdout.decode()
+    assert "no such customer" in tested
+    assert "the command of 'f' failed with exit status" in tested
+
+
+@each_language
+def test_no_json(bench: Bench, language: Language) -> None:
+    """Output that is not JSON is shown."""
+    (bench.folder / language.script).write_text(f"{language.no_json}\n")
+    test = '[[tests]]\nfunction = "f"\nquery = 1\nresult = 1\n'
+    bench.write(function("f", [language.program, language.script], output="json") + test)
+    invoked = bench.cm_exec("invoke", "f", "1")
+    failure = json.loads(invoked.stdout)
+    assert failure["reason"] == "invalid_output"
+    assert language.marks in failure["output"]
+    assert "the output of 'f' is not JSON" in errors_of(invoked)
+    assert language.marks in bench.cm_exec("test").stdout.decode()
+
+
+@each_language
+def test_stray_print(bench: Bench, language: Language) -> None:
+    """A print in a persistent handler is an error that shows it, never a result."""
+    (bench.folder / language.script).write_text(f"{language.prints}\n")
+    bench.write(
+        function("f", [language.program, language.script], mode="persistent", env={"TMPDIR": str(bench.folder)})
+    )
+    for _ in range(5):
+        invoked = bench.cm_exec("invoke", "f", "[1]")
+        failure = json.loads(invoked.stdout)
+        assert failure["reason"] == "out_of_step"
+        assert failure["output"].startswith("debug")
+        assert "the process of 'f' is out of step" in errors_of(invoked)
+
+
+@pytest.mark.parametrize(
+    "language",
+    [pytest.param(language, marks=needs(language.program)) for language in LANGUAGES if language.buffers],
+    ids=str,
+)
+def test_buffered(bench: Bench, language: Language) -> None:
+    """An answer that is still in a buffer is diagnosed."""
+    (bench.folder / language.script).write_text(f"{language.buffers}\n")
+    bench.write(
+        function(
+            "f",
+            [language.program, language.script],
+            mode="persistent",
+            timeout=2,
+            env={"PYTHONUNBUFFERED": "", "TMPDIR": str(bench.folder)},
+        )
+    )
+    invoked = bench.cm_exec("invoke", "f", "[1]")
+    failure = json.loads(invoked.stdout)
+    assert failure["reason"] == "timeout"
+    assert "its answer is probably in a buffer: flush the output after each answer" in errors_of(invoked)
