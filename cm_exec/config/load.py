@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import tomli
 
@@ -17,6 +17,8 @@ from cm_exec.config.test_cases import read_tests
 from cm_exec.config.validate import read_table, report_unknown_key
 from cm_exec.errors import ConfigError, Problem
 
+_REMEDY: Final = "; create a project with `cm-exec init`, or name the file with --config or CM_EXEC_CONFIG"
+
 
 def load_config(path: Path) -> Config:
     """Read a cm.toml. Only this file is read: whether folders and programs exist is not checked here.
@@ -26,7 +28,7 @@ def load_config(path: Path) -> Config:
     try:
         absolute, content = path.absolute(), path.read_bytes()
     except OSError as error:
-        _refuse(path, f"cannot be read: {error.strerror}")
+        _refuse(path, f"cannot be read: {error.strerror}" + (_REMEDY if isinstance(error, FileNotFoundError) else ""))
     return parse_config(_decode(content, path), path=absolute, shown_as=path)
 
 

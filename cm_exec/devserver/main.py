@@ -23,6 +23,7 @@ from cm_exec.devserver.instances import Instance, claimed_port, registered, reme
 from cm_exec.devserver.keys import keys
 from cm_exec.devserver.session import DevSession, Event, RestartRequested, SignalReceived
 from cm_exec.devserver.worker_set import WorkerSource
+from cm_exec.errors import ConfigError, Problem
 from cm_exec.local_runtime import Fault, FaultSyntaxError, LocalRuntime, ProcessState, parse_fault
 from cm_exec.local_runtime.worker_files import replace_file
 from cm_exec.protocol.environment import MAX_CONCURRENT_TASKS
@@ -96,10 +97,12 @@ def _source(args: DevArgs) -> WorkerSource | None:
     if args.worker_command or not args.starts_worker:
         return args.worker_command or None
     if not args.config_path.exists():
-        raise click.UsageError(
-            f"there is no {args.config_path} here. `cm-exec init` makes one, --config names another, "
-            "`cm-exec dev -- COMMAND` runs a worker of any kind, and --no-worker waits for one that you start"
+        remedy = (
+            "create a project with `cm-exec init`, name the file with --config, run a worker of any kind with "
+            "`cm-exec dev -- COMMAND`, or use --no-worker and start one yourself"
         )
+        message = f"cannot be read: No such file or directory; {remedy}"
+        raise ConfigError(args.config_path, [Problem(key="", message=message)])
     return load_config(args.config_path)
 
 

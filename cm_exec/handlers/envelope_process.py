@@ -9,7 +9,7 @@ import msgspec
 from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
 from cm_exec.handlers.framing import frame_message, message_reader
-from cm_exec.handlers.outcome import LimitedOutput, ProcessExit, failure_of_exit, out_of_step
+from cm_exec.handlers.outcome import LimitedOutput, ProcessExit, StderrTail, failure_of_exit, out_of_step
 from cm_exec.handlers.service_process import ServiceProcess, StartWatch
 from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.stderr_log import StderrLogger
@@ -100,6 +100,10 @@ class EnvelopeProcess:
 
     async def run(self, function: Function, job: Job, spool: Spool, stderr: StderrSink) -> Failure | None:
         """Run one job beside others: send it, then wait for the messages with its id."""
+        if not self._running:
+            self._io.read_stderr()  # what is in the pipe belongs to the job before
+            self._stderr.flush()
+            self._io.stderr_tail = StderrTail()
         entry = _Job(function, job, spool, stderr)
         self._remember_secrets(job)
         self._running[job.job_id] = entry
@@ -133,10 +137,13 @@ class EnvelopeProcess:
 
     def received(self, chunk: bytes) -> None:
         """Take output: messages for the jobs of the process."""
+        had_room = self.has_room
         for message in self._state.received(chunk):
             self._take(message)
         if self._state.problem:
             self._out_of_step()
+        elif not had_room and self.has_room:  # the late answer of a cancelled job
+            self._pool.has_room(self)
 
     def stderr(self, chunk: bytes) -> None:
         """Take output of stderr: it belongs to the only job, or to none in particular."""
@@ -163,7 +170,7 @@ class EnvelopeProcess:
         for entry in list(self._running.values()):
             entry.finish(self._exit_failure(entry.function, status))
         message = f"the process of {self._service.name!r} ended with status {status} before it was ready"
-        early = Failure(reason=Reason.NOT_STARTED, message=message, stderr=self._io.stderr_tail.getvalue())
+        early = Failure(reason=Reason.NOT_STARTED, message=message, stderr=self._stderr_end())
         self._pool.discard(self, None if is_ready else early)
 
     # Decisions
@@ -211,7 +218,7 @@ class EnvelopeProcess:
 
     def _out_of_step(self) -> None:
         state = self._state
-        stderr = self._io.stderr_tail.getvalue()
+        stderr = self._stderr_end()
         if not self._running:
             log.warning(
                 "process %d wrote %s; it is replaced", self.child.pid, state.problem, extra={"tags": self._pool.tags}
@@ -224,13 +231,13 @@ class EnvelopeProcess:
         if reason is Reason.TIMEOUT and not detail:
             progress = self._state.progress
             detail = f"it had written {progress}" if progress else "it had written no answer"
-        ended = ProcessExit(status=None, reason=reason, detail=detail, stderr=self._io.stderr_tail.getvalue())
+        ended = ProcessExit(status=None, reason=reason, detail=detail, stderr=self._stderr_end())
         failure = failure_of_exit(entry.function, ended, entry.output.spool)
         assert failure is not None  # noqa: S101 - it has a reason
         return failure
 
     def _exit_failure(self, function: Function, status: int) -> Failure:
-        stderr = self._io.stderr_tail.getvalue()
+        stderr = self._stderr_end()
         if not status:
             message = f"the command of {function.name!r} ended without a result"
             return Failure(reason=Reason.EXIT, message=message, exit_code=0, stderr=stderr)
@@ -238,6 +245,10 @@ class EnvelopeProcess:
         failure = failure_of_exit(function, ended, Spool(None))
         assert failure is not None  # noqa: S101 - the status is not 0
         return failure
+
+    def _stderr_end(self) -> bytes:
+        """Return the end of stderr without the secrets of any caller: other jobs may have written to it."""
+        return self._redact(self._io.stderr_tail.getvalue())
 
     def _became_ready(self) -> None:
         self._pool.has_room(self)

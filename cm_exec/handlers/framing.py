@@ -17,7 +17,14 @@ _HEADER_END: Final = re.compile(rb"\r?\n\r?\n")
 
 
 class DesyncError(Exception):
-    """Raised when a process writes what it was not asked for; the message completes "it wrote ..."."""
+    """Raised when a process writes what it was not asked for; the message completes "it wrote ...".
+
+    `output` is what it wrote, if that was not passed on as content.
+    """
+
+    def __init__(self, problem: str, output: bytes = b"") -> None:
+        super().__init__(problem)
+        self.output = output
 
 
 class MessageReader(Protocol):
@@ -150,11 +157,11 @@ class FrameReader:
         end = _HEADER_END.search(self._header)
         header = self._header if end is None else self._header[: end.start()] + b"\n"
         if _NO_HEADER.search(header) or len(header) > _LONGEST_HEADER:
-            raise DesyncError("no Content-Length header before its result")
+            raise DesyncError("no Content-Length header before its result", self._header)
         if end is None:
             return b""
         found = _CONTENT_LENGTH.search(header)
         if found is None:
-            raise DesyncError("no Content-Length header before its result")
+            raise DesyncError("no Content-Length header before its result", self._header)
         self._size = self._left = int(found.group(1))
         return self._header[end.end() :]

@@ -101,6 +101,8 @@ class Pool(Generic[P]):
         while True:
             process = next((p for p in reversed(self.processes) if p.has_room), None)
             if process is not None:
+                if self._waiting:  # it may have room for more than this job
+                    asyncio.get_running_loop().call_soon(self._wake_if_room)
                 return process
             if len(self.processes) < self._options.size:
                 process = self._start()
@@ -185,6 +187,10 @@ class Pool(Generic[P]):
             if not waiter.done():
                 waiter.set_result(None)
                 return
+
+    def _wake_if_room(self) -> None:
+        if any(process.has_room for process in self.processes):
+            self._wake()
 
     def _fail(self, failure: Failure) -> None:
         while self._waiting:

@@ -37,6 +37,7 @@ MOMENT: Final = 0.03
 
 _IMMEDIATE_LOOKS: Final = 3
 _FIRST_PAUSE: Final = 0.001
+_LOOKS_AT_READER: Final = 5
 
 
 class Attempt(Struct, frozen=True):
@@ -57,7 +58,7 @@ class _Job:
         self.stderr = stderr
         self.stderr_tail = StderrTail()
         self.done: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
-        self.timer: asyncio.TimerHandle | None = None
+        self.deadline: float | None = None
 
     def finish(self, failure: Failure | None) -> None:
         """Set the outcome, unless it is set."""
@@ -79,6 +80,7 @@ class StepProcess:
         self._state = StepState(message_reader(service.protocol))
         self._job: _Job | None = None
         self._last_job = ""
+        self._timer: asyncio.TimerHandle | None = None
         self._stderr: StderrSink = StderrLogger(pool.tags)
         self._io = ServiceProcess(child)
         self._io.attach(self)
@@ -97,6 +99,8 @@ class StepProcess:
     def detach(self) -> None:
         """Stop watching the process."""
         self._start.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._io.detach()
         self._stderr.flush()
 
@@ -113,8 +117,6 @@ class StepProcess:
             failure = await current.done
         finally:
             self._context.running.pop(job.job_id, None)
-            if current.timer is not None:
-                current.timer.cancel()
             self._job = None
         attempt = Attempt(failure, self._state.was_given or (failure is not None and failure.reason is Reason.SHUTDOWN))
         self._release(ok=failure is None)
@@ -133,8 +135,18 @@ class StepProcess:
             self._io.send(data)
             self._start_timeout()
 
-    def _query_read(self) -> None:
-        """Send the withheld rest: the process has read the first part."""
+    def _query_read(self, looks: int = _LOOKS_AT_READER) -> None:
+        """Send the withheld rest: the process has read the first part.
+
+        It waits for the rest now. A process that was seen to wait is known not to wait later, when it prints a debug
+        line and computes on.
+        """
+        if self._job is None:
+            return
+        probe = self._io.probe
+        if probe.is_usable and not probe.has_waited and looks and not probe.find_waiting():
+            self._loop.call_later(_FIRST_PAUSE, self._query_read, looks - 1)
+            return
         rest = self._state.ready()
         if rest:
             self._start.succeeded()
@@ -143,8 +155,27 @@ class StepProcess:
 
     def _start_timeout(self) -> None:
         job = self._job
-        if job is not None and job.timer is None and job.function.timeout:
-            job.timer = self._loop.call_later(job.function.timeout, self._timed_out)
+        if job is None or job.deadline is not None or not job.function.timeout:
+            return
+        job.deadline = self._loop.time() + job.function.timeout
+        if self._timer is None or self._timer.when() > job.deadline:
+            self._arm(job.deadline)
+
+    def _arm(self, deadline: float) -> None:
+        """Set the timer. It outlives a job: to set and cancel one for each job costs 5 microseconds."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._deadline_passed)
+
+    def _deadline_passed(self) -> None:
+        self._timer = None
+        job = self._job
+        if job is None or job.deadline is None:
+            return
+        if self._loop.time() < job.deadline:
+            self._arm(job.deadline)
+        else:
+            self._fail(self._failure(Reason.TIMEOUT, self._progress()))
 
     def _release(self, *, ok: bool) -> None:
         """Keep the process for its next job, or end it: one that failed its job gets no other."""
@@ -168,7 +199,7 @@ class StepProcess:
         if content and (problem := job.output.write(content)) is not None:
             self._fail(self._failure(*problem))
         elif self._state.step is Step.OUT_OF_STEP:
-            self._out_of_step(self._state.problem, chunk)
+            self._out_of_step(self._state.problem, self._state.excerpt or chunk)
         elif self._state.step is Step.COMPLETE:
             self._confirm()
 
@@ -257,9 +288,6 @@ class StepProcess:
         else:
             pause = min(_FIRST_PAUSE * 2 ** (look - _IMMEDIATE_LOOKS), MOMENT / 2)
             self._loop.call_later(pause, self._confirm_again, job, look + 1, give_up)
-
-    def _timed_out(self) -> None:
-        self._fail(self._failure(Reason.TIMEOUT, self._progress()))
 
     def _progress(self) -> str:
         """Say how far the process has come with its query, and what is probably wrong with it."""

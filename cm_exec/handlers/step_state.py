@@ -44,7 +44,8 @@ class Step(Enum):
 class StepState:
     """One job at a time, without an envelope.
 
-    `problem` completes "the process wrote ..." when it is out of step. `was_given` says whether the process had the
+    `problem` completes "the process wrote ..." when it is out of step; `excerpt` is output that is in no result.
+    `was_given` says whether the process had the
     whole query; if not, another process can have the job.
     """
 
@@ -54,6 +55,7 @@ class StepState:
         self.was_given = False
         self.is_waiting = False
         self.problem = ""
+        self.excerpt = b""
         self._withheld = b""
         self._echo = b""
 
@@ -65,7 +67,7 @@ class StepState:
     def begin(self, frame: bytes, *, is_waiting: bool) -> bytes:
         """Start a job; return what to send now. Call `ready` when the process has read it."""
         self.was_given = False
-        self.problem = ""
+        self.problem, self.excerpt = "", b""
         if is_waiting or self.is_waiting:
             self._give()
             return frame
@@ -95,6 +97,7 @@ class StepState:
         try:
             content = self._reader.feed(chunk)
         except DesyncError as error:
+            self.excerpt = error.output
             return self._desync(str(error))
         if self._reader.rest:
             return content + self._desync("more than one message as a result")
@@ -216,7 +219,7 @@ class EnvelopeState:
                 chunk = self._reader.next()
                 message = self._checked(parse_message(bytes(self._message)))
             except DesyncError as error:
-                self.problem, self.excerpt = str(error), bytes(self._message)
+                self.problem, self.excerpt = str(error), error.output or bytes(self._message)
                 return
             self._message.clear()
             if message is not None:

@@ -197,7 +197,7 @@ class Broker:
     def result_began(self, job_id: str, *, streamed: bool) -> ResultSpool:
         """A result comes; where its bytes go."""
         body = ResultSpool(self.directory)
-        self.ledger.answer_began(job_id)
+        self.ledger.answer_began(job_id, self.clock())
         job = self.ledger.jobs.get(job_id)
         if streamed and job is not None and not job.state.final:
             self._incoming[job_id] = body
@@ -272,8 +272,8 @@ class Broker:
 
     def diagnosed(self, kind: ViolationKind, sentence: str) -> None:
         """Report what a client does wrong before it gets a job. One that repeats it all the time is reported rarely."""
-        if sentence == diagnosis.UNUSED_TLS and self.polls.total:
-            return  # some client has come through, and may open connections ahead
+        if sentence in diagnosis.GUESSES and (self.polls.total or self.polls.excused):
+            return  # some client has come through: it may open connections ahead, or be killed while it connects
         now = self.clock()
         if now - self._diagnosed.get(sentence, float("-inf")) < _DIAGNOSIS_PAUSE:
             return

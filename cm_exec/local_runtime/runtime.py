@@ -129,12 +129,13 @@ class LocalRuntime:
                 user_id=user_id,
                 auth_header=auth_header,
                 save_test=save_test,
+                callers_token=callers_token or self._identity.callers_token,
             )
             self._caller_server: CallerServer | None = None
             if caller_port is not None:
                 self._caller_server = CallerServer(
                     self._info,
-                    token=callers_token or self._identity.callers_token,
+                    token=self._info.callers_token,
                     address=address,
                     port=caller_port,
                     names=[*names, *(() if address == "127.0.0.1" else (CONTAINER_HOST,))],

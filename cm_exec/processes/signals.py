@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -21,6 +22,8 @@ _REAP_SECONDS: Final = 1.0
 _LAST_SECONDS: Final = 1.0
 """How long the work may go on after a second signal, for instance to post errors."""
 
+_DESCRIPTORS_OF_LOOP: Final = 4
+
 _ALWAYS: Final = (signal.SIGTERM, signal.SIGINT)
 _UNLESS_IGNORED: Final = (signal.SIGHUP, signal.SIGQUIT)  # nohup ignores SIGHUP on purpose
 
@@ -34,6 +37,18 @@ OnSignal = Callable[[signal.Signals, int], None]
 """Called on the loop with a signal and how many have come so far."""
 
 
+def _check_descriptors() -> None:
+    """Raise ExhaustedError if there are not enough for a loop: asyncio would leave a traceback on stderr."""
+    opened: list[int] = []
+    try:
+        opened.extend(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(_DESCRIPTORS_OF_LOOP))
+    except OSError as error:
+        raise ExhaustedError(f"the worker cannot start: {(error.strerror or str(error)).lower()}") from None
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
 def run_supervised(work: Callable[[], Coroutine[Any, Any, T]], on_signal: OnSignal) -> T | None:
     """Run `work` on a loop and return what it returns, None if it does not end within a second after a second signal.
 
@@ -41,11 +56,9 @@ def run_supervised(work: Callable[[], Coroutine[Any, Any, T]], on_signal: OnSign
     """
     become_subreaper()
     limit_mmap_threshold()
+    _check_descriptors()
     with asyncio.Runner() as runner:
-        try:
-            loop = runner.get_loop()
-        except OSError as error:
-            raise ExhaustedError(f"the loop cannot be started: {(error.strerror or str(error)).lower()}") from None
+        loop = runner.get_loop()
         loop.set_exception_handler(_log_exception)
         task: asyncio.Task[T] | None = None
         received = 0

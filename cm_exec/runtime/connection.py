@@ -231,10 +231,13 @@ class Connection:
         self._write()
 
     def _write(self) -> None:
-        """Send as much as the socket takes."""
+        """Send as much as the socket takes, up to the end of this connection's turn.
+
+        The end of the body is looked for also when the turn is over: a response may come before the next one.
+        """
         budget = _TURN
         try:
-            while budget > 0:
+            while True:
                 if not self._view:
                     chunk = next(self._outgoing, None)
                     if chunk is None:
@@ -244,6 +247,8 @@ class Connection:
                             self._sendable.set_result(None)
                         return
                     self._view = memoryview(chunk)
+                if budget <= 0:
+                    break
                 sent = self._sock.send(self._view)
                 self._view = self._view[sent:]
                 budget -= sent

@@ -83,6 +83,7 @@ class SlsFormat:
 
     def __init__(self, session_id: str) -> None:
         self._session_id = session_id
+        self._process_id = os.getpid()
 
     def lines(self, record: logging.LogRecord) -> str:
         """One JSON object a line. What a handler wrote is not vouched for: `safe` is false there."""
@@ -91,11 +92,11 @@ class SlsFormat:
             "level": "WARN" if record.levelno == logging.WARNING else record.levelname,
             "time": _time(record),
             "origin": record.name,
-            "thread": record.threadName,
+            "thread": "main",
             "message": "",
             "params": {
                 "session_id": self._session_id,
-                "process_id": record.process,
+                "process_id": self._process_id,
                 **getattr(record, "tags", {}),
             },
             "unsafeParams": {},
@@ -214,5 +215,6 @@ def start_log(fd: int, log_format: LogFormat, level: str, session_id: str = "") 
     logger.propagate = False
     logger.setLevel(level.upper())
     logging.raiseExceptions = False
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # noqa: SLF001 - logging's own advice: no look at the stack
     return writer

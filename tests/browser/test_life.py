@@ -45,7 +45,8 @@ def call_often(program: DevProgram, name: str, times: int) -> None:
     """Queue a call so often, over one connection."""
     connection = http.client.HTTPConnection(program.url.removeprefix("http://"))
     for _ in range(times):
-        connection.request("POST", f"/functions/{name}?wait=false", b"1")
+        headers = {"Authorization": f"Bearer {program.token}"}
+        connection.request("POST", f"/functions/{name}?wait=false", b"1", headers)
         response = connection.getresponse()
         response.read()
         assert response.status == 202
@@ -94,7 +95,7 @@ def test_a_worker_that_dies_is_told_and_its_job_is_lost(folder: Path, open_conso
         expect(page.get_by_role("button", name="worker ready")).to_be_visible()
 
 
-def test_a_runtime_that_is_gone_is_told(folder: Path, browser: Browser) -> None:
+def test_an_open_tab_connects_again_after_a_restart(folder: Path, browser: Browser) -> None:
     write(folder, function("echo", ["cat"]))
     context = browser.new_context()
     page = context.new_page()
@@ -102,13 +103,14 @@ def test_a_runtime_that_is_gone_is_told(folder: Path, browser: Browser) -> None:
         program.wait_until_ready()
         port = program.url.rpartition(":")[2]
         page.goto(program.console_url)
-        expect(page.get_by_role("button", name="worker ready")).to_be_visible()
+        page.get_by_role("button", name="Call Ctrl").click()
+        expect(page.locator("#job-body .tree")).to_have_text("{ }")
     expect(page.get_by_role("alert")).to_contain_text("does not answer", timeout=30_000)
+    expect(page.get_by_role("button", name="runtime is gone")).to_be_visible()
+    expect(page.get_by_role("button", name="worker ready")).to_have_count(0)
     with started_dev(folder, port=int(port)) as program:
         program.wait_until_ready()
-        expect(page.get_by_role("alert")).to_contain_text("open the address that cm-exec dev printed", timeout=30_000)
-        page.goto(program.console_url)
-        expect(page.get_by_role("alert")).to_be_empty()
+        expect(page.get_by_role("alert")).to_be_empty(timeout=30_000)
         expect(page.get_by_role("button", name="worker ready")).to_be_visible()
     context.close()
 

@@ -175,11 +175,11 @@ def test_a_breach_of_the_contract_is_told_in_red(program: DevProgram, open_conso
     page = open_console(program)
     call(page, "untrue", "{}")
     note = result(page).locator(".breach-note")
-    expect(note).to_contain_text("declared is integer")
+    expect(note).to_contain_text("expected an integer of 32 bits")
     badge = page.get_by_role("button", name=re.compile("breach", re.IGNORECASE)).first
     badge.click()
     listed = page.get_by_role("tabpanel", name="Breaches").get_by_role("listitem").first
-    expect(listed).to_contain_text("declared is integer")
+    expect(listed).to_contain_text("expected an integer of 32 bits")
     red, green, blue = (
         int(part) for part in re.findall(r"\d+", badge.evaluate("(b) => getComputedStyle(b).color"))[:3]
     )

@@ -143,7 +143,7 @@ def test_a_result_that_is_coming_keeps_the_caller_waiting() -> None:
     books = Books()
     books.submit("a", timeout=10)
     books.hand_out()
-    books.ledger.answer_began("a")
+    books.ledger.answer_began("a", 1)
     books.ledger.tick(10)
     assert books.state("a") is State.RUNNING
     books.ledger.answer_broke("a", 3)

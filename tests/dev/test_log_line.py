@@ -1,11 +1,11 @@
 import json
 import logging
 
-from cm_exec.cli.logs import SlsFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cm_exec.devserver.worker_process import LogEntry, parse_sls_line
+from cm_exec.worker.logging import SlsFormat
 
 
 def record(message: str | bytes, level: int = logging.INFO, **tags: str) -> logging.LogRecord:

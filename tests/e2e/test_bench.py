@@ -228,3 +228,26 @@ def test_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = CliRunner().invoke(program, ["bench", "--config", str(tmp_path / "cm.toml")])
     assert done.exit_code == 2
     assert "bench needs uvicorn. Install it on a machine with Python: pip install 'cm-exec[dev]'" in done.output
+
+
+SERVICE = """
+import json, sys
+for line in sys.stdin:
+    job = json.loads(line)
+    print(json.dumps({"jobId": job["jobId"], "result": job["queryType"]}), flush=True)
+"""
+
+
+def test_services(bench: Bench) -> None:
+    """A function is measured with its service, which keeps its envelope and its folder."""
+    bench.folder.joinpath("app").mkdir()
+    bench.folder.joinpath("app", "service.py").write_text(SERVICE)
+    bench.write(
+        '[services.s]\ncommand = ["python3", "service.py"]\ncwd = "app"\n'
+        '[functions.one]\nservice = "s"\n[functions.two]\nservice = "s"\n'
+    )
+    rows = measured(bench, "--concurrency", "2")["measurements"]
+    assert [(row["function"], row["mode"], row["failed"]) for row in rows] == [
+        ("one", "persistent", 0),
+        ("two", "persistent", 0),
+    ]

@@ -118,14 +118,14 @@ def test_stderr_of_a_handler_is_on_the_terminal_and_with_its_job(program: DevPro
 
 def test_a_saved_handler_answers_the_next_call(folder: Path) -> None:
     handler = folder / "handler.py"
-    handler.write_text("import sys\nfor line in sys.stdin: print('old', flush=True)\n")
+    handler.write_text("import sys\nfor line in sys.stdin: print('1', flush=True)\n")
     write(folder, function("f", [sys.executable, "handler.py"], mode="persistent"))
     with started_dev(folder) as program:
         program.wait_until_ready()
-        assert program.call("f") == b"old"
-        handler.write_text("import sys\nfor line in sys.stdin: print('new', flush=True)\n")
+        assert program.call("f") == b"1"
+        handler.write_text("import sys\nfor line in sys.stdin: print('2', flush=True)\n")
         program.wait_for_output("handler.py changed")
-        assert program.call("f") == b"new"
+        assert program.call("f") == b"2"
 
 
 def test_a_saved_cm_toml_is_in_force(program: DevProgram) -> None:

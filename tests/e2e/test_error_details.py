@@ -16,6 +16,9 @@ LOOP = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / 
 JVM = "Picked up JAVA_TOOL_OPTIONS: -Xmx1g"
 
 
+READ_FRAME = "i = sys.stdin.buffer; n = int(i.readline()[16:]); i.readline(); i.read(n)"
+
+
 def script(text: str) -> list[str]:
     """Return the command of a persistent Python program that buffers nothing."""
     return [sys.executable, "-S", "-E", "-u", "-c", "import os,sys,time\n" + text]
@@ -37,7 +40,7 @@ def test_part_of_a_line(bench: Bench) -> None:
 
 def test_part_of_a_frame(bench: Bench) -> None:
     """A frame that is not whole is described by its bytes."""
-    command = script("os.read(0, 999); os.write(1, b'Content-Length: 9\\r\\n\\r\\n\"12345'); time.sleep(300)")
+    command = script(f"{READ_FRAME}; os.write(1, b'Content-Length: 9\\r\\n\\r\\n\"12345'); time.sleep(300)")
     error = failure(bench, function("f", command, mode="persistent", protocol="content-length", timeout=1))
     assert error["reason"] == "timeout"
     assert "6 of 9 bytes of its frame" in error["error"]
@@ -101,7 +104,7 @@ def test_json_debug_print_before_the_result(bench: Bench) -> None:
 
 def test_output_that_is_not_a_frame(bench: Bench) -> None:
     """Output without a frame is shown."""
-    command = script("for q in sys.stdin.buffer: print('warning: no frame here')")
+    command = script(f"{READ_FRAME}; print('warning: no frame here'); time.sleep(300)")
     error = failure(bench, function("f", command, mode="persistent", protocol="content-length"))
     assert error["reason"] == "out_of_step"
     assert error["output"].startswith("warning: no frame here")

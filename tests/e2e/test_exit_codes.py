@@ -58,11 +58,12 @@ def test_invalid_variable(bench: Bench, variables: dict[str, str]) -> None:
     assert b"Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "check", "invoke f null", "test"])
+@pytest.mark.parametrize("command", ["", "run", "check", "invoke f null", "test", "schema", "bench", "dev"])
 def test_no_config(bench: Bench, command: str) -> None:
+    """Every command that reads cm.toml says what to do if there is none."""
     done = bench.cm_exec(*command.split(), environment=bench.replica.modern())
     assert done.returncode == 3
-    assert b"cm.toml" in done.stderr
+    assert b"cm.toml: cannot be read: No such file or directory; create a project with `cm-exec init`" in done.stderr
     assert b"Traceback" not in done.stderr
 
 

@@ -47,7 +47,7 @@ def test_pass(bench: Bench) -> None:
         ECHO
         + function("fail", "echo no such customer >&2; exit 3")
         + function("hang", "sleep 300")
-        + function("text", "printf 'a\\r\\n'", output="text")
+        + function("text", "printf 'a\\r\\nb\\n'", output="text")
         + function("streamed", "printf str; printf eam", stream=True)
         + function("ahead", ["cat"], mode="prespawn")
         + case("echo", query={"a": [1, "é"]}, result={"a": [1.0, "é"]})
@@ -56,7 +56,7 @@ def test_pass(bench: Bench) -> None:
         + case("echo", query=5, result_matches="^5$")
         + case("fail", error="exit", error_contains="no such customer")
         + case("hang", error="timeout", timeout=0.5)
-        + case("text", result="a\r\n")
+        + case("text", result="a\r\nb")
         + case("streamed", result_text="stream")
         + case("ahead", query=1, result=1)
     )

@@ -1,222 +1,233 @@
-"""The runtime as the worker knows it: the start, the poll and the report."""
+"""The start: the functions are published and the restart is notified, before the first poll."""
 
+import asyncio
 import logging
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing
+import time
+from collections.abc import Callable, Coroutine, Iterator
 
 import pytest
-from cm_exec.runtime.location import Location
 from msgspec.structs import replace
-from tests.support.pauses import Pauses, give_up
 
-from cm_exec.runtime import client as client_module
 from cm_exec.runtime.client import RuntimeClient
+from cm_exec.runtime.endpoints import RuntimeEndpoints
 from cm_exec.runtime.reporter import Delivery
-from tests.support import behaviours
+from cm_exec.runtime.retry import Limits
+from tests.support import behaviours, stalls
+from tests.support.asyncio_tests import eventually
 from tests.support.certificates import Authority
 from tests.support.ledger import Endpoint
 from tests.support.replica import Replica
 from tests.support.scripted_runtime import ScriptedRuntime
 
 SCHEMAS = b'[{"functionName":"f"}]'
+LIMITS = Limits(first_delay=0.02, longest_delay=0.1, schema_patience=0.5, restart_patience=0.5, start_post=5)
 
-
-@pytest.fixture(autouse=True)
-def all_levels(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, logger="cm_exec")
-
-
-@pytest.fixture
-def pauses() -> Pauses:
-    return Pauses()
+NewClient = Callable[..., RuntimeClient]
 
 
 @pytest.fixture
-def client(replica: Replica, location: Location) -> Iterator[RuntimeClient]:
-    client = RuntimeClient(replica.modern(), location, None)
-    yield client
-    client.close()
+def new_client(replica: Replica, endpoints: RuntimeEndpoints) -> Iterator[NewClient]:
+    clients: list[RuntimeClient] = []
+
+    def new_client(limits: Limits = LIMITS, **changes: None) -> RuntimeClient:
+        clients.append(RuntimeClient(replica.modern(), replace(endpoints, **changes), None, limits))
+        return clients[-1]
+
+    yield new_client
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def client(new_client: NewClient) -> RuntimeClient:
+    return new_client()
 
 
 def seen(runtime: ScriptedRuntime) -> list[Endpoint]:
     return [request.endpoint for request in runtime.ledger.all()]
 
 
-def test_the_functions_are_published_the_restart_is_told_and_then_polled_on_the_same_connection(
-    runtime: ScriptedRuntime, client: RuntimeClient, pauses: Pauses, caplog: pytest.LogCaptureFixture
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+async def test_registration_and_the_first_poll_use_one_connection(
+    runtime: ScriptedRuntime, client: RuntimeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client.announce(SCHEMAS, pauses)
+    await client.register(SCHEMAS)
     schema, restart = runtime.ledger.all()
     assert (schema.endpoint, bytes(schema.body)) == (Endpoint.SCHEMA, SCHEMAS)
     assert (restart.endpoint, bytes(restart.body)) == (Endpoint.RESTART, b"")
     assert schema.head.header("content-type") == "application/json"
     assert restart.head.header("content-type") is None
     assert restart.head.header("content-length") == "0"
-    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+    assert warnings(caplog) == []
     runtime.submit("f", b"1")
-    poller, _ = client.poller(pauses)
-    assert poller.poll().body
+    assert (await client.poller.poll()).body
     assert {request.connection for request in runtime.ledger.all()} == {schema.connection}
     client.close()
-    runtime.ledger.wait_for(lambda: not runtime._wires, what="the end of the connection")
+    await eventually(lambda: not runtime._wires, what="the end of the connection")
 
 
-def test_what_the_runtime_does_not_have_is_not_asked_for(
-    runtime: ScriptedRuntime, replica: Replica, location: Location, pauses: Pauses
+async def test_endpoints_that_the_runtime_does_not_have_get_no_request(
+    runtime: ScriptedRuntime, new_client: NewClient
 ) -> None:
-    client = RuntimeClient(replica.modern(), replace(location, schema=None, restart=None), None)
-    client.announce(SCHEMAS, pauses)
+    await new_client(schema=None, restart=None).register(SCHEMAS)
     assert runtime.ledger.all() == []
 
 
-def test_a_runtime_that_does_not_run_yet_is_waited_for(
-    runtime: ScriptedRuntime, client: RuntimeClient, pauses: Pauses
-) -> None:
+async def test_a_runtime_that_does_not_run_yet_is_waited_for(runtime: ScriptedRuntime, client: RuntimeClient) -> None:
+    """However long: without it no poll would succeed either."""
     runtime.go_down()
-    pauses.then(runtime.come_back, at=12)
-    client.announce(SCHEMAS, pauses)
+    registering = asyncio.create_task(client.register(SCHEMAS))
+    await asyncio.sleep(1.2)  # more than the patience
+    assert not registering.done()
+    runtime.come_back()
+    await registering
     assert seen(runtime) == [Endpoint.SCHEMA, Endpoint.RESTART]
-    assert len(pauses.seconds) == 12
-    pauses.assert_backs_off()
 
 
-def test_a_runtime_that_is_not_trusted_yet_is_waited_for(
-    runtime: ScriptedRuntime, client: RuntimeClient, pauses: Pauses, replica: Replica
+async def test_a_runtime_that_is_not_trusted_yet_is_waited_for(
+    runtime: ScriptedRuntime, client: RuntimeClient, replica: Replica
 ) -> None:
     other = Authority()
     runtime.show_certificate(other.good())
-    pauses.then(lambda: not replica.ca_file.write_bytes(other.pem), at=5)
-    client.announce(SCHEMAS, pauses)
+    registering = asyncio.create_task(client.register(SCHEMAS))
+    await asyncio.sleep(0.7)
+    assert not registering.done()
+    assert runtime.ledger.all() == []
+    replica.ca_file.write_bytes(other.pem)
+    await registering
     assert seen(runtime) == [Endpoint.SCHEMA, Endpoint.RESTART]
 
 
-@pytest.mark.parametrize("status", [404, 413, 429, 500, 503])
-def test_a_runtime_that_refuses_these_is_not_asked_again(
-    runtime: ScriptedRuntime, client: RuntimeClient, pauses: Pauses, status: int, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("status", [400, 404, 413, 422, 500, 501])
+async def test_a_runtime_that_refuses_is_not_asked_again(
+    runtime: ScriptedRuntime, client: RuntimeClient, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     for endpoint in (Endpoint.SCHEMA, Endpoint.RESTART):
         runtime.always(endpoint, behaviours.answer(status))
-    client.announce(SCHEMAS, pauses)
+    await client.register(SCHEMAS)
     assert seen(runtime) == [Endpoint.SCHEMA, Endpoint.RESTART]
-    assert pauses.seconds == []
-    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert warnings == [
-        f"publishing the functions failed: the runtime answers {status}; going on without",
-        f"the restart notification failed: the runtime answers {status}; going on without",
+    assert warnings(caplog) == [
+        f"publishing the functions failed: the runtime answers {status}; continuing without it",
+        f"the restart notification failed: the runtime answers {status}; continuing without it",
     ]
 
 
-@pytest.mark.parametrize("behaviour", [behaviours.garbage, behaviours.reset_before_response])
-def test_a_runtime_that_breaks_at_these_is_tried_three_times(
-    runtime: ScriptedRuntime, client: RuntimeClient, pauses: Pauses, behaviour: behaviours.Behaviour
-) -> None:
-    runtime.always(Endpoint.SCHEMA, behaviour)
-    client.announce(SCHEMAS, pauses)
-    assert seen(runtime) == [Endpoint.SCHEMA] * 3 + [Endpoint.RESTART]
-    assert len(pauses.seconds) == 2
-    pauses.assert_backs_off()
+NOT_READY = {
+    **{str(status): behaviours.answer(status) for status in (408, 429, 502, 503, 504)},
+    "reset": behaviours.reset_before_response,
+    "reset within the response": behaviours.reset_within_response(b"[]", sent=1),
+    "garbage": behaviours.garbage,
+}
 
 
-def test_a_runtime_that_hangs_at_these_holds_nobody_up_for_long(
-    runtime: ScriptedRuntime,
-    replica: Replica,
-    location: Location,
-    pauses: Pauses,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("name", NOT_READY)
+@pytest.mark.parametrize("endpoint", [Endpoint.SCHEMA, Endpoint.RESTART])
+async def test_a_runtime_that_is_not_ready_is_asked_again(
+    runtime: ScriptedRuntime, new_client: NewClient, name: str, endpoint: Endpoint
 ) -> None:
-    monkeypatch.setattr(client_module, "START_TIMEOUT", 0.2)
+    client = new_client(Limits(first_delay=0.01, longest_delay=0.02, schema_patience=60, restart_patience=60))
+    runtime.script(endpoint, *[NOT_READY[name]] * 5)
+    await client.register(SCHEMAS)
+    requests = runtime.ledger.all(endpoint)
+    assert len(requests) == 6
+    assert requests[-1].accepted
+
+
+@pytest.mark.parametrize("name", ["503", "reset"])
+async def test_a_runtime_that_is_not_ready_within_the_patience_is_left(
+    runtime: ScriptedRuntime, client: RuntimeClient, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for endpoint in (Endpoint.SCHEMA, Endpoint.RESTART):
+        runtime.always(endpoint, NOT_READY[name])
+    started = time.monotonic()
+    await client.register(SCHEMAS)
+    assert time.monotonic() - started >= 1.0
+    assert len(seen(runtime)) > 4
+    assert [line for line in warnings(caplog) if "continuing without it" in line][1].startswith("the restart")
+
+
+async def test_a_runtime_that_hangs_at_the_start_holds_it_up_for_its_patience_only(
+    runtime: ScriptedRuntime, new_client: NewClient
+) -> None:
+    client = new_client(Limits(start_post=0.2, schema_patience=0.3, first_delay=0.01, longest_delay=0.02))
     runtime.always(Endpoint.SCHEMA, behaviours.hang)
-    with closing(RuntimeClient(replica.modern(), location, None)) as client:
-        client.announce(SCHEMAS, pauses)
-    assert seen(runtime) == [Endpoint.SCHEMA] * 3 + [Endpoint.RESTART]
+    await client.register(SCHEMAS)
+    assert seen(runtime)[:2] == [Endpoint.SCHEMA] * 2
+    assert seen(runtime)[-1] == Endpoint.RESTART
 
 
-def test_a_rotated_token_is_read_again(
-    runtime: ScriptedRuntime, client: RuntimeClient, pauses: Pauses, replica: Replica
+async def test_interim_responses_do_not_prolong_a_post_at_the_start(
+    runtime: ScriptedRuntime, new_client: NewClient
 ) -> None:
+    client = new_client(Limits(start_post=0.3, schema_patience=0, first_delay=0.01, longest_delay=0.02))
+    runtime.always(Endpoint.SCHEMA, stalls.repeat_for_ever(b"HTTP/1.1 102 Processing\r\n\r\n", every=0.05))
+    await client.register(SCHEMAS)
+    assert seen(runtime)[-1] == Endpoint.RESTART
+
+
+async def test_a_rotated_token_is_read_again(runtime: ScriptedRuntime, client: RuntimeClient, replica: Replica) -> None:
     runtime.rotate_token("next")
     replica.write_token("next")
-    client.announce(SCHEMAS, pauses)
+    await client.register(SCHEMAS)
     assert [r.status for r in runtime.ledger.all()] == [401, 204, 200]
 
 
-def test_a_token_that_is_never_accepted_is_tried_three_times(
-    runtime: ScriptedRuntime, client: RuntimeClient, pauses: Pauses
+async def test_a_token_that_is_never_accepted_is_tried_for_the_patience_only(
+    runtime: ScriptedRuntime, client: RuntimeClient
 ) -> None:
     runtime.rotate_token("another")
-    client.announce(SCHEMAS, pauses)
-    assert [r.status for r in runtime.ledger.all()] == [401] * 6
+    await client.register(SCHEMAS)
+    assert {r.status for r in runtime.ledger.all()} == {401}
+    assert seen(runtime)[-1] == Endpoint.RESTART
 
 
-def test_an_end_in_a_pause_ends_the_start(runtime: ScriptedRuntime, client: RuntimeClient, pauses: Pauses) -> None:
-    runtime.go_down()
-    pauses.then(give_up).then(give_up, at=2)
-    client.announce(SCHEMAS, pauses)
-    assert len(pauses.seconds) <= 2
-
-
-def test_an_end_while_the_runtime_hangs_ends_the_start(
-    runtime: ScriptedRuntime, client: RuntimeClient, pauses: Pauses
-) -> None:
+async def test_a_start_can_be_ended_while_the_runtime_hangs(runtime: ScriptedRuntime, client: RuntimeClient) -> None:
     runtime.always(Endpoint.SCHEMA, behaviours.hang)
-
-    def end() -> None:
-        runtime.ledger.wait_for(lambda: runtime.ledger.all(Endpoint.SCHEMA), what="the first post")
-        client.abandon_start()
-
-    thread = threading.Thread(target=end, daemon=True)
-    thread.start()
-    client.announce(SCHEMAS, pauses)
-    thread.join()
+    registering = asyncio.create_task(client.register(SCHEMAS))
+    await eventually(lambda: seen(runtime), what="the first post")
+    registering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await registering
     assert seen(runtime) == [Endpoint.SCHEMA]
 
 
+Answered = Callable[[bytes], Coroutine[None, None, list[str]]]
+
+
 @pytest.fixture
-def answered(
-    runtime: ScriptedRuntime, client: RuntimeClient, caplog: pytest.LogCaptureFixture
-) -> Callable[[bytes], list[str]]:
-    def answered(body: bytes) -> list[str]:
-        """The warnings after this answer to the restart notification."""
+def answered(runtime: ScriptedRuntime, client: RuntimeClient, caplog: pytest.LogCaptureFixture) -> Answered:
+    async def answered(body: bytes) -> list[str]:
+        """Return the warnings after this response to the restart notification."""
         caplog.clear()
         runtime.script(Endpoint.RESTART, behaviours.answer(200, body))
-        client.announce(SCHEMAS, Pauses())
-        return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        await client.register(SCHEMAS)
+        return warnings(caplog)
 
     return answered
 
 
-def test_dropped_jobs_are_told(answered: Callable[[bytes], list[str]]) -> None:
-    assert answered(b'["a","b"]') == ["the runtime has dropped 2 jobs of this container's previous run"]
+async def test_dropped_jobs_are_logged(answered: Answered) -> None:
+    assert await answered(b'["a","b"]') == ["the runtime has dropped 2 jobs of this container's previous run"]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{}", b"[1]", b"<html>", b'["\xff"]', b"[" * 5000])
-def test_any_other_answer_to_the_restart_is_passed_over(answered: Callable[[bytes], list[str]], body: bytes) -> None:
-    assert answered(body) == []
+async def test_any_other_response_to_the_restart_is_ignored(answered: Answered, body: bytes) -> None:
+    assert await answered(body) == []
 
 
-def test_polls_and_results_have_connections_of_their_own(
-    runtime: ScriptedRuntime, client: RuntimeClient, pauses: Pauses
-) -> None:
-    runtime.submit("f", b"1", job_id="j")
-    poller, link = client.poller(pauses)
-    reporter = client.reporter(pauses)
-    assert poller.poll().body
-    assert reporter.deliver("j", b"r").delivery is Delivery.ACCEPTED
-    polled, posted = runtime.ledger.all()
-    assert polled.connection != posted.connection
-    link.abort()
-    reporter.abort()
-    link.close()
-    reporter._link.close()
-
-
-def test_giving_up_the_poll_does_not_touch_results(
-    runtime: ScriptedRuntime, client: RuntimeClient, pauses: Pauses
-) -> None:
-    runtime.submit("f", job_id="j")
-    _, link = client.poller(pauses)
-    link.abort()
-    reporter = client.reporter(pauses)
-    assert reporter.deliver("j", b"r").delivery is Delivery.ACCEPTED
-    reporter._link.close()
+async def test_whether_polls_succeed_decides_about_a_result(runtime: ScriptedRuntime, new_client: NewClient) -> None:
+    """The reporter asks the poller: a result waits for a runtime that is ill, and not for ever for one that is well."""
+    client = new_client(Limits(first_delay=0.02, longest_delay=0.05, rejected_result=0.3))
+    runtime.always(Endpoint.RESULT, behaviours.answer(500))
+    runtime.always(Endpoint.JOB, behaviours.answer(503))
+    await client.poller.poll()
+    delivering = asyncio.create_task(client.reporter.deliver("j", b"r"))
+    await asyncio.sleep(1.0)
+    assert not delivering.done()
+    runtime.always(Endpoint.JOB, behaviours.normal)
+    runtime.poll_seconds = 0.05
+    await client.poller.poll()
+    assert (await delivering).delivery is Delivery.REJECTED

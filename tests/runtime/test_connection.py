@@ -1,32 +1,33 @@
-"""One connection with a real server over real TLS: kept alive, broken anywhere, given up, or not to be trusted."""
+"""One connection with a real server over real TLS: kept alive, broken anywhere, or not to be trusted."""
 
+import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from cm_exec.runtime.location import Endpoint as At
 
-from cm_exec.runtime import connection as connection_module
-from cm_exec.runtime.connection import Chunked, Connection
-from cm_exec.runtime.errors import ExchangeError
-from cm_exec.runtime.http import Answer
+from cm_exec.runtime.connection import Connection, StreamingBody, open_connection
+from cm_exec.runtime.endpoints import Endpoint as At
+from cm_exec.runtime.errors import RequestError
+from cm_exec.runtime.http import Response, request_head
 from cm_exec.runtime.tls import tls_context
-from tests.support import behaviours
+from tests.support import behaviours, stalls
+from tests.support.asyncio_tests import eventually
 from tests.support.behaviours import Behaviour, Exchange
 from tests.support.certificates import Authority
-from tests.support.drip import Drip
 from tests.support.ledger import Endpoint
 from tests.support.scripted_runtime import API, TOKEN, ScriptedRuntime
+from tests.support.slow_proxy import SlowProxy
 from tests.support.wire import HungUp
 
 JOB, RESULT = f"{API}/job", f"{API}/results/j"
-AUTH = ("Module-Auth-Token", TOKEN)
 LONG = 30.0
-Connect = Callable[..., Connection]
+Connect = Callable[..., Coroutine[None, None, Connection]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +47,36 @@ class Zeros:
 @pytest.fixture
 def connect(runtime: ScriptedRuntime, authority: Authority) -> Iterator[Connect]:
     runtime.poll_seconds = 0.01
-    opened: list[Connection] = []
+    connections: list[Connection] = []
 
-    def connect(*, host: str = "localhost", server_name: str | None = None, **options: Any) -> Connection:
+    async def connect(
+        *, host: str = "localhost", port: int = 0, server_name: str = "", seconds: float = LONG
+    ) -> Connection:
         tls = tls_context(authority.pem.decode())
-        opened.append(Connection(At(host, runtime.port, ""), tls, server_name, **options))
-        return opened[-1]
+        at = At(host, port or runtime.port, "")
+        connections.append(await open_connection(at, tls, server_name or host, seconds))
+        return connections[-1]
 
     yield connect
-    for connection in opened:
+    for connection in connections:
         connection.close()
 
 
-def poll(connection: Connection) -> Answer:
-    return connection.request("GET", JOB, (AUTH,))
+async def poll(connection: Connection, seconds: float = LONG) -> Response:
+    return await connection.request(request_head("GET", JOB, (("Module-Auth-Token", TOKEN),)), None, seconds)
 
 
-def post(connection: Connection, body: Any = b"result") -> Answer:
-    return connection.request("POST", RESULT, (AUTH, ("Content-Type", "application/octet-stream")), body)
+async def post(connection: Connection, body: Any = b"result", seconds: float = LONG) -> Response:
+    length = ("Transfer-Encoding", "chunked")
+    if not isinstance(body, StreamingBody):
+        length = ("Content-Length", str(len(body) if isinstance(body, bytes) else body.size))
+    head = request_head("POST", RESULT, (("Module-Auth-Token", TOKEN), length))
+    return await connection.request(head, body, seconds)
 
 
-def failure(request: Callable[[], object]) -> ExchangeError:
-    with pytest.raises(ExchangeError) as caught:
-        request()
+async def failure(request: Coroutine[None, None, object]) -> RequestError:
+    with pytest.raises(RequestError) as caught:
+        await request
     return caught.value
 
 
@@ -82,92 +90,67 @@ def on_a_thread(work: Callable[[], object]) -> Iterator[None]:
     assert not thread.is_alive()
 
 
-def test_requests_share_one_connection(runtime: ScriptedRuntime, connect: Connect) -> None:
-    connection = connect()
+async def test_requests_share_one_connection(runtime: ScriptedRuntime, connect: Connect) -> None:
+    connection = await connect()
     runtime.submit("f", b"[1]", job_id="j")
-    assert poll(connection).body.endswith(b'"query":[1]}}')
-    assert post(connection).status == 204
-    assert [poll(connection).status for _ in range(3)] == [204] * 3
+    assert (await poll(connection)).body.endswith(b'"query":[1]}}')
+    assert (await post(connection)).status == 204
+    assert [(await poll(connection)).status for _ in range(3)] == [204] * 3
     assert runtime.ledger.connections == 1
+    assert connection.is_reusable()
 
 
-def test_a_request_carries_what_it_should(runtime: ScriptedRuntime, connect: Connect) -> None:
+async def test_an_empty_result_has_a_length_too(runtime: ScriptedRuntime, connect: Connect) -> None:
     runtime.submit("f", job_id="j")
-    post(connect(), b"abc")
-    (request,) = runtime.posts("j")
-    assert dict(request.head.headers) == {
-        "host": f"localhost:{runtime.port}",
-        "module-auth-token": TOKEN,
-        "content-type": "application/octet-stream",
-        "content-length": "3",
-    }
-
-
-def test_an_empty_result_has_a_length_too(runtime: ScriptedRuntime, connect: Connect) -> None:
-    runtime.submit("f", job_id="j")
-    assert post(connect(), b"").status == 204
+    assert (await post(await connect(), b"")).status == 204
     assert runtime.posts("j")[0].head.header("content-length") == "0"
 
 
-@pytest.mark.parametrize("size", [1, 8 * 1024, 8 * 1024 + 1, 20_000_000])
-def test_a_body_of_any_size_arrives_whole(runtime: ScriptedRuntime, connect: Connect, size: int) -> None:
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("size", [1, 8 * 1024, 8 * 1024 + 1, MIB - 300, MIB, MIB + 1, 4 * MIB, 20_000_000])
+async def test_a_body_of_any_size_arrives_whole(runtime: ScriptedRuntime, connect: Connect, size: int) -> None:
     runtime.submit("f", job_id="j")
-    connection = connect()
-    assert post(connection, bytes(size)).status == 204
-    assert post(connection, Zeros(size)).status == 204
+    connection = await connect()
+    assert (await post(connection, bytes(size))).status == 204
+    assert (await post(connection, Zeros(size))).status == 204
     assert [(p.size, p.complete) for p in runtime.posts("j")] == [(size, True)] * 2
     assert runtime.posts("j")[0].sha256 == runtime.posts("j")[1].sha256
 
 
-@pytest.mark.parametrize("announced", [True, False])
-def test_a_connection_that_was_closed_meanwhile_is_opened_again_in_silence(
-    runtime: ScriptedRuntime, connect: Connect, announced: bool
+@pytest.mark.parametrize("size", [MIB - 16 * 1024, MIB, 2 * MIB])
+async def test_a_response_that_is_there_when_the_last_byte_was_sent_is_one_to_the_whole(
+    runtime: ScriptedRuntime, connect: Connect, size: int
 ) -> None:
-    connection = connect()
-    runtime.script(Endpoint.JOB, behaviours.then_close(behaviours.answer(204), announced=announced))
-    poll(connection)
-    runtime.ledger.wait_for(lambda: not runtime._wires, what="the end of the connection")
-    assert poll(connection).status == 204
-    assert runtime.ledger.connections == 2
-    assert len(runtime.ledger.all()) == 2
-
-
-def test_a_large_body_is_sent_again_from_its_start_on_a_new_connection(
-    runtime: ScriptedRuntime, connect: Connect
-) -> None:
-    connection, body = connect(), Zeros(20_000_000)
+    """The loop may be busy between the last byte and the response; the result must not be posted twice."""
     runtime.submit("f", job_id="j")
-    poll(connection)
-    runtime.script(Endpoint.RESULT, behaviours.reset_within_request(5_000_000))
-    assert post(connection, body).status == 204
-    assert [p.size for p in runtime.posts("j")] == [5_000_000, body.size]
-    assert len(body.sent) == 2
+    for body in (bytes(size), Zeros(size)):
+        connection = await connect()
+        posting = asyncio.create_task(post(connection, body))
+        before = len(runtime.posts("j"))
+        while not posting.done():
+            await asyncio.sleep(0)
+            time.sleep(0.05)  # noqa: ASYNC251 - holds the loop
+        assert posting.result().status == 204
+        assert len(runtime.posts("j")) == before + 1
 
 
-def test_a_new_connection_that_is_closed_is_a_failure_and_not_tried_again(
-    runtime: ScriptedRuntime, connect: Connect
-) -> None:
+async def test_a_new_connection_that_is_closed_is_a_failure(runtime: ScriptedRuntime, connect: Connect) -> None:
     runtime.always(Endpoint.JOB, behaviours.reset_before_response)
-    error = failure(lambda: poll(connect()))
-    assert "closed without an answer" in str(error)
+    connection = await connect()
+    error = await failure(poll(connection))
+    assert "closed without a response" in str(error)
     assert (error.never_connected, error.untrusted, error.partial) == (False, False, b"")
-    assert len(runtime.ledger.all()) == 1
+    assert not connection.is_open
 
 
-def test_a_kept_alive_connection_is_tried_only_once_more(runtime: ScriptedRuntime, connect: Connect) -> None:
-    connection = connect()
-    poll(connection)
-    runtime.always(Endpoint.JOB, behaviours.reset_before_response)
-    assert "closed without an answer" in str(failure(lambda: poll(connection)))
-    assert len(runtime.ledger.all()) == 3
-
-
-def test_after_a_failure_the_next_request_has_a_new_connection(runtime: ScriptedRuntime, connect: Connect) -> None:
-    connection = connect()
+async def test_after_a_failure_the_connection_is_closed(runtime: ScriptedRuntime, connect: Connect) -> None:
+    connection = await connect()
     runtime.script(Endpoint.JOB, behaviours.garbage)
-    failure(lambda: poll(connection))
-    assert poll(connection).status == 204
-    assert runtime.ledger.connections == 2
+    await failure(poll(connection))
+    assert not connection.is_open
+    assert not connection.is_reusable()
 
 
 def close_early(exchange: Exchange) -> None:
@@ -178,78 +161,92 @@ def close_early(exchange: Exchange) -> None:
 
 
 def reset_early(exchange: Exchange) -> None:
-    """The same, with a reset."""
+    """Do the same with a reset."""
     exchange.receive(1)
     exchange.respond(413, b"too large", [("Connection", "close")])
     exchange.wire.reset()
     raise HungUp
 
 
+async def _endless() -> AsyncIterator[bytes]:
+    while True:
+        yield bytes(65536)
+        await asyncio.sleep(0.001)
+
+
 @pytest.mark.parametrize(
     "behaviour",
-    [behaviours.answer_early(413), close_early, reset_early],
+    [behaviours.answer_early(413), stalls.answer_without_reading(413), close_early],
+    ids=["reads on", "stops reading", "closes"],
 )
-@pytest.mark.parametrize("body", [bytes(64 << 20), Zeros(64 << 20)], ids=["bytes", "spooled"])
-def test_a_refusal_while_a_large_body_is_sent_is_seen(
-    runtime: ScriptedRuntime, connect: Connect, behaviour: Behaviour, body: Any
+@pytest.mark.parametrize("kind", ["bytes", "spooled", "streamed"])
+async def test_a_refusal_while_a_body_is_sent_is_seen_at_once(
+    runtime: ScriptedRuntime, connect: Connect, behaviour: Behaviour, kind: str
 ) -> None:
+    """And a connection whose request was not finished is not used again."""
     runtime.script(Endpoint.RESULT, behaviour)
-    connection = connect()
-    assert post(connection, body).status == 413
-    assert poll(connection).status == 204
+    connection = await connect()
+    bodies: dict[str, Any] = {
+        "bytes": bytes(64 * MIB),
+        "spooled": Zeros(64 * MIB),
+        "streamed": StreamingBody(_endless()),
+    }
+    assert (await post(connection, bodies[kind])).status == 413
+    assert not connection.is_open
 
 
-def test_a_server_that_accepts_half_a_result_and_closes_has_not_accepted_it(
+async def test_a_refusal_that_a_reset_follows_is_seen_or_tried_again(
     runtime: ScriptedRuntime, connect: Connect
 ) -> None:
-    def accept_early(exchange: Exchange) -> None:
-        exchange.receive(1)
-        exchange.respond(204, b"", [("Connection", "close")])
-        raise HungUp
-
-    runtime.script(Endpoint.RESULT, accept_early)
-    error = failure(lambda: post(connect(), Zeros(64 << 20)))
-    assert "answered 204 and closed before all was sent" in str(error)
-
-
-def test_a_refusal_by_a_server_that_stops_reading_is_seen(runtime: ScriptedRuntime, connect: Connect) -> None:
-    def refuse_and_stand_still(exchange: Exchange) -> None:
-        exchange.receive(1)
-        exchange.respond(413)
-        exchange.stopping.wait()
-        raise HungUp
-
-    runtime.script(Endpoint.RESULT, refuse_and_stand_still)
-    assert post(connect(read_timeout=1.0), Zeros(64 << 20)).status == 413
+    """A reset may overtake the response; then it is a broken connection, and never a success."""
+    runtime.script(Endpoint.RESULT, reset_early)
+    connection = await connect()
+    try:
+        assert (await post(connection, bytes(64 * MIB))).status == 413
+    except RequestError:
+        assert len(runtime.ledger.all()) == 1
+    assert not connection.is_open
 
 
-def test_a_server_that_stops_reading_is_given_up(runtime: ScriptedRuntime, connect: Connect) -> None:
+@pytest.mark.parametrize("status", [200, 204])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_server_that_accepts_half_a_result_has_not_accepted_it(
+    runtime: ScriptedRuntime, connect: Connect, status: int, streamed: bool
+) -> None:
+    runtime.script(Endpoint.RESULT, stalls.answer_without_reading(status))
+    connection = await connect()
+    body: Any = StreamingBody(_endless()) if streamed else Zeros(64 * MIB)
+    assert f"answered {status} before all was sent" in str(await failure(post(connection, body)))
+    assert not connection.is_open
+
+
+async def test_a_server_that_stops_reading_is_given_up(runtime: ScriptedRuntime, connect: Connect) -> None:
     runtime.script(Endpoint.RESULT, behaviours.stop_reading(1))
-    error = failure(lambda: post(connect(read_timeout=0.5), Zeros(64 << 20)))
-    assert "no answer within 0.5 s" in str(error)
+    error = await failure(post(await connect(), Zeros(64 * MIB), 0.5))
+    assert "no complete response within 0.5 s" in str(error)
+    assert error.timed_out
 
 
 @pytest.mark.parametrize("size", [1, 1000])
-def test_bytes_may_come_and_go_in_the_smallest_pieces(
-    runtime: ScriptedRuntime, authority: Authority, size: int
+async def test_bytes_may_come_and_go_in_the_smallest_pieces(
+    runtime: ScriptedRuntime, connect: Connect, size: int
 ) -> None:
-    runtime.poll_seconds = 0.01
     query = b'"%s"' % (b"q" * (100 * size))
     runtime.submit("f", query, job_id="j")
-    with Drip(runtime.port, size=size) as drip:
-        connection = Connection(At("localhost", drip.port, ""), tls_context(authority.pem.decode()), None)
-        assert poll(connection).body.endswith(query + b"}}")
-        assert post(connection, bytes(300 * size)).status == 204
-        assert poll(connection).status == 204
+    with SlowProxy(runtime.port, size=size) as proxy:
+        connection = await connect(port=proxy.port)
+        assert (await poll(connection)).body.endswith(query + b"}}")
+        assert (await post(connection, bytes(300 * size))).status == 204
+        assert (await poll(connection)).status == 204
         connection.close()
     assert runtime.posts("j")[0].size == 300 * size
     assert runtime.ledger.connections == 1
 
 
-def test_a_connection_on_which_something_came_unasked_is_not_used_again(
+async def test_a_connection_on_which_something_came_unasked_is_not_used_again(
     runtime: ScriptedRuntime, connect: Connect
 ) -> None:
-    """Such as the 408 that some servers send before they close an idle connection."""
+    """Such as the 408 that some servers send before they close an idle connection; also before the loop sees it."""
 
     def answer_and_warn(exchange: Exchange) -> None:
         behaviours.answer(204)(exchange)
@@ -258,74 +255,105 @@ def test_a_connection_on_which_something_came_unasked_is_not_used_again(
 
     warned = threading.Event()
     runtime.script(Endpoint.JOB, answer_and_warn)
-    connection = connect()
-    poll(connection)
+    connection = await connect()
+    assert (await poll(connection)).status == 204
     assert warned.wait(LONG)
-    assert poll(connection).status == 204
-    assert runtime.ledger.connections == 2
+    deadline = time.monotonic() + LONG
+    while connection.is_reusable() and time.monotonic() < deadline:
+        time.sleep(0.001)  # holds the loop: the bytes may still be on their way
+    assert not connection.is_reusable()
+    await eventually(lambda: not connection.is_open, what="the end of the connection")
 
 
-def streamed(*chunks: bytes, failure: Exception | None = None) -> Chunked:
-    def produce() -> Iterator[bytes]:
-        yield from chunks
+async def test_what_is_left_over_from_a_response_is_not_taken_for_the_next(
+    runtime: ScriptedRuntime, connect: Connect
+) -> None:
+    def answer_twice(exchange: Exchange) -> None:
+        exchange.receive()
+        exchange.conclude(204)
+        exchange.wire.send(b"HTTP/1.1 204 No Content\r\n\r\n" * 2)
+
+    runtime.script(Endpoint.JOB, answer_twice)
+    connection = await connect()
+    await poll(connection)
+    assert not connection.is_reusable()
+
+
+def streamed(*chunks: bytes, failure: Exception | None = None) -> StreamingBody:
+    async def produce() -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
         if failure:
             raise failure
 
-    return Chunked(produce())
+    return StreamingBody(produce())
 
 
-def test_a_body_may_be_sent_as_it_is_produced(runtime: ScriptedRuntime, connect: Connect) -> None:
+async def test_a_body_may_be_sent_as_it_is_produced(runtime: ScriptedRuntime, connect: Connect) -> None:
     runtime.submit("f", job_id="j")
-    assert post(connect(), streamed(b"one", b"t" * 300_000)).status == 204
+    connection = await connect()
+    assert (await post(connection, streamed(b"one", b"t" * 300_000))).status == 204
     (request,) = runtime.posts("j")
     assert (bytes(request.body), request.complete) == (b"one" + b"t" * 300_000, True)
-    assert request.head.header("transfer-encoding") == "chunked"
-    assert request.head.header("content-length") is None
+    assert connection.is_reusable()
 
 
-def test_nothing_produced_is_an_empty_body(runtime: ScriptedRuntime, connect: Connect) -> None:
+async def test_each_chunk_is_sent_before_the_next_is_produced(runtime: ScriptedRuntime, connect: Connect) -> None:
     runtime.submit("f", job_id="j")
-    assert post(connect(), streamed()).status == 204
+
+    async def produce() -> AsyncIterator[bytes]:
+        for size in range(1, 4):
+            yield b"x"
+            await eventually(lambda size=size: sum(p.size for p in runtime.posts("j")) == size, what="the chunk")  # type: ignore[misc]
+
+    assert (await post(await connect(), StreamingBody(produce()))).status == 204
+
+
+async def test_nothing_produced_is_an_empty_body(runtime: ScriptedRuntime, connect: Connect) -> None:
+    runtime.submit("f", job_id="j")
+    assert (await post(await connect(), streamed())).status == 204
     assert (runtime.posts("j")[0].size, runtime.posts("j")[0].complete) == (0, True)
 
 
-def test_a_body_whose_production_fails_is_cut_off_without_its_end(runtime: ScriptedRuntime, connect: Connect) -> None:
+async def test_a_body_whose_production_fails_is_cut_off_without_its_end(
+    runtime: ScriptedRuntime, connect: Connect
+) -> None:
     runtime.submit("f", job_id="j")
-    connection = connect()
+    connection = await connect()
     with pytest.raises(LookupError):
-        post(connection, streamed(b"half", failure=LookupError()))
-    runtime.ledger.wait_for(lambda: not runtime._wires, what="the end of the connection")
+        await post(connection, streamed(b"half", failure=LookupError()))
+    assert not connection.is_open
+    await eventually(lambda: not runtime._wires, what="the end of the connection")
     (request,) = runtime.posts("j")
     assert (request.complete, request.status) == (False, None)
-    assert poll(connection).status == 200
-
-
-def test_a_body_that_can_be_sent_once_only_is_not_sent_again(runtime: ScriptedRuntime, connect: Connect) -> None:
-    connection = connect()
-    poll(connection)
-    runtime.script(Endpoint.RESULT, behaviours.reset_before_response)
-    failure(lambda: post(connection, streamed(b"one")))
-    assert len(runtime.ledger.all(Endpoint.RESULT)) == 1
 
 
 @pytest.mark.parametrize("sent", [0, 1, 4000])
-def test_a_body_that_breaks_off_leaves_what_came(runtime: ScriptedRuntime, connect: Connect, sent: int) -> None:
+async def test_a_body_that_breaks_off_leaves_what_came(runtime: ScriptedRuntime, connect: Connect, sent: int) -> None:
     whole = bytes(range(250)) * 800
     runtime.script(Endpoint.JOB, behaviours.reset_within_response(whole, sent=sent))
-    error = failure(lambda: poll(connect()))
+    error = await failure(poll(await connect()))
     assert error.partial == whole[:sent]
     assert not error.never_connected
 
 
-def test_of_a_large_body_that_breaks_off_the_beginning_is_left(runtime: ScriptedRuntime, connect: Connect) -> None:
+async def test_of_a_large_body_that_breaks_off_the_beginning_is_left(
+    runtime: ScriptedRuntime, connect: Connect
+) -> None:
     whole = bytes(range(250)) * 80_000
     runtime.script(Endpoint.JOB, behaviours.reset_within_response(whole, sent=len(whole) - 1))
-    partial = failure(lambda: poll(connect())).partial
+    partial = (await failure(poll(await connect()))).partial
     assert partial  # a reset overtakes what is still on its way
     assert whole.startswith(partial)
 
 
-def test_a_body_that_stops_coming_is_given_up_with_what_came(runtime: ScriptedRuntime, connect: Connect) -> None:
+async def test_a_large_response_is_read_whole(runtime: ScriptedRuntime, connect: Connect) -> None:
+    whole = bytes(range(250)) * 80_000
+    runtime.script(Endpoint.JOB, behaviours.answer(200, whole))
+    assert (await poll(await connect())).body == whole
+
+
+async def test_a_body_that_stops_coming_is_given_up_with_what_came(runtime: ScriptedRuntime, connect: Connect) -> None:
     def stall(exchange: Exchange) -> None:
         exchange.receive()
         exchange.conclude(200)
@@ -334,65 +362,68 @@ def test_a_body_that_stops_coming_is_given_up_with_what_came(runtime: ScriptedRu
         raise HungUp
 
     runtime.script(Endpoint.JOB, stall)
-    assert failure(lambda: poll(connect(read_timeout=0.3))).partial == b"01234"
+    assert (await failure(poll(await connect(), 0.3))).partial == b"01234"
 
 
-def test_no_answer_in_time_is_told_with_the_time(runtime: ScriptedRuntime, connect: Connect) -> None:
+async def test_no_response_in_time_is_reported_with_the_time(runtime: ScriptedRuntime, connect: Connect) -> None:
     runtime.script(Endpoint.JOB, behaviours.hang)
-    error = failure(lambda: poll(connect(read_timeout=0.3)))
-    assert str(error) == f"https://localhost:{runtime.port}: no answer within 0.3 s"
-    runtime.ledger.wait_for(lambda: runtime.ledger.all()[0].gone_at, what="giving up")
+    error = await failure(poll(await connect(), 0.3))
+    assert str(error) == f"https://localhost:{runtime.port}: no complete response within 0.3 s"
+    await eventually(lambda: runtime.ledger.all()[0].gone_at, what="giving up")
 
 
-def test_what_is_no_http_is_told(runtime: ScriptedRuntime, connect: Connect) -> None:
+@pytest.mark.parametrize(
+    "part", [b"HTTP/1.1 102 Processing\r\n\r\n", b"HTTP/1.1 100 Continue\r\nx: y\r\n\r\n"], ids=["102", "100"]
+)
+async def test_interim_responses_do_not_prolong_a_request(
+    runtime: ScriptedRuntime, connect: Connect, part: bytes
+) -> None:
+    runtime.script(Endpoint.JOB, stalls.repeat_for_ever(part, every=0.05))
+    assert (await failure(poll(await connect(), 0.4))).timed_out
+
+
+async def test_what_is_not_http_is_reported(runtime: ScriptedRuntime, connect: Connect) -> None:
     runtime.script(Endpoint.JOB, behaviours.garbage)
-    assert str(failure(lambda: poll(connect()))) == f"https://localhost:{runtime.port}: what came back is not HTTP"
+    error = await failure(poll(await connect()))
+    assert str(error) == f"https://localhost:{runtime.port}: the response is not HTTP"
 
 
-def test_what_is_left_over_from_an_answer_is_not_taken_for_the_next(runtime: ScriptedRuntime, connect: Connect) -> None:
-    def answer_twice(exchange: Exchange) -> None:
-        exchange.receive()
-        exchange.conclude(204)
-        exchange.wire.send(b"HTTP/1.1 204 No Content\r\n\r\n" * 2)
+async def test_a_request_that_is_cancelled_closes_its_connection(runtime: ScriptedRuntime, connect: Connect) -> None:
+    runtime.script(Endpoint.JOB, behaviours.hang)
+    connection = await connect()
+    polling = asyncio.create_task(poll(connection))
+    await eventually(runtime.ledger.open_polls, what="the poll")
+    polling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await polling
+    assert not connection.is_open
+    await eventually(lambda: runtime.ledger.all()[0].gone_at, what="giving up")
 
-    runtime.script(Endpoint.JOB, answer_twice)
-    runtime.script(Endpoint.RESULT, behaviours.answer(500))
-    connection = connect()
-    poll(connection)
-    assert post(connection).status == 500
 
-
-def test_a_refused_connection_is_told_from_a_broken_one(runtime: ScriptedRuntime, connect: Connect) -> None:
+async def test_a_refused_connection_is_distinguished_from_a_broken_one(
+    runtime: ScriptedRuntime, connect: Connect
+) -> None:
     runtime.go_down()
-    error = failure(lambda: poll(connect()))
-    assert str(error) == f"https://localhost:{runtime.port}: connection refused"
+    error = await failure(connect())
+    assert str(error) == f"https://localhost:{runtime.port}: cannot connect: connection refused"
     assert error.never_connected
 
 
-def test_a_name_that_nobody_knows_is_told(connect: Connect) -> None:
-    error = failure(lambda: poll(connect(host="no-such-host.invalid")))
+async def test_an_unknown_name_is_reported(connect: Connect) -> None:
+    error = await failure(connect(host="no-such-host.invalid"))
     assert error.never_connected
     assert "no-such-host.invalid" in str(error)
 
 
-def test_a_server_that_breaks_off_the_handshake_is_a_failure(authority: Authority) -> None:
+async def test_a_server_that_breaks_off_the_handshake_is_a_failure(connect: Connect) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, on_a_thread(lambda: server.accept()[0].close()):
+        await failure(connect(port=server.getsockname()[1]))
+
+
+async def test_a_handshake_that_hangs_is_given_up(connect: Connect) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        at = At("127.0.0.1", server.getsockname()[1], "")
-        connection = Connection(at, tls_context(authority.pem.decode()), None)
-
-        def hang_up() -> None:
-            server.accept()[0].close()
-
-        with on_a_thread(hang_up):
-            assert not failure(lambda: poll(connection)).never_connected
-
-
-def test_a_handshake_that_hangs_is_given_up(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT", 0.3)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        at = At("127.0.0.1", server.getsockname()[1], "")
-        connection = Connection(at, tls_context(authority.pem.decode()), None)
-        assert "timed out" in str(failure(lambda: poll(connection)))
+        error = await failure(connect(port=server.getsockname()[1], seconds=0.3))
+        assert "timed out" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -403,7 +434,7 @@ def test_a_handshake_that_hangs_is_given_up(authority: Authority, monkeypatch: p
         ("other name", "its certificate is not for 'localhost' (tls_server_name"),
     ],
 )
-def test_nothing_is_sent_to_a_server_that_is_not_to_be_trusted(
+async def test_nothing_is_sent_to_a_server_that_is_not_to_be_trusted(
     runtime: ScriptedRuntime, connect: Connect, authority: Authority, fault: str, words: str
 ) -> None:
     shown: dict[str, Callable[[], Any]] = {
@@ -412,17 +443,16 @@ def test_nothing_is_sent_to_a_server_that_is_not_to_be_trusted(
         "other name": lambda: authority.named("example.org"),
     }
     runtime.show_certificate(shown[fault]())
-    connection = connect()
-    error = failure(lambda: post(connection))
+    error = await failure(connect())
     assert error.untrusted
     assert words in str(error)
     assert str(error).endswith("nothing was sent")
     assert runtime.ledger.all() == []
     runtime.show_certificate(authority.good())
-    assert poll(connection).status == 204
+    assert (await poll(await connect())).status == 204
 
 
-def test_a_server_without_tls_is_told_and_gets_nothing(authority: Authority) -> None:
+async def test_a_server_without_tls_is_reported_and_gets_nothing(connect: Connect) -> None:
     received: list[bytes] = []
 
     def answer_in_clear() -> None:
@@ -432,25 +462,18 @@ def test_a_server_without_tls_is_told_and_gets_nothing(authority: Authority) -> 
         accepted.close()
 
     with socket.create_server(("127.0.0.1", 0)) as server, on_a_thread(answer_in_clear):
-        at = At("127.0.0.1", server.getsockname()[1], "")
-        error = failure(lambda: post(Connection(at, tls_context(authority.pem.decode()), None)))
+        error = await failure(connect(port=server.getsockname()[1]))
     assert error.untrusted
     assert "does not speak TLS" in str(error)
     assert TOKEN.encode() not in received[0]
 
 
-def test_the_name_to_check_may_be_another_than_the_host(
+async def test_an_address_is_checked_like_a_name(
     runtime: ScriptedRuntime, connect: Connect, authority: Authority
 ) -> None:
-    runtime.show_certificate(authority.named("runtime.example.org"))
-    assert poll(connect(server_name="runtime.example.org")).status == 204
-    assert "'elsewhere.org'" in str(failure(lambda: poll(connect(server_name="elsewhere.org"))))
-
-
-def test_an_address_is_checked_like_a_name(runtime: ScriptedRuntime, connect: Connect, authority: Authority) -> None:
-    assert poll(connect(host="127.0.0.1")).status == 204
+    assert (await poll(await connect(host="127.0.0.1"))).status == 204
     runtime.show_certificate(authority.named("localhost"))
-    assert "'127.0.0.1'" in str(failure(lambda: poll(connect(host="127.0.0.1"))))
+    assert "'127.0.0.1'" in str(await failure(connect(host="127.0.0.1")))
 
 
 Info = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
@@ -470,99 +493,39 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", resolved)
 
 
-def test_ipv4_comes_first_whatever_the_resolver_says(
+async def test_ipv4_comes_first_whatever_the_resolver_says(
     runtime: ScriptedRuntime, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not socket.has_ipv6:
         pytest.skip("this Python has no IPv6")
     with socket.create_server(("::1", runtime.port), family=socket.AF_INET6) as other:
         resolve_to(monkeypatch, "::1", "127.0.0.1")
-        assert poll(connect()).status == 204
+        assert (await poll(await connect())).status == 204
         other.setblocking(False)
         with pytest.raises(BlockingIOError):
             other.accept()
 
 
-def test_all_addresses_are_tried(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_addresses_are_tried(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     resolve_to(monkeypatch, "127.0.0.2", "::1", "127.0.0.1")
-    assert poll(connect()).status == 204
+    assert (await poll(await connect())).status == 204
 
 
-def test_the_last_address_s_fault_is_told(
+async def test_the_failure_of_the_last_address_is_reported(
     runtime: ScriptedRuntime, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime.go_down()
     resolve_to(monkeypatch, "127.0.0.2", "127.0.0.1")
-    assert failure(lambda: poll(connect())).never_connected
+    assert (await failure(connect())).never_connected
 
 
-def test_an_open_poll_can_be_given_up_from_another_thread(runtime: ScriptedRuntime, connect: Connect) -> None:
-    runtime.poll_seconds = 600
-    connection = connect()
-
-    def give_up() -> None:
-        runtime.wait_for_poll()
-        connection.abort()
-
-    with on_a_thread(give_up):
-        failure(lambda: poll(connection))
-    assert "given up" in str(failure(lambda: poll(connection)))
-    assert len(runtime.ledger.all()) == 1
-
-
-def test_a_large_post_can_be_given_up_from_another_thread(runtime: ScriptedRuntime, connect: Connect) -> None:
-    reached = threading.Event()
-
-    def read_nothing(exchange: Exchange) -> None:
-        reached.set()
-        exchange.stopping.wait()
-        raise HungUp
-
-    runtime.script(Endpoint.RESULT, read_nothing)
-    connection = connect()
-
-    def give_up() -> None:
-        reached.wait(LONG)
-        connection.abort()
-
-    with on_a_thread(give_up):
-        failure(lambda: post(connection, Zeros(64 << 20)))
-
-
-def test_nothing_is_asked_after_giving_up(runtime: ScriptedRuntime, connect: Connect) -> None:
-    connection = connect()
-    poll(connection)
-    connection.abort()
-    connection.abort()
-    assert "given up" in str(failure(lambda: poll(connection)))
-    assert len(runtime.ledger.all()) == 1
-
-
-def test_giving_up_while_the_name_is_looked_up_sends_nothing(
-    runtime: ScriptedRuntime, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connection, look_up = connect(), socket.getaddrinfo
-
-    def give_up(*arguments: Any, **options: Any) -> Any:
-        connection.abort()
-        return look_up(*arguments, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", give_up)
-    assert "given up" in str(failure(lambda: poll(connection)))
-    assert runtime.ledger.all() == []
-
-
-def test_giving_up_within_a_handshake_ends_it(authority: Authority) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        at = At("127.0.0.1", server.getsockname()[1], "")
-        connection = Connection(at, tls_context(authority.pem.decode()), None)
-
-        def give_up() -> None:
-            accepted, _ = server.accept()
-            accepted.recv(1)
-            connection.abort()
-            accepted.recv(100_000)
-            accepted.close()
-
-        with on_a_thread(give_up):
-            failure(lambda: poll(connection))
+async def test_plain_http_works_the_same(authority: Authority) -> None:
+    del authority
+    with ScriptedRuntime(None) as plain:
+        plain.poll_seconds = 0.01
+        at = At("127.0.0.1", plain.port, "", is_secure=False)
+        connection = await open_connection(at, tls_context(""), "", LONG)
+        plain.submit("f", b"[1]", job_id="j")
+        assert (await poll(connection)).status == 200
+        assert (await post(connection, bytes(3 * MIB))).status == 204
+        connection.close()

@@ -18,9 +18,12 @@ from tests.support.asyncio_tests import eventually
 from tests.support.handlers import JobRun, function_of, job_of, run
 from tests.support.processes import children, has_ended
 
-SCRIPT: Final = Path(__file__).with_name("loop_handler.py")
-LOOP: Final = (sys.executable, "-S", "-E", str(SCRIPT))
+_FOLDER: Final = Path(__file__).parent
+LOOP: Final = (sys.executable, "-S", "-E", str(_FOLDER / "loop_handler.py"))
 """The command of loop_handler.py, quick to start."""
+
+ENVELOPE: Final = (sys.executable, "-S", "-E", str(_FOLDER / "envelope_handler.py"))
+"""The command of envelope_handler.py, for several jobs at a time."""
 
 
 @asynccontextmanager
@@ -67,8 +70,8 @@ async def ask(handler: Handler, *query: object, job_id: str = "job-1") -> Any:
 
 
 def loops() -> set[int]:
-    """Return the pids of the running processes of loop_handler.py."""
-    return {p.pid for p in children(os.getpid()) if p.state != "Z" and SCRIPT.name in p.command}
+    """Return the pids of the running processes of loop_handler.py and envelope_handler.py."""
+    return {p.pid for p in children(os.getpid()) if p.state != "Z" and str(_FOLDER) in p.command}
 
 
 async def wait_for_another_than(pid: int) -> None:

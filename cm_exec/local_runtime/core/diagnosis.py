@@ -27,13 +27,15 @@ _TLS_ALERTS: Final = {
     "PROTOCOL_VERSION": "the client speaks no TLS version that the runtime accepts; TLS 1.2 or 1.3 is needed",
     "NO_SHARED_CIPHER": "the client offers no cipher that the runtime accepts",
 }
-_LEFT: Final = f"the client closed the connection; probably {_TRUST}"
+LEFT_TLS: Final = f"the TLS handshake failed: the client closed the connection; probably {_TRUST}"
+GUESSES: Final = frozenset({UNUSED_TLS, LEFT_TLS})
+"""What can have another reason than an error of the client."""
 
 
 def tls_failure(reason: str | None) -> str:
     """Explain a failed TLS handshake. `reason` is OpenSSL's, such as TLSV1_ALERT_UNKNOWN_CA; None: it just ended."""
     if reason is None or "EOF" in reason:
-        return f"the TLS handshake failed: {_LEFT}"
+        return LEFT_TLS
     why = next((text for alert, text in _TLS_ALERTS.items() if alert in reason), "see the client's own message")
     return f"the TLS handshake failed ({reason}): {why}"
 

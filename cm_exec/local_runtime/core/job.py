@@ -77,6 +77,7 @@ class RuntimeJob:
     state: State
     created: float
     started: float | None = None
+    first_byte: float | None = None
     ended: float | None = None
     answer: PostedResult | None = None
     outstanding: bool = False

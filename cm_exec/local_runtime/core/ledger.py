@@ -32,7 +32,8 @@ class Ledger:
     _jobs: dict[str, RuntimeJob] = field(default_factory=dict)
     _queue: OrderedDict[str, None] = field(default_factory=OrderedDict)
     _outstanding: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    _ended: deque[str] = field(default_factory=deque)
+    _done: deque[str] = field(default_factory=deque)
+    _failed: deque[str] = field(default_factory=deque)
     _ended_bytes: int = 0
     _answering: set[str] = field(default_factory=set)
     _cut: dict[str, int] = field(default_factory=dict)
@@ -126,9 +127,12 @@ class Ledger:
             self._store(replace(job, outstanding=False))
             self._forget_old()
 
-    def answer_began(self, job_id: str) -> None:
+    def answer_began(self, job_id: str, now: float) -> None:
         """A result comes: the caller's time-out waits for it as long as it does."""
         self._answering.add(job_id)
+        job = self._jobs.get(job_id)
+        if job is not None and not job.state.final and job.first_byte is None:
+            self._store(replace(job, first_byte=now))
 
     def answer_broke(self, job_id: str, size: int) -> None:
         """It broke off after `size` bytes, which is the only way to say that a streaming function failed."""
@@ -299,7 +303,7 @@ class Ledger:
         self._counts[state] += 1
         moved = self._store(replace(job, state=state, **changes))  # type: ignore[arg-type]
         if state.final:
-            self._ended.append(job.job_id)
+            (self._done if state is State.DONE else self._failed).append(job.job_id)
             self._ended_bytes += len(job.query)
             self._forget_old()
         return moved
@@ -310,11 +314,11 @@ class Ledger:
         return job
 
     def _forget_old(self) -> None:
-        excess = len(self._ended) - self.limits.history
+        """Evict the oldest ended jobs. Failures are kept longer: they may be half of the history."""
         kept: list[str] = []
-        while len(self._ended) > 1 and (excess > 0 or self._ended_bytes > self.limits.history_bytes):
-            excess -= 1
-            job_id = self._ended.popleft()
+        while len(self._done) + len(self._failed) > 1 and self._is_over_history(len(kept)):
+            prefers_failed = not self._done or len(self._failed) > self.limits.history // 2
+            job_id = (self._failed if self._failed and prefers_failed else self._done).popleft()
             if job_id in self._outstanding:
                 kept.append(job_id)
             else:
@@ -322,7 +326,11 @@ class Ledger:
                 self._cut.pop(job_id, None)
                 self._unheard.discard(job_id)
                 self.tell(Evicted(job_id=job_id))
-        self._ended.extendleft(reversed(kept))
+        self._failed.extendleft(reversed(kept))
+
+    def _is_over_history(self, kept: int) -> bool:
+        count = len(self._done) + len(self._failed)
+        return count + kept > self.limits.history or self._ended_bytes > self.limits.history_bytes
 
     def _next_number(self) -> int:
         self._number += 1

@@ -66,6 +66,9 @@ class EventStream:
         update: View = {}
         if news.jobs:
             update["jobs"] = [views.job_view(job, broker) for job in news.jobs]
+            ended = {job.function for job in news.jobs if job.state.final}
+            if ended:
+                update["calls"] = {function: views.calls_view(function, broker) for function in ended}
         if news.jobs_omitted:
             update["jobsOmitted"] = news.jobs_omitted
         if news.forgotten:

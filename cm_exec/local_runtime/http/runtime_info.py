@@ -30,6 +30,8 @@ class RuntimeInfo:
     auth_header: str | None = field(default=None, repr=False)
     save_test: Callable[[str], str | None] | None = None
     """Adds a `[[tests]]` entry to cm.toml, and returns the file's name; None if it cannot."""
+    callers_token: str = field(default="", repr=False)
+    """For the curl lines that the console copies."""
     paused: bool = True
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     started: float = 0.0
@@ -58,6 +60,7 @@ class RuntimeInfo:
                 "faults": self.fault_texts(),
             },
             "environment": variables,
+            "token": self.callers_token,
             "userId": self.user_id,
             "savesTests": self.save_test is not None,
         }

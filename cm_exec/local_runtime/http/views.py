@@ -26,7 +26,9 @@ def job_view(job: RuntimeJob, broker: Broker) -> View:
         "state": job.state.value,
         "created": _milliseconds(job.created),
         "started": _milliseconds(job.started),
+        "firstByte": _milliseconds(job.first_byte),
         "ended": _milliseconds(job.ended),
+        "streaming": job.state is State.RUNNING and broker.body(job.job_id) is not None,
         "queueMs": _duration(job.created, job.started or job.ended),
         "runMs": _duration(job.started, job.ended),
         "queryBytes": len(job.query),
@@ -116,15 +118,21 @@ def functions_view(broker: Broker) -> list[View]:
 
 
 def _function_view(entry: FunctionEntry, broker: Broker) -> View:
-    calls = broker.ended_by_function.get(entry.name, Counter())
     return {
         "name": entry.name,
         "source": entry.source.value,
         "schema": entry.schema,
         "untyped": entry.untyped,
         "description": entry.description,
-        "calls": {state.value: calls.get(state, 0) for state in (State.DONE, State.FAILED, State.LOST)},
+        "service": entry.service,
+        "calls": calls_view(entry.name, broker),
     }
+
+
+def calls_view(function: str, broker: Broker) -> View:
+    """Return how often a function was called, by how the calls ended."""
+    calls = broker.ended_by_function.get(function, Counter())
+    return {state.value: calls.get(state, 0) for state in (State.DONE, State.FAILED, State.LOST)}
 
 
 def queue_view(broker: Broker) -> View:

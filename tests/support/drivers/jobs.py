@@ -1,10 +1,11 @@
-"""A program that runs jobs as cm-exec does, supervised, and tells what is left of them; for tests of processes.
+"""A program that runs jobs as cm-exec does, supervised, and reports what is left of them; for tests of processes.
 
 It is started with the path of a JSON file: `config` (a cm.toml), `jobs` (each `id`, `function`, `query`, all at once
-or one after another as `at_once` says), and what to take away: `without` "pidfds", "children" (the kernel's list of
-them), "subreaper". It prints a JSON line for each job that is over, for each signal, and one at the end.
+or one after another as `at_once` says), and what this system shall not have: `without` "pidfds", "children" (the
+kernel's list of them), "subreaper". It prints a JSON line for each job that is over, for each signal, and at the end.
 """
 
+import asyncio
 import base64
 import errno
 import json
@@ -16,50 +17,56 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cm_exec.cli.supervision import EndAtOnce, supervise
-from cm_exec.handlers.handler import Handler, Result, Surroundings
-from cm_exec.handlers.modes import create_handlers
-from cm_exec.handlers.stop import StopNow
 
-from cm_exec.cli import supervision
-from cm_exec.config import parse_config
-from cm_exec.handlers import orphans
-from cm_exec.handlers.environment import launcher_environment
-from cm_exec.protocol.failure import Failure
-from cm_exec.protocol.job import Job
-
-_lock = threading.Lock()
-
-
-def tell(**members: object) -> None:
-    with _lock:
-        print(json.dumps(members), flush=True)
+def report(**members: object) -> None:
+    print(json.dumps(members), flush=True)
 
 
 def fail(*_: object) -> int:
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
 
-def take_away(what: str) -> None:
-    if what == "pidfds":
-        setattr(os, "pidfd_open", fail)  # noqa: B010 - what is set is not of the declared type
-    elif what == "children":
-        orphans._children_fd = -1  # reading it fails, as where the kernel has no such file
-    elif what == "subreaper":
-        setattr(supervision, "become_subreaper", bool)  # noqa: B010
+SPEC = json.loads(Path(sys.argv[1]).read_bytes())
+if "pidfds" in SPEC["without"]:
+    setattr(os, "pidfd_open", fail)  # noqa: B010 - what is set is not of the declared type
+
+from cm_exec.config import parse_config  # noqa: E402 - cm_exec looks for pidfds when it is imported
+from cm_exec.handlers.base import Handler, HandlerContext  # noqa: E402
+from cm_exec.handlers.environment import read_environment  # noqa: E402
+from cm_exec.handlers.factory import create_handlers  # noqa: E402
+from cm_exec.processes import signals, tree  # noqa: E402
+from cm_exec.processes.setup import prepare_process  # noqa: E402
+from cm_exec.processes.termination import Graces  # noqa: E402
+from cm_exec.protocol.job import Job  # noqa: E402
+
+if "children" in SPEC["without"]:
+    tree._children_fd = -1  # reading it fails, as where the kernel has no such file
+if "subreaper" in SPEC["without"]:
+    setattr(signals, "become_subreaper", bool)  # noqa: B010
 
 
-def run(handler: Handler, job: Mapping[str, str]) -> None:
-    stderr: list[bytes] = []
-    with handler.run(
-        Job(job_id=job["id"], query_type=job["function"], query=job["query"].encode()), stderr.append
-    ) as outcome:
-        told: dict[str, Any] = {"job": job["id"], "threads": threading.active_count()}
-        if isinstance(outcome, Result):
-            told["result"] = base64.b64encode(outcome.spool.getvalue()).decode()
-        if isinstance(outcome, Failure):
-            told["reason"] = outcome.reason.value
-    tell(**told)
+class Nowhere:
+    """Drops a job's stderr."""
+
+    def write(self, chunk: bytes) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+
+async def run(handler: Handler, members: Mapping[str, str]) -> None:
+    job = Job(job_id=members["id"], query_type=members["function"], query=members["query"].encode())
+    spool = handler.new_spool()
+    completion = await handler.run(job, spool, Nowhere())
+    if completion.cleanup is not None:
+        await completion.cleanup()
+    told: dict[str, Any] = {"job": job.job_id, "threads": threading.active_count()}
+    if completion.failure is None:
+        told["result"] = base64.b64encode(spool.getvalue()).decode()
+    else:
+        told["reason"] = completion.failure.reason.value
+    report(**told)
 
 
 def open_descriptors() -> int:
@@ -67,7 +74,7 @@ def open_descriptors() -> int:
 
 
 def states_of_children() -> list[str]:
-    """The kernel's letters for the children of this process."""
+    """Return the kernel's letters for the children of this process."""
     own, states = os.getpid(), []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -81,41 +88,37 @@ def states_of_children() -> list[str]:
 
 
 def main() -> None:
-    spec = json.loads(Path(sys.argv[1]).read_bytes())
-    for what in spec["without"]:
-        take_away(what)
-    config = parse_config(spec["config"], path=Path(sys.argv[1]).with_name("cm.toml"))
-    shared = Surroundings(environment=launcher_environment(), spool_directory=spec["spool"], stop=StopNow())
-    handlers = create_handlers(config.functions.values(), shared, len(spec["jobs"]))
+    prepare_process()
+    config = parse_config(SPEC["config"], path=Path(sys.argv[1]).with_name("cm.toml"))
+    context = HandlerContext(
+        environment=read_environment(), spool_directory=SPEC["spool"], graces=Graces(quiet=0.3, held_pipe=2)
+    )
+    handlers = create_handlers(config.functions.values(), context, len(SPEC["jobs"]))
 
-    def run_all() -> None:
-        threads = [threading.Thread(target=run, args=(handlers[job["function"]], job)) for job in spec["jobs"]]
-        for thread in threads:
-            thread.start()
-            if not spec["at_once"]:
-                thread.join()
-        for thread in threads:
-            thread.join()
-
-    def work() -> None:
+    async def work() -> None:
         descriptors = open_descriptors()
-        run_all()
-        tell(
+        if SPEC["at_once"]:
+            await asyncio.gather(*(run(handlers[job["function"]], job) for job in SPEC["jobs"]))
+        else:
+            for job in SPEC["jobs"]:
+                await run(handlers[job["function"]], job)
+        report(
             end="work",
             more_descriptors=open_descriptors() - descriptors,
             children=states_of_children(),
-            families=len(shared.families),
+            trees=len(context.trees),
         )
 
-    def signalled(which: signal.Signals, how_often: int) -> None:
-        tell(signal=which.name, how_often=how_often)
-        if how_often > 1:
-            shared.kill_all()
-            raise EndAtOnce
-        shared.stop.set()
+    def signalled(which: signal.Signals, count: int) -> None:
+        report(signal=which.name, count=count)
+        if count == 1:
+            context.abort_all()
+        else:
+            context.kill_all()
 
-    supervise(work, signalled)
-    tell(end="program")
+    signals.run_supervised(work, signalled)
+    report(end="program")
+    os._exit(0)
 
 
 main()

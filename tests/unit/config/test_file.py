@@ -52,7 +52,8 @@ def test_a_pipe_will_do() -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "cm.toml"
-    assert refusal_of(path) == f"{path}: cannot be read: No such file or directory"
+    remedy = "create a project with `cm-exec init`, or name the file with --config or CM_EXEC_CONFIG"
+    assert refusal_of(path) == f"{path}: cannot be read: No such file or directory; {remedy}"
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:

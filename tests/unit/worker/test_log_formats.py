@@ -1,6 +1,7 @@
 """The two forms of a log line."""
 
 import json
+import os
 import logging
 from typing import Any
 
@@ -88,9 +89,9 @@ def test_an_sls_line_has_the_members_of_the_platform() -> None:
             "level": "INFO",
             "time": TIME,
             "origin": "cm_exec.worker",
-            "thread": "slot-1",
+            "thread": "main",
             "message": "7 ms",
-            "params": {"session_id": "ses-1", "process_id": 42, "function": "double", "job_id": "j-1"},
+            "params": {"session_id": "ses-1", "process_id": os.getpid(), "function": "double", "job_id": "j-1"},
             "unsafeParams": {},
             "safe": True,
         }

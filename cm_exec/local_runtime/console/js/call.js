@@ -25,7 +25,7 @@ function render() {
   if (!each) return;
   setText(byId("function-name"), each.name);
   setText(byId("signature"), signature(each));
-  setText(byId("description"), each.description ?? "");
+  setText(byId("description"), [each.description, each.service && `Served by the service ${each.service}.`].filter(Boolean).join(" "));
   const schema = JSON.stringify(each.schema);
   if (shown === each.name && schema === schemaShown) return;
   const another = shown !== each.name;
@@ -157,13 +157,15 @@ async function send() {
 }
 
 async function sendTimes(path, body, times) {
-  const first = await (await request(path, { method: "POST", body })).json();
+  const user = byId("user-id").value.trim();
+  const headers = user === "" ? {} : { "X-User-Id": user };
+  const first = await (await request(path, { method: "POST", body, headers })).json();
   followOwn(first.jobId);
   let left = times - 1;
   const sendOn = async () => {
     while (left > 0) {
       left -= 1;
-      await request(path, { method: "POST", body });
+      await request(path, { method: "POST", body, headers });
     }
   };
   await Promise.all(Array.from({ length: Math.min(AT_ONCE, left) }, sendOn));

@@ -87,7 +87,7 @@ export function throttled(work, pause) {
 export function copyButton(label, text) {
   return h("button.quiet", { type: "button", onclick: async (event) => {
     const button = event.currentTarget;
-    await navigator.clipboard.writeText(typeof text === "function" ? text() : text);
+    await navigator.clipboard.writeText(typeof text === "function" ? await text() : text);
     button.textContent = "Copied";
     setTimeout(() => { button.textContent = label; }, 1200);
   } }, label);

@@ -154,11 +154,11 @@ function listField(id, elementType) {
   };
 }
 
+const isRequired = (body, name, dataType) => body.fieldMetadata?.[name]?.required ?? dataType.type !== "optionalType";
+
 function structField(id, body) {
-  const inputs = Object.entries(body.fields ?? {}).map(([name, dataType]) => {
-    const about = body.fieldMetadata?.[name];
-    return { name, dataType, description: about?.documentation, required: about ? about.required : dataType.type !== "optionalType" };
-  });
+  const inputs = Object.entries(body.fields ?? {}).map(([name, dataType]) =>
+    ({ name, dataType, description: body.fieldMetadata?.[name]?.documentation, required: isRequired(body, name, dataType) }));
   const inner = fieldSet(inputs);
   return { ...inner, element: h("div.struct", { id, role: "group" }, inner.element), isGroup: true };
 }
@@ -223,12 +223,12 @@ function valueOf(type) {
     case "decimal": return "1.5";
     case "binary":
     case "byte": return "AA==";
-    case "timestamp": return 0;
+    case "timestamp": return "2024-02-29T12:00:00Z";
     case "list":
     case "set": return [valueOf(body.elementsType)];
     case "map": return { key: valueOf(body.valuesType) };
     case "anonymousCustomType":
-      return Object.fromEntries(Object.entries(body.fields ?? {}).map(([name, each]) => [name, valueOf(each)]));
+      return Object.fromEntries(Object.entries(body.fields ?? {}).filter(([name, each]) => isRequired(body, name, each)).map(([name, each]) => [name, valueOf(each)]));
     default: return null;
   }
 }

@@ -19,11 +19,12 @@ export function timesOf(name) {
 }
 
 export function functionOf(name) {
-  return state.functions.find((each) => each.name === name) ?? null;
+  const known = state.functions.find((each) => each.name === name);
+  return known ?? (name === null ? null : { name, schema: null, untyped: true, description: null });
 }
 
 const rows = new Map();
-let drawn = "";
+let drawn = null;
 
 function render() {
   const list = byId("functions").querySelector("ul");
@@ -38,7 +39,7 @@ function render() {
   ensureChosen(names);
 }
 
-const nothing = () => h("li.faint.pad", null, "None is known yet. A worker tells its functions at its start.");
+const nothing = () => h("li.faint.pad", null, "None is known yet. A worker publishes its functions when it starts, or none; then call them by name.");
 
 function row(name) {
   const parts = { name: h("span.name.mono", null, name), speed: h("span.num"), calls: h("span.calls"), bad: h("span.bad"), spark: h("span.spark", { "aria-hidden": "true" }) };
@@ -74,13 +75,21 @@ function fill(parts, each) {
 }
 
 function ensureChosen(names) {
-  if (names.includes(state.chosenFunction) || !names.length) return;
+  if (state.chosenFunction !== null || !names.length) return;
   const last = recall("function");
-  chooseFunction(names.includes(last) ? last : names[0]);
+  chooseFunction(names.includes(last) ? last : names[0], true);
 }
 
 export function startFunctions() {
   on("functions jobs function", render);
+  byId("other-function").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const name = byId("other-name").value.trim();
+    if (name === "") return;
+    chooseFunction(name);
+    byId("other-name").value = "";
+    byId("query").focus();
+  });
   on("function", () => {
     remember("function", state.chosenFunction);
     changed("jobs");

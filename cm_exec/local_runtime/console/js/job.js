@@ -1,13 +1,15 @@
 // One job: its result, its log, its query, its facts.
 
+import { announce } from "./announce.js";
 import { editQuery, followOwn } from "./call.js";
 import { byId, copyButton, h, setText, tabList, throttled } from "./dom.js";
 import { duration, exitOf, number, plain, preciseTime, size, STATES, troubleOf } from "./format.js";
 import { parse } from "./json.js";
-import { resultView, textView } from "./result.js";
-import { chooseJob, getJson, on, request, state } from "./store.js";
+import { errorDetail, resultView, textView } from "./result.js";
+import { chooseJob, getJson, on, putJobs, request, state } from "./store.js";
 import { tree } from "./tree.js";
 
+const LIVE_CHARACTERS = 100_000;
 const STDERR_SHOWN = 40; // lines below a failure
 
 let tab = "result";
@@ -33,7 +35,7 @@ function render() {
   }
   renderHead(job);
   tabList(byId("job-tabs"), [["result", "Result"], ["log", logLines(job) ? `Log ${number(logLines(job))}` : "Log"], ["query", "Query"], ["details", "Details"]], tab, showTab);
-  const version = `${job.id} ${job.state} ${job.breaches} `;
+  const version = `${job.id} ${job.state} ${job.breaches} ${job.streaming} `;
   const key = `${version}${tab} ${loads} ${logLines(job) > 0}`;
   if (key === drawn) return;
   if (!drawn.startsWith(version)) load(job);
@@ -54,9 +56,16 @@ function renderHead(job) {
       h("p.facts", null, h("span.state"), h("span.rest")),
       h("div.row.tight", null,
         h("button", { type: "button", id: "replay", onclick: replay, title: "r" }, "Replay"),
-        h("button.quiet", { type: "button", id: "edit", onclick: edit }, "Edit the query")),
+        h("button.quiet", { type: "button", id: "edit", onclick: edit }, "Edit the query"),
+        h("button.quiet", { type: "button", id: "cancel", onclick: () => act("cancel"), title: "Stop waiting. The worker is not told, as on the platform" }, "Cancel"),
+        h("button.quiet", { type: "button", id: "drop", onclick: () => act("drop"), title: "Free its slot, as a restart notification does" }, "Let go"),
+        h("button.quiet", { type: "button", id: "save-test", onclick: saveTest, title: "A [[tests]] entry of this query and result" }, "Save as test"),
+        h("span.saved", { id: "saved" })),
     );
   }
+  byId("cancel").hidden = job.ended !== null;
+  byId("drop").hidden = !job.inHand;
+  byId("save-test").hidden = job.resultBytes === null;
   const badge = head.querySelector(".state");
   badge.dataset.state = job.state;
   setText(badge, STATES[job.state]);
@@ -64,6 +73,26 @@ function renderHead(job) {
 }
 
 const elapsed = (job) => (job.state === "running" ? `${((Date.now() - job.started) / 1000).toFixed(1)} s` : "");
+
+async function act(what) {
+  try {
+    await request(`/jobs/${state.chosenJob}/${what}`, { method: "POST" });
+  } catch (error) {
+    byId("job-body").prepend(h("p.failure", null, error.message));
+  }
+}
+
+async function saveTest() {
+  try {
+    const { test, savedIn } = await (await request(`/jobs/${state.chosenJob}/test`, { method: "POST" })).json();
+    if (savedIn === null) await navigator.clipboard.writeText(test);
+    const done = savedIn === null ? "Copied a [[tests]] entry" : `Saved in ${savedIn}`;
+    setText(byId("saved"), done);
+    announce(done);
+  } catch (error) {
+    setText(byId("saved"), error.message);
+  }
+}
 
 function showTab(key) {
   tab = key;
@@ -120,13 +149,45 @@ function renderBody(job) {
 function resultTab(job) {
   const parts = [...troubles(job)];
   if (job.state === "queued") parts.push(h("p.faint", null, "Waiting for a worker with a free slot."));
-  if (job.state === "running") parts.push(h("p.faint.running", null, "Running. What it writes to stderr appears here."), logBox(true));
+  if (job.state === "running") {
+    if (job.streaming) parts.push(h("p.faint.running", null, "The result comes:"), liveResult(job));
+    else parts.push(h("p.faint.running", null, "Running. What it writes to stderr appears here."), logBox(true));
+  }
   if (job.ended === null) return parts;
   const place = h("div");
-  resultView(job).then((view) => place.replaceChildren(view), (error) => place.replaceChildren(h("p.bad", null, error.message)));
-  parts.push(place);
-  if (job.state !== "done" && logLines(job)) parts.push(h("h3", null, "stderr"), logBox(true));
-  return parts;
+  const show = () => resultView(job).then((view) => place.replaceChildren(view), (error) => place.replaceChildren(h("p.bad", null, error.message)));
+  if (!job.failure) {
+    show();
+    return [...parts, place];
+  }
+  // The failure stands above. Its result says the same once more, for those who want to see it.
+  const details = h("details.error-result", null, h("summary", null, `The error result, ${size(job.resultBytes)}`), place);
+  details.addEventListener("toggle", () => details.open && !place.children.length && show());
+  return [...parts, failureText(job), ...(logLines(job) ? [h("h3", null, "stderr"), logBox(true)] : []), details];
+}
+
+/** What the error result has besides its message: a traceback, or the stderr of a job whose log is empty. */
+function failureText(job) {
+  const place = h("div");
+  errorDetail(job).then((text) => {
+    if (text && !logLines(job)) place.replaceChildren(textView(text));
+  }, () => {});
+  return place;
+}
+
+/** The result of a stream as it comes. */
+function liveResult(job) {
+  const pre = h("pre.mono.text", { id: "live-result", tabindex: "0", "aria-label": "The result so far" });
+  (async () => {
+    const decoder = new TextDecoder();
+    let shown = 0;
+    for await (const chunk of (await request(`/jobs/${job.id}/result`)).body) {
+      if (!pre.isConnected || shown > LIVE_CHARACTERS) return; // which ends the request
+      pre.append(decoder.decode(chunk, { stream: true }));
+      shown += chunk.length;
+    }
+  })().catch(() => {}); // it broke off, or is not kept: the job's end says so
+  return pre;
 }
 
 function troubles(job) {
@@ -165,7 +226,7 @@ export function fillLog(box, lines) {
 function queryTab(job) {
   if (!detail) return [h("p.faint", null, "…")];
   const bar = h("div.row.tight", null, h("span.faint", null, size(job.queryBytes)), h("span.space"),
-    copyButton("Copy", detail.query), copyButton("Copy as curl", () => curl(job)),
+    copyButton("Copy", () => wholeQuery(job)), copyButton("Copy as curl", () => curl(job)),
     h("a.button.quiet", { href: `/jobs/${job.id}/query`, download: "" }, "Download"));
   const note = detail.queryTruncated ? h("p.faint", null, "Only its first 64 KiB are shown.") : null;
   return [bar, note, queryText()].filter(Boolean);
@@ -180,17 +241,23 @@ function queryText() {
 }
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-const curl = (job) => `curl ${location.origin}/functions/${encodeURIComponent(job.function)} -d ${quoted(detail.query)}`;
+const authorization = () => `-H 'Authorization: Bearer ${state.token}'`;
+
+/** A line for a shell. A query that the page has in part only is fetched by the line itself. */
+function curl(job) {
+  const address = `${location.origin}/functions/${encodeURIComponent(job.function)}`;
+  if (!detail.queryTruncated) return `curl ${authorization()} ${address} -d ${quoted(detail.query)}`;
+  return `curl -s ${authorization()} ${location.origin}/jobs/${job.id}/query | curl ${authorization()} ${address} --data-binary @-`;
+}
+
+const wholeQuery = async (job) => (detail.queryTruncated ? (await request(`/jobs/${job.id}/query`)).text() : detail.query);
 
 function detailsTab(job) {
   const rows = [
     ["Job id", h("span.row.tight", null, h("code", null, job.id), copyButton("Copy", job.id))],
     ["State", STATES[job.state] + (job.reason ? `: ${job.reason}` : "")],
-    ["Created", preciseTime(job.created)],
     ["Waited", duration(job.queueMs)],
-    ["Handed out", preciseTime(job.started)],
     ["Ran", duration(job.runMs)],
-    ["Ended", preciseTime(job.ended)],
     ["Query", size(job.queryBytes)],
     ["Result", job.resultBytes === null ? "" : `${size(job.resultBytes)}${job.streamed ? ", streamed" : ""}, ${job.result?.mediaType ?? ""}`],
     ["Content-Type", job.contentType],
@@ -201,7 +268,18 @@ function detailsTab(job) {
     ["User", job.userId],
     ["Replay of", job.replayOf && h("button.link", { type: "button", onclick: () => chooseJob(job.replayOf) }, numberOf(job.replayOf))],
   ];
-  return [...troubles(job), h("dl.facts-list", null, rows.filter(([, value]) => value).map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))))];
+  return [...troubles(job), timeline(job), h("dl.facts-list", null, rows.filter(([, value]) => value).map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))))];
+}
+
+/** The steps of the job's life, each with the time since the one before. */
+function timeline(job) {
+  const steps = [["queued", job.created], ["polled", job.started], ["first byte", job.firstByte], ["posted", job.resultBytes === null ? null : job.ended], ["ended", job.resultBytes === null ? job.ended : null]];
+  let before = null;
+  return h("ol.timeline.mono", { "aria-label": "Timeline" }, steps.filter(([, at]) => at !== null).map(([name, at]) => {
+    const since = before === null ? "" : `+${duration(at - before)}`;
+    before = at;
+    return h("li", null, h("span.step", null, name), h("time", null, preciseTime(at)), h("span.since", null, since));
+  }));
 }
 
 const numberOf = (id) => (state.jobs.has(id) ? `#${state.jobs.get(id).number}` : id);
@@ -220,11 +298,22 @@ export async function replay() {
 async function edit() {
   const job = chosen();
   if (!job) return;
-  const text = detail && !detail.queryTruncated ? detail.query : await (await request(`/jobs/${job.id}/query`)).text();
+  const text = detail ? await wholeQuery(job) : await (await request(`/jobs/${job.id}/query`)).text();
   editQuery(job, text);
 }
 
+/** A job of the address that no list has. */
+async function fetchChosen() {
+  if (state.chosenJob === null || chosen()) return;
+  try {
+    putJobs([await getJson(`/jobs/${state.chosenJob}`)]);
+  } catch {
+    // It is not known any more, and the page says so.
+  }
+}
+
 export function startJob() {
+  on("connection", fetchChosen);
   byId("job-tabs").dataset.prefix = "jobtab-";
   byId("job-tabs").dataset.panel = "job-body";
   on("job jobs", render);

@@ -7,13 +7,16 @@ import { startHistory } from "./history.js";
 import { startJob } from "./job.js";
 import { startKeys } from "./keys.js";
 import { startPanels } from "./panels.js";
-import { changed, follow } from "./store.js";
+import { startConnect } from "./connect.js";
+import { changed, follow, followPlace } from "./store.js";
 import { startTheme } from "./theme.js";
 import { startViews } from "./views.js";
 
+followPlace();
 startTheme();
 startFunctions();
 startCall();
+startConnect();
 startChart();
 startJob();
 startHistory();

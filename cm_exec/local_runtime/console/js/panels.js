@@ -12,16 +12,18 @@ import { go, shownLower } from "./views.js";
 const COUNTS = ["queued", "running", "done", "failed", "lost"];
 
 function renderWorker() {
-  const { worker } = state;
-  if (!worker) return;
+  const { worker, connection } = state;
   const chip = byId("worker");
-  const [look, text] = workerWords(worker);
+  const isGone = connection === "lost" || connection === "denied";
+  if (!worker && !isGone) return;
+  const [look, text] = isGone ? ["bad", connection === "lost" ? "runtime is gone" : "no access"] : workerWords(worker);
   chip.dataset.look = look;
   setText(chip.querySelector("span"), text);
 }
 
 function workerWords({ state: seen, process }) {
   if (process?.state === "restarting") return ["wait", "worker restarts"];
+  if (process?.state === "none" && seen === "absent") return ["wait", "no worker yet"];
   if (process?.state === "exited") return ["bad", `worker ended${process.exitCode === null ? "" : `: ${process.exitCode}`}`];
   const own = process?.pid ? ` · ${process.pid}` : "";
   if (seen === "ready") return ["good", `worker ready${own}`];

@@ -1,7 +1,7 @@
 // A result, shown as what it is.
 
 import { h } from "./dom.js";
-import { number, size } from "./format.js";
+import { number, plain, size } from "./format.js";
 import { parse, parseStream } from "./json.js";
 import { request } from "./store.js";
 import { tree } from "./tree.js";
@@ -34,6 +34,16 @@ const VIEWS = {
 const LABELS = { tree: "Tree", values: "Values", text: "Text", image: "Image", audio: "Audio", video: "Video", hex: "Hex" };
 
 let preferred = null; // the view that was chosen last, where it fits
+
+/** What an error result says besides its message, with its lines as lines: an SDK's traceback, or stderr; null for none. */
+export async function errorDetail(job) {
+  if (!job.result?.kept || !job.result.inline) return null;
+  const text = new TextDecoder().decode(await bodyOf(job));
+  if (job.result.kind === "text") return text;
+  const { exception, stderr } = JSON.parse(text);
+  const detail = exception ?? stderr;
+  return typeof detail === "string" && detail.trim() !== job.failure?.message ? plain(detail) : null;
+}
 
 /** An element with the result of an ended job, its views to choose from and what can be done with it. */
 export async function resultView(job) {

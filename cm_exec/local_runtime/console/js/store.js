@@ -16,6 +16,8 @@ export const state = {
   faults: [],
   environment: {},
   version: "",
+  token: "",
+  savesTests: false,
   jobs: new Map(),
   chosenFunction: null,
   chosenJob: null,
@@ -116,17 +118,17 @@ async function loadState() {
     faults: found.runtime.faults,
     environment: found.environment,
     version: found.version,
+    token: found.token,
+    savesTests: found.savesTests,
   });
   changed("functions", "worker", "queue", "breaches", "faults", "runtime");
 }
 
 async function hello({ run }) {
-  if (state.run !== null && state.run !== run) {
-    state.chosenJob = null;
-    changed("job");
-  }
+  const isAnother = state.run !== null && state.run !== run;
   state.run = run;
   await Promise.all([loadState(), loadJobs()]);
+  if (isAnother && !state.jobs.has(state.chosenJob)) chooseJob(null);
   state.connection = "live";
   changed("connection");
 }
@@ -150,6 +152,10 @@ function update(news) {
       changed(topic);
     }
   }
+  if (news.calls) {
+    for (const each of state.functions) each.calls = news.calls[each.name] ?? each.calls;
+    changed("functions");
+  }
   if (news.logs) noteLogs(news.logs);
 }
 
@@ -160,38 +166,69 @@ function noteLogs(logs) {
 
 /** Follow the runtime for as long as the page is open. */
 export function follow() {
-  const source = new EventSource("/events");
-  let again = null;
-  source.addEventListener("hello", (event) => {
-    hello(JSON.parse(event.data)).catch(() => {});
-  });
-  source.addEventListener("update", (event) => update(JSON.parse(event.data)));
-  source.onerror = async () => {
-    if (again !== null) return;
-    source.close();
-    if (state.connection !== "denied") state.connection = "lost";
-    changed("connection");
-    again = setTimeout(reconnect, 1000);
-  };
+  if (!globalThis.SharedWorker) {
+    followAlone();
+    return;
+  }
+  const { port } = new SharedWorker("/events-worker.js");
+  port.onmessage = ({ data }) => received(data.kind, data.data);
+  addEventListener("pagehide", () => port.postMessage("closed"));
 }
 
-async function reconnect() {
-  try {
-    await getJson("/state"); // an EventSource does not say that it was refused for want of the token
-    state.connection = "connecting";
-    follow();
-  } catch {
+function received(kind, data) {
+  if (kind === "hello") hello(JSON.parse(data)).catch(() => {});
+  else if (kind === "update") update(JSON.parse(data));
+  else {
+    state.connection = kind;
     changed("connection");
-    setTimeout(reconnect, 1000);
   }
 }
 
-export function chooseFunction(name) {
+/** Without shared workers, as in some browsers of phones: closed while the page is hidden. */
+function followAlone() {
+  let source = null;
+  const open = () => {
+    if (document.hidden || source !== null) return;
+    source = new EventSource("/events");
+    for (const kind of ["hello", "update"]) source.addEventListener(kind, (event) => received(kind, event.data));
+    source.onerror = () => {
+      close();
+      received("lost");
+      setTimeout(open, 1000);
+      request("/state").catch(() => {}); // says whether the token is missing
+    };
+  };
+  const close = () => {
+    source?.close();
+    source = null;
+  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  open();
+}
+
+export function chooseFunction(name, byItself = false) {
   state.chosenFunction = name;
+  if (!byItself) showPlace();
   changed("function");
 }
 
 export function chooseJob(id) {
   state.chosenJob = id;
+  showPlace();
   changed("job", "jobs");
+}
+
+/** Keep what is shown in the address, so that it can be reloaded, bookmarked and sent. */
+function showPlace() {
+  const place = new URLSearchParams();
+  if (state.chosenFunction !== null) place.set("function", state.chosenFunction);
+  if (state.chosenJob !== null) place.set("job", state.chosenJob);
+  history.replaceState(null, "", `${location.pathname}${place.size ? `#${place}` : ""}`);
+}
+
+/** Take up what the address says. */
+export function followPlace() {
+  const place = new URLSearchParams(location.hash.slice(1));
+  state.chosenFunction = place.get("function");
+  state.chosenJob = place.get("job");
 }

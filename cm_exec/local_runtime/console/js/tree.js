@@ -5,6 +5,8 @@ import { number } from "./format.js";
 
 const AT_ONCE = 100;
 const OPEN_NODES = 60;
+const PREVIEWED = 3;
+const PREVIEW_LENGTH = 24;
 
 export function tree(node) {
   return h("div.tree.mono", null, element(node, null, { open: OPEN_NODES }));
@@ -14,7 +16,7 @@ function element(node, label, budget) {
   const children = node.kind === "array" ? node.items.map((item, index) => [index, item]) : node.members;
   if (!children) return h("div.leaf", null, name(label), scalar(node));
   if (!children.length) return h("div.leaf", null, name(label), h("span.punct", null, node.kind === "array" ? "[ ]" : "{ }"));
-  const details = h("details", null, h("summary", null, name(label), h("span.punct", null, summaryOf(node, children))));
+  const details = h("details", null, h("summary", null, name(label), h("span.punct", null, summaryOf(node, children)), h("span.preview", { "data-preview": preview(node, children) })));
   let filled = false;
   const fill = () => {
     if (filled) return;
@@ -50,6 +52,16 @@ function summaryOf(node, children) {
   const what = node.kind === "array" ? "item" : "member";
   const count = `${number(children.length)} ${what}${children.length === 1 ? "" : "s"}`;
   return node.kind === "array" ? `[ ${count} ]` : `{ ${count} }`;
+}
+
+/** The first scalars of a closed row. */
+function preview(node, children) {
+  const shown = children.slice(0, PREVIEWED).map(([label, child]) => {
+    const text = child.items ? "[…]" : child.members ? "{…}" : child.kind === "string" ? JSON.stringify(child.value) : child.value;
+    const value = text.length > PREVIEW_LENGTH ? `${text.slice(0, PREVIEW_LENGTH)}…` : text;
+    return node.kind === "array" ? value : `${label}: ${value}`;
+  });
+  return ` ${shown.join(", ")}${children.length > PREVIEWED ? ", …" : ""}`;
 }
 
 const scalar = (node) =>

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 
-class Drip:
+class SlowProxy:
     """Listens on `port` of 127.0.0.1 for one client, and passes on what comes, at most `size` bytes at a time.
 
     Each piece is sent alone, so that a TLS record comes in parts.

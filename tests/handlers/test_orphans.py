@@ -54,7 +54,7 @@ def assert_clean(driver: Driver) -> None:
     """At the end no process, no zombie, no descriptor is left."""
     done = driver.finish()
     assert done["more_descriptors"] <= 1, done  # the list of children, which stays open
-    assert done["families"] == 0
+    assert done["trees"] == 0
     driver.wait_until_alone()
 
 
@@ -120,6 +120,13 @@ def test_a_timeout_ends_what_left_the_session_too(tmp_path: Path) -> None:
         assert_clean(driver)
 
 
+def test_what_left_the_session_with_an_empty_environment_is_ended(tmp_path: Path) -> None:
+    config = handled("f", "env -i setsid -f sleep 93; sleep 0.1; printf result")
+    with drive(tmp_path, config, [(f"{n}", "f") for n in range(10)], at_once=True) as driver:
+        assert {driver.result(f"{n}") for n in range(10)} == {b"result"}
+        assert_clean(driver)
+
+
 def test_a_fork_that_runs_away_from_its_parent_is_caught(tmp_path: Path) -> None:
     """Each generation starts the next in a session of its own, and ends."""
     code = (
@@ -159,11 +166,11 @@ def test_many_jobs_leave_no_descriptor_no_zombie_and_no_thread(
         done = driver.finish()
         assert done["more_descriptors"] <= 1
         assert "children" in without or done["children"] == []
-        assert {job["threads"] for job in driver.jobs.values()} == {3}  # the first, the work, the job
+        assert {job["threads"] for job in driver.jobs.values()} == {1}
 
 
 def test_zombies_of_jobs_that_still_run_are_reaped_too(tmp_path: Path) -> None:
-    """A long job whose grandchildren end as orphans: the launcher's first thread takes them off its hands."""
+    """A long job whose grandchildren end as orphans: the launcher looks for them meanwhile."""
     release = tmp_path / "release"
     code = f"for n in 1 2 3 4 5; do (true &) ; done; while ! [ -e {release} ]; do sleep 0.01; done"
     with drive(tmp_path, handled("f", code), [("a", "f")]) as driver:
@@ -185,7 +192,7 @@ def test_the_first_signal_ends_jobs_and_their_processes(tmp_path: Path, without:
         os.kill(driver.process.pid, 15)
         assert driver.wait_for_job("a")["reason"] == "shutdown"
         assert_clean(driver)
-        assert driver.told[0] == {"signal": "SIGTERM", "how_often": 1}
+        assert driver.told[0] == {"signal": "SIGTERM", "count": 1}
 
 
 @pytest.mark.parametrize("number", [2, 15])
@@ -195,9 +202,9 @@ def test_a_second_signal_ends_all_at_once(tmp_path: Path, number: int) -> None:
     with drive(tmp_path, handled("f", (*PYTHON, "-c", code, str(daemon))), [("a", "f")]) as driver:
         wait_until(daemon.exists, what="the daemon")
         os.kill(driver.process.pid, 15)
-        driver.wait_for(signal="SIGTERM", how_often=1)
+        driver.wait_for(signal="SIGTERM", count=1)
         os.kill(driver.process.pid, number)
-        driver.wait_for(how_often=2)
+        driver.wait_for(count=2)
         driver.wait_for(end="program")
         driver.wait_until_alone()
 

@@ -1,0 +1,256 @@
+"""`cm-exec dev` with workers that are not cm-exec: started by it, connected to it, and in containers."""
+
+import contextlib
+import json
+import os
+import shlex
+import socket
+import ssl
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.dev_program import CM_EXEC, DevProgram, dev_environment, started_dev
+from tests.support.processes import wait_until
+from tests.support.toml import function
+
+WORKER = """
+import json, os, ssl, sys, urllib.request
+connection = os.environ.get("CONNECTION_TO_RUNTIME")
+if connection:
+    info = json.load(open(connection))
+    root = f"https://{info['host']}:{info['port']}"
+    job_uri, result_uri = root + info["getJobPath"], root + info["postResultPath"]
+    ca, token = info["trustStorePath"], info["moduleAuthToken"]
+else:
+    job_uri, result_uri = os.environ["GET_JOB_URI"], os.environ["POST_RESULT_URI"]
+    ca, token = os.environ["DEFAULT_CA_PATH"], open(os.environ["MODULE_AUTH_TOKEN"]).read()
+context = ssl.create_default_context(cafile=ca)
+def send(uri, data=None, **headers):
+    request = urllib.request.Request(uri, data, {"Module-Auth-Token": token} | headers)
+    with urllib.request.urlopen(request, context=context) as response:
+        return response.status, response.read()
+print("version 1", flush=True)
+while True:
+    status, body = send(job_uri)
+    if status != 200:
+        continue
+    job = json.loads(body)["computeModuleJobV1"]
+    if job["queryType"] == "die":
+        os.kill(os.getpid(), 9)
+    text = "text/plain" if job["queryType"] == "breach" else "application/octet-stream"
+    send(f"{result_uri}/{job['jobId']}", json.dumps(job["query"]).encode(), **{"Content-Type": text})
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "app.py").write_text(WORKER)
+    return tmp_path
+
+
+@contextlib.contextmanager
+def dev(folder: Path, *options: str, port: int | None = 0) -> Iterator[DevProgram]:
+    with started_dev(folder, *options, "--", sys.executable, "app.py", port=port) as program:
+        program.wait_until_ready()
+        yield program
+
+
+def gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("style", ["modern", "connection-file"])
+def test_any_command_is_started_and_called(folder: Path, style: str) -> None:
+    with dev(folder, "--env-style", style) as program:
+        assert program.call("echo", b"[1]") == b"[1]"
+        assert program.run("invoke", "--dev", "echo", "2").stdout == b"2"
+        program.wait_for_output("worker        version 1")
+        program.interrupt()
+        assert program.process.wait(30) == 0
+        assert "Traceback" not in program.output.partition("stopping")[2].replace("KeyboardInterrupt", "")
+
+
+def test_a_saved_file_restarts_it(folder: Path) -> None:
+    with dev(folder) as program:
+        before = program.state["worker"]["process"]["pid"]
+        (folder / "app.py").write_text(WORKER.replace("version 1", "version 2"))
+        program.wait_for_output("app.py changed; worker restarted")
+        program.wait_for_output("version 2")
+        assert program.call("echo", b"1") == b"1"
+        assert gone(before)
+
+
+def test_a_crash_is_told_and_it_starts_again(folder: Path) -> None:
+    with dev(folder) as program:
+        assert program.request("/functions/die", b"{}").status == 502
+        program.wait_for_output("the worker was killed by SIGKILL, starts again in 0.5 s")
+        assert program.call("echo", b"1") == b"1"
+
+
+def test_a_command_that_does_not_exist_is_a_usage_error(folder: Path) -> None:
+    with started_dev(folder, "--", "/nowhere/worker") as program:
+        assert program.process.wait(30) == 2
+        assert "the command cannot be started: No such file or directory: /nowhere/worker" in program.output
+
+
+def test_no_process_outlives_a_killed_dev(folder: Path) -> None:
+    (folder / "wrapper.sh").write_text(f"setsid sleep 300 & echo $! > sleep.pid; {sys.executable} app.py\n")
+    with started_dev(folder, "--", "sh", "wrapper.sh") as program:
+        program.wait_until_ready()
+        pids = [program.state["worker"]["process"]["pid"], int((folder / "sleep.pid").read_text())]
+        program.process.kill()
+        program.process.wait()
+        wait_until(lambda: all(map(gone, pids)), what="the end of the worker and its processes", seconds=30)
+
+
+def test_ctrl_c_ends_a_worker_that_ignores_sigterm(folder: Path) -> None:
+    (folder / "app.py").write_text("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WORKER)
+    with dev(folder) as program:
+        worker = program.state["worker"]["process"]["pid"]
+        program.interrupt()
+        program.wait_for_output("stopping")
+        program.interrupt()
+        assert program.process.wait(30) == 0
+        assert gone(worker)
+
+
+# For scripts
+
+
+def test_the_ready_file_has_all_that_a_script_needs(folder: Path) -> None:
+    ready = folder / "ready.json"
+    with started_dev(folder, "--ready-file", str(ready), "--", sys.executable, "app.py") as program:
+        wait_until(ready.exists, what="the ready file", seconds=30)
+        content = json.loads(ready.read_text())
+        assert ready.stat().st_mode & 0o777 == 0o600
+        assert content["consoleUrl"] == program.console_url
+        assert Path(content["environment"]["MODULE_AUTH_TOKEN"]).is_file()
+        headers = {"Authorization": f"Bearer {content['token']}"}
+        request = urllib.request.Request(f"{content['callersUrl']}/functions/echo", b"5", headers)  # noqa: S310
+        with urllib.request.urlopen(request) as response:  # noqa: S310
+            assert response.read() == b"5"
+        program.interrupt()
+        assert program.process.wait(30) == 0
+        assert not ready.exists()
+
+
+@pytest.mark.parametrize(("function_", "status"), [("echo", 0), ("breach", 1)])
+def test_a_breach_is_its_exit_status(folder: Path, function_: str, status: int) -> None:
+    with dev(folder, "--fail-on-breach") as program:
+        program.call(function_, b"1")
+        program.interrupt()
+        assert program.process.wait(30) == status
+        assert ("1 protocol violation" in program.output) is bool(status)
+
+
+# Addresses that stay
+
+
+def test_a_runtime_dir_keeps_token_ca_and_names(folder: Path) -> None:
+    directory = folder / "runtime"
+    settings: list[dict[str, Any]] = []
+    for _ in range(2):
+        with started_dev(folder, "--no-worker", "--runtime-dir", str(directory), "--runtime-port", "0") as program:
+            program.wait_for_output("docker run")
+            variables = dict(line.split("=", 1) for line in (directory / "worker.env").read_text().splitlines())
+            files = {name: Path(variables[name]).read_text() for name in ("MODULE_AUTH_TOKEN", "DEFAULT_CA_PATH")}
+            settings.append({**files, "path": variables["MODULE_AUTH_TOKEN"], "callers": program.token})
+    assert settings[0] == settings[1]
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert (directory / "worker.env").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_runtime_dir_belongs_to_one(folder: Path) -> None:
+    options = ("--no-worker", "--runtime-dir", "runtime")
+    with started_dev(folder, *options) as program:
+        program.wait_for_output("docker run")
+        done = subprocess.run(
+            [CM_EXEC, "dev", "--port", "0", *options],
+            cwd=folder,
+            env=dev_environment(folder),
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 2
+        assert b"another cm-exec dev uses it" in done.stderr
+
+
+def test_the_token_of_a_user_stays_without_a_runtime_dir(folder: Path) -> None:
+    (folder / "cm.toml").write_text(function("echo", ["cat"]))
+    tokens = set()
+    for _ in range(2):
+        with started_dev(folder) as program:
+            program.wait_for_output("console")
+            tokens.add(program.token)
+    assert len(tokens) == 1
+    kept = folder / f"cm-exec-{os.getuid()}" / "callers-token"
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_usual_ports_are_taken_by_one_and_others_by_the_next(folder: Path) -> None:
+    (folder / "a").mkdir()
+    (folder / "b").mkdir()
+    with (
+        started_dev(folder / "a", "--no-worker", port=None) as first,
+        started_dev(folder / "b", "--no-worker", port=None) as second,
+    ):
+        first.wait_for_output("docker run")
+        second.wait_for_output("docker run")
+        ports = [int(program.url.rpartition(":")[2]) for program in (first, second)]
+        assert ports[0] != ports[1]
+        runtime_ports = {program.state["environment"]["RUNTIME_PORT"] for program in (first, second)}
+        assert len(runtime_ports) == 2
+
+
+# Elsewhere
+
+
+def test_listening_elsewhere_has_a_certificate_for_the_name_and_needs_the_token(folder: Path) -> None:
+    options = ("--no-worker", "--listen", "0.0.0.0", "--name", "build.example", "--env-file", "worker.env")
+    with started_dev(folder, *options, "--runtime-port", "0") as program:
+        program.wait_for_output("docker run")
+        variables = dict(line.split("=", 1) for line in (folder / "worker.env").read_text().splitlines())
+        assert variables["GET_JOB_URI"].startswith("https://build.example:")
+        assert "GET_JOB_URI_V2" not in variables
+        port = int(variables["RUNTIME_PORT"])
+        context = ssl.create_default_context(cafile=variables["DEFAULT_CA_PATH"])
+        with socket.create_connection(("127.0.0.1", port)) as raw:
+            context.wrap_socket(raw, server_hostname="build.example").close()
+        host = f"build.example:{program.url.rpartition(':')[2]}"
+        assert program.request("/state", headers={"Host": host}).status == 200
+        assert program.request("/state", headers={"Host": host, "Authorization": ""}).status == 401
+        assert program.request("/state", headers={"Host": "evil.example"}).status == 403
+
+
+def test_a_wrong_address_is_a_usage_error(folder: Path) -> None:
+    with started_dev(folder, "--no-worker", "--listen", "192.0.2.1") as program:
+        assert program.process.wait(30) == 2
+        assert "cannot listen on 192.0.2.1" in program.output
+
+
+def test_the_identity_of_callers(folder: Path) -> None:
+    (folder / "cm.toml").write_text(function("who", 'printf "%s" "$CM_USER_ID"'))
+    with started_dev(folder, "--user-id", "ada") as program:
+        program.wait_until_ready()
+        assert program.call("who") == b"ada"
+        assert program.request("/functions/who", b"{}", headers={"X-User-Id": "eve"}).body == b"eve"
+
+
+def test_the_printed_docker_line_mounts_files_that_any_user_can_read(folder: Path) -> None:
+    with started_dev(folder, "--no-worker", "--env-file", "worker.env") as program:
+        program.wait_for_output("docker run")
+        line = next(line for line in program.output.splitlines() if line.startswith("docker run"))
+        words = shlex.split(line)
+        source, target, mode = words[words.index("-v") + 1].split(":")
+        assert (source, mode) == (target, "ro")
+        assert words[words.index("--env-file") + 1] == "worker.env"
+        assert Path(source).stat().st_mode & 0o055 == 0o055
+        for path in Path(source).iterdir():
+            assert path.stat().st_mode & 0o044 == 0o044, path
