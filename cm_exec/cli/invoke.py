@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from cm_exec.cli.completion import function_names
-from cm_exec.cli.options import config_option
+from cm_exec.cli.options import asks_dev, config_option, dev_options
 from cm_exec.config import load_config
 from cm_exec.config.model import Function
 from cm_exec.handlers.base import HandlerContext
@@ -48,14 +48,8 @@ _FAILED: Final = 1
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Take the caller's Authorization header from this file; handlers with credentials = true get it.",
 )
-@click.option("--dev", is_flag=True, help="Send the query to a running `cm-exec dev`.")
-@click.option(
-    "--dev-url",
-    metavar="URL",
-    envvar="CM_EXEC_DEV_URL",
-    show_envvar=True,
-    help="With --dev: the one at this address, such as http://127.0.0.1:8950.",
-)
+@dev_options[0]
+@dev_options[1]
 def command(  # noqa: PLR0917 - click's way
     function: str,
     query: str | None,
@@ -74,10 +68,13 @@ def command(  # noqa: PLR0917 - click's way
     The exit status is the command's: 124 if it ran into its timeout, 126 or 127 if it could not be started, 128+n if
     signal n ended it, and 1 if its output does not match cm.toml.
     """
-    if dev:
-        from cm_exec.devserver.client import call_dev  # noqa: PLC0415 - an HTTP client is not needed otherwise
+    auth_header = auth_header_file.read_text().strip() if auth_header_file else None
+    if asks_dev(dev):
+        from cm_exec.devserver.client import CallIdentity, call_dev  # noqa: PLC0415 - an HTTP client is rarely needed
 
-        sys.exit(call_dev(function, _read_query(query, query_file), url=dev_url, config_path=config_path))
+        identity = CallIdentity(user_id, auth_header)
+        text = _read_query(query, query_file)
+        sys.exit(call_dev(function, text, url=dev_url, config_path=config_path, identity=identity))
     config = load_config(config_path)
     if function not in config.functions:
         raise click.BadParameter(_unknown(function, config.functions), param_hint="FUNCTION")
@@ -89,7 +86,7 @@ def command(  # noqa: PLR0917 - click's way
         query_type=function,
         query=text,
         user_id=user_id,
-        auth_header=auth_header_file.read_text().strip() if auth_header_file else None,
+        auth_header=auth_header,
     )
     invocation = Invocation(config.functions[function], job)
     run_supervised(invocation.work, invocation.signalled)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import click
 import msgspec
+from click.core import ParameterSource
 from msgspec import UNSET
 from msgspec.structs import FieldInfo
 
@@ -26,6 +27,23 @@ config_option: Final = click.option(
     show_envvar=True,
     help="The file that maps functions to commands.",
 )
+
+dev_options: Final = (
+    click.option("--dev", is_flag=True, help="Send queries to the running `cm-exec dev` of this cm.toml."),
+    click.option(
+        "--dev-url",
+        metavar="URL",
+        envvar="CM_EXEC_DEV_URL",
+        show_envvar=True,
+        help="Send queries to the `cm-exec dev` at this address, such as http://127.0.0.1:8950.",
+    ),
+)
+
+
+def asks_dev(dev: bool) -> bool:
+    """Return whether `cm-exec dev` is asked: by --dev, or by --dev-url on the command line, not by its variable."""
+    source = click.get_current_context().get_parameter_source("dev_url")
+    return dev or source is ParameterSource.COMMANDLINE
 
 
 def launcher_options(function: Decorated) -> Decorated:

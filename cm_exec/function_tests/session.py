@@ -1,5 +1,6 @@
 """One run of `cm-exec test`, from cm.toml to the exit status."""
 
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -33,6 +34,14 @@ class FunctionTestArgs:
     slots: int | None
     fail_fast: bool
     junit_path: Path | None
+    dev: bool = False
+    dev_url: str | None = None
+    worker_command: tuple[str, ...] = ()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether another program runs the functions."""
+        return self.dev or bool(self.worker_command)
 
 
 def run_session(args: FunctionTestArgs) -> int:
@@ -41,6 +50,8 @@ def run_session(args: FunctionTestArgs) -> int:
     cases = read_cases(select_tests(config, args.names, args.config_path), args.config_path)
     if args.junit_path is not None:
         _write(args.junit_path, b"")
+    if args.is_remote:
+        return RemoteTestSession(config, cases, args).run()
     writer = start_log(_STDERR, "text", "warning")
     session = FunctionTestSession(config, cases, args)
     try:
@@ -102,6 +113,55 @@ class FunctionTestSession:
         if self._signal:
             return 128 + self._signal
         return _FAILED if any(test.problem is not None for test in self._completed) else 0
+
+
+class RemoteTestSession:
+    """Runs the cases against a running `cm-exec dev`, or a worker of any kind that it starts."""
+
+    def __init__(self, config: Config, cases: Sequence[PreparedTest], args: FunctionTestArgs) -> None:
+        self._config = config
+        self._cases = cases
+        self._args = args
+        self._report = FunctionTestReport(args.config_path)
+        self._completed: list[CompletedTest] = []
+
+    def run(self) -> int:
+        """Run the tests, print, and return the exit status. Raises NoRuntimeError, click.UsageError."""
+        from cm_exec.function_tests.remote import RemoteTestRunner, running_dev, started_worker  # noqa: PLC0415
+
+        args = self._args
+        slots = args.slots or self._config.launcher.concurrency or cpu_count()
+        began, started = time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        remote = (
+            started_worker(args.worker_command, concurrency=slots)
+            if args.worker_command
+            else running_dev(args.dev_url, args.config_path)
+        )
+        interrupted = False
+        try:
+            with remote as worker:
+                runner = RemoteTestRunner(
+                    self._config.functions,
+                    self._cases,
+                    worker,
+                    slots=min(slots, len(self._cases)),
+                    fail_fast=args.fail_fast,
+                    on_end=self._ended,
+                )
+                runner.run()
+        except KeyboardInterrupt:
+            interrupted = True
+        seconds = time.monotonic() - began
+        self._report.summary(self._cases, self._completed, seconds=seconds, interrupted=interrupted)
+        if args.junit_path is not None:
+            _write(args.junit_path, junit_xml(self._cases, self._completed, started=started, seconds=seconds))
+        if interrupted:
+            os._exit(128 + signal.SIGINT)  # threads may still wait for a result
+        return _FAILED if any(test.problem is not None for test in self._completed) else 0
+
+    def _ended(self, test: CompletedTest) -> None:
+        self._completed.append(test)
+        self._report.ended(test)
 
 
 def _write(path: Path, content: bytes) -> None:

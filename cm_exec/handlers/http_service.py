@@ -263,7 +263,7 @@ class HttpService:
     async def _explained(self, function: Function, error: RequestError) -> "ServerError":
         """Return the exit of the server if that is why the connection broke, else that it broke."""
         give_up = self._loop.time() + (_EXIT_GRACE if self.service.argv else 0.0)
-        while self._status is None and self._loop.time() < give_up:
+        while self._status is None and self._loop.time() < give_up:  # noqa: ASYNC110 - a few looks, after a failure
             await asyncio.sleep(0.01)
         stderr = self._stderr_tail.getvalue()
         if self._status:

@@ -88,7 +88,7 @@ class JobState:
         return self.state is State.OVER
 
     def exited(self, status: int) -> tuple[Action, ...]:
-        """The process has exited."""
+        """Handle the exit of the process."""
         self.status = status
         actions = self._on(Event.EXITED)
         return actions if self._open_pipes else self._on(Event.CLOSED)
@@ -103,7 +103,7 @@ class JobState:
         return self._on(Event.OUTPUT)
 
     def deadline(self) -> tuple[Action, ...]:
-        """The time of the current state is over."""
+        """Handle the end of the time for the current state."""
         if self.state is State.RUNNING:
             self.reason = Reason.TIMEOUT
         return self._on(Event.DEADLINE)

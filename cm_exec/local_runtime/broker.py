@@ -94,7 +94,7 @@ class Broker:
         self.ledger.adopt(call.job_id, self.clock())
 
     def body(self, job_id: str) -> ResultSpool | None:
-        """The result's bytes, as far as they are there and kept."""
+        """Return the bytes of a result that are received and kept."""
         return self._shelf.get(job_id) or self._incoming.get(job_id)
 
     def violations_of(self, job_id: str) -> int:
@@ -143,7 +143,7 @@ class Broker:
         self._set_timer_for_next()
 
     def worker_gone(self, reason: str, only: Collection[str] | None = None) -> list[str]:
-        """The worker's process is known to have ended: the jobs it held are lost, its silence is no breach.
+        """Record that the worker's process has ended: its jobs are lost, and its silence is no violation.
 
         With `only` another worker goes on, and no more than these jobs were held by the one that is gone.
         """
@@ -169,33 +169,33 @@ class Broker:
         self.feed.wake()
 
     def report_configuration(self, error: str | None) -> None:
-        """What is wrong with the worker's configuration, None when it is right again."""
+        """Record an error in the worker's configuration; None when it is valid again."""
         self.configuration_error = error
         self.feed.wake()
 
     # The worker's side
 
     def hand_out(self) -> RuntimeJob | None:
-        """The next job, if one may go out."""
+        """Return the next job, if one can be handed out."""
         return self.ledger.hand_out(self.clock())
 
     def put_back(self, job_id: str) -> None:
-        """The job did not arrive."""
+        """Queue a job again that did not arrive."""
         self.ledger.put_back(job_id)
 
     def poll_began(self) -> None:
-        """A worker asks."""
+        """Record the start of a poll."""
         self.polls.began(self.clock())
         self.feed.wake()
 
     def poll_ended(self) -> None:
-        """A worker has its answer, or is gone."""
+        """Record the end of a poll."""
         self.polls.ended(self.clock())
         if self._timer is None:
             self._set_timer_for_next()
 
     def result_began(self, job_id: str, *, streamed: bool) -> ResultSpool:
-        """A result comes; where its bytes go."""
+        """Record the start of a result, and return the spool for its bytes."""
         body = ResultSpool(self.directory)
         self.ledger.answer_began(job_id, self.clock())
         job = self.ledger.jobs.get(job_id)
@@ -207,7 +207,7 @@ class Broker:
         return body
 
     def result_ended(self, job_id: str, body: ResultSpool, *, content_type: str | None, streamed: bool) -> PostOutcome:
-        """It is there."""
+        """Record a complete result."""
         body.finish()
         self._incoming.pop(job_id, None)
         job = self.ledger.jobs.get(job_id)
@@ -237,24 +237,24 @@ class Broker:
         )
 
     def result_cut(self, job_id: str, body: ResultSpool) -> None:
-        """It broke off."""
+        """Record a result that broke off."""
         body.cut_short()
         self.ledger.answer_broke(job_id, body.size)
         self._incoming.pop(job_id, None)
         self.write_log(job_id, f"the posted result broke off after {body.size} bytes", "runtime")
 
     def reply_lost(self, job_id: str) -> None:
-        """The worker was not told that its result is here."""
+        """Record that the answer to a posted result did not arrive."""
         self.ledger.reply_lost(job_id)
 
     def too_large(self, job_id: str, size: int) -> None:
-        """It was over the limit."""
+        """Record a result above the size limit."""
         self._incoming.pop(job_id, None)
         self.ledger.answer_refused(job_id)
         self._report(ViolationKind.TOO_LARGE, f"a result of {size} bytes or more is over the limit", job_id)
 
     def schemas_posted(self, body: bytes, content_type: str | None) -> None:
-        """The worker's functions."""
+        """Record the functions of the worker."""
         self.schema_posts.append(body)
         wrong = self.functions.post(body)
         if (content_type or "").partition(";")[0].strip() != "application/json":
@@ -264,7 +264,7 @@ class Broker:
         self.feed.tell_functions()
 
     def restarted(self) -> list[str]:
-        """The worker started anew: the jobs that are dropped."""
+        """Record a restart of the worker, and return the jobs that are dropped."""
         dropped = self.ledger.drop_outstanding(self.clock(), "dropped by the worker's restart notification")
         self.restarts.append(Restart(at=self.clock(), dropped=tuple(dropped)))
         self.feed.wake()

@@ -43,7 +43,7 @@ class Call:
         return self._ended.done()
 
     def wait(self, timeout: float | None = None) -> CallResult:
-        """The result, as soon as it is there.
+        """Wait for the result and return it.
 
         Raises TimeoutError after `timeout` seconds, and NoResultError when none will come.
         """
@@ -66,19 +66,19 @@ class Call:
         self._ended.add_done_callback(lambda ended: callback(*ended.result()))
 
     def begin(self, body: ResultSpool) -> None:
-        """Called by the runtime."""
+        """Record the start of the result. The runtime calls it."""
         self._on_begin(body)
 
     def end(self, job: RuntimeJob, body: ResultSpool | None) -> None:
-        """Called by the runtime, once."""
+        """Record the end of the job. The runtime calls it once."""
         if not self._ended.done():
             self._ended.set_result((job, body))
 
     def chunks(self, timeout: float | None = None) -> Iterator[bytes]:
-        """The result piece by piece, without holding it in memory."""
+        """Yield the result in pieces, without keeping it in memory."""
         _, body = self._ended.result(timeout)
         yield from body.chunks() if body else ()
 
     def wait_ended(self, timeout: float | None = None) -> RuntimeJob:
-        """The job in its final state."""
+        """Wait for the final state of the job and return the job."""
         return self._ended.result(timeout)[0]

@@ -56,7 +56,7 @@ class Subscriber:
         self._news.set()
 
     def tell_functions(self) -> None:
-        """The functions are others now."""
+        """Announce that the functions have changed."""
         self._functions = True
         self._news.set()
 
@@ -78,7 +78,7 @@ class Subscriber:
         return True
 
     def take(self) -> News:
-        """What changed since the last time."""
+        """Return the changes since the last call."""
         changed = list(self._jobs.values())
         newest = sorted(changed, key=lambda job: job.number)[-JOBS_AT_ONCE:] if changed else []
         news = News(
@@ -112,7 +112,7 @@ class Feed:
             subscriber.tell(change)
 
     def tell_functions(self) -> None:
-        """The functions are others now."""
+        """Announce that the functions have changed."""
         for subscriber in self.subscribers:
             subscriber.tell_functions()
 
@@ -122,6 +122,6 @@ class Feed:
             subscriber.wake()
 
     def close(self) -> None:
-        """The runtime ends."""
+        """Announce the end of the runtime."""
         for subscriber in self.subscribers:
             subscriber.close()

@@ -58,14 +58,14 @@ class ResultSpool:
         return os.pread(self._file, length, offset)
 
     def chunks(self) -> Iterator[bytes]:
-        """What is there, piece by piece."""
+        """Yield the received bytes in pieces."""
         offset = 0
         while data := self.read(offset):
             offset += len(data)
             yield data
 
     def content(self) -> bytes:
-        """What is there, in one piece."""
+        """Return the received bytes."""
         return bytes(self._memory) if self._file is None else b"".join(self.chunks())
 
     def _open_file(self) -> int:
@@ -107,11 +107,11 @@ class ResultCache:
             self._size -= oldest.size
 
     def get(self, job_id: str) -> ResultSpool | None:
-        """The result, None where there is none or it had to go."""
+        """Return the result; None if there is none or it was evicted."""
         return self._spools.get(job_id)
 
     def drop(self, job_id: str) -> None:
-        """The job is not known any more."""
+        """Delete the result of a job."""
         spool = self._spools.pop(job_id, None)
         if spool is not None:
             self._size -= spool.size

@@ -6,8 +6,11 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from cm_exec.protocol.json_text import json_problem
+from cm_exec.protocol.json_text import is_json
 from cm_exec.protocol.member_spans import member_spans
+
+_SHORTEST_TOKEN: Final = 4
+"""Characters of a token that is redacted without its scheme, too."""
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -31,14 +34,15 @@ class Job(Struct, frozen=True, kw_only=True):
     def secrets(self) -> tuple[str, ...]:
         """The caller's tokens in this job, the longest first: with their scheme (`Bearer X`) and without it."""
         given = [s for s in (self.auth_header, self.temporary_credentials_auth_token) if s]
-        bare = [s.rpartition(" ")[2] for s in given]
-        return tuple(sorted({s for s in (*given, *bare) if s.strip()}, key=len, reverse=True))
+        bare = [text for s in given if len(text := s.rpartition(" ")[2]) >= _SHORTEST_TOKEN]
+        return tuple(sorted({*given, *bare}, key=len, reverse=True))
 
     def redact(self, text: bytes) -> bytes:
         """Replace the caller's tokens in `text`, so that no log and no error shows them."""
-        for secret in self.secrets:
-            text = text.replace(secret.encode(errors="surrogatepass"), b"[redacted]")
-        return text
+        if not self.secrets:
+            return text
+        pattern = b"|".join(re.escape(secret.encode(errors="surrogatepass")) for secret in self.secrets)
+        return re.sub(pattern, b"[redacted]", text)
 
 
 class MalformedJobError(Exception):
@@ -136,9 +140,10 @@ def _members(body: bytes | bytearray) -> _Members:
     except (msgspec.MsgspecError, RecursionError) as error:
         try:
             members = _scan_members(bytes(body))
-            if (problem := json_problem(bytes(members.query))) is None:
+            query = bytes(members.query)
+            if not query or is_json(query.decode(errors="replace")):  # bytes that are not UTF-8 are the handler's
                 return members
-            raise MalformedJobError(f"the query is not JSON: {problem}", job_id=_job_id(members.job_id))
+            raise MalformedJobError("the job's query is not JSON", job_id=_job_id(members.job_id))
         except ValueError:
             message = f"the job is not readable: {error}"
             raise MalformedJobError(message, job_id=salvage_job_id(body)) from None
@@ -164,11 +169,11 @@ def _text(raw: msgspec.Raw) -> str | None:
 def _scan_members(body: bytes) -> _Members:
     """Read a job whose query holds what msgspec refuses: half a surrogate pair, deep nesting, control characters."""
     spans = member_spans(body)
-    if b"computeModuleJobV1" in spans:
-        spans = member_spans(body, spans[b"computeModuleJobV1"][0])
+    if "computeModuleJobV1" in spans:
+        spans = member_spans(body, spans["computeModuleJobV1"][0])
 
     def raw(name: str) -> msgspec.Raw:
-        start, end = spans.get(name.encode(), (0, 0))
+        start, end = spans.get(name, (0, 0))
         return msgspec.Raw(body[start:end])
 
     return _Members(**{name: raw(wire) for name, wire in _WIRE_NAMES.items()})
@@ -182,7 +187,7 @@ _QUERY: Final = re.compile(rb'"query"\s*:')
 
 
 def salvage_job_id(body: bytes | bytearray) -> str | None:
-    """The job id in a broken or cut-off body, so that even this job can be answered.
+    """Find the job id in a broken or truncated body, so that even this job can be answered.
 
     Only what stands before the query is looked at: a `jobId` inside a query is not the job's.
     """

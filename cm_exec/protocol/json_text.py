@@ -21,11 +21,11 @@ def json_problem(text: bytes) -> str | None:
     except UnicodeDecodeError as error:
         return f"byte {error.start} is not UTF-8"
     except (msgspec.DecodeError, RecursionError) as error:
-        return None if _is_json(text.decode()) else str(error)
+        return None if is_json(text.decode()) else str(error)
     return None
 
 
-def _is_json(text: str) -> bool:
+def is_json(text: str) -> bool:
     """Check without recursion what msgspec refuses and JSON allows: half a surrogate pair, deep nesting."""
     expected = "value"  # value, value or ], name or }, name, colon, more (a comma, the end of a container or the text)
     stack: list[str] = []
@@ -72,7 +72,7 @@ def decode_json(text: bytes) -> Any:
     try:
         return json.loads(text.decode(), parse_constant=_refuse, parse_int=_integer)
     except (ValueError, RecursionError):
-        raise InvalidJsonError(json_problem(text) or "it is nested too deep") from None
+        raise InvalidJsonError(json_problem(text) or "it is nested too deeply") from None
 
 
 def _refuse(constant: str) -> NoReturn:

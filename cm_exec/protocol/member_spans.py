@@ -8,32 +8,41 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
+
 _STRING: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _TOKEN: Final = re.compile(_STRING + rb"|[{}\[\]]|[^\s,:{}\[\]\"]+|[,:]", re.DOTALL)
 _SPACE: Final = re.compile(rb"\s*")
 
 
-def member_spans(text: bytes, at: int = 0) -> dict[bytes, tuple[int, int]]:
+def member_spans(text: bytes, at: int = 0) -> dict[str, tuple[int, int]]:
     """Return where each member's value starts and ends, of the object that starts at `at`.
 
-    Names are raw: escapes in them are not decoded. Raises ValueError if there is no such object.
+    Raises ValueError if there is no such object.
     """
     tokens = _tokens(text, at)
     if next(tokens, (b"", 0, 0))[0] != b"{":
         raise ValueError("no object")
-    spans: dict[bytes, tuple[int, int]] = {}
+    spans: dict[str, tuple[int, int]] = {}
     for name, _, _ in tokens:
         if name == b"}" and not spans:
             return spans
         if not name.startswith(b'"') or next(tokens, (b"", 0, 0))[0] != b":":
             raise ValueError("no member")
-        spans[name[1:-1]] = _value_span(tokens)
+        spans[_decoded(name)] = _value_span(tokens)
         separator = next(tokens, (b"", 0, 0))[0]
         if separator == b"}":
             return spans
         if separator != b",":
             raise ValueError("no comma")
     raise ValueError("the object does not end")
+
+
+def _decoded(name: bytes) -> str:
+    try:
+        return msgspec.json.decode(name, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return name.decode(errors="replace")  # none of the names that anybody looks for
 
 
 def _value_span(tokens: Iterator[tuple[bytes, int, int]]) -> tuple[int, int]:

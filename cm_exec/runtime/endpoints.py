@@ -154,7 +154,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _token(environ: Mapping[str, str]) -> str:
-    """The token in the file that the variable names; where it names no file, it is the token itself.
+    """Read the token from the file that the variable names; a value that names no file is the token itself.
 
     Documented both ways (containers page, custom client page).
     """

@@ -67,13 +67,13 @@ class ComputeModule:
         function: str,
         query: Any = None,
         *,
-        timeout: float = 60.0,
+        timeout: float | None = 60.0,
         user_id: str | None = None,
         auth_header: str | None = None,
     ) -> Any:
         """Call a function with a JSON value and return its result, decoded. Without a query it gets `{}`.
 
-        Raises FunctionError for an error result, TimeoutError without a result in time, WorkerEndedError.
+        A timeout of None means no limit. Raises FunctionError for an error result, TimeoutError, WorkerEndedError.
         """
         text = json.dumps({} if query is None else query).encode()
         return json.loads(self.call_bytes(function, text, timeout=timeout, user_id=user_id, auth_header=auth_header))
@@ -83,7 +83,7 @@ class ComputeModule:
         function: str,
         query: bytes,
         *,
-        timeout: float = 60.0,
+        timeout: float | None = 60.0,
         user_id: str | None = None,
         auth_header: str | None = None,
     ) -> bytes:
@@ -92,7 +92,7 @@ class ComputeModule:
             raise self._end(self.ended)
         call = self._runtime.submit(function, query, timeout=timeout, user_id=user_id, auth_header=auth_header)
         try:
-            result = call.wait(timeout + 1)
+            result = call.wait()
         except NoResultError as error:
             if self.ended is not None:
                 raise self._end(self.ended) from None
@@ -180,6 +180,7 @@ def run_compute_module(
             module.wait_until_ready(start_timeout)
             yield module
         finally:
+            runtime.hold()  # an open poll would keep a worker that ends in good order
             worker.drain()
             if not worker.wait(_STOP_SECONDS):
                 worker.kill()

@@ -26,12 +26,12 @@ class LineFormat(Protocol):
     """Turns a record into whole lines, each with its newline."""
 
     def lines(self, record: logging.LogRecord) -> str:
-        """The lines of one record; a handler's stderr can be many."""
+        """Format the lines of a record; the stderr of a handler can be many."""
         ...
 
 
 def _messages(record: logging.LogRecord) -> list[str]:
-    """What the record says: one message of the launcher's, or the lines that a handler wrote to stderr."""
+    """Return the message of the launcher, or the lines that a handler wrote to stderr."""
     if isinstance(record.msg, bytes):
         return record.msg.decode(errors="backslashreplace").replace("\r\n", "\n").removesuffix("\n").split("\n")
     message = record.getMessage()

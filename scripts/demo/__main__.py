@@ -17,7 +17,7 @@ from scripts.demo.worker import WorkerGoneError, WorkerLog, worker_process
 
 
 def play(folder: Path, tell: Narration) -> None:
-    """The scenes in their order."""
+    """Play the scenes in order."""
     tell.scene("The functions")
     present = [example for example in LANGUAGES if not example.missing]
     for example in LANGUAGES:

@@ -14,11 +14,11 @@ class Narration:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def scene(self, text: str) -> None:
-        """A heading."""
+        """Print a heading."""
         self._print(f"\n{self._paint('1', text)}")
 
     def say(self, text: str) -> None:
-        """A plain line."""
+        """Print a line."""
         self._print(f"  {text}")
 
     def quote(self, text: str, margin: str = "    ") -> None:
@@ -27,7 +27,7 @@ class Narration:
             self._print(self._paint("2", cut(f"{margin}{line}", self.width)))
 
     def check(self, promise: str, kept: object) -> None:
-        """A promise, and whether it was kept."""
+        """Print a promise and whether it was kept."""
         if not kept:
             self.failures.append(promise)
         self._print(f"  {self._paint('32', 'ok') if kept else self._paint('31', 'NOT SO')}  {promise}")
@@ -41,12 +41,12 @@ class Narration:
 
 
 def shown(body: bytes, width: int = 100) -> str:
-    """A query or a result on one line."""
+    """Format a query or a result on one line."""
     if body.startswith(b"\x89PNG"):
         return f"a PNG image, {int.from_bytes(body[16:20])} x {int.from_bytes(body[20:24])}, {len(body)} bytes"
     return cut(" ".join(body.decode(errors="replace").split()), width)
 
 
 def cut(text: str, width: int) -> str:
-    """The text, with its end left out where it is too long."""
+    """Cut the end of a text that is too long."""
     return text if len(text) <= width else f"{text[: width - 3]}..."

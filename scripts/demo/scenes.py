@@ -44,7 +44,7 @@ class Stage:
         return body
 
     def answer(self, call: Call) -> bytes:
-        """The result, as soon as it is there.
+        """Wait for the result and return it.
 
         Raises WorkerGoneError where there is nobody left to give one, TimeoutError after DEADLINE seconds.
         """
@@ -104,7 +104,7 @@ def at_once(stage: Stage) -> None:
 
 
 def failures(stage: Stage) -> None:
-    """What goes wrong is told to the caller; no job stays without an answer."""
+    """Show failures: the caller always gets an answer."""
     stage.tell.scene("Bad days: whatever happens, the caller gets an answer")
     for function, reason in (
         ("fail", "exit"),
@@ -121,7 +121,7 @@ def failures(stage: Stage) -> None:
 
 
 def error_reason(body: bytes) -> object:
-    """The reason in an error result, None where it is something else."""
+    """Return the reason of an error result; None for any other result."""
     try:
         result = json.loads(body)
     except ValueError:

@@ -68,5 +68,5 @@ def worker_process(folder: Path, environment: dict[str, str], log: WorkerLog) ->
 
 
 def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The story is told with cm.toml's own settings."""
+    """Remove the variables that change the settings of cm.toml."""
     return {name: value for name, value in environment.items() if not name.startswith("CM_EXEC_")}

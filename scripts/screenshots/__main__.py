@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def take(browser: Browser, program: DevProgram, target: Path) -> None:
-    """The pictures."""
+    """Take the pictures."""
     light = opened(browser, program, width=1360, height=820, scheme="light")
     choose(light, "forecast")
     light.get_by_role("button", name="Edit the query").click()
@@ -45,7 +45,7 @@ def take(browser: Browser, program: DevProgram, target: Path) -> None:
 
 
 def opened(browser: Browser, program: DevProgram, *, width: int, height: int, scheme: str) -> Page:
-    """The console in a window of this size."""
+    """Open the console in a window of this size."""
     context = browser.new_context(
         viewport={"width": width, "height": height},
         color_scheme="dark" if scheme == "dark" else "light",
@@ -60,7 +60,7 @@ def opened(browser: Browser, program: DevProgram, *, width: int, height: int, sc
 
 
 def choose(page: Page, function: str) -> None:
-    """A function, and its newest job."""
+    """Choose a function and its newest job."""
     page.locator("#functions").get_by_role("button", name=function).click()
     page.get_by_role("option").filter(has_text=function).first.click()
     page.wait_for_timeout(300)  # the result is fetched

@@ -42,7 +42,7 @@ json.dump({"product": query["product"], "mean": round(sum(months) / len(months),
 
 
 def png(width: int, height: int) -> bytes:
-    """A picture of hills at dusk."""
+    """Draw hills at dusk."""
     rows = bytearray()
     for y in range(height):
         rows.append(0)

@@ -98,6 +98,7 @@ def lines_with_cm_exec() -> Iterator[Any]:
 @pytest.mark.parametrize("line", list(lines_with_cm_exec()))
 def test_a_command_that_is_only_shown_exists_with_its_options(line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
+    words = words[: words.index("--")] if "--" in words else words
     context = click.Context(program)
     verb = words[0] if words and not words[0].startswith("-") else "run"
     command = program.get_command(context, verb)

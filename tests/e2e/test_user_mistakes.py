@@ -181,34 +181,25 @@ def test_not_built(bench: Bench, name: str) -> None:
     assert f"does not exist: run `make build` in {folder}" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("mistake", "reason", "message"),
+    [("fails", "exit", "the command of 'f' failed with exit status"), ("no_json", "invalid_output", "is not JSON")],
+)
 @each_language
-def test_failure(bench: Bench, language: Language) -> None:
-    """The handler's own words are in the error result, and in what `test` prints."""
-    (bench.folder / language.script).write_text(f"{language.fails}\n")
+def test_own_words(bench: Bench, language: Language, mistake: str, reason: str, message: str) -> None:
+    """The handler's own words, or its wrong output, are in the error result, and in what `test` prints."""
+    (bench.folder / language.script).write_text(f"{getattr(language, mistake)}\n")
     test = '[[tests]]\nfunction = "f"\nquery = 1\nresult = 1\n'
     bench.write(function("f", [language.program, language.script], output="json") + test)
+    own_words = "no such customer" if mistake == "fails" else language.marks
     invoked = bench.cm_exec("invoke", "f", "1")
     failure = json.loads(invoked.stdout)
-    assert failure["reason"] == "exit"
-    assert "no such customer" in failure.get("stderr", "") + failure.get("output", "")
-    assert "the command of 'f' failed with exit status" in errors_of(invoked)
+    assert failure["reason"] == reason
+    assert own_words in failure.get("stderr", "") + failure.get("output", "")
+    assert message in errors_of(invoked)
     tested = bench.cm_exec("test").stdout.decode()
-    assert "no such customer" in tested
-    assert "the command of 'f' failed with exit status" in tested
-
-
-@each_language
-def test_no_json(bench: Bench, language: Language) -> None:
-    """Output that is not JSON is shown."""
-    (bench.folder / language.script).write_text(f"{language.no_json}\n")
-    test = '[[tests]]\nfunction = "f"\nquery = 1\nresult = 1\n'
-    bench.write(function("f", [language.program, language.script], output="json") + test)
-    invoked = bench.cm_exec("invoke", "f", "1")
-    failure = json.loads(invoked.stdout)
-    assert failure["reason"] == "invalid_output"
-    assert language.marks in failure["output"]
-    assert "the output of 'f' is not JSON" in errors_of(invoked)
-    assert language.marks in bench.cm_exec("test").stdout.decode()
+    assert own_words in tested
+    assert message in tested
 
 
 @each_language

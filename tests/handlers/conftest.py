@@ -57,7 +57,7 @@ def context(tmp_path: Path) -> Iterator[HandlerContext]:
 
 @pytest.fixture
 def run_command(tmp_path: Path, context: HandlerContext) -> RunCommand:
-    """Runs one job of a function with this command and these options."""
+    """Run one job of a function with this command and these options."""
 
     async def run_command(command: str | tuple[str, ...], query: bytes = b"null", **options: object) -> JobRun:
         return await run(handler_of(function_of(tmp_path, command, **options), context), query)

@@ -171,20 +171,24 @@ def test_where_the_start_succeeds_and_the_watch_fails_nothing_is_left_running() 
     registry: set[ProcessTree] = set()
     before = open_descriptors(os.getpid())
     messages = []
+
+    def end(running: Child) -> None:
+        running.kill()
+        wait_until(lambda: running.exit_status() is not None, what="the end")
+        running.tree.unregister()
+        running.close()
+
     for number in range(25):
         try:
             with descriptors_left(number):
                 running = start("sleep", "300", registry=registry)
         except NotStartedError as error:
-            assert error.exhausted
-            messages.append(str(error))
+            messages.append((str(error), error.exhausted))
             assert open_descriptors(os.getpid()) == before, number
-            continue
-        running.kill()
-        wait_until(lambda: running.exit_status() is not None, what="the end")
-        running.tree.unregister()
-        running.close()
+        else:
+            end(running)
     assert messages
+    assert all(exhausted for _, exhausted in messages)
     assert open_descriptors(os.getpid()) == before
     assert not registry
     with pytest.raises(ChildProcessError):

@@ -90,7 +90,7 @@ async def test_32_mb_go_both_ways(tmp_path: Path, context: HandlerContext, frami
 
 
 async def assert_replaced(handler: Handler, pid: int) -> None:
-    """The process that served `pid` is gone, and another one serves."""
+    """Wait until another process than `pid` serves."""
     assert await ask(handler, "pid") != pid
     await wait_for_end(pid)
 

@@ -131,7 +131,7 @@ async def test_a_response_that_is_there_when_the_last_byte_was_sent_is_one_to_th
         before = len(runtime.posts("j"))
         while not posting.done():
             await asyncio.sleep(0)
-            time.sleep(0.05)  # noqa: ASYNC251 - holds the loop
+            time.sleep(0.05)
         assert posting.result().status == 204
         assert len(runtime.posts("j")) == before + 1
 
@@ -416,7 +416,7 @@ async def test_an_unknown_name_is_reported(connect: Connect) -> None:
 
 
 async def test_a_server_that_breaks_off_the_handshake_is_a_failure(connect: Connect) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, on_a_thread(lambda: server.accept()[0].close()):
+    with socket.create_server(("127.0.0.1", 0)) as server, on_a_thread(lambda: server.accept()[0].close()):  # noqa: PLW0108
         await failure(connect(port=server.getsockname()[1]))
 
 

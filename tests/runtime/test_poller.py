@@ -227,10 +227,14 @@ async def test_a_runtime_that_rejects_the_token_for_too_long_ends_the_worker(
     waits = RecordedWaits(Poller(session, endpoints.job, Limits(auth_failure=0.4)))
     runtime.always(Endpoint.JOB, behaviours.answer(status))
     started = time.monotonic()
-    with pytest.raises(AuthenticationError, match=rf"{status} to every poll for 0\.4 s"):
+
+    async def poll_for_ever() -> None:
         while True:
             assert await waits.poll() == NOTHING
             await asyncio.sleep(0.02)
+
+    with pytest.raises(AuthenticationError, match=rf"{status} to every poll for 0\.4 s"):
+        await poll_for_ever()
     assert time.monotonic() - started > 0.4
     waits.seconds.clear()
     assert "does not accept the token" in caplog.text

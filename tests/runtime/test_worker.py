@@ -1,378 +1,504 @@
 """The worker between a scripted runtime and handlers made by hand: poll, run, report and drain."""
 
+import asyncio
 import json
-import logging
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from cm_exec.handlers.exchange import StderrSink
-from cm_exec.handlers.handler import Outcome, Result, Surroundings
-from cm_exec.runtime.location import Location
-from cm_exec.worker.torn import REDELIVERY, TornJobs
-from tests.support.handling import surroundings
 
-from cm_exec.handlers.spool import Spool
+from cm_exec.errors import AuthenticationError
+from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
+from cm_exec.handlers.spool import StreamingSpool
+from cm_exec.handlers.stderr_log import StderrLogger
 from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.protocol.job import Job
-from cm_exec.runtime import poller as poller_module
 from cm_exec.runtime.client import RuntimeClient
-from cm_exec.runtime.errors import RuntimeRefusedError
-from cm_exec.runtime.poller import Polled
-from cm_exec.worker import Worker
-from cm_exec.worker import worker as worker_module
+from cm_exec.runtime.endpoints import RuntimeEndpoints
+from cm_exec.runtime.poller import Polled, Poller
+from cm_exec.runtime.retry import Limits
+from cm_exec.worker.job import JobRunner
+from cm_exec.worker.queue import JobQueue, TruncatedJobs
+from cm_exec.worker.worker import DrainTimes, Worker
 from tests.support import behaviours
-from tests.support.ledger import Endpoint
-from tests.support.processes import wait_until
+from tests.support.asyncio_tests import eventually
+from tests.support.handlers import context_of
+from tests.support.ledger import Endpoint, Request
 from tests.support.replica import Replica
 from tests.support.scripted_runtime import ScriptedRuntime
 
 LONG = 30.0
+QUICK = Limits(first_delay=0.02, longest_delay=0.1)
 
 
 class Handler:
-    """Answers with the query, when it is let; ends when all jobs are told to."""
+    """Answers with the query once it may; ends when all jobs are ended."""
 
-    def __init__(self, shared: Surroundings, *, held: bool = False) -> None:
-        self._shared = shared
-        self.release = threading.Event()
+    streams = False
+
+    def __init__(self, context: HandlerContext, *, held: bool = False, becomes_ready: bool = True) -> None:
+        self._context = context
+        self.release = asyncio.Event()
+        self.ready = asyncio.Event()
         self.started: list[str] = []
-        self.told: list[str] = []
+        self.calls: list[str] = []
         if not held:
             self.release.set()
+        if becomes_ready:
+            self.ready.set()
 
-    def open(self) -> None:
-        self.told.append("open")
+    async def open(self) -> None:
+        self.calls.append("open")
 
-    def close(self) -> None:
-        self.told.append("close")
+    async def wait_until_ready(self) -> None:
+        await self.ready.wait()
+        self.calls.append("ready")
 
-    @contextmanager
-    def run(self, job: Job, stderr: StderrSink) -> Iterator[Outcome]:
-        stderr(b"")
+    async def close(self) -> None:
+        self.calls.append("close")
+
+    def new_spool(self) -> StreamingSpool:
+        return StreamingSpool(None)
+
+    async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:
+        stderr.write(b"")
         self.started.append(job.job_id)
-        while not self.release.wait(0.01) and not self._shared.stop.is_set:
-            pass
-        if self._shared.stop.is_set:
-            yield Failure(reason=Reason.SHUTDOWN, message="ended")
-            return
-        spool = Spool(None)
+        ended = asyncio.get_running_loop().create_future()
+        self._context.running[job.job_id] = lambda reason, _: ended.done() or ended.set_result(reason)
+        released = asyncio.ensure_future(self.release.wait())
+        await asyncio.wait((released, ended), return_when=asyncio.FIRST_COMPLETED)
+        released.cancel()
+        del self._context.running[job.job_id]
+        if ended.done():
+            return Completion(Failure(reason=ended.result(), message="ended"))
         spool.write(job.query)
-        yield Result(spool)
+        return Completion()
 
 
-class Bench:
-    """A worker on a thread of its own."""
+class WorkerHarness:
+    """Runs a worker as a task."""
 
-    def __init__(self, runtime: RuntimeClient, shared: Surroundings) -> None:
-        self._runtime = runtime
-        self._shared = shared
-        self._thread: threading.Thread | None = None
-        self._worker: Worker | None = None
+    def __init__(self, client: RuntimeClient, runtime: ScriptedRuntime, limits: Limits) -> None:
+        self.client = client
+        self.runtime = runtime
+        self.context = context_of()
+        self._limits = limits
+        self.polling: list[bool] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def create(
+        self,
+        handler: Handler,
+        *,
+        concurrency: int = 1,
+        times: DrainTimes | None = None,
+        waits_for_handlers: bool = True,
+    ) -> Worker:
+        context = self.context
+        runner = JobRunner(
+            {"f": handler},
+            self.client.reporter,
+            open_stderr=lambda job, tags: StderrLogger(tags, job.redact),
+            abort=context.abort,
+            is_stopping=lambda: context.stopping,
+        )
+        self.worker = Worker(
+            source=self.client.poller,
+            handlers={"f": handler},
+            queue=JobQueue(concurrency, {}),
+            truncated=TruncatedJobs(self._limits.redelivery),
+            register=lambda: self.client.register(b"[]"),
+            answer=runner.answer,
+            end_jobs=context.abort_all,
+            drain_times=times or DrainTimes(jobs=LONG),
+            waits_for_handlers=waits_for_handlers,
+            is_polling=self.polling.append,
+        )
+        return self.worker
+
+    def start(self, handler: Handler, **options: Any) -> Worker:
+        worker = self.create(handler, **options)
+        self._task = asyncio.create_task(worker.run())
+        return worker
+
+    async def end(self) -> None:
+        """Wait for the worker's end, and raise what it raises."""
+        assert self._task is not None
+        async with asyncio.timeout(LONG):
+            await self._task
 
     @property
-    def worker(self) -> Worker:
-        assert self._worker is not None
-        return self._worker
+    def has_ended(self) -> bool:
+        return self._task is not None and self._task.done()
 
-    def create(self, handler: Handler, *, concurrency: int = 1, drain_timeout: float = LONG) -> Worker:
-        self._worker = Worker(
-            runtime=self._runtime,
-            handlers={"f": handler},
-            surroundings=self._shared,
-            shares={},
-            schemas=b"[]",
-            concurrency=concurrency,
-            drain_timeout=drain_timeout,
-        )
-        return self._worker
+    async def close(self) -> None:
+        self.worker.give_up_soon()
+        self.context.abort_all()
+        if self._task is not None:
+            await asyncio.wait((self._task,))
+        self.client.close()
 
-    def start(self) -> None:
-        self._thread = threading.Thread(target=self.worker.run, daemon=True)
-        self._thread.start()
+    async def result(self, job_id: str) -> Request:
+        """Return the first accepted result of a job."""
 
-    def join(self) -> None:
-        assert self._thread is not None
-        self._thread.join(LONG)
-        assert not self._thread.is_alive(), "the worker does not end"
+        def accepted() -> Request | None:
+            return next((post for post in self.runtime.posts(job_id) if post.accepted), None)
 
-    def close(self) -> None:
-        self.worker.drain(wait_for_poll=False)
-        self._shared.stop.set()
-        if self._thread is not None:
-            self.join()
-        self.worker._poll_link.close()
-        for reporter in self.worker._reporters:
-            reporter._link.close()
+        await eventually(accepted, what=f"a result for {job_id}")
+        request = accepted()
+        assert request is not None
+        return request
+
+    async def call(self, query: bytes) -> bytes:
+        return bytes((await self.result(self.runtime.submit("f", query))).body)
+
+    async def error(self, job_id: str) -> dict[str, Any]:
+        members = json.loads(bytes((await self.result(job_id)).body))
+        assert isinstance(members, dict)
+        return members
+
+    async def handed_out(self, number: int) -> None:
+        await eventually(lambda: len(self.runtime.jobs.handed_out) >= number, what=f"handing out {number} jobs")
+
+    async def polls(self, more_than: int) -> None:
+        await eventually(lambda: len(self.runtime.ledger.all(Endpoint.JOB)) > more_than, what="a poll")
 
 
-@pytest.fixture
-def shared() -> Iterator[Surroundings]:
-    with surroundings() as shared:
-        yield shared
+NewHarness = Callable[..., Any]
 
 
 @pytest.fixture
-def bench(replica: Replica, location: Location, shared: Surroundings, runtime: ScriptedRuntime) -> Iterator[Bench]:
+def harness(replica: Replica, endpoints: RuntimeEndpoints, runtime: ScriptedRuntime) -> NewHarness:
     runtime.poll_seconds = 0.05
-    bench = Bench(RuntimeClient(replica.modern(), location, None), shared)
-    yield bench
-    bench.close()
+
+    @asynccontextmanager
+    async def harness(limits: Limits = QUICK) -> AsyncIterator[WorkerHarness]:
+        harness = WorkerHarness(RuntimeClient(replica.modern(), endpoints, None, limits), runtime, limits)
+        try:
+            yield harness
+        finally:
+            await harness.close()
+
+    return harness
 
 
-@pytest.fixture(autouse=True)
-def all_levels(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, logger="cm_exec")
+async def test_jobs_are_answered_and_a_drain_ends_it(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    async with harness() as bench:
+        handler = Handler(bench.context)
+        worker = bench.start(handler)
+        assert [await bench.call(b"%d" % n) for n in range(20)] == [b"%d" % n for n in range(20)]
+        assert bench.polling == [True]
+        worker.drain()
+        await bench.end()
+        assert worker.lost == 0
+        assert handler.calls == ["open", "ready", "close"]
+        assert bench.polling == [True, False]
+    endpoints = [request.endpoint for request in runtime.ledger.all()[:3]]
+    assert endpoints == [Endpoint.SCHEMA, Endpoint.RESTART, Endpoint.JOB]
 
 
-def error(runtime: ScriptedRuntime, job_id: str) -> dict[str, Any]:
-    members = json.loads(bytes(runtime.result(job_id).body))
-    assert isinstance(members, dict)
-    return members
+async def test_nothing_is_sent_before_the_handlers_are_ready(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    async with harness() as bench:
+        handler = Handler(bench.context, becomes_ready=False)
+        bench.start(handler)
+        await asyncio.sleep(0.2)
+        assert runtime.ledger.all() == []
+        handler.ready.set()
+        assert await bench.call(b"1") == b"1"
 
 
-def test_jobs_are_answered_and_a_drain_ends_it(runtime: ScriptedRuntime, bench: Bench, shared: Surroundings) -> None:
-    handler = Handler(shared)
-    worker = bench.create(handler)
-    bench.start()
-    assert [runtime.call("f", b"%d" % n) for n in range(20)] == [b"%d" % n for n in range(20)]
-    worker.drain()
-    bench.join()
-    assert (worker.error, worker.lost) == (None, 0)
-    assert handler.told == ["open", "close"]
-    assert [request.endpoint for request in runtime.ledger.all()[:3]] == [
-        Endpoint.SCHEMA,
-        Endpoint.RESTART,
-        Endpoint.JOB,
-    ]
+async def test_polls_may_begin_before_the_handlers_are_ready(harness: NewHarness) -> None:
+    async with harness() as bench:
+        bench.start(Handler(bench.context, becomes_ready=False), waits_for_handlers=False)
+        assert await bench.call(b"1") == b"1"
 
 
-def test_polls_go_on_while_all_slots_are_busy_and_jobs_wait_in_order(
-    runtime: ScriptedRuntime, bench: Bench, shared: Surroundings
+async def test_polls_go_on_while_all_slots_are_busy_and_jobs_wait_in_order(
+    runtime: ScriptedRuntime, harness: NewHarness
 ) -> None:
-    handler = Handler(shared, held=True)
-    bench.create(handler)
-    bench.start()
-    ids = [runtime.submit("f", b"1") for _ in range(4)]
-    runtime.ledger.wait_for(lambda: len(runtime.jobs.handed_out) == 4, what="handing out all jobs")
-    polls = len(runtime.ledger.all(Endpoint.JOB))
-    runtime.wait_for_poll(after=polls + 2)
-    assert handler.started == ids[:1]
-    handler.release.set()
-    for job_id in ids:
-        runtime.result(job_id)
-    assert handler.started == ids
+    async with harness() as bench:
+        handler = Handler(bench.context, held=True)
+        bench.start(handler)
+        ids = [runtime.submit("f", b"1") for _ in range(4)]
+        await bench.handed_out(4)
+        await bench.polls(len(runtime.ledger.all(Endpoint.JOB)) + 2)
+        assert handler.started == ids[:1]
+        handler.release.set()
+        for job_id in ids:
+            await bench.result(job_id)
+        assert handler.started == ids
 
 
-def test_slots_run_side_by_side(runtime: ScriptedRuntime, bench: Bench, shared: Surroundings) -> None:
-    handler = Handler(shared, held=True)
-    bench.create(handler, concurrency=3)
-    bench.start()
-    ids = [runtime.submit("f") for _ in range(4)]
-    wait_until(lambda: len(handler.started) == 3, what="three jobs at once")
-    handler.release.set()
-    for job_id in ids:
-        runtime.result(job_id)
+async def test_slots_run_side_by_side(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    async with harness() as bench:
+        handler = Handler(bench.context, held=True)
+        bench.start(handler, concurrency=3)
+        ids = [runtime.submit("f") for _ in range(4)]
+        await bench.handed_out(4)
+        assert len(handler.started) == 3
+        handler.release.set()
+        for job_id in ids:
+            await bench.result(job_id)
 
 
-def test_a_job_that_is_handed_out_twice_is_answered_once(
-    runtime: ScriptedRuntime, bench: Bench, shared: Surroundings, caplog: pytest.LogCaptureFixture
+async def test_an_outstanding_job_that_is_handed_out_again_runs_once(
+    runtime: ScriptedRuntime, harness: NewHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    handler = Handler(shared, held=True)
-    bench.create(handler)
-    bench.start()
-    for _ in range(3):
+    async with harness() as bench:
+        handler = Handler(bench.context, held=True)
+        bench.start(handler)
+        for _ in range(3):
+            runtime.submit("f", b"1", job_id="j")
+        await bench.handed_out(3)
+        await eventually(
+            lambda: caplog.text.count("job j was handed out again while it is in progress") == 2, what="two notes"
+        )
+        handler.release.set()
+        await bench.result("j")
+        assert await bench.call(b"2") == b"2"
+        assert len(runtime.posts("j")) == 1
+        assert handler.started.count("j") == 1
+
+
+async def test_an_answered_job_that_is_handed_out_again_is_not_run_again(
+    runtime: ScriptedRuntime, harness: NewHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with harness() as bench:
+        handler = Handler(bench.context)
+        bench.start(handler)
+        for _ in range(2):
+            runtime.submit("f", b"1", job_id="j")
+            await bench.result("j")
+        await bench.handed_out(2)
+        assert await bench.call(b"2") == b"2"
+        assert len(runtime.posts("j")) == 1
+        assert "handed out again after its result was accepted" in caplog.text
+        assert handler.started.count("j") == 1
+
+
+async def test_a_job_whose_result_was_not_accepted_is_run_again(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    async with harness() as bench:
+        bench.start(Handler(bench.context))
+        runtime.script(Endpoint.RESULT, behaviours.answer(404))
         runtime.submit("f", b"1", job_id="j")
-    runtime.ledger.wait_for(lambda: len(runtime.jobs.handed_out) == 3, what="handing it out three times")
-    wait_until(lambda: caplog.text.count("job j was handed out again while it is in hand") == 2, what="two notes")
-    handler.release.set()
-    runtime.result("j")
-    assert runtime.call("f", b"2") == b"2"
-    assert len(runtime.posts("j")) == 1
-    assert handler.started[:1] == ["j"]
+        await eventually(lambda: runtime.posts("j"), what="the first result")
+        await asyncio.sleep(0.1)
+        runtime.submit("f", b"1", job_id="j")
+        assert bytes((await bench.result("j")).body) == b"1"
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-TORN = b'{"computeModuleJobV1":{"jobId":"torn","queryType":"f","query":"%s"}}' % (b"q" * 1000)
-
-
-def test_a_job_that_broke_off_on_its_way_is_answered_when_it_does_not_come_again(
-    runtime: ScriptedRuntime, bench: Bench, shared: Surroundings
+async def test_a_job_that_is_handed_out_for_ever_is_asked_for_less_often(
+    runtime: ScriptedRuntime, harness: NewHarness
 ) -> None:
-    clock = Clock()
-    bench.create(Handler(shared))._torn = TornJobs(clock)
-    runtime.jobs.known.add("torn")
-    runtime.script(Endpoint.JOB, behaviours.reset_within_response(TORN, sent=500))
-    bench.start()
-    assert runtime.call("f", b"1") == b"1"
-    assert runtime.posts("torn") == []
-    clock.now = REDELIVERY
-    members = error(runtime, "torn")
-    assert (members["reason"], members["error"]) == ("malformed_job", "the job broke off on its way here")
-    assert len(runtime.posts("torn")) == 1
+    async with harness(Limits(first_delay=0.2, longest_delay=1)) as bench:
+        handler = Handler(bench.context, held=True)
+        body = b'{"computeModuleJobV1":{"jobId":"j","queryType":"f","query":1}}'
+        runtime.always(Endpoint.JOB, behaviours.answer(200, body))
+        bench.start(handler)
+        await asyncio.sleep(2)
+        assert 2 <= len(runtime.ledger.all(Endpoint.JOB)) <= 12
+        assert handler.started == ["j"]
 
 
-def test_a_job_that_broke_off_and_came_again_has_one_answer(
-    runtime: ScriptedRuntime, bench: Bench, shared: Surroundings
+TRUNCATED = b'{"computeModuleJobV1":{"jobId":"truncated","queryType":"f","query":"%s"}}' % (b"q" * 1000)
+
+
+async def test_a_truncated_job_is_answered_when_it_does_not_come_again(
+    runtime: ScriptedRuntime, harness: NewHarness
 ) -> None:
-    clock = Clock()
-    bench.create(Handler(shared))._torn = TornJobs(clock)
-    runtime.script(Endpoint.JOB, behaviours.reset_within_response(TORN, sent=500))
-    bench.start()
-    runtime.submit_raw("torn", TORN)
-    assert bytes(runtime.result("torn").body) == b'"%s"' % (b"q" * 1000)
-    clock.now = 10 * REDELIVERY
-    assert runtime.call("f", b"1") == b"1"
-    assert len(runtime.posts("torn")) == 1
+    async with harness(Limits(first_delay=0.02, longest_delay=0.1, redelivery=1.0)) as bench:
+        runtime.jobs.known.add("truncated")
+        runtime.script(Endpoint.JOB, behaviours.reset_within_response(TRUNCATED, sent=500))
+        bench.start(Handler(bench.context))
+        await bench.polls(1)
+        since = time.monotonic()
+        assert runtime.posts("truncated") == []
+        members = await bench.error("truncated")
+        assert time.monotonic() - since > 0.5
+        assert (members["reason"], members["error"]) == ("malformed_job", "the job's delivery was truncated")
+        assert len(runtime.posts("truncated")) == 1
 
 
-def test_at_the_end_a_job_that_broke_off_is_answered_at_once(
-    runtime: ScriptedRuntime, bench: Bench, shared: Surroundings
+async def test_a_truncated_job_that_came_again_has_one_answer(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    async with harness(Limits(first_delay=0.02, longest_delay=0.1, redelivery=0.5)) as bench:
+        runtime.script(Endpoint.JOB, behaviours.reset_within_response(TRUNCATED, sent=500))
+        bench.start(Handler(bench.context))
+        runtime.submit_raw("truncated", TRUNCATED)
+        assert bytes((await bench.result("truncated")).body) == b'"%s"' % (b"q" * 1000)
+        await asyncio.sleep(0.8)
+        assert await bench.call(b"1") == b"1"
+        assert len(runtime.posts("truncated")) == 1
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["outstanding", "answered"])
+async def test_a_truncated_redelivery_never_overwrites_a_result(
+    runtime: ScriptedRuntime, harness: NewHarness, held: bool
 ) -> None:
-    worker = bench.create(Handler(shared))
-    runtime.jobs.known.add("torn")
-    runtime.script(Endpoint.JOB, behaviours.reset_within_response(TORN, sent=500))
-    bench.start()
-    runtime.wait_for_poll(after=1)
-    worker.drain()
-    bench.join()
-    assert error(runtime, "torn")["reason"] == "malformed_job"
+    async with harness(Limits(first_delay=0.02, longest_delay=0.1, redelivery=0.3)) as bench:
+        handler = Handler(bench.context, held=held)
+        bench.start(handler)
+        runtime.submit_raw("truncated", TRUNCATED)
+        await bench.handed_out(1)
+        if not held:
+            await bench.result("truncated")
+        polls = len(runtime.ledger.all(Endpoint.JOB))
+        runtime.script(Endpoint.JOB, behaviours.reset_within_response(TRUNCATED, sent=500))
+        await bench.polls(polls + 1)
+        await asyncio.sleep(0.6)
+        handler.release.set()
+        assert bytes((await bench.result("truncated")).body).startswith(b'"qqq')
+        assert await bench.call(b"1") == b"1"
+        assert len(runtime.posts("truncated")) == 1
 
 
-def test_a_broken_job_with_an_id_is_answered_and_one_without_is_not(
-    runtime: ScriptedRuntime, bench: Bench, shared: Surroundings, caplog: pytest.LogCaptureFixture
+async def test_at_the_end_a_truncated_job_is_answered_at_once(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    async with harness() as bench:
+        runtime.jobs.known.add("truncated")
+        runtime.script(Endpoint.JOB, behaviours.reset_within_response(TRUNCATED, sent=500))
+        worker = bench.start(Handler(bench.context))
+        await bench.polls(1)
+        worker.drain()
+        await bench.end()
+        assert (await bench.error("truncated"))["reason"] == "malformed_job"
+
+
+async def test_a_broken_job_with_an_id_is_answered_and_one_without_is_not(
+    runtime: ScriptedRuntime, harness: NewHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench.create(Handler(shared))
-    bench.start()
-    runtime.submit_raw("j", b'{"jobId":"j","queryType":7}')
-    runtime.submit_raw("nobody", b"<html>")
-    assert error(runtime, "j")["reason"] == "malformed_job"
-    assert runtime.call("f", b"1") == b"1"
-    assert {request.job_id for request in runtime.ledger.all(Endpoint.RESULT)} & {"nobody", ""} == set()
-    assert "what is not a job" in caplog.text
-    assert "<html>" not in caplog.text
+    async with harness() as bench:
+        bench.start(Handler(bench.context))
+        runtime.submit_raw("j", b'{"jobId":"j","queryType":7}')
+        runtime.submit_raw("nobody", b"<html>")
+        assert (await bench.error("j"))["reason"] == "malformed_job"
+        assert await bench.call(b"1") == b"1"
+        assert {request.job_id for request in runtime.ledger.all(Endpoint.RESULT)} & {"nobody", ""} == set()
+        assert "what is not a job" in caplog.text
+        assert "<html>" not in caplog.text
 
 
-def test_the_open_poll_is_waited_for_and_its_job_answered(
-    runtime: ScriptedRuntime, bench: Bench, shared: Surroundings
+async def test_a_drain_waits_for_the_open_poll_and_answers_its_job(
+    runtime: ScriptedRuntime, harness: NewHarness
 ) -> None:
     runtime.poll_seconds = 5
-    worker = bench.create(Handler(shared))
-    bench.start()
-    runtime.wait_for_poll()
-    worker.drain()
-    assert runtime.call("f", b"[1]") == b"[1]"
-    bench.join()
-    assert len(runtime.ledger.all(Endpoint.JOB)) == 1
+    async with harness() as bench:
+        worker = bench.start(Handler(bench.context))
+        await bench.polls(0)
+        worker.drain()
+        assert await bench.call(b"[1]") == b"[1]"
+        await bench.end()
+        assert len(runtime.ledger.all(Endpoint.JOB)) == 1
 
 
-def test_an_open_poll_that_hangs_is_given_up(
-    runtime: ScriptedRuntime, bench: Bench, shared: Surroundings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker_module, "OPEN_POLL", 0.2)
+async def test_an_open_poll_that_hangs_is_given_up(runtime: ScriptedRuntime, harness: NewHarness) -> None:
     runtime.script(Endpoint.JOB, behaviours.hang)
-    worker = bench.create(Handler(shared))
-    bench.start()
-    runtime.wait_for_poll()
-    worker.drain()
-    bench.join()
-    assert len(runtime.ledger.all(Endpoint.JOB)) == 1
-    assert (worker.error, worker.lost) == (None, 0)
+    async with harness() as bench:
+        worker = bench.start(Handler(bench.context), times=DrainTimes(jobs=LONG, poll=0.2))
+        await bench.polls(0)
+        worker.drain()
+        await bench.end()
+        assert len(runtime.ledger.all(Endpoint.JOB)) == 1
+        assert worker.lost == 0
 
 
-def test_jobs_that_take_too_long_are_ended_and_answered(
-    runtime: ScriptedRuntime, bench: Bench, shared: Surroundings
+async def test_jobs_that_take_too_long_are_ended_and_answered(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    async with harness() as bench:
+        worker = bench.start(Handler(bench.context, held=True), times=DrainTimes(jobs=0.2, poll=0.2))
+        ids = [runtime.submit("f") for _ in range(3)]
+        await bench.handed_out(3)
+        worker.drain()
+        await bench.end()
+        assert [(await bench.error(job_id))["reason"] for job_id in ids] == [Reason.SHUTDOWN.value] * 3
+        assert worker.lost == 0
+
+
+async def test_a_result_that_cannot_be_posted_before_the_end_is_counted(
+    runtime: ScriptedRuntime, harness: NewHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    worker = bench.create(Handler(shared, held=True), drain_timeout=0.2)
-    bench.start()
-    ids = [runtime.submit("f") for _ in range(3)]
-    runtime.ledger.wait_for(lambda: len(runtime.jobs.handed_out) == 3, what="handing out all jobs")
-    worker.drain()
-    bench.join()
-    assert [error(runtime, job_id)["reason"] for job_id in ids] == ["shutdown"] * 3
-    assert worker.lost == 0
-
-
-def test_a_result_that_cannot_be_posted_before_the_end_is_counted(
-    runtime: ScriptedRuntime, bench: Bench, shared: Surroundings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker_module, "OPEN_POLL", 0.1)
-    monkeypatch.setattr(worker_module, "LAST_POSTS", 0.2)
     runtime.always(Endpoint.RESULT, behaviours.hang)
-    worker = bench.create(Handler(shared), drain_timeout=0.2)
-    bench.start()
-    job_id = runtime.submit("f")
-    runtime.ledger.wait_for(lambda: runtime.posts(job_id), what="the post")
-    worker.drain()
-    bench.join()
-    assert worker.lost == 1
+    async with harness() as bench:
+        worker = bench.start(Handler(bench.context), times=DrainTimes(jobs=0.2, poll=0.1, posts=0.3))
+        job_id = runtime.submit("f")
+        await eventually(lambda: runtime.posts(job_id), what="the post")
+        worker.drain()
+        await bench.end()
+        assert worker.lost == 1
+        assert f"job {job_id}: its result could not be posted before the end" in caplog.text
 
 
-def test_a_drain_ends_a_start_that_hangs(runtime: ScriptedRuntime, bench: Bench, shared: Surroundings) -> None:
+async def test_an_order_to_give_up_waits_for_no_poll_and_lets_errors_be_posted(
+    runtime: ScriptedRuntime, harness: NewHarness
+) -> None:
+    runtime.poll_seconds = 0.3
+    async with harness() as bench:
+        worker = bench.start(Handler(bench.context, held=True))
+        job_id = runtime.submit("f")
+        await bench.handed_out(1)
+        runtime.always(Endpoint.JOB, behaviours.hang)
+        await bench.polls(2)
+        bench.context.abort_all()
+        worker.give_up_soon()
+        await bench.end()
+        assert (await bench.error(job_id))["reason"] == "shutdown"
+        assert worker.lost == 0
+
+
+@pytest.mark.parametrize("what", ["posts", "handlers"])
+async def test_a_drain_ends_a_start_that_hangs(runtime: ScriptedRuntime, harness: NewHarness, what: str) -> None:
     runtime.always(Endpoint.SCHEMA, behaviours.hang)
-    worker = bench.create(Handler(shared))
-    bench.start()
-    runtime.ledger.wait_for(lambda: runtime.ledger.all(Endpoint.SCHEMA), what="the first post")
-    worker.drain()
-    bench.join()
-    assert worker.error is None
-    assert runtime.ledger.all(Endpoint.JOB) == []
+    async with harness() as bench:
+        handler = Handler(bench.context, becomes_ready=what == "posts")
+        worker = bench.start(handler)
+        await eventually(lambda: runtime.ledger.all() if what == "posts" else handler.calls, what="the start")
+        worker.drain()
+        await bench.end()
+        assert runtime.ledger.all(Endpoint.JOB) == []
+        assert handler.calls[-1] == "close"
 
 
-def test_a_drain_before_the_start_starts_nothing(runtime: ScriptedRuntime, bench: Bench, shared: Surroundings) -> None:
-    bench.create(Handler(shared)).drain()
-    bench.start()
-    bench.join()
-    assert runtime.ledger.all(Endpoint.JOB) == []
+async def test_a_drain_before_the_start_sends_nothing(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    async with harness() as bench:
+        bench.start(Handler(bench.context)).drain()
+        await bench.end()
+        assert runtime.ledger.all(Endpoint.JOB) == []
 
 
-def test_a_runtime_that_lets_nobody_in_ends_the_worker_with_its_jobs_answered(
-    runtime: ScriptedRuntime, bench: Bench, shared: Surroundings, monkeypatch: pytest.MonkeyPatch
+async def test_a_runtime_that_rejects_the_token_for_too_long_ends_the_worker_with_its_jobs_answered(
+    runtime: ScriptedRuntime, harness: NewHarness
 ) -> None:
-    monkeypatch.setattr(poller_module, "REFUSED_FOR_GOOD", 0.0)
-    handler = Handler(shared, held=True)
-    worker = bench.create(handler)
-    runtime.script(Endpoint.JOB, behaviours.normal)
-    runtime.always(Endpoint.JOB, behaviours.answer(401))
-    job_id = runtime.submit("f", b"1")
-    bench.start()
-    wait_until(lambda: worker.error is not None, what="the end of polling")
-    handler.release.set()
-    assert bytes(runtime.result(job_id).body) == b"1"
-    bench.join()
-    assert isinstance(worker.error, RuntimeRefusedError)
-    assert worker.lost == 0
+    async with harness(Limits(first_delay=0.02, longest_delay=0.05, auth_failure=0.2)) as bench:
+        handler = Handler(bench.context, held=True)
+        runtime.script(Endpoint.JOB, behaviours.normal)
+        runtime.always(Endpoint.JOB, behaviours.answer(401))
+        job_id = runtime.submit("f", b"1")
+        worker = bench.start(handler)
+        await eventually(lambda: bench.polling == [True, False], what="the end of polling")
+        assert not bench.has_ended
+        handler.release.set()
+        with pytest.raises(AuthenticationError):
+            await bench.end()
+        assert bytes((await bench.result(job_id)).body) == b"1"
+        assert worker.lost == 0
 
 
-def test_a_bug_while_polling_ends_the_worker_with_its_jobs_answered(
-    runtime: ScriptedRuntime,
-    bench: Bench,
-    shared: Surroundings,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+async def test_a_bug_while_polling_ends_the_worker_with_its_jobs_answered(
+    runtime: ScriptedRuntime, harness: NewHarness
 ) -> None:
-    handler = Handler(shared, held=True)
-    worker = bench.create(handler)
-    polls = iter([worker._poller.poll, worker._poller.poll])
+    async with harness() as bench:
+        handler = Handler(bench.context, held=True)
 
-    def poll() -> Polled:
-        return next(polls)()
+        class Breaking(Poller):
+            async def poll(self) -> Polled:
+                if handler.started:
+                    raise RuntimeError("boom")
+                return await super().poll()
 
-    monkeypatch.setattr(worker._poller, "poll", poll)
-    job_id = runtime.submit("f", b"1")
-    bench.start()
-    wait_until(lambda: worker.error is not None, what="the end of polling")
-    handler.release.set()
-    assert bytes(runtime.result(job_id).body) == b"1"
-    bench.join()
-    assert isinstance(worker.error, StopIteration)
-    assert "bug" in caplog.text
+        bench.client.poller = Breaking(bench.client._session, bench.client.endpoints.job, QUICK)
+        job_id = runtime.submit("f", b"1")
+        bench.start(handler)
+        await eventually(lambda: bench.polling == [True, False], what="the end of polling")
+        handler.release.set()
+        with pytest.raises(RuntimeError, match="boom"):
+            await bench.end()
+        assert bytes((await bench.result(job_id)).body) == b"1"

@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def read_query() -> bytes | None:
-    """The next query; None at the end."""
+    """Read the next query; None at the end."""
     line = sys.stdin.buffer.readline()
     if not line:
         return None
@@ -69,21 +69,21 @@ def twice(_: Any) -> None:
 
 
 def late(_: Any, path: str, value: Any) -> None:
-    """A result, and another one when `path` is there."""
+    """Write a result, and another one when `path` exists."""
     reply("first")
     wait_for(path)
     reply(value)
 
 
 def after(_: Any, seconds: float) -> None:
-    """A result, and another one a little later."""
+    """Write a result, and another one a little later."""
     reply("first")
     time.sleep(seconds)
     reply("stray")
 
 
 def after_in_part(_: Any, seconds: float, text: str) -> None:
-    """A result, and a part of another one a little later."""
+    """Write a result, and a part of another one a little later."""
     reply("first")
     time.sleep(seconds)
     write(text.encode())
@@ -124,7 +124,7 @@ def late_exit(_: Any, path: str) -> None:
 
 
 def last(_: Any, status: int) -> None:
-    """A whole result, and the end at once."""
+    """Write a whole result and exit at once."""
     reply("last")
     os._exit(status)
 

@@ -17,7 +17,7 @@ _VALUE: Final = re.compile(r"…|'…'|\"[…\w]+\"|functions\.…|\d+(\.\d+)?")
 
 _WORD: Final = re.compile(r"[A-Za-z]{2}")
 _JOINTS: Final = {("", ": ", ""), ("", " ", ""), ("", " (", ")")}
-"""What joins two messages; other messages without a word are no messages."""
+"""What joins two messages; other strings without a word are not messages."""
 
 Message = tuple[str, ...]
 """A message as its fixed parts: between two of them stands a value; the first and the last may be empty."""
@@ -27,14 +27,12 @@ Message = tuple[str, ...]
 def all_messages() -> list[Message]:
     """Every string and f-string of the program, each line of it, those with the most text first."""
     nodes = (node for tree in _trees(SOURCE) for node in ast.walk(tree))
-    messages = {
-        line for node in nodes for line in _lines(_parts(node)) if line in _JOINTS or _WORD.search("".join(line))
-    }
-    return sorted(messages, key=lambda parts: (-sum(map(len, parts)), parts))
+    messages = {line for node in nodes for line in _lines(_parts(node)) if _WORD.search("".join(line))}
+    return sorted(messages | _JOINTS, key=lambda parts: (-sum(map(len, parts)), parts))
 
 
 def worker_s_messages() -> set[Message]:
-    """What the worker logs as a warning or an error, and what ends it."""
+    """Yield the warnings and errors that the worker logs, and the errors that end it."""
     folders = [SOURCE / name for name in ("runtime", "worker", "handlers", "processes")]
     trees = [tree for folder in folders for tree in _trees(folder)]
     calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
@@ -93,6 +91,6 @@ def _parts(node: ast.AST) -> Message:
 
 
 def _lines(message: Message) -> Iterator[Message]:
-    """The message line by line."""
+    """Yield the message line by line."""
     for line in "\0".join(message).split("\n"):
         yield tuple(line.split("\0"))

@@ -160,7 +160,7 @@ SIMPLE_HINTS = {
 
 
 def hint(data_type: dict[str, Any]) -> Any:
-    """The Python type that means a data type of the protocol."""
+    """Return the Python type for a data type of the protocol."""
     name = data_type["type"]
     body = data_type[name]
     match name:
@@ -185,7 +185,7 @@ def schema_of(function: Callable[..., Any], name: str) -> Any:
 
 
 def inferred(data_type: dict[str, Any]) -> Any:
-    """The type again, as the SDK infers it of a function that returns it."""
+    """Return the type as the SDK infers it from a function that returns it."""
 
     def function(): ...  # type: ignore[no-untyped-def]  # noqa: ANN202
 

@@ -48,15 +48,15 @@ class JobLog:
         lines.total += 1
 
     def of(self, job_id: str | None) -> Lines:
-        """A job's lines, the oldest first."""
+        """Return the lines of a job, oldest first."""
         return self._lines.get(job_id) or Lines(kept=deque())
 
     def forget(self, job_id: str) -> None:
-        """The job is not known any more."""
+        """Delete the lines of a job."""
         self._lines.pop(job_id, None)
 
 
 def shortened(line: str) -> str:
-    """A line as it is kept: without its end, and not longer than `LONGEST_LINE` characters."""
+    """Return a line without its end, cut to `LONGEST_LINE` characters."""
     line = line.rstrip("\r\n")
     return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}… ({len(line)} characters)"

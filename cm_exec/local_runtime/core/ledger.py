@@ -88,7 +88,7 @@ class Ledger:
         return bool(self._queue) and (self.limits.slots is None or len(self._outstanding) < self.limits.slots)
 
     def hand_out(self, now: float) -> RuntimeJob | None:
-        """The next job, None where none waits or all slots are taken."""
+        """Return the next job; None if none waits or all slots are taken."""
         if not self.can_hand_out():
             return None
         job_id, _ = self._queue.popitem(last=False)
@@ -114,7 +114,7 @@ class Ledger:
         )
 
     def put_back(self, job_id: str) -> None:
-        """The poll that got the job was gone: it is the next one again."""
+        """Make a job the next one again, because its poll was gone."""
         job = self._jobs.get(job_id)
         self._outstanding.pop(job_id, None)
         if job is None:
@@ -128,24 +128,24 @@ class Ledger:
             self._forget_old()
 
     def answer_began(self, job_id: str, now: float) -> None:
-        """A result comes: the caller's time-out waits for it as long as it does."""
+        """Record the start of a result. The caller's timeout does not end while it arrives."""
         self._answering.add(job_id)
         job = self._jobs.get(job_id)
         if job is not None and not job.state.final and job.first_byte is None:
             self._store(replace(job, first_byte=now))
 
     def answer_broke(self, job_id: str, size: int) -> None:
-        """It broke off after `size` bytes, which is the only way to say that a streaming function failed."""
+        """Record a result that broke off after `size` bytes: the only way to report a failure in a stream."""
         self._answering.discard(job_id)
         if job_id in self._jobs:
             self._cut[job_id] = max(size, self._cut.get(job_id, 0))
 
     def answer_refused(self, job_id: str) -> None:
-        """It was over the limit: another one may come."""
+        """Record a result above the size limit; another one may follow."""
         self._answering.discard(job_id)
 
     def reply_lost(self, job_id: str) -> None:
-        """The worker was not told that its result is here: it does right to post it again."""
+        """Record that the answer to a result did not arrive: the worker may post the result again."""
         if job_id in self._jobs:
             self._unheard.add(job_id)
 
@@ -209,7 +209,7 @@ class Ledger:
         return dropped
 
     def give_up(self, job_id: str, now: float, reason: str) -> None:
-        """The caller waits no longer. A job that is out still holds its slot, as on the platform."""
+        """Record that the caller has given up. A job with the worker keeps its slot, as on the platform."""
         job = self._jobs.get(job_id)
         if job is None or job.state.final:
             return
@@ -267,7 +267,7 @@ class Ledger:
         return why_idle or "the worker polls, and has not taken the job yet"
 
     def close(self, now: float) -> None:
-        """The runtime ends: what is out now was never answered."""
+        """Record the end of the runtime: the jobs with the worker were never answered."""
         for job_id in self._outstanding:
             job = self._jobs[job_id]
             self.report(ViolationKind.UNANSWERED, "not answered when the runtime stopped", now, job=job)

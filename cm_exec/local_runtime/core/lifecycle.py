@@ -58,5 +58,5 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
 
 
 def after(state: State, event: Event) -> State | None:
-    """The state that follows, None where the event has no effect in this state."""
+    """Return the next state; None if the event has no effect in this state."""
     return TRANSITIONS.get((state, event))

@@ -63,7 +63,7 @@ _MAGIC: Final[tuple[tuple[Callable[[bytes], bool], MediaType], ...]] = (
 
 
 def sniff(body: bytes, size: int) -> MediaType:
-    """What a body of `size` bytes is that begins with `body`, its first `LOOKED_AT` bytes at least."""
+    """Return the type of a body of `size` bytes from its start, which has at least `LOOKED_AT` bytes of it."""
     if size == 0:
         return _EMPTY
     found = next((media for matches, media in _MAGIC if matches(body)), None)

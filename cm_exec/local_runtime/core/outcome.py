@@ -10,7 +10,7 @@ T = TypeVar("T")
 LARGEST: Final = 1024 * 1024
 """A larger body, in bytes, is not looked at."""
 
-_OURS: Final = frozenset({"error", "reason", "jobId", "queryType", "exitCode", "signal", "stderr"})
+_OURS: Final = frozenset({"error", "reason", "jobId", "queryType", "exitCode", "signal", "status", "stderr", "output"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class ReportedFailure:
 
 
 def reported_failure(body: bytes, job_id: str) -> ReportedFailure | None:
-    """The failure that the body tells of as cm-exec or an official SDK does, None where it is a result.
+    """Return the failure that the body reports, as cm-exec or an official SDK does; None for a result.
 
     Python: `{"exception"}` or `{"error"}`; TypeScript: `{"error"}` or `{"error", "reason"}`; Java: a text that
     starts with the job's id; cm-exec: `{"error", "reason", "jobId", "queryType", ...}`.
@@ -53,10 +53,15 @@ def _of_members(members: dict[str, Any]) -> ReportedFailure | None:
     if members.keys() == {"exception"} and isinstance(members["exception"], str):
         first_line = members["exception"].partition(": Traceback")[0].partition("\n")[0]
         return ReportedFailure(message=first_line)
-    if not members.keys() <= _OURS or not isinstance(members.get("error"), str):
+    if not members.keys() <= _OURS or "error" not in members:
         return None
+    error = members["error"]
+    if not isinstance(error, str):
+        if not {"reason", "jobId", "queryType"} <= members.keys():
+            return None
+        error = msgspec.json.encode(error).decode()  # the handler's own error, in an error result of cm-exec
     return ReportedFailure(
-        message=members["error"],
+        message=error,
         reason=_one(members.get("reason"), str),
         exit_code=_one(members.get("exitCode"), int),
         signal=_one(members.get("signal"), str),

@@ -31,19 +31,19 @@ class PollWatch:
     """Whether silence is no breach: no job would be handed out."""
 
     def began(self, now: float) -> None:
-        """A poll came."""
+        """Record the start of a poll."""
         self.open += 1
         self.total += 1
         self.last = now
         self.reported = False
 
     def ended(self, now: float) -> None:
-        """A poll was answered, or is gone."""
+        """Record the end of a poll."""
         self.open -= 1
         self.last = now
 
     def forget(self) -> None:
-        """The worker is known to be gone, or the runtime was: silence is no breach."""
+        """Forget the polls: the worker has ended, or the runtime was down, so silence is no violation."""
         self.last = None
         self.reported = False
 
@@ -80,7 +80,7 @@ class PollWatch:
         return f"no worker has polled for {now - self.last:.1f} s"
 
     def state(self, now: float, outstanding: int) -> WorkerState:
-        """What the worker seems to do."""
+        """Return the apparent state of the worker."""
         if self.open:
             return WorkerState.READY
         if self.last is None:

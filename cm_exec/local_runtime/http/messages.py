@@ -17,7 +17,7 @@ class RequestBody:
         self.cut = False
 
     async def read(self) -> bytes:
-        """The next piece; empty at the end, whole or cut."""
+        """Return the next piece; empty at the end, whether complete or cut off."""
         while self._more:
             message = await self._receive()
             self.cut = message["type"] == "http.disconnect"

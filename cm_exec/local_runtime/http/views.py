@@ -18,7 +18,7 @@ QUERY_SHOWN: Final = 64 * 1024
 
 
 def job_view(job: RuntimeJob, broker: Broker) -> View:
-    """A job as it is listed."""
+    """Return the entry of a job in the list."""
     return {
         "id": job.job_id,
         "number": job.number,
@@ -77,7 +77,7 @@ def _failure_view(answer: PostedResult) -> View | None:
 
 
 def job_detail(job: RuntimeJob, broker: Broker) -> View:
-    """A job with its query, its log and its breaches."""
+    """Return a job with its query, its log and its violations."""
     shown = job.query[:QUERY_SHOWN]
     return {
         **job_view(job, broker),
@@ -91,17 +91,17 @@ def job_detail(job: RuntimeJob, broker: Broker) -> View:
 
 
 def log_view(line: LogLine) -> View:
-    """A line that a handler or the worker wrote."""
+    """Return a line of a handler or the worker."""
     return {"jobId": line.job_id, "at": _milliseconds(line.at), "line": line.line, "stream": line.stream}
 
 
 def lines_view(lines: Lines) -> View:
-    """The lines of a job, or of none."""
+    """Return the lines of a job, or those of no job."""
     return {"log": [log_view(line) for line in lines.kept], "dropped": lines.dropped}
 
 
 def violation_view(violation: ProtocolViolation) -> View:
-    """What a worker did against the contract."""
+    """Return a protocol violation of a worker."""
     return {
         "number": violation.number,
         "at": _milliseconds(violation.at),
@@ -142,7 +142,7 @@ def queue_view(broker: Broker) -> View:
 
 
 def worker_view(broker: Broker) -> View:
-    """What is known of the worker."""
+    """Return the state of the worker."""
     return {
         "state": broker.polls.state(broker.clock(), len(broker.ledger.outstanding)).value,
         "openPolls": broker.polls.open,

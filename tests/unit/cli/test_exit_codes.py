@@ -3,13 +3,13 @@
 import signal
 
 import pytest
-from cm_exec.cli.launch import _concurrency_of_platform
 
 from cm_exec.cli.invoke import _exit_code
 from cm_exec.config import ConfigError
-from cm_exec.errors import PreflightError, exit_code_of
+from cm_exec.errors import AuthenticationError, NoRuntimeError, PreflightError, exit_code_of
 from cm_exec.protocol.failure import Failure, Reason
-from cm_exec.runtime.errors import ExchangeError, NoRuntimeError, NotReadyError, RuntimeRefusedError
+from cm_exec.runtime.errors import NotReadyError, RequestError
+from cm_exec.worker.main import _platform_concurrency
 
 
 class StrangeError(Exception):
@@ -21,9 +21,9 @@ class StrangeError(Exception):
     [
         (PreflightError("x"), 3),
         (NoRuntimeError("x"), 4),
-        (RuntimeRefusedError("x"), 5),
+        (AuthenticationError("x"), 5),
         (NotReadyError("x"), None),
-        (ExchangeError("x"), None),
+        (RequestError("x"), None),
         (ValueError("x"), None),
         (StrangeError("x"), None),
     ],
@@ -33,7 +33,7 @@ def test_exit_code_of(error: Exception, code: int | None) -> None:
 
 
 def test_codes() -> None:
-    assert [c.exit_code for c in (ConfigError, NoRuntimeError, RuntimeRefusedError)] == [3, 4, 5]
+    assert [c.exit_code for c in (ConfigError, NoRuntimeError, AuthenticationError)] == [3, 4, 5]
 
 
 def failure(reason: Reason, *, exit_code: int | None = None, signalled: str | None = None) -> Failure:
@@ -63,4 +63,4 @@ def test_invoke_s_status_is_the_command_s(outcome: Failure, code: int) -> None:
     ("text", "slots"), [(None, 1), ("4", 4), (" 2 ", 2), ("0", 1), ("-3", 1), ("", 1), ("many", 1), ("1.5", 1)]
 )
 def test_the_platform_s_number_of_tasks_is_at_least_one(text: str | None, slots: int) -> None:
-    assert _concurrency_of_platform({} if text is None else {"MAX_CONCURRENT_TASKS": text}) == slots
+    assert _platform_concurrency({} if text is None else {"MAX_CONCURRENT_TASKS": text}) == slots

@@ -17,7 +17,7 @@ def read(own: str, defaults: str = "") -> Config:
 
 
 def mistakes(own: str, defaults: str = "") -> list[str]:
-    """The problems of a function `f`, without the start of their key."""
+    """Return the problems of a function `f`, without the start of their key."""
     with pytest.raises(ConfigError) as caught:
         read(own, defaults)
     return [str(problem).removeprefix("functions.f.") for problem in caught.value.problems]

@@ -80,14 +80,14 @@ def test_every_cm_toml_of_the_repository_is_right() -> None:
 
 
 def documented() -> Iterator[str]:
-    """The whole files in the README and the other documents."""
+    """Yield the whole files in the README and the other documents."""
     for block in (block for page in PAGES for block in blocks(page)):
         if block.language == "toml" and (block.file or "cm.toml") == "cm.toml" and not block.fragment_of:
             yield block.text
 
 
 def parameters(test: Any) -> Iterator[Any]:
-    """The first value of each parameter set of a test."""
+    """Return the first value of each parameter set of a test."""
     for mark in test.pytestmark:
         for values in mark.args[1]:
             yield values[0] if isinstance(values, tuple) else values

@@ -29,7 +29,7 @@ def mistakes_of(text: str) -> list[str]:
 
 
 def mistakes_in_function(options: str) -> list[str]:
-    """The problems of a function `f`, without the start of their key."""
+    """Return the problems of a function `f`, without the start of their key."""
     return [m.removeprefix("functions.f.") for m in mistakes_of(f"{FUNCTION}{options}")]
 
 

@@ -38,7 +38,7 @@ def read(tests: str) -> tuple[FunctionTest, ...]:
 
 
 def one(options: str) -> FunctionTest:
-    """The test of `double` with these options."""
+    """Return the test of `double` with these options."""
     (test,) = read(f'[[tests]]\nfunction = "double"\n{options}')
     return test
 

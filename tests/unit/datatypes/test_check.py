@@ -169,7 +169,7 @@ def test_a_value_that_does_not_fit_is_named_by_its_path_and_its_kind(type_: str,
         (b"[1", "Input data was truncated"),
         (b"NaN", "JSON is malformed"),
         (b'"\xff"', "byte 1 is not UTF-8"),
-        (b"[" * 100_000 + b"]" * 100_000, "recursion"),
+        (b"[" * 100_000 + b"]" * 100_000, "it is nested too deeply"),
     ],
 )
 def test_what_is_no_json_is_said_to_be_none(text: bytes, message: str) -> None:

@@ -95,7 +95,7 @@ returns = "binary"
 
 @pytest.fixture(scope="module")
 def python() -> str:
-    """The SDK's Python."""
+    """Return the Python of the SDK."""
     return official_sdks.python_command()[0]
 
 

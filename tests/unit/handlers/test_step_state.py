@@ -13,7 +13,7 @@ def state_of(framing: str = "lines") -> StepState:
 
 
 def given_job(frame: bytes = b"query\n") -> StepState:
-    """A process that has a whole query."""
+    """Return the state of a process with a whole query."""
     state = state_of()
     assert state.begin(frame, is_waiting=True) == frame
     return state

@@ -30,7 +30,7 @@ def input_types(function: Function) -> dict[str, str]:
 
 
 def type_of(schema: object, **definitions: object) -> tuple[str, list[str]]:
-    """The type of one required member of a query, and the notes."""
+    """Return the type of one required member of a query, and the notes."""
     document = {"properties": {"x": schema}, "required": ["x"], "$defs": definitions}
     functions, notes = read(document)
     return input_types(functions["file"])["x"], notes
@@ -297,7 +297,7 @@ def test_what_is_published_becomes_what_publishes_it(
 
 
 def visible(description: str | None) -> str | None:
-    """A description that cm.toml takes too: not blank, and without NUL."""
+    """Generate a description that cm.toml accepts: not blank, and without NUL."""
     cleaned = (description or "").replace("\0", "").strip()
     return cleaned or None
 

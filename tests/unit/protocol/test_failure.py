@@ -39,6 +39,8 @@ def test_exit_code_signal_and_stderr_stand_there_where_they_apply() -> None:
 def test_the_reasons_are_the_documented_words() -> None:
     assert {reason.value for reason in Reason} == {
         "exit",
+        "handler",
+        "http_status",
         "signal",
         "timeout",
         "output_limit",

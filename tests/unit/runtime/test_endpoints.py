@@ -34,7 +34,7 @@ def modern(tmp_path: Path, pem: str) -> Environ:
 
 
 def original(tmp_path: Path, pem: str, **members: object) -> Environ:
-    """The first beta's variable, with its file and what that names."""
+    """Return the first beta's variable, and write its file and the files that it names."""
     (tmp_path / "trust.pem").write_text(pem)
     content = {
         "host": "localhost",

@@ -28,6 +28,17 @@ def plan(language: str, mode: Mode = "spawn") -> ProjectPlan:
     return plan_greeting(args)
 
 
+def example(name: str) -> ProjectPlan:
+    args = ProjectArgs(
+        directory=Path("/srv/hello"),
+        language=LANGUAGES[EXAMPLES[name][0]],
+        mode="spawn",
+        name=None,
+        base_image="cm-exec-base:1",
+    )
+    return plan_example(args, name)
+
+
 @each_language
 @each_mode
 def test_config(language: str, mode: Mode) -> None:
@@ -42,9 +53,9 @@ def test_config(language: str, mode: Mode) -> None:
 @each_mode
 def test_files(language: str, mode: Mode) -> None:
     files = plan(language, mode).files
-    for name, text in files.items():
-        assert text.endswith("\n"), name
-        assert not re.search(r"@[A-Z]+@", text), name
+    for path, text in files.items():
+        assert text.endswith("\n"), path
+        assert not re.search(r"@[A-Z]+@", text), path
     wanted = {"cm.toml", "query.json", "result.json", "Dockerfile", "Makefile", ".dockerignore", "cm-toml.schema.json"}
     assert wanted | {LANGUAGES[language].handler} <= files.keys()
     assert files["cm.toml"].startswith("#:schema ./cm-toml.schema.json\n")
@@ -69,9 +80,11 @@ def test_image(language: str) -> None:
     assert ":latest" not in dockerfile
 
 
-@each_language
-def test_hadolint(language: str, tmp_path: Path) -> None:
-    (tmp_path / "Dockerfile").write_text(plan(language).files["Dockerfile"])
+@pytest.mark.parametrize("name", [*LANGUAGES, *EXAMPLES])
+def test_hadolint(name: str, tmp_path: Path) -> None:
+    """Its Dockerfile has no complaint of hadolint."""
+    files = plan(name).files if name in LANGUAGES else example(name).files
+    (tmp_path / "Dockerfile").write_text(files["Dockerfile"])
     hadolint = Path(sys.executable).with_name("hadolint")
     # DL3008: Debian's versions are pinned by the release of the image
     done = subprocess.run(
@@ -95,17 +108,14 @@ def test_image_name(folder: str, name: str) -> None:
     assert image_name(Path(folder)) == name
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_example(example: str) -> None:
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example(name: str) -> None:
     """A template of a first real job is a whole project, too."""
-    language = LANGUAGES[EXAMPLES[example][0]]
-    args = ProjectArgs(
-        directory=Path("/srv/hello"), language=language, mode="spawn", name=None, base_image="cm-exec-base:1"
-    )
-    files = plan_example(args, example).files
+    language = LANGUAGES[EXAMPLES[name][0]]
+    files = example(name).files
     assert {"cm.toml", "query.json", "Dockerfile", "Makefile", ".dockerignore", language.handler} <= files.keys()
     assert parse_config(files["cm.toml"], path=Path("/srv/hello/cm.toml")).tests
     VALIDATOR.validate(tomli.loads(files["cm.toml"]))
-    for name, text in files.items():
-        assert text.endswith("\n"), name
-        assert not re.search(r"@[A-Z]+@", text), name
+    for path, text in files.items():
+        assert text.endswith("\n"), path
+        assert not re.search(r"@[A-Z]+@", text), path

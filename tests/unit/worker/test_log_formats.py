@@ -1,8 +1,8 @@
 """The two forms of a log line."""
 
 import json
-import os
 import logging
+import os
 from typing import Any
 
 import pytest

@@ -148,7 +148,7 @@ def test_what_no_encoding_can_hold_is_replaced(pipe: Pipe) -> None:
 
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
-    """The program's logger, as it was before."""
+    """Restore the program's logger after the test."""
     logger = logging.getLogger("cm_exec")
     before = logger.handlers, logger.propagate, logger.level, logging.raiseExceptions
     yield logger

@@ -132,7 +132,7 @@ class Queue(RuleBasedStateMachine):
         self.queue.done(item, answered=True)
 
     def may_run(self, item: QueuedJob) -> bool:
-        """The oldest job of a function below its limit, while there is a slot."""
+        """Return the oldest job of a function below its limit if a slot is free."""
         running = Counter(other.query_type for other in self.running)[item.query_type]
         return len(self.running) < 3 and running < self.limits.get(item.query_type, 3)
 

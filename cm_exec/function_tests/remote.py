@@ -1,0 +1,126 @@
+"""Run tests against a worker that is not started by the worker's own code: a running `dev`, or any command."""
+
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from cm_exec.config import Function
+from cm_exec.devserver.client import find_dev
+from cm_exec.errors import NoRuntimeError
+from cm_exec.function_tests.cases import PreparedTest
+from cm_exec.function_tests.outcome import check_outcome
+from cm_exec.function_tests.runner import CompletedTest
+from cm_exec.protocol.failure import Failure, Reason
+
+Outcome = tuple[bytes | Failure, bytes]
+"""A result or a failure, and the stderr of the handler as far as it is known."""
+
+
+class RemoteWorker(Protocol):
+    """Calls a function with JSON text; `timeout` is in seconds, 0 for none."""
+
+    def __call__(self, function: str, query: bytes, timeout: float) -> Outcome:
+        """Return the outcome."""
+
+
+class RemoteTestRunner:
+    """Runs each case once through `worker`, as `FunctionTestRunner` does it with handlers of its own."""
+
+    def __init__(
+        self,
+        functions: Mapping[str, Function],
+        cases: Sequence[PreparedTest],
+        worker: RemoteWorker,
+        *,
+        slots: int,
+        fail_fast: bool,
+        on_end: Callable[[CompletedTest], None],
+    ) -> None:
+        self._functions = functions
+        self._cases = cases
+        self._worker = worker
+        self._slots = slots
+        self._fail_fast = fail_fast
+        self._on_end = on_end
+        self._failed = False
+        self._stopped = False
+
+    def run(self) -> None:
+        """Run the tests. With `fail_fast` none starts after one has failed."""
+        pool = ThreadPoolExecutor(self._slots)
+        running: list[Future[None]] = [pool.submit(self._run, case) for case in self._cases]
+        try:
+            for test in running:
+                test.result()
+        finally:
+            self._stopped = True
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, case: PreparedTest) -> None:
+        if self._stopped or (self._fail_fast and self._failed):
+            return
+        function = self._functions[case.test.function]
+        timeout = function.timeout if case.test.timeout is None else case.test.timeout
+        began = time.monotonic()
+        outcome, stderr = self._worker(function.name, case.query, timeout or 0)
+        seconds = time.monotonic() - began
+        problem = check_outcome(case, function, outcome, stderr)
+        self._failed = self._failed or problem is not None
+        self._on_end(CompletedTest(case=case, seconds=seconds, problem=problem, stderr=stderr))
+
+
+@contextmanager
+def running_dev(url: str | None, config_path: Path) -> Iterator[RemoteWorker]:
+    """Give a running `cm-exec dev` as the worker. Raises NoRuntimeError."""
+    client = find_dev(url, config_path)
+
+    def call(function: str, query: bytes, timeout: float) -> Outcome:
+        with client.connection_errors():
+            response = client.call(function, query, timeout=timeout)
+            body = response.read()
+            if response.status == http.client.UNAUTHORIZED:
+                raise NoRuntimeError("the token for cm-exec dev is missing or wrong; see CM_EXEC_DEV_TOKEN")
+            job = client.job(response.headers.get("X-Job-Id"))
+            stderr = "".join(f"{line}\n" for line in client.stderr(job)).encode() if job.get("state") != "done" else b""
+        failure = job.get("failure")
+        if failure is not None:
+            return _failure(failure["message"], failure["reason"]), stderr
+        if response.status != http.client.OK:
+            reason = Reason.TIMEOUT if response.status == http.client.GATEWAY_TIMEOUT else Reason.HANDLER
+            return Failure(reason=reason, message=str(json.loads(body)["error"])), stderr
+        return body, stderr
+
+    yield call
+
+
+@contextmanager
+def started_worker(command: Sequence[str], *, concurrency: int) -> Iterator[RemoteWorker]:
+    """Start a command against a local runtime, and give it as the worker. Raises NoRuntimeError if it ends."""
+    from cm_exec.testing import FunctionError, WorkerEndedError, run_compute_module  # noqa: PLC0415 - the extra `dev`
+
+    def call(function: str, query: bytes, timeout: float) -> Outcome:
+        try:
+            return module.call_bytes(function, query, timeout=timeout or None), b""
+        except FunctionError as error:
+            return _failure(str(error), error.reason), b""
+        except TimeoutError as error:
+            return Failure(reason=Reason.TIMEOUT, message=str(error)), b""
+        except WorkerEndedError as error:
+            return Failure(reason=Reason.HANDLER, message=str(error)), b""
+
+    try:
+        with run_compute_module(command, concurrency=concurrency) as module:
+            yield call
+    except WorkerEndedError as error:
+        raise NoRuntimeError(str(error)) from None
+
+
+def _failure(message: str, reason: str | None) -> Failure:
+    """Return the failure that an error result reports. Only cm-exec gives a reason of ours."""
+    known = reason if reason in set(Reason) else None
+    return Failure(reason=Reason(known) if known else Reason.HANDLER, message=message)

@@ -1,0 +1,116 @@
+"""`cm-exec test` and `invoke` against functions that another program runs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.dev_program import CM_EXEC, dev_environment, started_dev
+from tests.support.toml import function
+
+TESTS = """
+[[tests]]
+function = "echo"
+query = 21
+result = 21
+
+[[tests]]
+function = "fails"
+query = 1
+error_contains = "no such luck"
+
+[[tests]]
+function = "echo"
+name = "is wrong"
+query = 1
+result = 2
+"""
+WORKER = """
+import json, os, ssl, urllib.request
+context = ssl.create_default_context(cafile=os.environ["DEFAULT_CA_PATH"])
+token = {"Module-Auth-Token": open(os.environ["MODULE_AUTH_TOKEN"]).read(), "Content-Type": "application/octet-stream"}
+def send(uri, data=None):
+    with urllib.request.urlopen(urllib.request.Request(uri, data, token), context=context) as response:
+        return response.status, response.read()
+while True:
+    status, body = send(os.environ["GET_JOB_URI"])
+    if status == 200:
+        job = json.loads(body)["computeModuleJobV1"]
+        result = {"exception": "no such luck: Traceback"} if job["queryType"] == "fails" else job["query"]
+        send(os.environ["POST_RESULT_URI"] + "/" + job["jobId"], json.dumps(result).encode())
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    functions = function("echo", ["cat"]) + function("fails", "echo no such luck >&2; exit 3")
+    (tmp_path / "cm.toml").write_text(functions + TESTS)
+    (tmp_path / "app.py").write_text(WORKER)
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**dev_environment(folder), **variables}
+    return subprocess.run(
+        [CM_EXEC, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def check(done: "subprocess.CompletedProcess[str]") -> None:
+    assert done.returncode == 1, done.stderr
+    assert "FAIL echo: is wrong" in done.stdout
+    assert "$: expected 2, found 1" in done.stdout
+    assert "3 tests: 1 failed, 2 passed" in done.stdout
+
+
+def test_the_tests_run_against_a_worker_of_any_kind(folder: Path) -> None:
+    check(run(folder, "test", "--", sys.executable, "app.py"))
+
+
+def test_the_tests_run_against_a_running_dev(folder: Path) -> None:
+    with started_dev(folder, "--concurrency", "2") as program:
+        program.wait_until_ready()
+        check(run(folder, "test", "--dev"))
+        check(run(folder, "test", "--dev-url", program.console_url))
+        assert run(folder, "test", "--dev", "fails").returncode == 0
+
+
+def test_names_are_apart_from_the_command(folder: Path) -> None:
+    done = run(folder, "test", "--junit", "report.xml", "fails", "--", sys.executable, "app.py")
+    assert (done.returncode, "1 test: 1 passed" in done.stdout) == (0, True)
+    assert "no such luck" not in (folder / "report.xml").read_text()
+
+
+def test_without_a_dev_it_exits_with_4(folder: Path) -> None:
+    done = run(folder, "test", "--dev")
+    assert done.returncode == 4
+    assert "no cm-exec dev is running with cm.toml" in done.stderr
+
+
+def test_a_worker_that_ends_at_once_exits_with_4_and_its_log(folder: Path) -> None:
+    done = run(folder, "test", "--", sys.executable, "-c", "raise SystemExit('no model')")
+    assert done.returncode == 4
+    assert "the worker ended with exit status 1; its log ends:\n  no model" in done.stderr
+
+
+def test_a_command_and_dev_are_one_too_many(folder: Path) -> None:
+    assert run(folder, "test", "--dev", "--", "true").returncode == 2
+
+
+def test_dev_url_alone_asks_dev_and_its_variable_alone_does_not(folder: Path) -> None:
+    nowhere = "http://127.0.0.1:1"
+    assert run(folder, "invoke", "--dev-url", nowhere, "echo", "5").returncode == 4
+    done = run(folder, "invoke", "echo", "5", CM_EXEC_DEV_URL=nowhere)
+    assert (done.returncode, done.stdout) == (0, "5")
+
+
+def test_invoke_gives_dev_the_caller_s_identity(folder: Path) -> None:
+    (folder / "header").write_text("Bearer ada\n")
+    script = 'printf \'{"user": "%s", "header": "%s"}\' "$CM_USER_ID" "$CM_AUTH_HEADER"'
+    (folder / "cm.toml").write_text(function("who", script, credentials=True))
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        done = run(folder, "invoke", "--dev", "--user-id", "ada", "--auth-header-file", "header", "who", "{}")
+        assert json.loads(done.stdout) == {"user": "ada", "header": "Bearer ada"}, done.stderr

@@ -1,0 +1,181 @@
+"""The loop as the whole work of a program, in programs of their own: it would change the signals of the tests."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+HEAD = """
+import asyncio, os, signal, subprocess, sys
+from cm_exec.processes.signals import run_supervised
+
+def tell(*words):
+    print(*words, flush=True)
+
+def on_signal(which, count):
+    tell(which.name, count)
+"""
+
+
+@contextmanager
+def program(body: str, *wrapper: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run a Python program with `tell`, `on_signal`, `run_supervised` and this body."""
+    with subprocess.Popen(
+        [*wrapper, sys.executable, "-c", HEAD + body], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def output(body: str) -> list[str]:
+    """Return what the program prints; it must end by itself and well."""
+    with program(body) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    return out.splitlines()
+
+
+def next_line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_it_returns_what_the_work_returns() -> None:
+    body = """
+import threading
+async def work():
+    tell(threading.current_thread() is threading.main_thread())
+    return 7
+tell(run_supervised(work, on_signal))
+"""
+    assert output(body) == ["True", "7"]
+
+
+@pytest.mark.parametrize("error", ["ValueError('x')", "KeyboardInterrupt()", "SystemExit(7)"])
+def test_it_raises_what_the_work_raises(error: str) -> None:
+    body = f"""
+async def work():
+    raise {error}
+try:
+    run_supervised(work, on_signal)
+except BaseException as error:
+    tell(repr(error))
+"""
+    assert output(body) == [error]
+
+
+WAITS = """
+async def work():
+    tell("ready")
+    await asyncio.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("pair", [("SIGTERM", "SIGINT"), ("SIGHUP", "SIGQUIT")])
+def test_signals_are_passed_on_with_their_number(pair: tuple[str, str]) -> None:
+    body = """
+release = asyncio.Event()
+def on_signal(which, count):
+    tell(which.name, count)
+    if count == 2:
+        release.set()
+async def work():
+    tell("ready")
+    await release.wait()
+run_supervised(work, on_signal)
+tell("end")
+"""
+    with program(body) as process:
+        assert next_line(process) == "ready"
+        for count, name in enumerate(pair, 1):
+            os.kill(process.pid, signal.Signals[name])
+            assert next_line(process) == f"{name} {count}"
+        assert next_line(process) == "end"
+
+
+def test_the_work_ends_soon_after_a_second_signal() -> None:
+    with program(WAITS + "tell(run_supervised(work, on_signal))") as process:
+        assert next_line(process) == "ready"
+        for count in (1, 2):
+            os.kill(process.pid, signal.SIGTERM)
+            assert next_line(process) == f"SIGTERM {count}"
+        assert next_line(process) == "None"
+        assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT"])
+def test_a_signal_that_is_ignored_stays_so(name: str) -> None:
+    """As nohup does with SIGHUP on purpose."""
+    body = f"signal.signal(signal.{name}, signal.SIG_IGN)\n{WAITS}run_supervised(work, on_signal)"
+    with program(body) as process:
+        assert next_line(process) == "ready"
+        os.kill(process.pid, signal.Signals[name])
+        os.kill(process.pid, signal.SIGTERM)
+        assert next_line(process) == "SIGTERM 1"
+
+
+def test_sigterm_and_sigint_are_taken_even_if_they_were_ignored() -> None:
+    """As in `make test &` of a script, which ignores SIGINT."""
+    body = f"signal.signal(signal.SIGINT, signal.SIG_IGN)\n{WAITS}run_supervised(work, on_signal)"
+    with program(body) as process:
+        assert next_line(process) == "ready"
+        os.kill(process.pid, signal.SIGINT)
+        assert next_line(process) == "SIGINT 1"
+
+
+@pytest.mark.parametrize("pidfds", [True, False])
+def test_adopted_processes_are_reaped_and_those_of_the_work_are_not(pidfds: bool) -> None:
+    body = f"""
+if not {pidfds}:
+    del os.pidfd_open
+from cm_exec.processes.tree import ProcessTree
+async def work():
+    own = subprocess.Popen(["true"])
+    ProcessTree(own.pid, 1, set())
+    shell = subprocess.run(["sh", "-c", "(sleep 0.1) >/dev/null & echo $!"], stdout=subprocess.PIPE, text=True)
+    while os.path.exists(f"/proc/{{int(shell.stdout)}}"):
+        await asyncio.sleep(0.01)
+    tell(os.waitid(os.P_PID, own.pid, os.WEXITED).si_pid == own.pid)
+    own.returncode = 0
+run_supervised(work, on_signal)
+"""
+    assert output(body) == ["True"]
+
+
+def test_a_signal_that_comes_while_one_is_handled_is_not_lost() -> None:
+    body = """
+release = asyncio.Event()
+def on_signal(which, count):
+    tell(which.name, count)
+    if count == 1:
+        os.kill(os.getpid(), signal.SIGINT)
+    else:
+        release.set()
+async def work():
+    tell("ready")
+    await release.wait()
+run_supervised(work, on_signal)
+"""
+    with program(body) as process:
+        assert next_line(process) == "ready"
+        os.kill(process.pid, signal.SIGTERM)
+        assert [next_line(process), next_line(process)] == ["SIGTERM 1", "SIGINT 2"]
+        assert process.wait(60) == 0
+
+
+def test_an_ignored_sigchld_and_a_blocked_mask_are_undone() -> None:
+    """The parent may have set both; the exit statuses of children would be lost, and signals never come."""
+    body = """
+from cm_exec.processes.setup import prepare_process
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+prepare_process()
+tell(subprocess.run(["sh", "-c", "exit 3"]).returncode, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+    assert output(body) == ["3 set()"]
