@@ -19,7 +19,7 @@ from cm_exec.config.model import Function, Output, Service
 from cm_exec.config.schema import FunctionEntry, FunctionName, FunctionTable, ServiceTable
 from cm_exec.config.services import Defaults, build_service, users_of, value_of
 from cm_exec.config.signature import Signature, TypeReader
-from cm_exec.config.validate import dotted_name, mismatch, read_table, read_value
+from cm_exec.config.validate import dotted_name, read_table, read_value
 from cm_exec.text import did_you_mean, quoted
 
 _UNITS: Final = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
@@ -86,11 +86,9 @@ class _FunctionReader:
             self._diagnostics.add(at, f"a name with a dot needs quotes; did you mean {quoted(whole)}?")
         elif isinstance(entry, dict):
             return read_table(entry, FunctionTable, at, self._diagnostics)
-        elif isinstance(entry, list) and entry:
-            self._diagnostics.add(at, f"{mismatch(entry, FunctionEntry)}; did you mean {{ command = [...] }}?")
         else:
             command = read_value(entry, FunctionEntry, at, self._diagnostics)
-            return {"command": command} if isinstance(command, str) else None
+            return {"command": command} if isinstance(command, str | tuple) else None
         return None
 
     def _check(self, name: str, entry: object, table: FunctionTable, own: Mapping[str, Any]) -> None:
