@@ -94,11 +94,7 @@ class Broker:
         self.ledger.adopt(call.job_id, self.clock())
 
     def body(self, job_id: str) -> ResultSpool | None:
-<<<<<<< HEAD
         """Return the result's bytes, None if there are none or they are not kept."""
-=======
-        """Return the bytes of a result that are received and kept."""
->>>>>>> main
         return self._shelf.get(job_id) or self._incoming.get(job_id)
 
     def violations_of(self, job_id: str) -> int:
@@ -147,11 +143,7 @@ class Broker:
         self._set_timer_for_next()
 
     def worker_gone(self, reason: str, only: Collection[str] | None = None) -> list[str]:
-<<<<<<< HEAD
         """Note that the worker's process has ended: its outstanding jobs are lost, missing polls are no violation.
-=======
-        """Record that the worker's process has ended: its jobs are lost, and its silence is no violation.
->>>>>>> main
 
         With `only` another worker goes on, and no more than these jobs were held by the one that is gone.
         """
@@ -177,18 +169,13 @@ class Broker:
         self.feed.wake()
 
     def report_configuration(self, error: str | None) -> None:
-<<<<<<< HEAD
         """Note what is wrong with the worker's configuration, None once it is valid again."""
-=======
-        """Record an error in the worker's configuration; None when it is valid again."""
->>>>>>> main
         self.configuration_error = error
         self.feed.wake()
 
     # The worker's side
 
     def hand_out(self) -> RuntimeJob | None:
-<<<<<<< HEAD
         """Return the next job, None if none may be handed out."""
         return self.ledger.hand_out(self.clock())
 
@@ -198,36 +185,17 @@ class Broker:
 
     def poll_began(self) -> None:
         """Note the begin of a poll."""
-=======
-        """Return the next job, if one can be handed out."""
-        return self.ledger.hand_out(self.clock())
-
-    def put_back(self, job_id: str) -> None:
-        """Queue a job again that did not arrive."""
-        self.ledger.put_back(job_id)
-
-    def poll_began(self) -> None:
-        """Record the start of a poll."""
->>>>>>> main
         self.polls.began(self.clock())
         self.feed.wake()
 
     def poll_ended(self) -> None:
-<<<<<<< HEAD
         """Note the end of a poll."""
-=======
-        """Record the end of a poll."""
->>>>>>> main
         self.polls.ended(self.clock())
         if self._timer is None:
             self._set_timer_for_next()
 
     def result_began(self, job_id: str, *, streamed: bool) -> ResultSpool:
-<<<<<<< HEAD
         """Note that a result begins, and return the spool for its bytes."""
-=======
-        """Record the start of a result, and return the spool for its bytes."""
->>>>>>> main
         body = ResultSpool(self.directory)
         self.ledger.answer_began(job_id, self.clock())
         job = self.ledger.jobs.get(job_id)
@@ -239,11 +207,7 @@ class Broker:
         return body
 
     def result_ended(self, job_id: str, body: ResultSpool, *, content_type: str | None, streamed: bool) -> PostOutcome:
-<<<<<<< HEAD
         """Take a result that was received completely."""
-=======
-        """Record a complete result."""
->>>>>>> main
         body.finish()
         self._incoming.pop(job_id, None)
         job = self.ledger.jobs.get(job_id)
@@ -273,40 +237,24 @@ class Broker:
         )
 
     def result_cut(self, job_id: str, body: ResultSpool) -> None:
-<<<<<<< HEAD
         """Note that the upload of a result was aborted."""
-=======
-        """Record a result that broke off."""
->>>>>>> main
         body.cut_short()
         self.ledger.answer_broke(job_id, body.size)
         self._incoming.pop(job_id, None)
         self.write_log(job_id, f"the posted result broke off after {body.size} bytes", "runtime")
 
     def reply_lost(self, job_id: str) -> None:
-<<<<<<< HEAD
         """Note that the worker did not get the response to its result."""
         self.ledger.reply_lost(job_id)
 
     def too_large(self, job_id: str, size: int) -> None:
         """Note that a result exceeded the limit."""
-=======
-        """Record that the answer to a posted result did not arrive."""
-        self.ledger.reply_lost(job_id)
-
-    def too_large(self, job_id: str, size: int) -> None:
-        """Record a result above the size limit."""
->>>>>>> main
         self._incoming.pop(job_id, None)
         self.ledger.answer_refused(job_id)
         self._report(ViolationKind.TOO_LARGE, f"a result of {size} bytes or more is over the limit", job_id)
 
     def schemas_posted(self, body: bytes, content_type: str | None) -> None:
-<<<<<<< HEAD
         """Take the schemas of the worker's functions."""
-=======
-        """Record the functions of the worker."""
->>>>>>> main
         self.schema_posts.append(body)
         wrong = self.functions.post(body)
         if (content_type or "").partition(";")[0].strip() != "application/json":
@@ -316,11 +264,7 @@ class Broker:
         self.feed.tell_functions()
 
     def restarted(self) -> list[str]:
-<<<<<<< HEAD
         """Take a restart notification, and return the ids of the dropped jobs."""
-=======
-        """Record a restart of the worker, and return the jobs that are dropped."""
->>>>>>> main
         dropped = self.ledger.drop_outstanding(self.clock(), "dropped by the worker's restart notification")
         self.restarts.append(Restart(at=self.clock(), dropped=tuple(dropped)))
         self.feed.wake()

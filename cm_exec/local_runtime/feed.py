@@ -56,11 +56,7 @@ class Subscriber:
         self._news.set()
 
     def tell_functions(self) -> None:
-<<<<<<< HEAD
         """Note that the functions have changed."""
-=======
-        """Announce that the functions have changed."""
->>>>>>> main
         self._functions = True
         self._news.set()
 
@@ -82,11 +78,7 @@ class Subscriber:
         return True
 
     def take(self) -> News:
-<<<<<<< HEAD
         """Return what changed since the last call."""
-=======
-        """Return the changes since the last call."""
->>>>>>> main
         changed = list(self._jobs.values())
         newest = sorted(changed, key=lambda job: job.number)[-JOBS_AT_ONCE:] if changed else []
         news = News(
@@ -120,11 +112,7 @@ class Feed:
             subscriber.tell(change)
 
     def tell_functions(self) -> None:
-<<<<<<< HEAD
         """Note that the functions have changed."""
-=======
-        """Announce that the functions have changed."""
->>>>>>> main
         for subscriber in self.subscribers:
             subscriber.tell_functions()
 
@@ -134,6 +122,6 @@ class Feed:
             subscriber.wake()
 
     def close(self) -> None:
-        """Announce the end of the runtime."""
+        """End all streams: the runtime stops."""
         for subscriber in self.subscribers:
             subscriber.close()

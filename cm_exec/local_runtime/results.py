@@ -58,22 +58,14 @@ class ResultSpool:
         return os.pread(self._file, length, offset)
 
     def chunks(self) -> Iterator[bytes]:
-<<<<<<< HEAD
         """Yield the present bytes piece by piece."""
-=======
-        """Yield the received bytes in pieces."""
->>>>>>> main
         offset = 0
         while data := self.read(offset):
             offset += len(data)
             yield data
 
     def content(self) -> bytes:
-<<<<<<< HEAD
         """Return the present bytes in one piece."""
-=======
-        """Return the received bytes."""
->>>>>>> main
         return bytes(self._memory) if self._file is None else b"".join(self.chunks())
 
     def _open_file(self) -> int:
@@ -115,19 +107,11 @@ class ResultCache:
             self._size -= oldest.size
 
     def get(self, job_id: str) -> ResultSpool | None:
-<<<<<<< HEAD
         """Return the result, None if there is none or it was evicted."""
         return self._spools.get(job_id)
 
     def drop(self, job_id: str) -> None:
         """Drop what belongs to an evicted job."""
-=======
-        """Return the result; None if there is none or it was evicted."""
-        return self._spools.get(job_id)
-
-    def drop(self, job_id: str) -> None:
-        """Delete the result of a job."""
->>>>>>> main
         spool = self._spools.pop(job_id, None)
         if spool is not None:
             self._size -= spool.size

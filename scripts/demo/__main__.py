@@ -17,11 +17,7 @@ from scripts.demo.worker import WorkerGoneError, WorkerLog, worker_process
 
 
 def play(folder: Path, tell: Narration) -> None:
-<<<<<<< HEAD
     """Play the scenes in their order."""
-=======
-    """Play the scenes in order."""
->>>>>>> main
     tell.scene("The functions")
     present = [example for example in LANGUAGES if not example.missing]
     for example in LANGUAGES:

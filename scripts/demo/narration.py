@@ -18,11 +18,7 @@ class Narration:
         self._print(f"\n{self._paint('1', text)}")
 
     def say(self, text: str) -> None:
-<<<<<<< HEAD
         """Print a plain line."""
-=======
-        """Print a line."""
->>>>>>> main
         self._print(f"  {text}")
 
     def quote(self, text: str, margin: str = "    ") -> None:
@@ -31,11 +27,7 @@ class Narration:
             self._print(self._paint("2", cut(f"{margin}{line}", self.width)))
 
     def check(self, promise: str, kept: object) -> None:
-<<<<<<< HEAD
         """Print a check and whether it holds."""
-=======
-        """Print a promise and whether it was kept."""
->>>>>>> main
         if not kept:
             self.failures.append(promise)
         self._print(f"  {self._paint('32', 'ok') if kept else self._paint('31', 'FAILED')}  {promise}")
@@ -49,20 +41,12 @@ class Narration:
 
 
 def shown(body: bytes, width: int = 100) -> str:
-<<<<<<< HEAD
     """Return a query or a result on one line."""
-=======
-    """Format a query or a result on one line."""
->>>>>>> main
     if body.startswith(b"\x89PNG"):
         return f"a PNG image, {int.from_bytes(body[16:20])} x {int.from_bytes(body[20:24])}, {len(body)} bytes"
     return cut(" ".join(body.decode(errors="replace").split()), width)
 
 
 def cut(text: str, width: int) -> str:
-<<<<<<< HEAD
     """Return the text, without its end if it is too long."""
-=======
-    """Cut the end of a text that is too long."""
->>>>>>> main
     return text if len(text) <= width else f"{text[: width - 3]}..."

@@ -104,13 +104,8 @@ def at_once(stage: Stage) -> None:
 
 
 def failures(stage: Stage) -> None:
-<<<<<<< HEAD
     """Check that each failure is reported to the caller; no job stays without an answer."""
     stage.tell.scene("Failures: the caller always gets an answer")
-=======
-    """Show failures: the caller always gets an answer."""
-    stage.tell.scene("Bad days: whatever happens, the caller gets an answer")
->>>>>>> main
     for function, reason in (
         ("fail", "exit"),
         ("crash", "signal"),
@@ -126,11 +121,7 @@ def failures(stage: Stage) -> None:
 
 
 def error_reason(body: bytes) -> object:
-<<<<<<< HEAD
     """Return the reason in an error result, None for another result."""
-=======
-    """Return the reason of an error result; None for any other result."""
->>>>>>> main
     try:
         result = json.loads(body)
     except ValueError:

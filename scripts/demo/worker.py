@@ -68,9 +68,5 @@ def worker_process(folder: Path, environment: dict[str, str], log: WorkerLog) ->
 
 
 def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
-<<<<<<< HEAD
     """Return the environment without settings that would override cm.toml."""
-=======
-    """Remove the variables that change the settings of cm.toml."""
->>>>>>> main
     return {name: value for name, value in environment.items() if not name.startswith("CM_EXEC_")}

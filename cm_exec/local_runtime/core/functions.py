@@ -74,11 +74,7 @@ class FunctionRegistry:
         return [*posted, *(entry for name, entry in rest.items() if name not in self._posted)]
 
     def _described(self, posted: FunctionEntry) -> FunctionEntry:
-<<<<<<< HEAD
         """Add what only the configuration can say: a schema has no place for a function's description."""
-=======
-        """Add the description of the function from the configuration; a schema has no member for it."""
->>>>>>> main
         declared = self._declared.get(posted.name)
         if declared is None:
             return posted

@@ -48,27 +48,15 @@ class JobLog:
         lines.total += 1
 
     def of(self, job_id: str | None) -> Lines:
-<<<<<<< HEAD
         """Return a job's lines, the oldest first."""
         return self._lines.get(job_id) or Lines(kept=deque())
 
     def forget(self, job_id: str) -> None:
         """Drop what belongs to an evicted job."""
-=======
-        """Return the lines of a job, oldest first."""
-        return self._lines.get(job_id) or Lines(kept=deque())
-
-    def forget(self, job_id: str) -> None:
-        """Delete the lines of a job."""
->>>>>>> main
         self._lines.pop(job_id, None)
 
 
 def shortened(line: str) -> str:
-<<<<<<< HEAD
     """Return a line as it is kept: without its end, and at most `LONGEST_LINE` characters."""
-=======
-    """Return a line without its end, cut to `LONGEST_LINE` characters."""
->>>>>>> main
     line = line.rstrip("\r\n")
     return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}… ({len(line)} characters)"

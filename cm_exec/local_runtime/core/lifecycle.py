@@ -58,9 +58,5 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
 
 
 def after(state: State, event: Event) -> State | None:
-<<<<<<< HEAD
     """Return the next state, None if the event has no effect in this state."""
-=======
-    """Return the next state; None if the event has no effect in this state."""
->>>>>>> main
     return TRANSITIONS.get((state, event))

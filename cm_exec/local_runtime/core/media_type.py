@@ -63,11 +63,7 @@ _MAGIC: Final[tuple[tuple[Callable[[bytes], bool], MediaType], ...]] = (
 
 
 def sniff(body: bytes, size: int) -> MediaType:
-<<<<<<< HEAD
     """Return the media type of a body of `size` bytes by `body`, its first `SNIFF_LIMIT` bytes at least."""
-=======
-    """Return the type of a body of `size` bytes from its start, which has at least `LOOKED_AT` bytes of it."""
->>>>>>> main
     if size == 0:
         return _EMPTY
     found = next((media for matches, media in _MAGIC if matches(body)), None)

@@ -24,11 +24,7 @@ class ReportedFailure:
 
 
 def reported_failure(body: bytes, job_id: str) -> ReportedFailure | None:
-<<<<<<< HEAD
     """Return the failure that the body reports in the way of cm-exec or an official SDK, None for a result.
-=======
-    """Return the failure that the body reports, as cm-exec or an official SDK does; None for a result.
->>>>>>> main
 
     Python: `{"exception"}` or `{"error"}`; TypeScript: `{"error"}` or `{"error", "reason"}`; Java: a text that
     starts with the job's id; cm-exec: `{"error", "reason", "jobId", "queryType", ...}`.

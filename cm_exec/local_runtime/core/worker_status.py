@@ -31,31 +31,19 @@ class PollWatch:
     """Whether silence is no breach: no job would be handed out."""
 
     def began(self, now: float) -> None:
-<<<<<<< HEAD
         """Note the begin of a poll."""
-=======
-        """Record the start of a poll."""
->>>>>>> main
         self.open += 1
         self.total += 1
         self.last = now
         self.reported = False
 
     def ended(self, now: float) -> None:
-<<<<<<< HEAD
         """Note the end of a poll."""
-=======
-        """Record the end of a poll."""
->>>>>>> main
         self.open -= 1
         self.last = now
 
     def forget(self) -> None:
-<<<<<<< HEAD
         """Expect no polls until the next one: the worker or the runtime was gone."""
-=======
-        """Forget the polls: the worker has ended, or the runtime was down, so silence is no violation."""
->>>>>>> main
         self.last = None
         self.reported = False
 
@@ -92,11 +80,7 @@ class PollWatch:
         return f"no worker has polled for {now - self.last:.1f} s"
 
     def state(self, now: float, outstanding: int) -> WorkerState:
-<<<<<<< HEAD
         """Return what the worker seems to do."""
-=======
-        """Return the apparent state of the worker."""
->>>>>>> main
         if self.open:
             return WorkerState.READY
         if self.last is None:

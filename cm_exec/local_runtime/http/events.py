@@ -31,11 +31,7 @@ class EventStream:
         self._sent: View = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
-<<<<<<< HEAD
         """Implement an ASGI application."""
-=======
-        """Serve as an ASGI application."""
->>>>>>> main
         headers = [(b"content-type", b"text/event-stream"), NO_STORE]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         subscribers = self._broker.feed.subscribers
@@ -88,11 +84,7 @@ class EventStream:
         return update | self._looked_up()
 
     def _looked_up(self) -> View:
-<<<<<<< HEAD
         """Return the parts of the state that differ from what was sent last."""
-=======
-        """Return the values without events of their own that have changed since they were sent."""
->>>>>>> main
         now = {
             "queue": views.queue_view(self._broker),
             "worker": views.worker_view(self._broker),
@@ -108,11 +100,7 @@ class EventStream:
 
 
 def _without_poll_counters(value: object) -> object:
-<<<<<<< HEAD
     """Return a value without the counters that change with every poll."""
-=======
-    """Remove the members that change with every poll."""
->>>>>>> main
     if not isinstance(value, dict) or "lastPoll" not in value:
         return value
     return {name: member for name, member in value.items() if name not in {"lastPoll", "polls", "openPolls"}}

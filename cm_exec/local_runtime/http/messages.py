@@ -17,11 +17,7 @@ class RequestBody:
         self.cut = False
 
     async def read(self) -> bytes:
-<<<<<<< HEAD
         """Return the next piece, empty at the end."""
-=======
-        """Return the next piece; empty at the end, whether complete or cut off."""
->>>>>>> main
         while self._more:
             message = await self._receive()
             self.cut = message["type"] == "http.disconnect"

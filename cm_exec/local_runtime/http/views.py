@@ -18,11 +18,7 @@ QUERY_SHOWN: Final = 64 * 1024
 
 
 def job_view(job: RuntimeJob, broker: Broker) -> View:
-<<<<<<< HEAD
     """Return a job as it is listed."""
-=======
-    """Return the entry of a job in the list."""
->>>>>>> main
     return {
         "id": job.job_id,
         "number": job.number,
@@ -95,11 +91,7 @@ def job_detail(job: RuntimeJob, broker: Broker) -> View:
 
 
 def log_view(line: LogLine) -> View:
-<<<<<<< HEAD
     """Return a line that a handler or the worker wrote."""
-=======
-    """Return a line of a handler or the worker."""
->>>>>>> main
     return {"jobId": line.job_id, "at": _milliseconds(line.at), "line": line.line, "stream": line.stream}
 
 
@@ -109,11 +101,7 @@ def lines_view(lines: Lines) -> View:
 
 
 def violation_view(violation: ProtocolViolation) -> View:
-<<<<<<< HEAD
     """Return a protocol violation."""
-=======
-    """Return a protocol violation of a worker."""
->>>>>>> main
     return {
         "number": violation.number,
         "at": _milliseconds(violation.at),
@@ -154,11 +142,7 @@ def queue_view(broker: Broker) -> View:
 
 
 def worker_view(broker: Broker) -> View:
-<<<<<<< HEAD
     """Return what is known of the worker."""
-=======
-    """Return the state of the worker."""
->>>>>>> main
     return {
         "state": broker.polls.state(broker.clock(), len(broker.ledger.outstanding)).value,
         "openPolls": broker.polls.open,
