@@ -22,6 +22,9 @@ LOCKED: Final = SOURCE / "packaging" / "requirements.txt"
 _INSTALL_RECORDS: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "WHEEL", "entry_points.txt")
 """Files that record how and from where a package was installed. Nothing reads them at run time."""
 
+_FOR_DEVELOPERS: Final = ("bench", "conformance", "local_runtime")
+"""Packages of cm-exec whose commands need `pip install 'cm-exec[dev]'`, and say so before they import them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
@@ -44,6 +47,8 @@ def install(layout: Layout, interpreter: Interpreter, wheel: Path | None, wheelh
         _pip_install(layout, interpreter, wanted, wheelhouse)
     packages = sorted((_package(found) for found in distributions(path=[str(layout.site)])), key=lambda p: p.name)
     _remove_install_records(layout)
+    for name in _FOR_DEVELOPERS:
+        shutil.rmtree(layout.site / "cm_exec" / name)
     return packages
 
 

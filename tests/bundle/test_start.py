@@ -4,9 +4,11 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import click
 import pytest
 
 from cm_exec import __version__
+from cm_exec.cli.program import program
 from tests.support.bench import Bench
 from tests.support.bundle import DEVELOPER_PACKAGES, HOME, Bundle
 from tests.support.toml import function
@@ -122,12 +124,20 @@ def test_every_module_of_a_worker_can_be_imported(at_home: list[str], tmp_path: 
     assert {"cm_exec.cli.run", "cm_exec.cli.check", "cm_exec.function_tests"} <= set(done.stdout.decode().split())
 
 
-@pytest.mark.parametrize("command", ["dev", "bench"])
+@pytest.mark.parametrize("command", ["dev", "bench", "conform cat"])
 def test_a_command_for_laptops_says_where_to_get_it(at_home: list[str], tmp_path: Path, command: str) -> None:
     tmp_path.joinpath("cm.toml").write_text(function("echo", ["cat"]))
-    done = run([*at_home, ENTRY, command], tmp_path)
+    done = run([*at_home, ENTRY, *command.split()], tmp_path)
     assert done.returncode == 2
     assert b"Install it on a machine with Python: pip install 'cm-exec[dev]'" in done.stderr
+
+
+def test_every_command_shows_its_help(at_home: list[str], tmp_path: Path) -> None:
+    commands = program.list_commands(click.Context(program))
+    script = " && ".join(f"{ENTRY} {command} --help" for command in commands)
+    done = run([*at_home, "sh", "-c", script], tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b"Usage: cm-exec ") == len(commands) > 8
 
 
 def test_text_is_unicode_whatever_the_locale(at_home: list[str], tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 LOCKED: Final = ROOT / "packaging" / "requirements.txt"
 HOME: Final = Path("/opt/cm-exec")
 """Where it has to stand."""
-DEVELOPER_PACKAGES: Final = ("bench", "conformance", "devserver", "local_runtime", "testing")
-"""Packages of cm-exec whose commands need `pip install 'cm-exec[dev]'`, and do not run in a bundle."""
+DEVELOPER_PACKAGES: Final = ("devserver", "testing")
+"""Packages of cm-exec whose commands need `pip install 'cm-exec[dev]'`, except for their options."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
