@@ -188,9 +188,13 @@ def test_invoke_tells_of_what_does_not_fit_and_runs_all_the_same(bench: Bench) -
     done = bench.cm_exec("invoke", "f", '{"n": "three"}')
     assert done.returncode == 0
     assert done.stdout == b'{"n": "three"}'
-    assert b"warning: the query does not match `inputs`: $.n: expected an integer of 32 bits, found a string" in done.stderr
     assert (
-        b"warning: the result does not match `returns`: $: expected an integer of 32 bits, found an object" in done.stderr
+        b"warning: the query does not match `inputs`: $.n: expected an integer of 32 bits, found a string"
+        in done.stderr
+    )
+    assert (
+        b"warning: the result does not match `returns`: $: expected an integer of 32 bits, found an object"
+        in done.stderr
     )
 
 
