@@ -23,7 +23,7 @@ SCHEMA = cm_toml_schema()
 VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
 
 BEYOND = re.compile(
-    r"character \d+ of|nested|"  # what a type's text says
+    r"character \d+ of|unknown type|nested|"  # what a type's text says
     r"cannot be combined|needs (inputs|returns)|"  # what goes together
     r"have a range$|no less than min|inputs\.a\.(min|max): expected|"  # what a range means
     r"found (nan|-?inf|1\.0|a date or time)|"  # what JSON has no word for, or no other word
