@@ -165,7 +165,7 @@ def test_same_message(bench: Bench) -> None:
     bench.write(ECHO + case("echo", query=1, reslt=1))
     told = [bench.cm_exec(command) for command in ("check", "run", "test")]
     assert {done.returncode for done in told} == {3}
-    words = b"cm-exec: cm.toml: tests[0].reslt: unknown key; did you mean result?\n"
+    words = b"cm-exec: cm.toml: tests[0].reslt: unknown key; did you mean result? (line 7)\n"
     assert {done.stderr for done in told} == {words}
 
 
