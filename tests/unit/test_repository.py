@@ -29,7 +29,7 @@ README: Final = (ROOT / "README.md").read_text()
 def test_an_example_is_complete(name: str) -> None:
     folder = EXAMPLES / name
     config = load_config(folder / "cm.toml")
-    (function,) = config.functions
+    functions = ", ".join(f"`{name}`" for name in config.functions)
     assert (folder / "query.json").read_bytes().strip()
     assert (folder / "result.json").read_bytes().strip()
     handlers = {path.name for path in folder.iterdir()} - {
@@ -42,7 +42,7 @@ def test_an_example_is_complete(name: str) -> None:
     }
     assert handlers
     index = (EXAMPLES / "README.md").read_text()
-    assert f"| [{name}]({name}) | `{function}` |" in index
+    assert f"| [{name}]({name}) | {functions} |" in index
 
 
 def test_every_example_says_which_tools_it_needs() -> None:
