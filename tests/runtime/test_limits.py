@@ -10,7 +10,7 @@ import pytest
 from cm_exec.runtime.endpoints import read_endpoints
 from cm_exec.runtime.poller import Poller
 from cm_exec.runtime.reporter import Delivered, Delivery, Reporter
-from cm_exec.runtime.retry import Limits
+from cm_exec.runtime.retry import RetryLimits
 from cm_exec.runtime.session import RuntimeSession
 from tests.support import behaviours, stalls
 from tests.support.certificates import Authority
@@ -18,13 +18,15 @@ from tests.support.ledger import Endpoint
 from tests.support.replica import Replica
 from tests.support.scripted_runtime import ScriptedRuntime
 
-SHORT = Limits(first_delay=0.02, longest_delay=0.1, rejected_result=1.0, post=0.5, poll=0.5)
+SHORT = RetryLimits(first_delay=0.02, longest_delay=0.1, rejected_result=1.0, post=0.5, poll=0.5)
 
 Deliver = Callable[..., Delivered]
 
 
 @pytest.fixture
-def session_of(tmp_path: Path, runtime: ScriptedRuntime, authority: Authority) -> Callable[[Limits], RuntimeSession]:
+def session_of(
+    tmp_path: Path, runtime: ScriptedRuntime, authority: Authority
+) -> Callable[[RetryLimits], RuntimeSession]:
     """Provide a function that creates a session with the runtime; call it on the loop."""
     replica = Replica(folder=tmp_path, runtime=runtime, ca_pem=authority.pem)
     replica.write()
@@ -33,12 +35,14 @@ def session_of(tmp_path: Path, runtime: ScriptedRuntime, authority: Authority) -
 
 
 @pytest.fixture
-def deliver(tmp_path: Path, runtime: ScriptedRuntime, session_of: Callable[[Limits], RuntimeSession]) -> Deliver:
+def deliver(tmp_path: Path, runtime: ScriptedRuntime, session_of: Callable[[RetryLimits], RuntimeSession]) -> Deliver:
     """Provide a function that posts a result for the job "j" and returns what became of it."""
     runtime.submit("f", job_id="j")
     endpoints = read_endpoints(Replica(folder=tmp_path, runtime=runtime, ca_pem=b"").modern())
 
-    def deliver(body: bytes, *, limits: Limits = SHORT, polls_succeed: Callable[[], bool] = lambda: True) -> Delivered:
+    def deliver(
+        body: bytes, *, limits: RetryLimits = SHORT, polls_succeed: Callable[[], bool] = lambda: True
+    ) -> Delivered:
         async def work() -> Delivered:
             session = session_of(limits)
             try:
@@ -84,7 +88,7 @@ def test_result_while_polls_fail(runtime: ScriptedRuntime, deliver: Deliver) -> 
 def test_growing_deadline(runtime: ScriptedRuntime, deliver: Deliver) -> None:
     """Each try that times out gets twice the time: a slow runtime accepts the result in the end."""
     runtime.always(Endpoint.RESULT, stalls.answer_after(1.5))
-    limits = Limits(first_delay=0.02, longest_delay=0.1, post=0.5, rejected_result=60)
+    limits = RetryLimits(first_delay=0.02, longest_delay=0.1, post=0.5, rejected_result=60)
     assert deliver(b"12", limits=limits).delivery is Delivery.ACCEPTED
     assert len(runtime.posts("j")) == 3
 
@@ -97,7 +101,7 @@ STALLS = {
 
 @pytest.mark.parametrize("stall", STALLS)
 def test_deadline_of_a_poll(
-    runtime: ScriptedRuntime, tmp_path: Path, session_of: Callable[[Limits], RuntimeSession], stall: str
+    runtime: ScriptedRuntime, tmp_path: Path, session_of: Callable[[RetryLimits], RuntimeSession], stall: str
 ) -> None:
     """A poll ends at its deadline, although bytes or interim responses keep coming."""
     runtime.always(Endpoint.JOB, STALLS[stall])
@@ -120,6 +124,6 @@ def test_deadline_of_a_poll(
 def test_deadline_of_a_result(runtime: ScriptedRuntime, deliver: Deliver, stall: str) -> None:
     """A post ends at its deadline too, and the result is posted again."""
     runtime.script(Endpoint.RESULT, STALLS[stall])
-    limits = Limits(first_delay=0.02, longest_delay=0.1, post=0.5, rejected_result=60)
+    limits = RetryLimits(first_delay=0.02, longest_delay=0.1, post=0.5, rejected_result=60)
     assert deliver(b"12", limits=limits).delivery is Delivery.ACCEPTED
     assert len(runtime.posts("j")) == 2

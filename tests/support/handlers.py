@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -38,7 +39,8 @@ def handler_of(function: Function, context: HandlerContext) -> Handler:
 
 
 def job_of(query: bytes = b"null", **members: str) -> Job:
-    return Job(**{"job_id": "job-1", "query_type": "f", "query": query, **members})
+    fields: dict[str, Any] = {"job_id": "job-1", "query_type": "f", "query": query, **members}
+    return Job(**fields)
 
 
 class CollectedStderr:

@@ -1,5 +1,6 @@
 """HTTP/1.1 from bytes: every form of a response, cut at every place."""
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -229,9 +230,16 @@ def test_a_body_may_go_to_a_sink(body: bytes, sizes: list[int], form: str) -> No
     heads = {"length": OK + b"Content-Length: %d\r\n\r\n" % len(body), "chunks": CHUNKED, "end": OK + b"\r\n"}
     sent = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if form == "chunks" and body else body
     sent = b"0\r\n\r\n" if form == "chunks" and not body else sent
-    data, taken, statuses = heads[form] + sent, [], []
+    data = heads[form] + sent
+    taken: list[bytes] = []
+    statuses: list[int] = []
     reader = ResponseReader()
-    reader.on_head = lambda status, _: statuses.append(status) or taken.append  # type: ignore[func-returns-value]
+
+    def on_head(status: int, _: object) -> Callable[[bytes], None]:
+        statuses.append(status)
+        return taken.append
+
+    reader.on_head = on_head
     response = None
     for size in [*sizes, len(data)]:
         piece, data = data[:size], data[size:]
