@@ -91,7 +91,7 @@ def variant_text(document: Mapping[str, Any], function: Function, mode: Mode) ->
     services = {}
     if "service" in own:
         # several functions imply the envelope, and here there is one
-        kept = {"envelope": True} if function.envelope else {}
+        kept = {"envelope": True} if function.service and function.service.envelope else {}
         service = {**document["services"][own["service"]], **kept}
         if function.command is not None:
             service["cwd"] = str(function.cwd)

@@ -101,7 +101,7 @@ _TABLES: Final[Mapping[type[Struct], str]] = {
     FunctionTable: "[functions.NAME]",
     File: "the top of the file",
 }
-_RENAMED: Final = {"framing": "protocol"}
+_RENAMED: Final = {"framing": "protocol", "cmd": "command", "exec": "command", "args": "command", "argv": "command"}
 
 
 def report_unknown_key(
@@ -126,6 +126,8 @@ def _unknown(key: str, table: Mapping[str, Any], shape: type[Struct], meant: str
 
 
 def _is_command(value: object) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(word, str) for word in value)
     return isinstance(value, str) or (isinstance(value, dict) and "command" in value)
 
 

@@ -10,7 +10,7 @@ from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
 from cm_exec.handlers.framing import frame_message, message_reader
 from cm_exec.handlers.outcome import LimitedOutput, ProcessExit, StderrTail, failure_of_exit, out_of_step
-from cm_exec.handlers.service_process import ServiceProcess, StartWatch
+from cm_exec.handlers.service_process import ServiceProcess, StartWatch, not_ready
 from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.stderr_log import StderrLogger
 from cm_exec.handlers.step_state import EnvelopeState, Message
@@ -170,7 +170,7 @@ class EnvelopeProcess:
         for entry in list(self._running.values()):
             entry.finish(self._exit_failure(entry.function, status))
         message = f"the process of {self._service.name!r} ended with status {status} before it was ready"
-        early = Failure(reason=Reason.NOT_STARTED, message=message, stderr=self._stderr_end())
+        early = Failure(reason=Reason.NOT_STARTED, message=message, exit_code=status, stderr=self._stderr_end())
         self._pool.discard(self, None if is_ready else early)
 
     # Decisions
@@ -225,7 +225,8 @@ class EnvelopeProcess:
             )
         for entry in list(self._running.values()):
             entry.finish(out_of_step(entry.function.name, state.problem, stderr=stderr, output=state.excerpt))
-        self._pool.discard(self)
+        is_ready = self._start.is_ready
+        self._pool.discard(self, None if is_ready else not_ready(self._service.name, stderr, state.excerpt))
 
     def _failure(self, entry: _Job, reason: Reason, detail: str) -> Failure:
         if reason is Reason.TIMEOUT and not detail:

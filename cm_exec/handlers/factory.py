@@ -21,12 +21,12 @@ def create_handlers(functions: Iterable[Function], context: HandlerContext, slot
     for function in functions:
         handler: Handler
         if function.service is not None and function.service.protocol == "http":
-            from cm_exec.handlers import http_service  # noqa: PLC0415 - most modules have none
+            from cm_exec.handlers import http_handler, http_service  # noqa: PLC0415 - most modules have none
 
             name = function.service.name
             if name not in servers:
                 servers[name] = http_service.HttpService(function.service, context)
-            handler = http_service.HttpHandler(function, context, servers[name])
+            handler = http_handler.HttpHandler(function, context, servers[name])
         elif function.service is not None:
             from cm_exec.handlers import service  # noqa: PLC0415 - most modules have none
 

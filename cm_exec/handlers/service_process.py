@@ -248,3 +248,9 @@ class StartWatch:
         message = f"the process of {self._service.name!r} was not ready within {self._service.start_timeout:g} s"
         stderr = self._process.stderr_tail.getvalue()
         self._on_failure(Failure(reason=Reason.NOT_STARTED, message=message, stderr=stderr))
+
+
+def not_ready(service: str, stderr: bytes, output: bytes) -> Failure:
+    """Return the failure of jobs that wait for a process which wrote something before it was ready."""
+    message = f"the process of {service!r} wrote something else before it was ready"
+    return Failure(reason=Reason.NOT_STARTED, message=message, stderr=stderr, output=output)

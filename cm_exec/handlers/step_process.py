@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
-from cm_exec.handlers.framing import frame_message, message_reader
+from cm_exec.handlers.framing import DesyncError, MessageReader, frame_message, message_reader
 from cm_exec.handlers.outcome import (
     LimitedOutput,
     ProcessExit,
@@ -18,12 +18,12 @@ from cm_exec.handlers.outcome import (
     finish_output,
     out_of_step,
 )
-from cm_exec.handlers.service_process import ServiceProcess, StartWatch
+from cm_exec.handlers.service_process import ServiceProcess, StartWatch, not_ready
 from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.stderr_log import StderrLogger
-from cm_exec.handlers.step_state import Step, StepState
+from cm_exec.handlers.step_state import Step, StepState, parse_message
 from cm_exec.processes.child import Child
-from cm_exec.protocol.failure import Failure, Reason
+from cm_exec.protocol.failure import OUTPUT_EXCERPT, Failure, Reason
 from cm_exec.protocol.job import Job
 from cm_exec.protocol.json_text import json_problem
 
@@ -82,14 +82,20 @@ class StepProcess:
         self._last_job = ""
         self._timer: asyncio.TimerHandle | None = None
         self._stderr: StderrSink = StderrLogger(pool.tags)
+        self._sign = message_reader(service.protocol) if service.ready == "message" else None
+        self._sign_text = self._sign_content = b""
         self._io = ServiceProcess(child)
         self._io.attach(self)
         self._start = StartWatch(service, self._io, self.became_ready, self._start_failed)
 
     @property
     def has_room(self) -> bool:
-        """Whether the process can take a job: it may get one before it is ready, and reads it when it is."""
-        return self._job is None and self._io.status is None
+        """Whether the process can take a job.
+
+        It may get one before it reads its stdin, and reads it when it does; but none before it has to say that it is
+        ready.
+        """
+        return self._job is None and self._io.status is None and self._sign is None
 
     @property
     def is_idle(self) -> bool:
@@ -191,6 +197,9 @@ class StepProcess:
 
     def received(self, chunk: bytes) -> None:
         """Take output: a part of the result, or something that nobody asked for."""
+        if self._sign is not None:
+            self._take_sign(self._sign, chunk)
+            return
         content = self._state.received(chunk)
         job = self._job
         if job is None:
@@ -241,11 +250,29 @@ class StepProcess:
 
     # Decisions
 
+    def _take_sign(self, reader: MessageReader, chunk: bytes) -> None:
+        """Take output before the process is ready, which can only be `{"ready": true}`."""
+        self._sign_text += chunk
+        try:
+            content = reader.feed(chunk)
+            self._sign_content += content
+            if not reader.is_complete and len(self._sign_text) <= OUTPUT_EXCERPT:
+                return
+            is_ready = not reader.rest and parse_message(self._sign_content).kind == "ready"
+        except DesyncError:
+            is_ready = False
+        if is_ready:
+            self._sign = None
+            self._start.succeeded()
+            return
+        self._warn('wrote something else than {"ready": true}')
+        self._pool.discard(self, not_ready(self._service.name, self._io.stderr_tail.getvalue(), self._sign_text))
+
     def _confirm(self) -> None:
         """Check a complete message, and accept it when the process waits for its next query."""
         job = self._job
         assert job is not None  # noqa: S101 - for the type checker
-        if self._service.protocol == "lines" and job.function.output != "text" and job.function.checks_lines:
+        if self._checks_lines(job):
             problem = json_problem(job.spool.getvalue())
             if problem is not None:
                 self._state.reject("a line that is not JSON")
@@ -260,7 +287,12 @@ class StepProcess:
 
     def _accept(self, job: _Job, *, is_waiting: bool) -> None:
         self._state.accept(is_waiting=is_waiting)
-        job.finish(finish_output(job.function, job.spool, job.stderr_tail.getvalue()))
+        is_checked = self._checks_lines(job)
+        job.finish(None if is_checked else finish_output(job.function, job.spool, job.stderr_tail.getvalue()))
+
+    def _checks_lines(self, job: _Job) -> bool:
+        """Return whether a line that is not JSON is no result: another `output` accepts it."""
+        return self._service.protocol == "lines" and job.function.output == "json"
 
     def _confirm_again(self, job: _Job, look: int, give_up: float) -> None:
         if self._job is not job or job.done.done() or self._state.step is not Step.COMPLETE:
@@ -333,7 +365,8 @@ class StepProcess:
     def _exit_failure(self, status: int) -> Failure:
         if self._job is None:
             message = f"the process of {self._service.name!r} ended with status {status} before it was ready"
-            return Failure(reason=Reason.NOT_STARTED, message=message, stderr=self._io.stderr_tail.getvalue())
+            stderr = self._io.stderr_tail.getvalue()
+            return Failure(reason=Reason.NOT_STARTED, message=message, exit_code=status, stderr=stderr)
         job = self._job
         stderr = job.stderr_tail.getvalue()
         if not status:

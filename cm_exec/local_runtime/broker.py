@@ -1,4 +1,4 @@
-"""Stands between callers and worker: ledger, results, functions, polls and logs, and who is told what.
+"""Stand between callers and worker: jobs, results, functions, polls and logs, and who is notified of what.
 
 All of it runs on the event loop's thread.
 """
@@ -94,11 +94,11 @@ class Broker:
         self.ledger.adopt(call.job_id, self.clock())
 
     def body(self, job_id: str) -> ResultSpool | None:
-        """Return the bytes of a result that are received and kept."""
+        """Return the result's bytes, None if there are none or they are not kept."""
         return self._shelf.get(job_id) or self._incoming.get(job_id)
 
     def violations_of(self, job_id: str) -> int:
-        """How many breaches are about a job."""
+        """Return how many violations are about a job."""
         return self._violations_of[job_id]
 
     def cancel(self, job_id: str) -> None:
@@ -134,7 +134,7 @@ class Broker:
         self.feed.tell(entry)
 
     def hold(self) -> None:
-        """No job is handed out for now: silence is no breach."""
+        """Hand out no job for now; meanwhile missing polls are no violation."""
         self.polls.excuse()
 
     def release(self) -> None:
@@ -143,7 +143,7 @@ class Broker:
         self._set_timer_for_next()
 
     def worker_gone(self, reason: str, only: Collection[str] | None = None) -> list[str]:
-        """Record that the worker's process has ended: its jobs are lost, and its silence is no violation.
+        """Note that the worker's process has ended: its outstanding jobs are lost, missing polls are no violation.
 
         With `only` another worker goes on, and no more than these jobs were held by the one that is gone.
         """
@@ -164,38 +164,38 @@ class Broker:
         self.feed.tell_functions()
 
     def report_process(self, process: ProcessStatus | None) -> None:
-        """Where the worker's process stands."""
+        """Note where the worker's process stands."""
         self.process = process
         self.feed.wake()
 
     def report_configuration(self, error: str | None) -> None:
-        """Record an error in the worker's configuration; None when it is valid again."""
+        """Note what is wrong with the worker's configuration, None once it is valid again."""
         self.configuration_error = error
         self.feed.wake()
 
     # The worker's side
 
     def hand_out(self) -> RuntimeJob | None:
-        """Return the next job, if one can be handed out."""
+        """Return the next job, None if none may be handed out."""
         return self.ledger.hand_out(self.clock())
 
     def put_back(self, job_id: str) -> None:
-        """Queue a job again that did not arrive."""
+        """Take back a job that did not reach the worker."""
         self.ledger.put_back(job_id)
 
     def poll_began(self) -> None:
-        """Record the start of a poll."""
+        """Note the begin of a poll."""
         self.polls.began(self.clock())
         self.feed.wake()
 
     def poll_ended(self) -> None:
-        """Record the end of a poll."""
+        """Note the end of a poll."""
         self.polls.ended(self.clock())
         if self._timer is None:
             self._set_timer_for_next()
 
     def result_began(self, job_id: str, *, streamed: bool) -> ResultSpool:
-        """Record the start of a result, and return the spool for its bytes."""
+        """Note that a result begins, and return the spool for its bytes."""
         body = ResultSpool(self.directory)
         self.ledger.answer_began(job_id, self.clock())
         job = self.ledger.jobs.get(job_id)
@@ -207,7 +207,7 @@ class Broker:
         return body
 
     def result_ended(self, job_id: str, body: ResultSpool, *, content_type: str | None, streamed: bool) -> PostOutcome:
-        """Record a complete result."""
+        """Take a result that was received completely."""
         body.finish()
         self._incoming.pop(job_id, None)
         job = self.ledger.jobs.get(job_id)
@@ -237,24 +237,24 @@ class Broker:
         )
 
     def result_cut(self, job_id: str, body: ResultSpool) -> None:
-        """Record a result that broke off."""
+        """Note that the upload of a result was aborted."""
         body.cut_short()
         self.ledger.answer_broke(job_id, body.size)
         self._incoming.pop(job_id, None)
         self.write_log(job_id, f"the posted result broke off after {body.size} bytes", "runtime")
 
     def reply_lost(self, job_id: str) -> None:
-        """Record that the answer to a posted result did not arrive."""
+        """Note that the worker did not get the response to its result."""
         self.ledger.reply_lost(job_id)
 
     def too_large(self, job_id: str, size: int) -> None:
-        """Record a result above the size limit."""
+        """Note that a result exceeded the limit."""
         self._incoming.pop(job_id, None)
         self.ledger.answer_refused(job_id)
         self._report(ViolationKind.TOO_LARGE, f"a result of {size} bytes or more is over the limit", job_id)
 
     def schemas_posted(self, body: bytes, content_type: str | None) -> None:
-        """Record the functions of the worker."""
+        """Take the schemas of the worker's functions."""
         self.schema_posts.append(body)
         wrong = self.functions.post(body)
         if (content_type or "").partition(";")[0].strip() != "application/json":
@@ -264,7 +264,7 @@ class Broker:
         self.feed.tell_functions()
 
     def restarted(self) -> list[str]:
-        """Record a restart of the worker, and return the jobs that are dropped."""
+        """Take a restart notification, and return the ids of the dropped jobs."""
         dropped = self.ledger.drop_outstanding(self.clock(), "dropped by the worker's restart notification")
         self.restarts.append(Restart(at=self.clock(), dropped=tuple(dropped)))
         self.feed.wake()

@@ -17,7 +17,7 @@ class NoResultError(Exception):
 class CallResult:
     """What the worker posted.
 
-    `streamed` says that it came chunked; `failure` what it tells of where it is an error result.
+    `streamed`: it came chunked; `failure`: what an error result reports.
     """
 
     body: bytes = field(repr=False)
@@ -66,19 +66,19 @@ class Call:
         self._ended.add_done_callback(lambda ended: callback(*ended.result()))
 
     def begin(self, body: ResultSpool) -> None:
-        """Record the start of the result. The runtime calls it."""
+        """Hand over a result that begins to come chunked; the runtime does it."""
         self._on_begin(body)
 
     def end(self, job: RuntimeJob, body: ResultSpool | None) -> None:
-        """Record the end of the job. The runtime calls it once."""
+        """Hand over the ended job; the runtime does it once."""
         if not self._ended.done():
             self._ended.set_result((job, body))
 
     def chunks(self, timeout: float | None = None) -> Iterator[bytes]:
-        """Yield the result in pieces, without keeping it in memory."""
+        """Yield the result piece by piece, without holding it in memory."""
         _, body = self._ended.result(timeout)
         yield from body.chunks() if body else ()
 
     def wait_ended(self, timeout: float | None = None) -> RuntimeJob:
-        """Wait for the final state of the job and return the job."""
+        """Wait for the job's end and return it."""
         return self._ended.result(timeout)[0]

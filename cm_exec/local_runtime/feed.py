@@ -1,4 +1,4 @@
-"""What changed, for those who watch: each gets the latest state of things, however slowly it reads."""
+"""Collect changes for those who watch: each gets the latest state, however slowly it reads."""
 
 import asyncio
 from collections import deque
@@ -56,7 +56,7 @@ class Subscriber:
         self._news.set()
 
     def tell_functions(self) -> None:
-        """Announce that the functions have changed."""
+        """Note that the functions have changed."""
         self._functions = True
         self._news.set()
 
@@ -65,7 +65,7 @@ class Subscriber:
         self._news.set()
 
     def close(self) -> None:
-        """Nothing will change any more."""
+        """End the stream: nothing will change any more."""
         self.closed = True
         self._news.set()
 
@@ -78,7 +78,7 @@ class Subscriber:
         return True
 
     def take(self) -> News:
-        """Return the changes since the last call."""
+        """Return what changed since the last call."""
         changed = list(self._jobs.values())
         newest = sorted(changed, key=lambda job: job.number)[-JOBS_AT_ONCE:] if changed else []
         news = News(
@@ -112,7 +112,7 @@ class Feed:
             subscriber.tell(change)
 
     def tell_functions(self) -> None:
-        """Announce that the functions have changed."""
+        """Note that the functions have changed."""
         for subscriber in self.subscribers:
             subscriber.tell_functions()
 
@@ -122,6 +122,6 @@ class Feed:
             subscriber.wake()
 
     def close(self) -> None:
-        """Announce the end of the runtime."""
+        """End all streams: the runtime stops."""
         for subscriber in self.subscribers:
             subscriber.close()

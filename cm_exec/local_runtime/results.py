@@ -42,30 +42,30 @@ class ResultSpool:
         self._tell()
 
     def finish(self) -> None:
-        """Nothing more comes: the body is whole."""
+        """Mark the body as complete."""
         self.complete = True
         self._tell()
 
     def cut_short(self) -> None:
-        """Nothing more comes, and the body is not whole."""
+        """Mark the body as cut: no more bytes come, and some are missing."""
         self.cut = True
         self._tell()
 
     def read(self, offset: int, length: int = CHUNK) -> bytes:
-        """Up to `length` bytes from `offset`; empty where there are none yet."""
+        """Return up to `length` bytes from `offset`, empty if there are none yet."""
         if self._file is None:
             return bytes(self._memory[offset : offset + length])
         return os.pread(self._file, length, offset)
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the received bytes in pieces."""
+        """Yield the present bytes piece by piece."""
         offset = 0
         while data := self.read(offset):
             offset += len(data)
             yield data
 
     def content(self) -> bytes:
-        """Return the received bytes."""
+        """Return the present bytes in one piece."""
         return bytes(self._memory) if self._file is None else b"".join(self.chunks())
 
     def _open_file(self) -> int:
@@ -107,11 +107,11 @@ class ResultCache:
             self._size -= oldest.size
 
     def get(self, job_id: str) -> ResultSpool | None:
-        """Return the result; None if there is none or it was evicted."""
+        """Return the result, None if there is none or it was evicted."""
         return self._spools.get(job_id)
 
     def drop(self, job_id: str) -> None:
-        """Delete the result of a job."""
+        """Drop what belongs to an evicted job."""
         spool = self._spools.pop(job_id, None)
         if spool is not None:
             self._size -= spool.size

@@ -3,6 +3,7 @@
 import secrets
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,8 @@ class LocalRuntime:
         self._identity = load_identity(directory, hosts if address in _ANY_ADDRESS else [*hosts, address])
         self._token = self._identity.token
         self._requests: list[WorkerRequest] = []
+        self._lines: deque[tuple[str | None, str, str]] = deque()
+        self._writes_lines = False
         limits = Limits(slots=max_concurrent_tasks if strict else None, history=history, answer_grace=answer_grace)
         self._broker = Broker(
             directory=self._identity.directory.parent, limits=limits, clock=_clock(), poll_timeout=poll_timeout
@@ -294,8 +297,19 @@ class LocalRuntime:
     # Reports of the program that runs the worker
 
     def record_log(self, job_id: str | None, line: str, stream: str = "stderr") -> None:
-        """Keep a line that a handler wrote, or the worker (with no job). From any thread; returns at once."""
-        self._running().call_later(lambda: self._broker.write_log(job_id, line, stream))
+        """Keep a line that a handler wrote, or the worker (with no job). From any thread; returns at once.
+
+        Lines are handed over in batches: waking the loop for each line made the log late after a flood.
+        """
+        self._lines.append((job_id, line, stream))
+        if not self._writes_lines:
+            self._writes_lines = True
+            self._running().call_later(self._write_lines)
+
+    def _write_lines(self) -> None:
+        self._writes_lines = False  # before the look: a line that comes now calls again
+        while self._lines:
+            self._broker.write_log(*self._lines.popleft())
 
     def declare_functions(self, functions: Mapping[str, FunctionInfo]) -> None:
         """Replace what is known of the functions of the worker's configuration."""

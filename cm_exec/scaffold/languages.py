@@ -181,6 +181,7 @@ _ALL: Final = (
                 probe=("Rscript", "-e", "library(jsonlite)"),
             ),
         ),
+        persistent=_RESULT_FD,
     ),
     Language(
         name="julia",
@@ -227,6 +228,7 @@ _ALL: Final = (
             ),
             _MAKE,
         ),
+        persistent=_RESULT_FD,
         has_service=True,
     ),
     Language(

@@ -1,6 +1,6 @@
-"""A runtime, a worker, handlers in several languages, failures, a drain.
+"""Run an end-to-end demo: runtime, worker, handlers in several languages, failures, graceful shutdown.
 
-Says what it does as it does it, and ends with status 1 when anything is not as told.
+It says what it does, checks it, and ends with status 1 if a check fails.
 """
 
 import os
@@ -17,14 +17,14 @@ from scripts.demo.worker import WorkerGoneError, WorkerLog, worker_process
 
 
 def play(folder: Path, tell: Narration) -> None:
-    """Play the scenes in order."""
+    """Play the scenes in their order."""
     tell.scene("The functions")
     present = [example for example in LANGUAGES if not example.missing]
     for example in LANGUAGES:
         if example.missing:
-            tell.say(f"left out: {example.folder} (not on this machine: {', '.join(example.missing)})")
+            tell.say(f"skipped: {example.folder} (not installed: {', '.join(example.missing)})")
     lay_out(folder, present)
-    tell.say("cm.toml, made of the examples' own and some that misbehave:")
+    tell.say("cm.toml, assembled from the examples plus some functions that misbehave:")
     tell.quote((folder / "cm.toml").read_text())
 
     with LocalRuntime(folder / "runtime", max_concurrent_tasks=SLOTS) as runtime:
@@ -44,18 +44,18 @@ def play(folder: Path, tell: Narration) -> None:
 
 
 def main() -> int:
-    """Play, and say how it went."""
+    """Play the demo and return the exit status."""
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     tell = Narration(colour=colour, width=max(120, shutil.get_terminal_size((160, 0)).columns))
     with tempfile.TemporaryDirectory(prefix="cm-exec-demo-") as folder:
         try:
             play(Path(folder), tell)
         except (WorkerGoneError, TimeoutError, NoResultError) as error:
-            tell.check(f"the story is told to its end ({error})", False)
+            tell.check(f"the demo ran to its end ({error})", False)
     if tell.failures:
-        tell.scene(f"Not as told: {'; '.join(tell.failures)}")
+        tell.scene(f"Failed: {'; '.join(tell.failures)}")
         return 1
-    tell.scene("All as told.")
+    tell.scene("Everything passed.")
     return 0
 
 

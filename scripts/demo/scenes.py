@@ -1,4 +1,4 @@
-"""The scenes, in the order in which they are played."""
+"""The scenes of the demo, in their order."""
 
 import json
 import signal
@@ -46,7 +46,7 @@ class Stage:
     def answer(self, call: Call) -> bytes:
         """Wait for the result and return it.
 
-        Raises WorkerGoneError where there is nobody left to give one, TimeoutError after DEADLINE seconds.
+        Raises WorkerGoneError if the worker has ended, TimeoutError after DEADLINE seconds.
         """
         until = time.monotonic() + DEADLINE
         while True:
@@ -64,7 +64,7 @@ class Stage:
 
 
 def languages(stage: Stage, examples: Sequence[Example]) -> None:
-    """Each example's query gives its result."""
+    """Check that the query of each example gives its result."""
     stage.tell.scene("One query for each language")
     for example in examples:
         folder = EXAMPLES / example.folder
@@ -75,7 +75,7 @@ def languages(stage: Stage, examples: Sequence[Example]) -> None:
 
 
 def is_result(body: bytes, expected: Any) -> bool:
-    """Whether the result is the expected JSON or, for the image, has the expected size."""
+    """Return whether the result is the expected JSON or, for the image, has the expected size."""
     if body.startswith(b"\x89PNG"):
         size = (int.from_bytes(body[16:20]), int.from_bytes(body[20:24]))
         return size == (expected["width"], expected["height"])
@@ -86,15 +86,15 @@ def is_result(body: bytes, expected: Any) -> bool:
 
 
 def verbatim(stage: Stage) -> None:
-    """No number or string is re-written on the way."""
+    """Check that no number or string is rewritten on the way."""
     stage.tell.scene("Byte for byte")
     query = rb'{"b":1.10,"a":123456789012345678901234567890,"e":1E400,"u":"\u00e9\/","d":1,"d":2,"z":[ ]}'
     stage.tell.check("what a JSON parser would change comes back as it was", stage.call("verbatim", query) == query)
 
 
 def at_once(stage: Stage) -> None:
-    """MAX_CONCURRENT_TASKS jobs run side by side."""
-    stage.tell.scene(f"{SLOTS} jobs at once")
+    """Check that MAX_CONCURRENT_TASKS jobs run concurrently."""
+    stage.tell.scene(f"{SLOTS} concurrent jobs")
     stage.tell.say(f"Each waits until it sees all {SLOTS}; one after another they would wait for ever.")
     calls = [stage.runtime.submit("meet", str(number).encode()) for number in range(SLOTS)]
     answers = [stage.answer(call) for call in calls]
@@ -104,8 +104,8 @@ def at_once(stage: Stage) -> None:
 
 
 def failures(stage: Stage) -> None:
-    """Show failures: the caller always gets an answer."""
-    stage.tell.scene("Bad days: whatever happens, the caller gets an answer")
+    """Check that each failure is reported to the caller; no job stays without an answer."""
+    stage.tell.scene("Failures: the caller always gets an answer")
     for function, reason in (
         ("fail", "exit"),
         ("crash", "signal"),
@@ -121,7 +121,7 @@ def failures(stage: Stage) -> None:
 
 
 def error_reason(body: bytes) -> object:
-    """Return the reason of an error result; None for any other result."""
+    """Return the reason in an error result, None for another result."""
     try:
         result = json.loads(body)
     except ValueError:
@@ -130,23 +130,21 @@ def error_reason(body: bytes) -> object:
 
 
 def drain(stage: Stage) -> None:
-    """SIGTERM while a job runs: the job is answered, then the worker ends."""
+    """Send SIGTERM while a job runs: the job is answered, then the worker ends."""
     stage.tell.scene("The replica is shut down while a job runs")
     call = stage.runtime.submit("slow", b'"finish me"')
     begun = wait_for_file(stage.folder / "slow-has-begun")
-    stage.tell.check("the slow job has begun", begun)
+    stage.tell.check("the slow job has started", begun)
     stage.tell.say("SIGTERM")
     stage.worker.send_signal(signal.SIGTERM)
-    stage.tell.check("the job was answered all the same", stage.answer(call) == b'"finish me"')
-    stage.tell.say("The poll that was open is waited for: a job may come with it.")
+    stage.tell.check("the job was still answered", stage.answer(call) == b'"finish me"')
+    stage.tell.say("The worker waits for its open poll: a job may come with it.")
     stage.tell.check("the worker ended with status 0", stage.worker.wait(DEADLINE) == 0)
-    stage.tell.check(
-        "the runtime saw each job answered once, and no breach of the protocol", not stage.runtime.violations
-    )
+    stage.tell.check("the runtime saw each job answered once, and no protocol violation", not stage.runtime.violations)
 
 
 def wait_for_file(path: Path) -> bool:
-    """Whether the file is there before the deadline."""
+    """Return whether the file exists before the deadline."""
     until = time.monotonic() + DEADLINE
     while not path.exists():
         if time.monotonic() > until:

@@ -17,12 +17,12 @@ DEADLINE: Final = 60.0
 
 
 class WorkerGoneError(Exception):
-    """The worker ended when it should not have."""
+    """Raised when the worker ended unexpectedly."""
 
 
 @dataclass(kw_only=True)
 class WorkerLog:
-    """What the worker logs, shown as it comes."""
+    """Shows the worker's log as it comes."""
 
     tell: Narration
     _lines: list[str] = field(default_factory=list)
@@ -37,14 +37,14 @@ class WorkerLog:
                 self._more.notify_all()
 
     def wait_for_end_of(self, job_id: str) -> None:
-        """Let the job's closing line come before what is told next; a matter of looks, so not for long."""
+        """Wait briefly for the job's last line, so that the output stays in order."""
         with self._more:
             self._more.wait_for(lambda: any(job_id in line and " ms," in line for line in self._lines), timeout=1)
 
 
 @contextmanager
 def worker_process(folder: Path, environment: dict[str, str], log: WorkerLog) -> Iterator[subprocess.Popen[str]]:
-    """`cm-exec run`, as a container would start it, with its log shown."""
+    """Run `cm-exec run` as a container would start it, and show its log."""
     with subprocess.Popen(
         [Path(sys.executable).with_name("cm-exec"), "run", "--config", folder / "cm.toml"],
         env={**_without_settings(os.environ), **environment},
@@ -68,5 +68,5 @@ def worker_process(folder: Path, environment: dict[str, str], log: WorkerLog) ->
 
 
 def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """Remove the variables that change the settings of cm.toml."""
+    """Return the environment without settings that would override cm.toml."""
     return {name: value for name, value in environment.items() if not name.startswith("CM_EXEC_")}

@@ -1,4 +1,4 @@
-"""Takes the pictures of the console in docs/: `python -m scripts.screenshots [FOLDER]`. It needs chromium and jq."""
+"""Take the pictures of the console in docs/: `python -m scripts.screenshots [FOLDER]`. It needs chromium and jq."""
 
 import sys
 import tempfile
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> None:
-    """Light, dark, narrow."""
+    """Take the pictures in light, dark and narrow windows."""
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs"
     target.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:

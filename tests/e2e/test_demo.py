@@ -27,8 +27,8 @@ def play(folder: Path) -> "subprocess.CompletedProcess[str]":
 def test_the_demo_is_as_told() -> None:
     played = play(ROOT)
     assert played.returncode == 0, played.stdout + played.stderr
-    assert played.stdout.endswith("\nAll as told.\n")
-    assert "NOT SO" not in played.stdout
+    assert played.stdout.endswith("\nEverything passed.\n")
+    assert "FAILED" not in played.stdout
     assert "\033" not in played.stdout
     assert not played.stderr
 
@@ -39,4 +39,4 @@ def test_the_demo_fails_when_something_is_not_as_told(tmp_path: Path) -> None:
     (tmp_path / "examples" / "python" / "result.json").write_text('{"median": 1}')
     played = play(tmp_path)
     assert played.returncode == 1, played.stdout + played.stderr
-    assert "NOT SO  python: the result is that of result.json" in played.stdout
+    assert "FAILED  python: the result is that of result.json" in played.stdout

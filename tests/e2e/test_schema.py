@@ -71,9 +71,7 @@ def test_a_wrong_type_is_exit_3_and_points_at_the_character(bench: Bench) -> Non
     for command in ("schema", "check", "run"):
         done = bench.cm_exec(command, environment=bench.replica.modern())
         assert done.returncode == 3
-        message = (
-            b'cm.toml: functions.f.returns: character 6 of "list<strng>": no type is called strng; did you mean string?'
-        )
+        message = b'cm.toml: functions.f.returns: unknown type "strng" in "list<strng>"; did you mean "string"?'
         assert message in done.stderr
         assert b"Traceback" not in done.stderr
 
@@ -103,7 +101,7 @@ def test_a_query_that_does_not_fit_reaches_no_handler_and_no_log(bench: Bench, q
     worker = bench.start(CHECKED)
     error = error_of(bench.runtime.result(bench.runtime.submit("f", query.encode())), function="f")
     assert error["reason"] == "invalid_query"
-    assert error["error"] == f"the query does not fit the inputs of 'f': {problem}"
+    assert error["error"] == f"the query does not match the inputs of 'f': {problem}"
     assert not error.keys() & {"exitCode", "signal", "stderr"}
     assert worker.stop() == 0
     assert not bench.folder.joinpath("seen").exists()
@@ -144,7 +142,7 @@ def test_a_result_that_does_not_fit_is_replaced_by_an_error(
     worker = bench.start(function("f", "cat", returns=returns, check_results=True))
     error = error_of(bench.runtime.result(bench.runtime.submit("f", wrong)))
     assert error["reason"] == "invalid_output"
-    assert error["error"] == f"the result of 'f' is not what it returns: {problem}"
+    assert error["error"] == f"the result of 'f' does not match its returns: {problem}"
     assert bench.runtime.call("f", right.strip()) == right.strip()
     assert worker.stop() == 0
     assert "s3cret" not in worker.log
@@ -190,9 +188,13 @@ def test_invoke_tells_of_what_does_not_fit_and_runs_all_the_same(bench: Bench) -
     done = bench.cm_exec("invoke", "f", '{"n": "three"}')
     assert done.returncode == 0
     assert done.stdout == b'{"n": "three"}'
-    assert b"note: the query does not fit inputs: $.n: expected an integer of 32 bits, found a string" in done.stderr
     assert (
-        b"note: the result is not what returns says: $: expected an integer of 32 bits, found an object" in done.stderr
+        b"warning: the query does not match `inputs`: $.n: expected an integer of 32 bits, found a string"
+        in done.stderr
+    )
+    assert (
+        b"warning: the result does not match `returns`: $: expected an integer of 32 bits, found an object"
+        in done.stderr
     )
 
 

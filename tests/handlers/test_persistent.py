@@ -57,7 +57,7 @@ async def test_there_are_no_more_processes_than_asked_for(tmp_path: Path, contex
 async def test_a_value_goes_in_and_comes_back(
     tmp_path: Path, context: HandlerContext, framing: str, value: object
 ) -> None:
-    async with opened(tmp_path, context, *frames(framing), framing=framing) as handler:
+    async with opened(tmp_path, context, *frames(framing), protocol=framing) as handler:
         assert [await ask(handler, "echo", value) for _ in range(3)] == [value] * 3
 
 
@@ -73,7 +73,7 @@ async def test_a_query_with_line_breaks_is_one_line(tmp_path: Path, context: Han
 
 
 async def test_frames_carry_any_bytes_both_ways(tmp_path: Path, context: HandlerContext) -> None:
-    async with opened(tmp_path, context, "frames", framing="content-length") as handler:
+    async with opened(tmp_path, context, "frames", protocol="content-length") as handler:
         raw = "Content-Length: 6\r\n\r\n\n\0\r\n\xff\n"
         assert (await run(handler, json.dumps(["raw", raw]).encode())).result == b"\n\0\r\n\xff\n"
         assert (await run(handler, b'\n[ "echo",\n1]\n')).result == b"1"
@@ -81,7 +81,7 @@ async def test_frames_carry_any_bytes_both_ways(tmp_path: Path, context: Handler
 
 @pytest.mark.parametrize("framing", ["lines", "content-length"])
 async def test_32_mb_go_both_ways(tmp_path: Path, context: HandlerContext, framing: str) -> None:
-    async with opened(tmp_path, context, *frames(framing), framing=framing) as handler:
+    async with opened(tmp_path, context, *frames(framing), protocol=framing) as handler:
         large = "0123456789abcdef" * 2_000_000
         for _ in range(2):
             ran = await ask_raw(handler, "echo", large)
@@ -100,7 +100,7 @@ async def assert_replaced(handler: Handler, pid: int) -> None:
 async def test_a_second_result_in_the_same_write_fails_its_job_and_no_other(
     tmp_path: Path, context: HandlerContext, framing: str
 ) -> None:
-    async with opened(tmp_path, context, *frames(framing), framing=framing) as handler:
+    async with opened(tmp_path, context, *frames(framing), protocol=framing) as handler:
         pid = await ask(handler, "pid")
         ran = await ask_raw(handler, "twice")
         assert ran.reason == "out_of_step"
@@ -167,7 +167,7 @@ async def test_cat_is_a_handler_too(tmp_path: Path, context: HandlerContext) -> 
             for _ in range(3):
                 query = b'"%b"' % (b"q" * size)
                 assert (await run(handler, query)).result == query
-    async with opened(tmp_path, context, command=("cat",), framing="content-length") as handler:
+    async with opened(tmp_path, context, command=("cat",), protocol="content-length") as handler:
         for size in (0, 1, 5000, 300_000):
             assert (await run(handler, b"q" * size)).result == b"q" * size
 
@@ -209,7 +209,7 @@ async def test_a_debug_line_before_the_result_is_an_error_and_not_the_result(
     "text", ["hello\n", '{"a": 1}\n', "Content-Length: x\r\n\r\n", "\r\n\r\n", "Content-Length: 1\r\n\r\n12"]
 )
 async def test_a_wrong_frame_is_out_of_step_at_once(tmp_path: Path, context: HandlerContext, text: str) -> None:
-    async with opened(tmp_path, context, "frames", framing="content-length", timeout=60) as handler:
+    async with opened(tmp_path, context, "frames", protocol="content-length", timeout=60) as handler:
         pid = await ask(handler, "pid")
         assert (await ask_raw(handler, "raw", text)).reason == "out_of_step"
         await assert_replaced(handler, pid)
@@ -263,7 +263,7 @@ async def test_a_closed_result_channel_is_the_end_of_a_process(tmp_path: Path, c
 
 @pytest.mark.parametrize("framing", ["lines", "content-length"])
 async def test_the_output_limit_is_exact(tmp_path: Path, context: HandlerContext, framing: str) -> None:
-    async with opened(tmp_path, context, *frames(framing), framing=framing, max_output=100_000) as handler:
+    async with opened(tmp_path, context, *frames(framing), protocol=framing, max_output=100_000) as handler:
         pid = await ask(handler, "pid")
         assert (await ask_raw(handler, "ones", 100_000)).result == b"1" * 100_000
         assert (await ask_raw(handler, "ones", 100_001)).reason == "output_limit"
@@ -273,7 +273,7 @@ async def test_the_output_limit_is_exact(tmp_path: Path, context: HandlerContext
 async def test_output_is_checked_and_a_process_that_fails_the_check_is_replaced(
     tmp_path: Path, context: HandlerContext
 ) -> None:
-    async with opened(tmp_path, context, "frames", framing="content-length", output="json") as handler:
+    async with opened(tmp_path, context, "frames", protocol="content-length", output="json") as handler:
         pid = await ask(handler, "pid")
         assert (await ask_raw(handler, "raw", "Content-Length: 2\r\n\r\n[1")).reason == "invalid_output"
         await assert_replaced(handler, pid)
@@ -298,8 +298,8 @@ async def test_idle_timeout_ends_a_process_and_a_job_starts_another(tmp_path: Pa
 async def test_a_process_that_dies_when_idle_is_replaced(
     tmp_path: Path, context: HandlerContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cases: tuple[dict[str, Any], ...] = ({}, {"idle_timeout": 300})
-    for options in cases:
+    every: tuple[dict[str, Any], ...] = ({}, {"idle_timeout": 300})
+    for options in every:
         async with opened(tmp_path, context, **options) as handler:
             pid = await ask(handler, "pid")
             os.kill(pid, signal.SIGKILL)

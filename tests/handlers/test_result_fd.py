@@ -35,7 +35,7 @@ async def test_a_persistent_process_may_print_at_any_time(tmp_path: Path, contex
 
 
 async def test_frames_come_by_descriptor_3_as_well(tmp_path: Path, context: HandlerContext) -> None:
-    async with opened(tmp_path, context, "fd3", "frames", result_fd=3, framing="content-length") as handler:
+    async with opened(tmp_path, context, "fd3", "frames", result_fd=3, protocol="content-length") as handler:
         assert (await ask_raw(handler, "printing", "Content-Length: 1\r\n\r\n1")).result == b'"printed"'
 
 

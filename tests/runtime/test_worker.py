@@ -67,11 +67,11 @@ class Handler:
         self.started.append(job.job_id)
         ended = asyncio.get_running_loop().create_future()
 
-        def end(reason: Reason, _: str) -> None:
+        def abort(reason: Reason, _detail: str) -> None:
             if not ended.done():
                 ended.set_result(reason)
 
-        self._context.running[job.job_id] = end
+        self._context.running[job.job_id] = abort
         released = asyncio.ensure_future(self.release.wait())
         await asyncio.wait((released, ended), return_when=asyncio.FIRST_COMPLETED)
         released.cancel()

@@ -1,6 +1,7 @@
 """A process with the envelope that does several jobs at a time: each query is `["verb", argument...]`.
 
-Its own arguments: `frames` for content-length framing, `ready FILE` to send `{"ready": true}` once FILE exists.
+Its own arguments: `frames` for content-length framing, `ready FILE` to send `{"ready": true}` once FILE exists,
+`load SECONDS` to read nothing before.
 """
 
 import json
@@ -17,6 +18,8 @@ lock: Final = threading.Lock()
 
 
 def main() -> None:
+    if "load" in sys.argv:
+        time.sleep(float(sys.argv[sys.argv.index("load") + 1]))
     if "ready" in sys.argv:
         wait_for(sys.argv[sys.argv.index("ready") + 1])
         send(ready=True)
@@ -32,7 +35,7 @@ def main() -> None:
             threading.Thread(target=work, args=(message["jobId"], message), daemon=True).start()
 
 
-def work(job_id: str, message: dict[str, Any]) -> None:  # noqa: C901 - one case per verb
+def work(job_id: str, message: dict[str, Any]) -> None:  # noqa: C901, PLR0912 - one branch for each verb
     verb, *arguments = message["query"]
     match verb, arguments:
         case "echo", [value]:
@@ -54,6 +57,12 @@ def work(job_id: str, message: dict[str, Any]) -> None:  # noqa: C901 - one case
         case "members_of", [*messages]:
             for members in messages:
                 send(jobId=job_id, **members)
+        case "stream", [go, first, *rest]:
+            send(jobId=job_id, chunk=first)
+            wait_for(go)
+            for value in rest:
+                send(jobId=job_id, chunk=value)
+            send(jobId=job_id, end=True)
         case "send", [members]:
             send(**members)
         case "stderr", [text]:

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cm_exec.config import Function, parse_config
 from cm_exec.handlers.base import Handler, HandlerContext
@@ -39,8 +39,7 @@ def handler_of(function: Function, context: HandlerContext) -> Handler:
 
 
 def job_of(query: bytes = b"null", **members: str) -> Job:
-    fields: dict[str, Any] = {"job_id": "job-1", "query_type": "f", "query": query, **members}
-    return Job(**fields)
+    return replace(Job(job_id="job-1", query_type="f", query=query), **members)
 
 
 class CollectedStderr:

@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 
 class Listener:
@@ -54,6 +54,13 @@ class Listener:
             thread = threading.Thread(target=self._serve, args=(sock,), daemon=True)
             self._threads.append(thread)
             thread.start()
+
+
+@contextlib.contextmanager
+def reserved_port() -> Iterator[int]:
+    """Reserve a port for a server that binds it with SO_REUSEPORT."""
+    with _bound(0) as holder:
+        yield holder.getsockname()[1]
 
 
 def _bound(port: int) -> socket.socket:

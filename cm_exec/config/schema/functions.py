@@ -9,6 +9,7 @@ from cm_exec.config.model import Mode, Output, Protocol, ResultFd, Streaming
 from cm_exec.config.schema.keys import (
     MAX_SECONDS,
     TYPE_WORDS,
+    Argument,
     Command,
     Count,
     Flag,
@@ -398,6 +399,6 @@ class FunctionTable(FunctionOptions, frozen=True, kw_only=True, forbid_unknown_f
 
 
 FunctionEntry = Annotated[
-    ShellCommand | FunctionTable,
-    key_hint("a command for /bin/sh, or a table with a command or a service", private=True),
+    ShellCommand | Annotated[tuple[Argument, ...], Meta(min_length=1)] | FunctionTable,
+    key_hint("a command for /bin/sh, an array of arguments, or a table with a command or a service", private=True),
 ]

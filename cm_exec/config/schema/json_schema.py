@@ -78,14 +78,17 @@ def cm_toml_schema() -> dict[str, Any]:
 
 
 def _join_arms(functions: dict[str, Any], definitions: dict[str, Any]) -> None:
-    """Merge the schemas of a function's string and table into one.
+    """Merge the schemas of a function's string, array and table into one.
 
-    Keywords for strings do not apply to tables and vice versa. With two schemas an editor reports that neither matches
-    the whole table; with one it names the wrong key.
+    Keywords for one of these types do not apply to the others. With several schemas an editor reports that none
+    matches the whole table; with one it names the wrong key.
     """
-    string, table = functions["additionalProperties"]["anyOf"]
+    *short_forms, table = functions["additionalProperties"]["anyOf"]
     definition = definitions[table["$ref"].removeprefix(_REF)]
-    definition |= {**string, "type": [string["type"], definition["type"]]}
+    types = [*(form["type"] for form in short_forms), definition["type"]]
+    for form in short_forms:
+        definition |= form
+    definition["type"] = types
     functions["additionalProperties"] = table
 
 

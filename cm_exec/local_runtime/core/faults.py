@@ -52,7 +52,7 @@ class Fault:
     after_bytes: int | None = None
 
     def with_frequency(self, *, probability: float = 1.0, remaining: int | None = None) -> Self:
-        """Return the same fault with another frequency."""
+        """Return a copy of the rule with another frequency."""
         return replace(self, probability=probability, remaining=remaining)
 
 
@@ -64,7 +64,7 @@ class FaultPlan:
     rng: random.Random = field(default_factory=random.Random)
 
     def take(self, endpoint: ProtocolEndpoint) -> tuple[Fault, ...]:
-        """Return the faults of one request: the matching delays, then the first other fault that matches."""
+        """Return the faults to apply to one request: the matching delays, then the first other fault."""
         if not self.faults:
             return ()
         hits: list[Fault] = []
@@ -118,7 +118,7 @@ def parse_fault(text: str) -> Fault:
 
 
 def format_fault(fault: Fault) -> str:
-    """Format a fault as `parse_fault` reads it, without the body of a status."""
+    """Return the text that `parse_fault` reads as this fault, without the body of a status."""
     endpoint = f"{fault.endpoint}." if fault.endpoint else ""
     suffix = f"@{fault.probability:g}" if fault.probability < 1 else ""
     if fault.remaining is not None:

@@ -74,7 +74,7 @@ class FunctionRegistry:
         return [*posted, *(entry for name, entry in rest.items() if name not in self._posted)]
 
     def _described(self, posted: FunctionEntry) -> FunctionEntry:
-        """Add the description of the function from the configuration; a schema has no member for it."""
+        """Add what only the configuration can say: a schema has no place for a function's description."""
         declared = self._declared.get(posted.name)
         if declared is None:
             return posted

@@ -48,15 +48,15 @@ class JobLog:
         lines.total += 1
 
     def of(self, job_id: str | None) -> Lines:
-        """Return the lines of a job, oldest first."""
+        """Return a job's lines, the oldest first."""
         return self._lines.get(job_id) or Lines(kept=deque())
 
     def forget(self, job_id: str) -> None:
-        """Delete the lines of a job."""
+        """Drop what belongs to an evicted job."""
         self._lines.pop(job_id, None)
 
 
 def shortened(line: str) -> str:
-    """Return a line without its end, cut to `LONGEST_LINE` characters."""
+    """Return a line as it is kept: without its end, and at most `LONGEST_LINE` characters."""
     line = line.rstrip("\r\n")
     return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}… ({len(line)} characters)"

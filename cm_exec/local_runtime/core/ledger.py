@@ -1,4 +1,4 @@
-"""The runtime's books: which jobs wait, which are out, what became of the others. Values in, values out; no I/O."""
+"""Keep the books of the runtime: waiting, outstanding and ended jobs. Values in, values out; no I/O."""
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -49,7 +49,7 @@ class Ledger:
         return self._jobs
 
     def newest_first(self) -> Iterator[RuntimeJob]:
-        """All jobs that are known, the newest first."""
+        """Yield all known jobs, the newest first."""
         return reversed(self._jobs.values())
 
     @property
@@ -84,11 +84,11 @@ class Ledger:
         return self._store(job)
 
     def can_hand_out(self) -> bool:
-        """Whether a poll would get a job now."""
+        """Return whether a poll would get a job now."""
         return bool(self._queue) and (self.limits.slots is None or len(self._outstanding) < self.limits.slots)
 
     def hand_out(self, now: float) -> RuntimeJob | None:
-        """Return the next job; None if none waits or all slots are taken."""
+        """Return the next job, None if none waits or all slots are taken."""
         if not self.can_hand_out():
             return None
         job_id, _ = self._queue.popitem(last=False)
@@ -114,7 +114,7 @@ class Ledger:
         )
 
     def put_back(self, job_id: str) -> None:
-        """Make a job the next one again, because its poll was gone."""
+        """Put a job back to the front of the queue, since the poll that got it was gone."""
         job = self._jobs.get(job_id)
         self._outstanding.pop(job_id, None)
         if job is None:
@@ -128,24 +128,24 @@ class Ledger:
             self._forget_old()
 
     def answer_began(self, job_id: str, now: float) -> None:
-        """Record the start of a result. The caller's timeout does not end while it arrives."""
+        """Note that a result begins: the caller does not time out while it comes."""
         self._answering.add(job_id)
         job = self._jobs.get(job_id)
         if job is not None and not job.state.final and job.first_byte is None:
             self._store(replace(job, first_byte=now))
 
     def answer_broke(self, job_id: str, size: int) -> None:
-        """Record a result that broke off after `size` bytes: the only way to report a failure in a stream."""
+        """Note that a result broke off after `size` bytes: only so can a streaming function report a failure."""
         self._answering.discard(job_id)
         if job_id in self._jobs:
             self._cut[job_id] = max(size, self._cut.get(job_id, 0))
 
     def answer_refused(self, job_id: str) -> None:
-        """Record a result above the size limit; another one may follow."""
+        """Note that a result was refused as too large: another one may come."""
         self._answering.discard(job_id)
 
     def reply_lost(self, job_id: str) -> None:
-        """Record that the answer to a result did not arrive: the worker may post the result again."""
+        """Note that the worker did not get the response to its result: it is right to post it again."""
         if job_id in self._jobs:
             self._unheard.add(job_id)
 
@@ -209,7 +209,7 @@ class Ledger:
         return dropped
 
     def give_up(self, job_id: str, now: float, reason: str) -> None:
-        """Record that the caller has given up. A job with the worker keeps its slot, as on the platform."""
+        """End the caller's wait. An outstanding job keeps its slot, as on the platform."""
         job = self._jobs.get(job_id)
         if job is None or job.state.final:
             return
@@ -228,7 +228,7 @@ class Ledger:
         return job.started + timeout
 
     def next_deadline(self) -> float | None:
-        """When `tick` has something to do next."""
+        """Return when `tick` has something to do next."""
         return self._timers.next()
 
     def tick(self, now: float, *, why_idle: str | None = None) -> None:
@@ -267,7 +267,7 @@ class Ledger:
         return why_idle or "the worker polls, and has not taken the job yet"
 
     def close(self, now: float) -> None:
-        """Record the end of the runtime: the jobs with the worker were never answered."""
+        """Report the outstanding jobs: the runtime stops, and they were never answered."""
         for job_id in self._outstanding:
             job = self._jobs[job_id]
             self.report(ViolationKind.UNANSWERED, "not answered when the runtime stopped", now, job=job)

@@ -15,7 +15,7 @@ class State(StrEnum):
     FAILED = "failed"
     """Answered with an error result, or given up by its caller."""
     LOST = "lost"
-    """The worker was restarted, or went away, with the job in hand."""
+    """The worker was restarted, or went away, while it had the job."""
 
     @property
     def final(self) -> bool:
@@ -58,5 +58,5 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
 
 
 def after(state: State, event: Event) -> State | None:
-    """Return the next state; None if the event has no effect in this state."""
+    """Return the next state, None if the event has no effect in this state."""
     return TRANSITIONS.get((state, event))

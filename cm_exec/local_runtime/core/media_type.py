@@ -31,7 +31,7 @@ class MediaType:
 
 
 SNIFF_LIMIT: Final = 1024 * 1024
-"""So many bytes decide at most; a longer JSON text is told by how it starts."""
+"""Sniffing limit in bytes; longer JSON is recognised by its first character."""
 
 _EMPTY: Final = MediaType(MediaKind.EMPTY, "application/octet-stream", "")
 _JSON: Final = MediaType(MediaKind.JSON, "application/json", ".json")
@@ -63,7 +63,7 @@ _MAGIC: Final[tuple[tuple[Callable[[bytes], bool], MediaType], ...]] = (
 
 
 def sniff(body: bytes, size: int) -> MediaType:
-    """Return the type of a body of `size` bytes from its start, which has at least `LOOKED_AT` bytes of it."""
+    """Return the media type of a body of `size` bytes by `body`, its first `SNIFF_LIMIT` bytes at least."""
     if size == 0:
         return _EMPTY
     found = next((media for matches, media in _MAGIC if matches(body)), None)

@@ -1,4 +1,4 @@
-"""Whether a result tells of a failure: the protocol has no channel for it, so the known forms are recognised."""
+"""Recognise results that report a failure: the protocol has no other channel for it."""
 
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -24,7 +24,7 @@ class ReportedFailure:
 
 
 def reported_failure(body: bytes, job_id: str) -> ReportedFailure | None:
-    """Return the failure that the body reports, as cm-exec or an official SDK does; None for a result.
+    """Return the failure that the body reports in the way of cm-exec or an official SDK, None for a result.
 
     Python: `{"exception"}` or `{"error"}`; TypeScript: `{"error"}` or `{"error", "reason"}`; Java: a text that
     starts with the job's id; cm-exec: `{"error", "reason", "jobId", "queryType", ...}`.

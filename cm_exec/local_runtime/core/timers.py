@@ -35,7 +35,7 @@ class Timers:
         heapq.heappush(self._heap, (at, self._sequence, timer, job_id))
 
     def next(self) -> float | None:
-        """When the next one is due."""
+        """Return when the next one is due."""
         return self._heap[0][0] if self._heap else None
 
     def due(self, now: float) -> Iterator[tuple[Timer, str]]:

@@ -1,4 +1,4 @@
-"""What a worker does against the contract of the compute module protocol."""
+"""Violations of the compute module protocol."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -31,19 +31,19 @@ class PollWatch:
     """Whether silence is no breach: no job would be handed out."""
 
     def began(self, now: float) -> None:
-        """Record the start of a poll."""
+        """Note the begin of a poll."""
         self.open += 1
         self.total += 1
         self.last = now
         self.reported = False
 
     def ended(self, now: float) -> None:
-        """Record the end of a poll."""
+        """Note the end of a poll."""
         self.open -= 1
         self.last = now
 
     def forget(self) -> None:
-        """Forget the polls: the worker has ended, or the runtime was down, so silence is no violation."""
+        """Expect no polls until the next one: the worker or the runtime was gone."""
         self.last = None
         self.reported = False
 
@@ -58,13 +58,13 @@ class PollWatch:
             self.last = now
 
     def deadline(self) -> float | None:
-        """When silence becomes a breach, None while it cannot."""
+        """Return when missing polls become a violation, None while they cannot."""
         if self.open or self.last is None or self.reported or self.excused:
             return None
         return self.last + self.poll_timeout
 
     def overdue(self, now: float) -> bool:
-        """Whether silence has just become a breach; it is one only once."""
+        """Return whether missing polls have just become a violation; they are reported once."""
         deadline = self.deadline()
         if deadline is None or now < deadline:
             return False
@@ -80,7 +80,7 @@ class PollWatch:
         return f"no worker has polled for {now - self.last:.1f} s"
 
     def state(self, now: float, outstanding: int) -> WorkerState:
-        """Return the apparent state of the worker."""
+        """Return what the worker seems to do."""
         if self.open:
             return WorkerState.READY
         if self.last is None:
@@ -91,7 +91,7 @@ class PollWatch:
 
 
 class ProcessState(StrEnum):
-    """Where the worker's process stands."""
+    """Note where the worker's process stands."""
 
     STARTING = "starting"
     RUNNING = "running"

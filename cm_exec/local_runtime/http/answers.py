@@ -57,7 +57,7 @@ class SpoolAnswer:
         self._status = status
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
-        """Serve as an ASGI application."""
+        """Implement an ASGI application."""
         spool = self._spool
         media_type = self._media_type if scope.get(BY_PROGRAM) and self._media_type else "application/octet-stream"
         headers: Headers = [
@@ -90,7 +90,7 @@ class SpoolAnswer:
 
 
 async def follow(spool: ResultSpool, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-    """Yield the bytes from `start` to `end` as they arrive; None means the end of the spool."""
+    """Yield the bytes from `start` to `end` as they come; without an end, to that of the spool."""
     offset = start
     while end is None or offset < end:
         piece = spool.read(offset, CHUNK if end is None else min(CHUNK, end - offset))

@@ -64,7 +64,7 @@ class ProtocolDialect:
         return fixed.get((method, path))
 
     def needs_token(self, path: str) -> bool:
-        """Whether a request must carry the token."""
+        """Return whether a request must carry the token."""
         return not (self.plain and (path.startswith(f"{self.root}/") or path == "/restart-notify"))
 
     def job_id_of(self, raw_path: bytes) -> str:

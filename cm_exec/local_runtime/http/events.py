@@ -31,7 +31,7 @@ class EventStream:
         self._sent: View = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
-        """Serve as an ASGI application."""
+        """Implement an ASGI application."""
         headers = [(b"content-type", b"text/event-stream"), NO_STORE]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         subscribers = self._broker.feed.subscribers
@@ -84,7 +84,7 @@ class EventStream:
         return update | self._looked_up()
 
     def _looked_up(self) -> View:
-        """Return the values without events of their own that have changed since they were sent."""
+        """Return the parts of the state that differ from what was sent last."""
         now = {
             "queue": views.queue_view(self._broker),
             "worker": views.worker_view(self._broker),
@@ -100,7 +100,7 @@ class EventStream:
 
 
 def _without_poll_counters(value: object) -> object:
-    """Remove the members that change with every poll."""
+    """Return a value without the counters that change with every poll."""
     if not isinstance(value, dict) or "lastPoll" not in value:
         return value
     return {name: member for name, member in value.items() if name not in {"lastPoll", "polls", "openPolls"}}

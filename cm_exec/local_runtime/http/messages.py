@@ -17,7 +17,7 @@ class RequestBody:
         self.cut = False
 
     async def read(self) -> bytes:
-        """Return the next piece; empty at the end, whether complete or cut off."""
+        """Return the next piece, empty at the end."""
         while self._more:
             message = await self._receive()
             self.cut = message["type"] == "http.disconnect"
@@ -28,7 +28,7 @@ class RequestBody:
         return b""
 
     async def whole(self) -> bytes:
-        """All that is left of it."""
+        """Return the rest of the body."""
         pieces = []
         while piece := await self.read():
             pieces.append(piece)

@@ -66,7 +66,7 @@ class OpenPolls:
             _give_up(self._waiting.popleft())
 
     async def next(self, connection: ServerConnection, longest: float) -> Found | None:
-        """Return the answer to the poll on `connection`; None after `longest` seconds or when it is gone."""
+        """Return the answer to a poll: None after `longest` seconds, or when its connection is gone."""
         found = None if self._held else self.take()
         if found is not None or self._stopped:
             return found

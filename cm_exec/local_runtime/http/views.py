@@ -18,7 +18,7 @@ QUERY_SHOWN: Final = 64 * 1024
 
 
 def job_view(job: RuntimeJob, broker: Broker) -> View:
-    """Return the entry of a job in the list."""
+    """Return a job as it is listed."""
     return {
         "id": job.job_id,
         "number": job.number,
@@ -91,7 +91,7 @@ def job_detail(job: RuntimeJob, broker: Broker) -> View:
 
 
 def log_view(line: LogLine) -> View:
-    """Return a line of a handler or the worker."""
+    """Return a line that a handler or the worker wrote."""
     return {"jobId": line.job_id, "at": _milliseconds(line.at), "line": line.line, "stream": line.stream}
 
 
@@ -101,7 +101,7 @@ def lines_view(lines: Lines) -> View:
 
 
 def violation_view(violation: ProtocolViolation) -> View:
-    """Return a protocol violation of a worker."""
+    """Return a protocol violation."""
     return {
         "number": violation.number,
         "at": _milliseconds(violation.at),
@@ -113,7 +113,7 @@ def violation_view(violation: ProtocolViolation) -> View:
 
 
 def functions_view(broker: Broker) -> list[View]:
-    """All functions that are known."""
+    """Return all known functions."""
     return [_function_view(entry, broker) for entry in broker.functions.entries]
 
 
@@ -136,13 +136,13 @@ def calls_view(function: str, broker: Broker) -> View:
 
 
 def queue_view(broker: Broker) -> View:
-    """How many jobs there are in each state."""
+    """Return how many jobs there are in each state."""
     counts = broker.ledger.counts
     return {**{state.value: counts[state] for state in State}, "inHand": len(broker.ledger.outstanding)}
 
 
 def worker_view(broker: Broker) -> View:
-    """Return the state of the worker."""
+    """Return what is known of the worker."""
     return {
         "state": broker.polls.state(broker.clock(), len(broker.ledger.outstanding)).value,
         "openPolls": broker.polls.open,

@@ -37,6 +37,10 @@ class Images:
         self.store.once("base", self._build_base)
         return Image(name=f"localhost/cm-exec-base:{__version__}")
 
+    def python(self) -> str:
+        """Return the name of an image of Debian 13 with Python, and without cm-exec."""
+        return self._bare("python")
+
     def example(self, name: str) -> Image:
         """Return the image that the Dockerfile of examples/NAME builds on the base image."""
         image = f"localhost/example-{name}"

@@ -13,7 +13,7 @@ SIZE = 'expected an integer of bytes, 1 or more, or a string such as "64MiB" (B,
 SLOTS = "expected an integer from 1 to 10000"
 NAMES = 'expected an array of variables\' names, such as ["PATH", "LANG"]'
 COMMAND = 'expected a command: a string for /bin/sh, or an array such as ["python3", "main.py"]'
-ENTRY = "expected a command for /bin/sh, or a table with a command or a service"
+ENTRY = "expected a command for /bin/sh, an array of arguments, or a table with a command or a service"
 TEXT = "expected a string in quotes, without NUL"
 MODE = 'expected "spawn", "prespawn" or "persistent"'
 PROTOCOL = 'expected "lines", "content-length" or "http"'
@@ -126,7 +126,9 @@ def test_a_command_that_cannot_be_run_is_refused(command: str, message: str) -> 
         ('[[functions]]\nf = "cat"', "functions: expected a table of functions, found an array"),
         ('[functions]\nf = ""', f"functions.f: {ENTRY}, found an empty string"),
         ("[functions]\nf = 5", f"functions.f: {ENTRY}, found an integer"),
-        ('[functions]\nf = ["cat"]', f"functions.f: {ENTRY}, found an array; did you mean {{ command = [...] }}?"),
+        ("[functions]\nf = []", f"functions.f: {ENTRY}, found an empty array"),
+        ('[functions]\nf = ["cat", 5]', "functions.f[1]: expected a string in quotes, without NUL, found an integer"),
+        ('[functions.f]\ncommand = "cat"\ncmd = "cat"', "functions.f.cmd: unknown key; did you mean command?"),
         ("[functions.f]", "functions.f.command: expected a command or a service, found nothing"),
         (
             '[functions]\n"" = "cat"',
@@ -225,6 +227,9 @@ def test_a_function_outside_of_its_table_is_sent_there() -> None:
         f"double: not known here, a function belongs in [functions]; {known}"
     ]
     assert mistakes_of('functions.f = "cat"\n[[double]]\nx = "jq"') == [f"double: unknown key; {known}"]
+    assert mistakes_of('double = ["jq"]\nfunctions.f = "cat"') == [
+        f"double: not known here, a function belongs in [functions]; {known}"
+    ]
     assert mistakes_of('double = 5\nfunctions.f = "cat"') == [f"double: unknown key; {known}"]
 
 
@@ -332,8 +337,8 @@ def test_the_text_of_an_error_has_the_file_and_the_key_in_every_line() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config('[functions."a b"]\ntimeout = -1', path=Path("/srv/cm.toml"), shown_as=Path("conf/cm.toml"))
     assert str(caught.value) == (
-        f'conf/cm.toml: functions."a b".timeout: {SECONDS}, found -1\n'
-        'conf/cm.toml: functions."a b".command: expected a command or a service, found nothing'
+        f'conf/cm.toml: functions."a b".timeout: {SECONDS}, found -1 (line 2)\n'
+        'conf/cm.toml: functions."a b".command: expected a command or a service, found nothing (line 1)'
     )
     assert caught.value.path == Path("conf/cm.toml")
     assert caught.value.exit_code == 3
@@ -342,7 +347,7 @@ def test_the_text_of_an_error_has_the_file_and_the_key_in_every_line() -> None:
 def test_no_error_shows_what_may_be_a_secret() -> None:
     text = """
         [functions]
-        a = ["curl", "-H", "s3cret"]
+        a = ["curl", "-H", "s3cret\\u0000"]
         b = "echo s3cret\\u0000"
         [functions.f]
         command = ["curl", "s3cret\\u0000", { x = "s3cret" }]

@@ -1,6 +1,6 @@
 """HTTP/1.1 from bytes: every form of a response, cut at every place."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import suppress
 
 import pytest
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cm_exec.runtime.http import (
     LONGEST_HEAD,
+    BodySink,
     IncompleteResponseError,
     InvalidResponseError,
     NoResponseError,
@@ -233,12 +234,12 @@ def test_a_body_may_go_to_a_sink(body: bytes, sizes: list[int], form: str) -> No
     data = heads[form] + sent
     taken: list[bytes] = []
     statuses: list[int] = []
-    reader = ResponseReader()
 
-    def on_head(status: int, _: object) -> Callable[[bytes], None]:
+    def on_head(status: int, _headers: Mapping[str, str]) -> BodySink:
         statuses.append(status)
         return taken.append
 
+    reader = ResponseReader()
     reader.on_head = on_head
     response = None
     for size in [*sizes, len(data)]:

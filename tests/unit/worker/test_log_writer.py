@@ -60,6 +60,10 @@ def in_background(work: Callable[[], bytes]) -> Callable[[], bytes]:
     return result
 
 
+def is_running(writer: LogWriter) -> bool:
+    return writer._thread is not None and writer._thread.is_alive()
+
+
 def test_records_are_written_in_order_and_all_before_it_closes(pipe: Pipe) -> None:
     read, write = pipe
     whole = in_background(lambda: read_all(read))
@@ -108,10 +112,6 @@ def test_of_a_handler_s_output_the_lines_are_counted(pipe: Pipe) -> None:
     writer.close(LONG)
     os.close(write)
     assert b" 4 lines were dropped" in whole()
-
-
-def is_running(writer: LogWriter) -> bool:
-    return writer._thread is not None and writer._thread.is_alive()
 
 
 def test_a_reader_that_has_gone_is_no_reason_to_stop_or_to_wait(pipe: Pipe) -> None:

@@ -1,5 +1,5 @@
-# A greeting. Each line of stdin is a query, each line of stdout its result, and stderr is the log.
-library(jsonlite)
+# A greeting. Each line of stdin is a query; its result is a line on file descriptor 3. What is printed is a log.
+suppressPackageStartupMessages(library(jsonlite))
 
 # stop ends the job with that error, and the next one gets a new process.
 greet <- function(query) {
@@ -9,8 +9,9 @@ greet <- function(query) {
 
 # UTF-8 on both sides, whatever the locale: a container often has none.
 queries <- file("stdin", "r")
+results <- file("/dev/fd/3", "w")
 while (length(line <- readLines(queries, n = 1, encoding = "UTF-8", warn = FALSE)) > 0) {
   query <- fromJSON(line, simplifyVector = FALSE)
-  writeLines(toJSON(greet(query), auto_unbox = TRUE), useBytes = TRUE)
-  flush(stdout())
+  writeLines(toJSON(greet(query), auto_unbox = TRUE), results, useBytes = TRUE)
+  flush(results)
 }

@@ -1,0 +1,246 @@
+"""Jobs of HTTP services: each becomes a request, and its response the result."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from cm_exec.config.model import Function, HttpRequest
+from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
+from cm_exec.handlers.http_service import HttpService, ServerError, is_success
+from cm_exec.handlers.outcome import LimitedOutput, ProcessExit, failure_of_exit, finish_output
+from cm_exec.handlers.spool import Spool, StreamingSpool
+from cm_exec.protocol.failure import Failure, Reason
+from cm_exec.protocol.job import Job
+from cm_exec.runtime.http import BodySink, Headers, request_head
+
+ERROR_BODY: Final = 4096
+"""Bytes of the body of an error response in an error result."""
+
+
+class HttpHandler:
+    """Runs the jobs of one function as requests to its service."""
+
+    def __init__(self, function: Function, context: HandlerContext, service: HttpService) -> None:
+        self._function = function
+        self._context = context
+        self._service = service
+        self._request = function.request or HttpRequest(method="POST", path=f"/{quote(function.name, safe='')}")
+        self.streams = bool(function.stream)
+
+    async def open(self) -> None:
+        """Start the server."""
+        self._service.open()
+
+    async def wait_until_ready(self) -> None:
+        """Return when the server is ready, or was not within its start_timeout."""
+        await self._service.first_start_over.wait()
+
+    async def close(self) -> None:
+        """End the server."""
+        await self._service.close()
+
+    def new_spool(self) -> StreamingSpool:
+        """Return an empty spool."""
+        return self._context.new_spool()
+
+    async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:  # noqa: ARG002 - no stderr
+        """Send the query as a request; a 2xx body is the result. See Handler."""
+        function = self._function
+        task = asyncio.current_task()
+        aborted: list[tuple[Reason, str]] = []
+        self._service.remember_secrets(job)
+
+        def abort(reason: Reason, detail: str) -> None:
+            aborted.append((reason, detail))
+            if task is not None:
+                task.cancel()
+
+        self._context.running[job.job_id] = abort
+        response = _Response(function, spool)
+        try:
+            head, body = self._message(job)
+            await self._service.request(function, head, body, response.on_head)
+            return Completion(response.failure())
+        except ServerError as error:
+            return Completion(error.failure)
+        except _QueryError as error:
+            return Completion(Failure(reason=Reason.INVALID_QUERY, message=str(error)))
+        except TimeoutError:
+            self._service.check_soon()
+            return Completion(_ended(function, Reason.TIMEOUT, response.progress(), spool))
+        except _TooMuchError as error:
+            return Completion(_ended(function, *error.problem, spool))
+        except asyncio.CancelledError:
+            if not aborted:
+                raise
+            return Completion(_ended(function, *aborted[0], spool))
+        finally:
+            self._context.running.pop(job.job_id, None)
+
+    def _message(self, job: Job) -> tuple[bytes, bytes]:
+        """Return head and body of the request. Raises _QueryError."""
+        request = self._request
+        path, body = request.path, job.query if request.has_body else b""
+        if request.path_inputs or request.query or request.body:
+            inputs = self._inputs(job.query)
+            try:
+                for name in request.path_inputs:
+                    path = path.replace("{" + name + "}", quote(_text(inputs[name]), safe=""))
+                parameters = [(name, _text(v)) for name in request.query for v in _values(inputs.get(name))]
+                if request.body:
+                    body = bytes(inputs[request.body])
+            except KeyError as error:
+                raise _QueryError(
+                    f"the query of {self._function.name!r} lacks {error.args[0]!r}, which its request needs"
+                ) from None
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                raise _QueryError(f"the query of {self._function.name!r} has a text that is not Unicode") from None
+            if parameters:
+                path += ("&" if "?" in path else "?") + urlencode(parameters)
+        return request_head(request.method, path, self._headers(job, body, has_body=request.has_body)), body
+
+    def _inputs(self, query: bytes) -> dict[str, msgspec.Raw]:
+        """Return the members of the query that are not null, each as its JSON text."""
+        try:
+            members = msgspec.json.decode(query, type=dict[str, msgspec.Raw])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            message = f"the query of {self._function.name!r} is not an object, as its request needs"
+            raise _QueryError(message) from None
+        whole = self._request.body
+        return {name: text for name, text in members.items() if bytes(text) != b"null" or name == whole}
+
+    def _headers(self, job: Job, body: bytes, *, has_body: bool) -> Headers:
+        headers = [
+            *self._service.headers(),
+            ("CM-Job-Id", _header_text(job.job_id)),
+            ("CM-Query-Type", _header_text(job.query_type)),
+        ]
+        if job.user_id is not None:
+            headers.append(("CM-User-Id", _header_text(job.user_id)))
+        if job.auth_header and (self._function.credentials or self._service.service.credentials):
+            headers.append(("Authorization", _header_text(job.auth_header)))
+        if has_body:
+            headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        return tuple(headers)
+
+
+class _QueryError(Exception):
+    """Raised when a query cannot become a request."""
+
+
+class _TooMuchError(Exception):
+    """Raised when a response is larger than max_output."""
+
+    def __init__(self, problem: tuple[Reason, str]) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+class _Response:
+    """Takes a response as it comes: the result of a 2xx, or the beginning of an error's body."""
+
+    def __init__(self, function: Function, spool: StreamingSpool) -> None:
+        self._function = function
+        self._spool = spool
+        self._output = LimitedOutput(spool, function.max_output)
+        self._status: int | None = None
+        self._error = b""
+        self._events = _EventReader()
+
+    def on_head(self, status: int, _headers: Mapping[str, str]) -> BodySink:
+        """Choose what takes the body."""
+        self._status = status
+        if not is_success(status):
+            return self._take_error
+        return self._take_events if self._function.stream == "sse" else self._take
+
+    def failure(self) -> Failure | None:
+        """Return what is wrong with the complete response."""
+        if self._status is None or not is_success(self._status):
+            message = f"the server of {self._function.name!r} answered {self._status}"
+            return Failure(
+                reason=Reason.HTTP_STATUS,
+                message=message,
+                status=self._status,
+                output=self._error,
+                output_limit=ERROR_BODY,
+            )
+        if self._function.stream == "sse":
+            self._take(self._events.end())
+        return finish_output(self._function, self._spool, b"")
+
+    def progress(self) -> str:
+        """Say how far the response had come."""
+        if self._status is None:
+            return "it had sent no response"
+        return f"it had sent status {self._status} and {self._spool.size} bytes"
+
+    def _take(self, data: bytes) -> None:
+        if data and (problem := self._output.write(data)) is not None:
+            raise _TooMuchError(problem)
+
+    def _take_error(self, data: bytes) -> None:
+        self._error = (self._error + data)[:ERROR_BODY]
+
+    def _take_events(self, data: bytes) -> None:
+        for event in self._events.feed(data):
+            self._take(event)
+
+
+class _EventReader:
+    """Reads the data of server-sent events (HTML standard, section 9.2.6)."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take bytes; return the data of the events that are complete."""
+        events: list[bytes] = []
+        text = self._rest + chunk
+        held = text[-1:] == b"\r"  # the first half of a line end, perhaps
+        lines = (text[:-1] if held else text).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._rest = lines.pop() + (b"\r" if held else b"")
+        for line in lines:
+            if not line:
+                if self._data:
+                    events.append(b"\n".join(self._data))
+                    self._data = []
+            elif line == b"data" or line.startswith(b"data:"):
+                self._data.append(line[5:].removeprefix(b" "))
+        return events
+
+    def end(self) -> bytes:
+        """Return the data of a last event that no empty line ends."""
+        self.feed(b"\n" if self._rest else b"")
+        data, self._data = self._data, []
+        return b"\n".join(data)
+
+
+def _ended(function: Function, reason: Reason, detail: str, spool: Spool) -> Failure:
+    failure = failure_of_exit(function, ProcessExit(status=None, reason=reason, detail=detail), spool)
+    assert failure is not None  # noqa: S101 - it has a reason
+    return failure
+
+
+def _text(value: msgspec.Raw) -> str:
+    """Return a text as it is, and any other value as its JSON text."""
+    text = bytes(value)
+    return msgspec.json.decode(text, type=str) if text.startswith(b'"') else text.decode()
+
+
+def _values(value: msgspec.Raw | None) -> list[msgspec.Raw]:
+    """Return the values of a parameter: a list repeats it."""
+    if value is None:
+        return []
+    return msgspec.json.decode(value, type=list[msgspec.Raw]) if bytes(value).startswith(b"[") else [value]
+
+
+def _header_text(text: str) -> str:
+    """Return a value as a header can carry it: other characters are percent-encoded."""
+    if text.isascii() and text.isprintable():
+        return text
+    return quote(text, safe=" !#$&'()*+,/:;=?@[]~-._")

@@ -1,0 +1,280 @@
+"""Services that are HTTP servers, through the installed cm-exec and a real runtime."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.support.answers import error_of
+from tests.support.bench import Bench
+from tests.support.ledger import Endpoint, Request
+from tests.support.listener import reserved_port
+from tests.support.processes import has_ended, wait_until
+from tests.support.toml import function, served, service, table
+
+SERVER: Final = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / "http_server.py")]
+PATIENCE: Final = 90.0
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Reserve a port for the server of a service."""
+    with reserved_port() as number:
+        yield number
+
+
+def web(port: int, *arguments: str, **options: object) -> str:
+    """Return the service `s`: a server on this port."""
+    url = f"http://127.0.0.1:{port}"
+    return service("s", [*SERVER, str(port), *arguments], protocol="http", url=url, **options)
+
+
+def result(bench: Bench, query: object, *, to: str = "f", **members: str) -> Request:
+    job = bench.runtime.submit(to, json.dumps(query).encode(), members=members)
+    return bench.runtime.result(job, seconds=PATIENCE)
+
+
+def ask(bench: Bench, query: object = None, *, to: str = "f", **members: str) -> Any:
+    return json.loads(bytes(result(bench, query, to=to, **members).body))
+
+
+def error(bench: Bench, query: object = None, *, to: str = "f") -> dict[str, Any]:
+    return error_of(result(bench, query, to=to), function=to)
+
+
+def test_a_job_is_a_post_with_the_query_as_it_is(bench: Bench, port: int) -> None:
+    bench.start(web(port) + served("classify"))
+    query = b'{"a" : 1.10, "b": [ "\xc3\xa9" ]}'
+    job = bench.runtime.submit("classify", query, members={"userId": "ada", "authHeader": "Bearer s3cret"})
+    seen = json.loads(bytes(bench.runtime.result(job).body))
+    assert (seen["method"], seen["path"], seen["body"]) == ("POST", "/classify", query.decode())
+    headers = seen["headers"]
+    assert headers["content-type"] == "application/json"
+    assert (headers["cm-job-id"], headers["cm-query-type"], headers["cm-user-id"]) == (job, "classify", "ada")
+    assert headers["host"] == f"127.0.0.1:{port}"
+    assert "authorization" not in headers
+
+
+@pytest.mark.parametrize("where", ["service", "function"])
+def test_credentials_become_the_authorization(bench: Bench, port: int, where: str) -> None:
+    by_function = where == "function"
+    functions = [served(name, credentials=True) if by_function else served(name) for name in ("f", "noise")]
+    worker = bench.start(web(port, credentials=not by_function) + "".join(functions))
+    assert ask(bench, authHeader="Bearer s3cret")["headers"]["authorization"] == "Bearer s3cret"
+    failed = error_of(result(bench, "the token is", to="noise", authHeader="Bearer s3cret"))
+    assert failed["reason"] == "http_status"
+    wait_until(lambda: "the token is" in worker.log, what="the line in the log")
+    assert "s3cret" not in worker.log + json.dumps(failed)
+
+
+def test_inputs_go_into_path_query_and_body(bench: Bench, port: int) -> None:
+    inputs = {"id": "string", "q": "optional<list<string>>", "n": "optional<integer>"}
+    names = ["q", "n"]
+    config = (
+        web(port)
+        + served("find", request="GET /items/{id}", inputs=inputs, query=names)
+        + served("drop", request="DELETE /items/{id}", inputs={"id": "string"})
+        + served("put", request="PUT /items/{id}", inputs={"id": "string", "item": "string"}, body="item")
+    )
+    bench.start(config)
+    seen = ask(bench, {"id": "a/b ü?", "q": ["x y", "&"], "n": 12345678901234567890}, to="find")
+    assert (seen["method"], seen["body"]) == ("GET", "")
+    assert seen["path"] == "/items/a%2Fb%20%C3%BC%3F?q=x+y&q=%26&n=12345678901234567890"
+    assert ask(bench, {"id": "7", "q": None}, to="find")["path"] == "/items/7"
+    assert ask(bench, {"id": "7"}, to="drop")["method"] == "DELETE"
+    put = ask(bench, {"id": "7", "item": "new"}, to="put")
+    assert (put["method"], put["path"], put["body"]) == ("PUT", "/items/7", '"new"')
+    for query in ({}, {"id": None}, 5):
+        assert error(bench, query, to="find")["reason"] == "invalid_query"
+
+
+def test_any_body_of_a_success_is_the_result(bench: Bench, port: int) -> None:
+    functions = [served("raw"), served("void"), served("created", request="POST /status/201")]
+    bench.start(web(port) + "".join(functions))
+    assert bytes(result(bench, 0, to="raw").body) == bytes(range(256)) * 2
+    assert bytes(result(bench, 0, to="void").body) == b""
+    assert bytes(result(bench, 0, to="created").body) == b"0"
+
+
+@pytest.mark.parametrize("status", [301, 404, 418, 500])
+def test_another_status_is_an_error_with_the_beginning_of_the_body(bench: Bench, port: int, status: int) -> None:
+    bench.start(web(port) + served("f", request=f"POST /status/{status}"))
+    failed = error(bench, "short and stout")
+    assert (failed["reason"], failed["status"]) == ("http_status", status)
+    assert failed["output"] == '"short and stout"'
+    assert len(error(bench, "x" * 100_000)["output"]) == 4096
+
+
+def test_a_timeout_closes_the_connection_and_the_server_goes_on(bench: Bench, port: int) -> None:
+    bench.start(web(port) + served("f") + served("hang", timeout=1), "--concurrency", "2")
+    pid = ask(bench)["pid"]
+    assert error(bench, to="hang")["reason"] == "timeout"
+    wait_until(bench.folder.joinpath("gone").exists, what="the end of the connection")
+    assert ask(bench)["pid"] == pid
+
+
+def test_a_server_that_dies_fails_its_jobs_and_is_started_again(bench: Bench, port: int) -> None:
+    bench.start(web(port) + served("f") + served("exit") + served("hold", request="POST /hold/1"), "--concurrency", "3")
+    pid = ask(bench)["pid"]
+    held = bench.runtime.submit("hold")
+    wait_until(bench.folder.joinpath("held-1").exists, what="the job in the server")
+    failed = error(bench, to="exit")
+    assert (failed["reason"], failed["exitCode"], failed["stderr"]) == ("exit", 3, "no more memory\n")
+    assert error_of(bench.runtime.result(held), function="hold")["exitCode"] == 3
+    assert ask(bench)["pid"] != pid
+
+
+def test_a_server_that_is_killed_while_idle_costs_no_job(bench: Bench, port: int) -> None:
+    bench.start(web(port) + served("f"))
+    pid = ask(bench)["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: has_ended(pid), what="its end")
+    assert ask(bench)["pid"] != pid
+
+
+def test_a_response_without_its_end_is_an_error(bench: Bench, port: int) -> None:
+    bench.start(web(port) + served("f") + served("cut"))
+    assert error(bench, to="cut")["reason"] == "out_of_step"
+    assert ask(bench)["method"] == "POST"
+
+
+def test_connections_are_kept(bench: Bench, port: int) -> None:
+    bench.start(web(port) + served("f"), "--concurrency", "1")
+    jobs = [bench.runtime.submit("f") for _ in range(10)]
+    seen = [json.loads(bytes(bench.runtime.result(job).body))["requests"] for job in jobs]
+    assert max(seen) > 1
+
+
+def test_many_jobs_at_a_time(bench: Bench, port: int) -> None:
+    functions = "".join(served(f"f{n}", request=f"POST /hold/{n}") for n in range(8))
+    bench.start(web(port) + functions, "--concurrency", "8")
+    jobs = [bench.runtime.submit(f"f{n}") for n in range(8)]
+    for number, job in reversed(list(enumerate(jobs))):
+        wait_until(bench.folder.joinpath(f"held-{number}").exists, what="the job in the server")
+        bench.folder.joinpath(f"go-{number}").touch()
+        assert bytes(bench.runtime.result(job).body) == b"%d" % number
+
+
+def test_no_poll_comes_before_the_server_is_ready(bench: Bench, port: int) -> None:
+    worker = bench.launch(web(port, ready="/health") + served("f", timeout=1) + function("g", "cat"))
+    wait_until(worker.descendants, what="the start of the server")
+    assert bench.cm_exec("ready", environment=bench.environment()).returncode == 1
+    assert not bench.runtime.ledger.all(Endpoint.JOB)
+    bench.folder.joinpath("healthy").touch()
+    worker.wait_until_ready()
+    assert ask(bench)["path"] == "/f"
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_the_start_is_not_part_of_a_job(bench: Bench, port: int, waits: bool) -> None:
+    """Loading takes three times as long as a job may take, and no job fails."""
+    launcher = table("launcher", wait_for_services=waits)
+    bench.start(web(port, "load", "3") + served("f", timeout=1) + launcher, "--concurrency", "4")
+    jobs = [bench.runtime.submit("f", b"%d" % number) for number in range(6)]
+    bodies = [json.loads(bytes(bench.runtime.result(job, seconds=PATIENCE).body))["body"] for job in jobs]
+    assert bodies == [str(number) for number in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("command", "detail"),
+    [("exec /no/such/program", "status 127"), (["/no/such/program"], "/no/such/program"), ("sleep 300", "within 1 s")],
+)
+def test_a_server_that_does_not_start_keeps_no_other_function_from_working(
+    bench: Bench, port: int, command: str | list[str], detail: str
+) -> None:
+    broken = service("s", command, protocol="http", url=f"http://localhost:{port}", start_timeout=1)
+    bench.start(broken + served("f") + function("good", "cat"), "--concurrency", "2")
+    assert bench.runtime.call("good", b"1") == b"1"
+    failed = error(bench)
+    assert failed["reason"] == "not_started"
+    assert detail in failed["error"]
+
+
+def test_a_unix_socket(bench: Bench) -> None:
+    path = bench.folder / "api.sock"
+    socket = service("s", [*SERVER, str(path)], protocol="http", url=f"unix:{path}")
+    bench.start(socket + served("f"), "--concurrency", "16")
+    jobs = [bench.runtime.submit("f", b"%d" % number) for number in range(100)]
+    assert [json.loads(bytes(bench.runtime.result(job).body))["body"] for job in jobs] == [str(n) for n in range(100)]
+
+
+def test_a_server_that_something_else_starts(bench: Bench, port: int) -> None:
+    """It may start after the worker, and again. A job that it cannot have received waits for it."""
+    config = service("s", protocol="http", url=f"http://127.0.0.1:{port}") + served("f")
+    worker = bench.launch(config + function("g", "cat"), "--concurrency", "2")
+    for _ in range(2):
+        with subprocess.Popen([*SERVER, str(port)], cwd=bench.folder) as server:
+            try:
+                worker.wait_until_ready()
+                assert ask(bench)["pid"] == server.pid
+            finally:
+                server.kill()
+        job = bench.runtime.submit("f", b"1")
+        bench.runtime.wait_until_handed_out(job)
+        assert bench.runtime.call("g", b"2") == b"2"
+    with subprocess.Popen([*SERVER, str(port)], cwd=bench.folder) as server:
+        try:
+            assert json.loads(bytes(bench.runtime.result(job, seconds=PATIENCE).body))["pid"] == server.pid
+        finally:
+            server.kill()
+
+
+def test_a_body_is_posted_as_it_comes(bench: Bench, port: int) -> None:
+    bench.start(web(port) + served("stream", stream=True))
+    assert_live(bench, "stream", b"begin", b"beginmiddleend")
+
+
+def test_the_data_of_each_event_is_posted_as_it_comes(bench: Bench, port: int) -> None:
+    bench.start(web(port) + served("events", stream="sse"))
+    assert_live(bench, "events", b"begin", b"beginmid\ndleend")
+
+
+def assert_live(bench: Bench, name: str, first: bytes, whole: bytes) -> None:
+    runtime = bench.runtime
+    job = runtime.submit(name)
+    runtime.ledger.wait_for(lambda: any(bytes(p.body) == first for p in runtime.posts(job)), what="the first chunk")
+    bench.folder.joinpath("go").touch()
+    assert bytes(runtime.result(job).body) == whole
+    assert len(runtime.posts(job)) == 1
+
+
+def test_more_than_max_output_is_an_error(bench: Bench, port: int) -> None:
+    config = web(port) + served("f", request="POST /large/100000", max_output=100_000)
+    bench.start(config + served("g", request="POST /large/100001", max_output=100_000))
+    assert len(result(bench, 0).body) == 100_000
+    assert error(bench, to="g")["reason"] == "output_limit"
+    assert len(result(bench, 0).body) == 100_000
+
+
+def test_large_queries_and_results(bench: Bench, port: int) -> None:
+    bench.start(web(port) + served("f", request="POST /status/200"))
+    large = "0123456789abcdef" * 1_000_000
+    assert ask(bench, large) == large
+
+
+def test_a_drain_finishes_the_jobs_and_ends_the_server(bench: Bench, port: int) -> None:
+    bench.runtime.poll_seconds = 0.2
+    worker = bench.start(web(port) + served("f", request="POST /hold/1"))
+    job = bench.runtime.submit("f")
+    wait_until(bench.folder.joinpath("held-1").exists, what="the job in the server")
+    worker.terminate()
+    bench.folder.joinpath("go-1").touch()
+    assert worker.wait(PATIENCE) == 0
+    assert bytes(bench.runtime.result(job).body) == b"1"
+    worker.wait_until_alone()
+
+
+def test_a_drain_ends_what_does_not_end_in_time(bench: Bench, port: int) -> None:
+    bench.runtime.poll_seconds = 0.2
+    worker = bench.start(web(port) + served("hang"), "--drain-timeout", "0.5")
+    job = bench.runtime.submit("hang")
+    wait_until(bench.folder.joinpath("hangs").exists, what="the job in the server")
+    worker.terminate()
+    assert worker.wait(PATIENCE) == 0
+    assert error_of(bench.runtime.result(job))["reason"] == "shutdown"

@@ -1,0 +1,281 @@
+"""Services with the message protocol, through the installed cm-exec and a real runtime."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.support.answers import error_of
+from tests.support.bench import Bench
+from tests.support.ledger import Endpoint
+from tests.support.processes import has_ended, wait_until
+from tests.support.toml import function, served, service, table
+from tests.support.worker import CM_EXEC
+
+HANDLER: Final = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / "envelope_handler.py")]
+PATIENCE: Final = 90.0
+
+
+def multiplexed(*arguments: str, **options: object) -> str:
+    """Return the service `s`: one process that takes up to 16 jobs at a time."""
+    return service("s", [*HANDLER, *arguments], **{"processes": 1, "jobs_per_process": 16, **options})
+
+
+def submit(bench: Bench, *query: object, to: str = "f") -> str:
+    return bench.runtime.submit(to, json.dumps(query).encode())
+
+
+def ask(bench: Bench, *query: object, to: str = "f") -> Any:
+    return json.loads(bytes(bench.runtime.result(submit(bench, *query, to=to), seconds=PATIENCE).body))
+
+
+def error(bench: Bench, *query: object) -> dict[str, Any]:
+    return error_of(bench.runtime.result(submit(bench, *query), seconds=PATIENCE), function="f")
+
+
+def hold(bench: Bench, number: int) -> tuple[str, Path]:
+    """Submit a job that holds until a file exists, and wait until the service has it."""
+    ready, go = bench.folder / f"ready-{number}", bench.folder / f"go-{number}"
+    job = submit(bench, "hold", str(ready), str(go), number)
+    wait_until(ready.exists, what="the job in the service")
+    return job, go
+
+
+def test_several_functions_share_one_process(bench: Bench) -> None:
+    worker = bench.start(
+        service("s", HANDLER) + served("f") + served("g") + function("other", "cat"), "--concurrency", "1"
+    )
+    assert ask(bench, "pid") == ask(bench, "pid", to="g")
+    assert ask(bench, "members", to="g")["queryType"] == "g"
+    assert len(worker.descendants()) == 1
+
+
+def test_sixteen_jobs_at_a_time_are_answered_in_any_order(bench: Bench) -> None:
+    worker = bench.start(multiplexed() + served("f"), "--concurrency", "16")
+    held = [hold(bench, number) for number in range(16)]
+    assert len(worker.descendants()) == 1
+    for number, (job, go) in reversed(list(enumerate(held))):
+        go.touch()
+        assert bytes(bench.runtime.result(job).body) == b"%d" % number
+    assert all(len(bench.runtime.posts(job)) == 1 for job, _ in held)
+
+
+def test_an_error_fails_the_job_and_keeps_the_process(bench: Bench) -> None:
+    bench.start(multiplexed() + served("f"))
+    pid = ask(bench, "pid")
+    failed = error(bench, "members_of", {"error": "no such book"})
+    assert (failed["error"], failed["reason"]) == ("no such book", "handler")
+    assert "exitCode" not in failed
+    job = submit(bench, "members_of", {"error": {"code": 7}})
+    assert json.loads(bytes(bench.runtime.result(job).body))["error"] == {"code": 7}
+    assert ask(bench, "pid") == pid
+
+
+def test_chunks_are_posted_as_they_come(bench: Bench) -> None:
+    bench.start(multiplexed() + served("f", stream=True), "--concurrency", "2")
+    go = bench.folder / "go"
+    job = submit(bench, "stream", str(go), {"token": "a"}, "b")
+    runtime = bench.runtime
+    runtime.ledger.wait_for(
+        lambda: any(bytes(post.body) == b'{"token": "a"}' for post in runtime.posts(job)), what="the first chunk"
+    )
+    assert ask(bench, "members_of", {"chunk": 1}, {"end": True}) == 1
+    go.touch()
+    assert bytes(runtime.result(job).body) == b'{"token": "a"}"b"'
+    assert len(runtime.posts(job)) == 1
+
+
+def test_log_lines_carry_their_job(bench: Bench) -> None:
+    worker = bench.start(multiplexed() + served("f"), "--log-format", "sls")
+    job = submit(bench, "members_of", {"log": "half way"}, {"result": 1})
+    assert bytes(bench.runtime.result(job).body) == b"1"
+    wait_until(
+        lambda: any("half way" in line and job in line for line in worker.log.splitlines()), what="the line in the log"
+    )
+
+
+def test_after_a_timeout_the_late_answer_reaches_nobody(bench: Bench) -> None:
+    bench.start(multiplexed() + served("f", timeout=1), "--concurrency", "2")
+    pid = ask(bench, "pid")
+    late = submit(bench, "until_cancelled", str(bench.folder / "ready"))
+    assert error_of(bench.runtime.result(late))["reason"] == "timeout"
+    assert [ask(bench, "echo", number) for number in range(5)] == list(range(5))
+    assert ask(bench, "pid") == pid
+    assert len(bench.runtime.posts(late)) == 1
+
+
+def test_a_process_that_never_answers_a_cancelled_job_is_replaced(bench: Bench) -> None:
+    bench.start(multiplexed() + served("f", timeout=1), "--concurrency", "2")
+    pid = ask(bench, "pid")
+    assert error(bench, "forget", str(bench.folder / "ready"))["reason"] == "timeout"
+    assert ask(bench, "pid") != pid
+    wait_until(lambda: has_ended(pid), what="the end of the old process")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"result": 1}', '{"jobId": "nobody", "result": 1}', '{"jobId": "nobody"}', "a print", '{"ready": 1}', "[]", "1"],
+)
+def test_a_message_that_answers_no_job_fails_each_job_of_its_process(bench: Bench, text: str) -> None:
+    bench.start(multiplexed() + served("f"), "--concurrency", "4")
+    pid = ask(bench, "pid")
+    held = [hold(bench, number)[0] for number in range(3)]
+    jobs = [*held, submit(bench, "raw", f"{text}\n")]
+    for job in jobs:
+        failed = error_of(bench.runtime.result(job), function="f")
+        assert (failed["reason"], failed["jobId"], failed["output"].strip()) == ("out_of_step", job, text)
+    assert ask(bench, "pid") != pid
+    assert all(len(bench.runtime.posts(job)) == 1 for job in jobs)
+
+
+def test_a_job_id_alone_is_no_answer(bench: Bench) -> None:
+    bench.start(multiplexed() + served("f"))
+    pid = ask(bench, "pid")
+    assert error(bench, "members_of", {})["reason"] == "out_of_step"
+    assert ask(bench, "pid") != pid
+
+
+def test_a_process_that_dies_fails_the_jobs_that_it_has(bench: Bench) -> None:
+    bench.start(multiplexed() + served("f"), "--concurrency", "16")
+    held = [hold(bench, number)[0] for number in range(8)]
+    for job in [*held, submit(bench, "exit", 3)]:
+        failed = error_of(bench.runtime.result(job), function="f")
+        assert (failed["reason"], failed["exitCode"], failed["jobId"]) == ("exit", 3, job)
+    assert ask(bench, "echo", "next") == "next"
+
+
+def test_no_poll_comes_before_the_service_is_ready(bench: Bench) -> None:
+    ready = bench.folder / "ready"
+    worker = bench.launch(multiplexed("ready", str(ready), ready="message") + served("f") + function("g", "cat"))
+    wait_until(worker.descendants, what="the start of the service")
+    polls_before = bench.runtime.ledger.all(Endpoint.JOB)
+    assert bench.cm_exec("ready", environment=bench.environment()).returncode == 1
+    assert not polls_before
+    assert not bench.runtime.ledger.all(Endpoint.JOB)
+    ready.touch()
+    worker.wait_until_ready()
+    assert ask(bench, "echo", 1) == 1
+
+
+@pytest.mark.parametrize("protocol", ["lines", "content-length"])
+def test_a_process_without_the_envelope_may_say_when_it_is_ready(bench: Bench, protocol: str) -> None:
+    sign = '{"ready": true}'
+    frame = "Content-Length: 15\\r\\n\\r\\n" + sign
+    text = f"{sign}\\n" if protocol == "lines" else frame
+    config = function(
+        "f",
+        f"while [ ! -e go ]; do sleep 0.01; done; printf '{text}'; exec cat",
+        mode="persistent",
+        protocol=protocol,
+        ready="message",
+        timeout=1,
+    )
+    bench.start(config + table("launcher", wait_for_services=False), "--concurrency", "2")
+    jobs = [bench.runtime.submit("f", b"%d" % number) for number in range(3)]
+    bench.runtime.wait_until_handed_out(jobs[0])
+    bench.folder.joinpath("go").touch()
+    assert [bytes(bench.runtime.result(job).body) for job in jobs] == [b"0", b"1", b"2"]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_the_start_is_not_part_of_a_job(bench: Bench, waits: bool) -> None:
+    """Loading takes three times as long as a job may take, and no job fails."""
+    launcher = table("launcher", wait_for_services=waits)
+    bench.start(multiplexed("load", "3") + served("f", timeout=1) + launcher, "--concurrency", "4")
+    jobs = [submit(bench, "echo", number) for number in range(6)]
+    assert [bytes(bench.runtime.result(job, seconds=PATIENCE).body) for job in jobs] == [b"%d" % n for n in range(6)]
+
+
+def test_polls_need_not_wait_for_services(bench: Bench) -> None:
+    ready = bench.folder / "ready"
+    launcher = table("launcher", wait_for_services=False)
+    config = multiplexed("ready", str(ready), ready="message") + served("f") + function("g", "cat") + launcher
+    bench.start(config, "--concurrency", "2")
+    job = submit(bench, "echo", 1)
+    bench.runtime.wait_until_handed_out(job)
+    assert bench.runtime.call("g", b"2") == b"2"
+    assert not bench.runtime.posts(job)
+    ready.touch()
+    assert bytes(bench.runtime.result(job).body) == b"1"
+
+
+@pytest.mark.parametrize(
+    ("command", "detail"),
+    [
+        ("exec /no/such/program", "status 127"),
+        (["/no/such/program"], "/no/such/program"),
+        ("cat", "within 1 s"),
+        ("echo banner; cat", "before it was ready"),
+    ],
+)
+@pytest.mark.parametrize("envelope", [True, False])
+def test_a_service_that_does_not_start_keeps_no_other_function_from_working(
+    bench: Bench, command: str | list[str], detail: str, envelope: bool
+) -> None:
+    broken = service("s", command, ready="message", start_timeout=1, envelope=envelope)
+    bench.start(broken + served("f") + function("good", "cat"), "--concurrency", "2")
+    assert bench.runtime.call("good", b"1") == b"1"
+    failed = error(bench, "echo", 1)
+    assert failed["reason"] == "not_started"
+    assert detail in failed["error"]
+    assert bench.runtime.call("good", b"2") == b"2"
+
+
+def test_max_jobs_replaces_a_process(bench: Bench) -> None:
+    bench.start(multiplexed(max_jobs=3) + served("f"))
+    pids = [ask(bench, "pid") for _ in range(7)]
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 1]
+
+
+def test_a_drain_finishes_the_jobs_of_a_service(bench: Bench) -> None:
+    bench.runtime.poll_seconds = 0.2
+    worker = bench.start(multiplexed() + served("f"), "--concurrency", "4")
+    held = [hold(bench, number) for number in range(4)]
+    worker.terminate()
+    assert bench.cm_exec("ready", environment=bench.environment()).returncode == 1
+    assert worker.is_running()
+    for _, go in held:
+        go.touch()
+    assert worker.wait() == 0
+    assert [bytes(bench.runtime.result(job).body) for job, _ in held] == [b"0", b"1", b"2", b"3"]
+
+
+def test_a_drain_cancels_what_does_not_end_in_time(bench: Bench) -> None:
+    bench.runtime.poll_seconds = 0.2
+    worker = bench.start(multiplexed() + served("f"), "--concurrency", "4", "--drain-timeout", "0.5")
+    held = [hold(bench, number)[0] for number in range(4)]
+    worker.terminate()
+    assert worker.wait(PATIENCE) == 0
+    assert {error_of(bench.runtime.result(job))["reason"] for job in held} == {"shutdown"}
+
+
+def test_the_probe_says_whether_the_worker_polls(bench: Bench) -> None:
+    environment = bench.environment()
+    assert bench.cm_exec("ready", environment=environment).returncode == 1
+    worker = bench.start(multiplexed() + served("f"))
+    wait_until(lambda: bench.cm_exec("ready", environment=environment).returncode == 0, what="readiness")
+    assert worker.stop() == 0
+    done = bench.cm_exec("ready", environment=environment)
+    assert (done.returncode, done.stdout) == (1, b"")
+
+
+def test_the_probe_works_on_a_read_only_root_for_any_user(bench: Bench, unshare: tuple[str, ...]) -> None:
+    read_only = ["--mount", "sh", "-c", 'mount -o remount,bind,ro / && exec "$@"', "sh"]
+    bench.start(multiplexed() + served("f"), wrapper=[*unshare, *read_only])
+    as_user = [*unshare, *read_only]
+    if os.getuid() == 0:  # without CAP_DAC_OVERRIDE it would need to read the interpreter, which may be root's
+        as_user += [
+            "setpriv",
+            "--reuid=12345",
+            "--clear-groups",
+            "--inh-caps=+dac_override",
+            "--ambient-caps=+dac_override",
+        ]
+    probe = subprocess.run(
+        [*as_user, CM_EXEC, "ready"], cwd=bench.folder, env=bench.environment(), capture_output=True, check=False
+    )
+    assert (probe.returncode, probe.stderr) == (0, b"")
