@@ -83,7 +83,8 @@ class FunctionTestRunner:
         """Run all tests and return when every process has ended."""
         groups = self._group_handlers()
         for job_id, case in self._jobs.items():
-            self._queue.put(Job(job_id=job_id, query_type=case.test.function, query=case.query))
+            test = case.test
+            self._queue.put(Job(job_id=job_id, query_type=test.function, query=case.query, user_id=test.user_id))
         running: set[asyncio.Task[None]] = set()
         try:
             while True:

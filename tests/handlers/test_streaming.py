@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ class Streamed:
 
 @asynccontextmanager
 async def streamed(
-    folder: Path, context: HandlerContext, command: str, mode: str = "spawn", **options: object
+    folder: Path, context: HandlerContext, command: str, mode: str = "spawn", **options: Any
 ) -> AsyncIterator[Streamed]:
     async with opened(folder, context, command=command, mode=mode, stream=True, **options) as handler:
         job = Streamed(handler)

@@ -66,7 +66,12 @@ class Handler:
         stderr.write(b"")
         self.started.append(job.job_id)
         ended = asyncio.get_running_loop().create_future()
-        self._context.running[job.job_id] = lambda reason, _: ended.done() or ended.set_result(reason)
+
+        def abort(reason: Reason, _detail: str) -> None:
+            if not ended.done():
+                ended.set_result(reason)
+
+        self._context.running[job.job_id] = abort
         released = asyncio.ensure_future(self.release.wait())
         await asyncio.wait((released, ended), return_when=asyncio.FIRST_COMPLETED)
         released.cancel()

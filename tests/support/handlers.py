@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cm_exec.config import Function, parse_config
 from cm_exec.handlers.base import Handler, HandlerContext
@@ -38,7 +39,7 @@ def handler_of(function: Function, context: HandlerContext) -> Handler:
 
 
 def job_of(query: bytes = b"null", **members: str) -> Job:
-    return Job(**{"job_id": "job-1", "query_type": "f", "query": query, **members})
+    return replace(Job(job_id="job-1", query_type="f", query=query), **members)
 
 
 class CollectedStderr:

@@ -1,5 +1,6 @@
 """HTTP/1.1 from bytes: every form of a response, cut at every place."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from cm_exec.runtime.http import (
     LONGEST_HEAD,
+    BodySink,
     IncompleteResponseError,
     InvalidResponseError,
     NoResponseError,
@@ -229,9 +231,16 @@ def test_a_body_may_go_to_a_sink(body: bytes, sizes: list[int], form: str) -> No
     heads = {"length": OK + b"Content-Length: %d\r\n\r\n" % len(body), "chunks": CHUNKED, "end": OK + b"\r\n"}
     sent = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if form == "chunks" and body else body
     sent = b"0\r\n\r\n" if form == "chunks" and not body else sent
-    data, taken, statuses = heads[form] + sent, [], []
+    data = heads[form] + sent
+    taken: list[bytes] = []
+    statuses: list[int] = []
+
+    def on_head(status: int, _headers: Mapping[str, str]) -> BodySink:
+        statuses.append(status)
+        return taken.append
+
     reader = ResponseReader()
-    reader.on_head = lambda status, _: statuses.append(status) or taken.append  # type: ignore[func-returns-value]
+    reader.on_head = on_head
     response = None
     for size in [*sizes, len(data)]:
         piece, data = data[:size], data[size:]

@@ -60,6 +60,10 @@ def in_background(work: Callable[[], bytes]) -> Callable[[], bytes]:
     return result
 
 
+def is_running(writer: LogWriter) -> bool:
+    return writer._thread is not None and writer._thread.is_alive()
+
+
 def test_records_are_written_in_order_and_all_before_it_closes(pipe: Pipe) -> None:
     read, write = pipe
     whole = in_background(lambda: read_all(read))
@@ -115,7 +119,7 @@ def test_a_reader_that_has_gone_is_no_reason_to_stop_or_to_wait(pipe: Pipe) -> N
     os.close(read)
     writer = LogWriter(write, Plain())
     writer.emit(record("the first"))
-    wait_until(lambda: not writer._thread.is_alive(), what="the end of the writer")
+    wait_until(lambda: not is_running(writer), what="the end of the writer")
     for _ in range(2 * MOST_PENDING // 100_000):
         writer.emit(record("x" * 100_000))
     assert writer._pending < MOST_PENDING / 10
@@ -127,7 +131,7 @@ def test_closing_waits_for_a_stuck_reader_only_so_long(pipe: Pipe) -> None:
     writer = LogWriter(write, Plain())
     writer.emit(record("x" * 1_000_000))
     writer.close(timeout=0.1)
-    assert writer._thread.is_alive()
+    assert is_running(writer)
 
 
 def test_closing_again_or_with_nothing_said_is_no_error(pipe: Pipe) -> None:
@@ -135,7 +139,7 @@ def test_closing_again_or_with_nothing_said_is_no_error(pipe: Pipe) -> None:
     writer = LogWriter(write, Plain())
     writer.close()
     writer.close()
-    assert not writer._thread.is_alive()
+    assert not is_running(writer)
 
 
 def test_what_no_encoding_can_hold_is_replaced(pipe: Pipe) -> None:
