@@ -22,11 +22,13 @@ class UsageError(CmExecError):
 class Problem(Struct, frozen=True, kw_only=True):
     """One error in a cm.toml. `key` is dotted as in TOML, such as "functions.thumbnail.timeout"; empty for the file.
 
-    `message` is a sentence without a full stop: what is expected, what was found, and the closest valid name.
+    `message` is a sentence without a full stop: what is expected, what was found, and the closest valid name. `line`
+    is the line of the key, None if it is unknown.
     """
 
     key: str
     message: str
+    line: int | None = None
 
     def __str__(self) -> str:
         return f"{self.key}: {self.message}" if self.key else self.message
@@ -46,7 +48,9 @@ class ConfigError(CmExecError):
         super().__init__(path, self.problems)
 
     def __str__(self) -> str:
-        return "\n".join(f"{self.path}: {problem}" for problem in self.problems)
+        return "\n".join(
+            f"{self.path}: {problem}" + (f" (line {problem.line})" if problem.line else "") for problem in self.problems
+        )
 
 
 class PreflightError(CmExecError):

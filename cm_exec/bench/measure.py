@@ -10,7 +10,7 @@ from typing import Final
 from cm_exec.bench.jobs import BenchJobs, CompletedJob, MeasurementError
 from cm_exec.bench.measurement import Measurement, Memory, percentile, throughput
 from cm_exec.bench.memory import MemoryWatch
-from cm_exec.bench.plan import Step
+from cm_exec.bench.plan import PlanStep
 from cm_exec.bench.worker import BenchWorker
 from cm_exec.local_runtime import LocalRuntime
 
@@ -35,7 +35,7 @@ def job_timeout(seconds: float) -> float:
     return max(30.0, 10 * seconds)
 
 
-def measure(step: Step, query: bytes, seconds: float, on_tick: Callable[[], None]) -> Measurement:
+def measure(step: PlanStep, query: bytes, seconds: float, on_tick: Callable[[], None]) -> Measurement:
     """Measure one step. `on_tick` is called all the time; what it raises ends the measurement.
 
     Raises MeasurementError if the function fails or does not end, or if the worker ends.

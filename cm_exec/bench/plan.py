@@ -17,7 +17,7 @@ _KEPT_LAUNCHER_KEYS: Final = ("log_format", "log_level")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class PlanStep:
     """One measurement. `function` has the mode to measure, and `config` is the text of its cm.toml.
 
     If `unloaded` is set, the step also measures jobs that come one by one, with pauses between them.
@@ -38,7 +38,7 @@ class Step:
 class BenchPlan:
     """The steps in order, and a sentence for each thing that is not measured."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[PlanStep, ...]
     notes: tuple[str, ...]
 
 
@@ -51,7 +51,7 @@ def make_plan(
     slots: Sequence[int],
 ) -> BenchPlan:
     """Plan the measurement of these functions of `config`, whose TOML is `document`; empty `modes` means all."""
-    steps: list[Step] = []
+    steps: list[PlanStep] = []
     notes: list[str] = []
     for function in functions:
         # a loop over queries cannot serve a single one, nor the other way round
@@ -91,7 +91,7 @@ def variant_text(document: Mapping[str, Any], function: Function, mode: Mode) ->
     services = {}
     if "service" in own:
         # several functions imply the envelope, and here there is one
-        kept = {"envelope": True} if function.envelope else {}
+        kept = {"envelope": True} if function.service and function.service.envelope else {}
         service = {**document["services"][own["service"]], **kept}
         if function.command is not None:
             service["cwd"] = str(function.cwd)
@@ -114,6 +114,6 @@ def _counts(function: Function, slots: Sequence[int]) -> tuple[list[int], str]:
     return counts, f"{function.name}: its table in cm.toml limits it to {limit} concurrent jobs"
 
 
-def _steps(function: Function, config: str, counts: Sequence[int]) -> Iterator[Step]:
+def _steps(function: Function, config: str, counts: Sequence[int]) -> Iterator[PlanStep]:
     for count in counts:
-        yield Step(function=function, config=config, slots=count, unloaded=count == counts[0])
+        yield PlanStep(function=function, config=config, slots=count, unloaded=count == counts[0])

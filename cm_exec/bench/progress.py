@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 import click
 
-from cm_exec.bench.plan import Step
+from cm_exec.bench.plan import PlanStep
 from cm_exec.text import count_text
 
 _UNITS: Final = 1000
@@ -44,7 +44,7 @@ class BenchProgress:
         self._drawn = 0
         self._label = ""
 
-    def begin(self, step: Step) -> None:
+    def begin(self, step: PlanStep) -> None:
         """Show that a step begins."""
         self._began = time.monotonic()
         self._drawn = 0

@@ -14,7 +14,7 @@ from cm_exec.bench.advice import Advice, advise
 from cm_exec.bench.jobs import MeasurementError
 from cm_exec.bench.measure import WARM_UP, measure
 from cm_exec.bench.measurement import FailedMeasurement, Measurement
-from cm_exec.bench.plan import BenchPlan, Step, make_plan
+from cm_exec.bench.plan import BenchPlan, PlanStep, make_plan
 from cm_exec.bench.progress import BenchProgress, InterruptedRun, Interruptions
 from cm_exec.bench.report import BenchQuery, BenchReport, report_json, report_text
 from cm_exec.config import Config, Function, load_config
@@ -124,7 +124,7 @@ class BenchRun:
                     return
                 progress.end()
 
-    def _should_skip(self, step: Step) -> bool:
+    def _should_skip(self, step: PlanStep) -> bool:
         """Report whether the mode failed with fewer slots, or the function failed in spawn, the simplest mode."""
         return any(f.function == step.function.name and f.mode in {step.mode, "spawn"} for f in self._failed)
 

@@ -23,7 +23,7 @@ from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.protocol.job import Job
 from cm_exec.protocol.json_text import json_problem
 from cm_exec.text import closest_match
-from cm_exec.worker.job import JobRunner, LocalPost, ResultSpool
+from cm_exec.worker.job import JobRunner, LocalPost, SpooledResult
 from cm_exec.worker.logging import start_log
 
 _STDIN: Final = 0
@@ -129,7 +129,7 @@ class Invocation:
             click.echo(f"\ncm-exec: {failure.message} ({failure.reason})", err=True)
             self.exit_code = 128 + self._signal if self._signal else _exit_code(failure)
 
-    async def deliver(self, job_id: str, body: bytes | ResultSpool) -> LocalPost:  # noqa: ARG002 - see ResultPoster
+    async def deliver(self, job_id: str, body: bytes | SpooledResult) -> LocalPost:  # noqa: ARG002 - see ResultPoster
         """Write a result, or an error, to stdout."""
         for chunk in (body,) if isinstance(body, bytes) else body.chunks():
             self._write(chunk)

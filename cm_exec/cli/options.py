@@ -1,6 +1,6 @@
 """Options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from msgspec import UNSET
 from msgspec.structs import FieldInfo
 
-from cm_exec.config import Config, LauncherOverrides, load_config, with_overrides
+from cm_exec.config import Config, load_config, with_overrides
 from cm_exec.config.schema import LauncherTable
 from cm_exec.config.schema.key_spec import key_spec
 
@@ -84,7 +84,7 @@ def _default_text(default: object) -> str:
             return str(default)
 
 
-def configured(path: Path, overrides: LauncherOverrides) -> Config:
+def configured(path: Path, overrides: Mapping[str, Any]) -> Config:
     """Return the configuration with the options' values. Raises ConfigError, click.UsageError."""
     config = load_config(path)
     try:

@@ -2,18 +2,17 @@
 
 import gc
 from pathlib import Path
-from typing import Unpack
+from typing import Any
 
 import click
 
 from cm_exec.cli.options import config_option, configured, launcher_options
-from cm_exec.config import LauncherOverrides
 
 
 @click.command(name="run")
 @config_option
 @launcher_options
-def command(config_path: Path, **overrides: Unpack[LauncherOverrides]) -> None:
+def command(config_path: Path, **overrides: Any) -> None:
     """Run the worker until SIGTERM.
 
     The log goes to stdout, since the platform collects that. SIGTERM, SIGINT, SIGHUP and SIGQUIT drain: the worker

@@ -2,7 +2,7 @@
 
 from cm_exec.config.load import load_config, parse_config
 from cm_exec.config.model import Config, Function, Launcher, LogFormat, LogLevel, Output, Service
-from cm_exec.config.overrides import LauncherOverrides, with_overrides
+from cm_exec.config.overrides import with_overrides
 from cm_exec.errors import ConfigError, Problem
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "ConfigError",
     "Function",
     "Launcher",
-    "LauncherOverrides",
     "LogFormat",
     "LogLevel",
     "Output",

@@ -7,6 +7,7 @@ from typing import Any, Final
 import tomli
 from msgspec import Struct, field
 
+from cm_exec.config.lines import LineIndex
 from cm_exec.config.schema.key_spec import KeySpec, converted
 from cm_exec.config.toml import toml_key
 from cm_exec.errors import Problem
@@ -21,13 +22,14 @@ _LONGEST_SUGGESTION: Final = 80
 
 
 class Diagnostics(Struct):
-    """The problems found so far, while a file is read."""
+    """The problems found so far, while a file is read. `lines` finds the line of each."""
 
+    lines: LineIndex
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, at: KeyPath, message: str) -> None:
         """Record a problem with its place."""
-        self.problems.append(Problem(key=dotted(at), message=message))
+        self.problems.append(Problem(key=dotted(at), message=message, line=self.lines.find(at)))
 
 
 def dotted(at: KeyPath) -> str:

@@ -15,7 +15,7 @@ from cm_exec.config.checks import (
     report_conflicts,
 )
 from cm_exec.config.diagnostics import Diagnostics, describe
-from cm_exec.config.model import Function, Service
+from cm_exec.config.model import Function, Output, Service
 from cm_exec.config.schema import FunctionEntry, FunctionName, FunctionTable, ServiceTable
 from cm_exec.config.services import Defaults, build_service, users_of, value_of
 from cm_exec.config.signature import Signature, TypeReader
@@ -126,8 +126,7 @@ def build_function(name: str, parsed: ParsedFunction, services: Mapping[str, Ser
         command=process.command,
         timeout=table.timeout or None,
         max_output=_size_in_bytes(table.max_output),
-        output="bytes" if table.output is UNSET else table.output,
-        checks_lines=table.output is UNSET and service is not None and service.protocol == "lines",
+        output=_output(table, service),
         env=process.env,
         cwd=process.cwd,
         inherit_env=process.inherit_env,
@@ -148,6 +147,13 @@ def build_function(name: str, parsed: ParsedFunction, services: Mapping[str, Ser
         check_queries=table.check_queries,
         check_results=table.check_results,
     )
+
+
+def _output(table: FunctionTable, service: Service | None) -> Output:
+    """Return the kind of output. Of a service with lines only JSON is a result: other lines are debug prints."""
+    if table.output is not UNSET:
+        return table.output
+    return "json" if service is not None and service.protocol == "lines" and not table.stream else "bytes"
 
 
 def _size_in_bytes(size: int | str) -> int:

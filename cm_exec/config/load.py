@@ -9,6 +9,7 @@ import tomli
 
 from cm_exec.config.diagnostics import Diagnostics
 from cm_exec.config.functions import build_function, read_functions
+from cm_exec.config.lines import LineIndex
 from cm_exec.config.model import Config, Launcher
 from cm_exec.config.schema import File, LauncherTable
 from cm_exec.config.services import build_service, read_defaults, read_services, users_of, value_of
@@ -39,7 +40,7 @@ def parse_config(text: str, *, path: Path, shown_as: Path | None = None) -> Conf
     """
     shown_as, folder = shown_as or path, path.parent
     document = _parse(text, shown_as)
-    diagnostics = Diagnostics()
+    diagnostics = Diagnostics(LineIndex(text))
     _report_unknown_tables(document, diagnostics)
     entries = document.get("functions", {})
     defaults = read_defaults(document.get("defaults", {}), diagnostics)

@@ -112,7 +112,6 @@ class Function(Struct, frozen=True, kw_only=True):
     edits: tuple[str, ...] = ()
     check_queries: bool = False
     check_results: bool = False
-    checks_lines: bool = False
 
     @property
     def schema(self) -> FunctionSchema:
@@ -129,26 +128,6 @@ class Function(Struct, frozen=True, kw_only=True):
     def argv(self) -> tuple[str, ...]:
         """The command as it is executed, empty if something else starts the server."""
         return command_argv(self.command)
-
-    @property
-    def framing(self) -> Literal["lines", "content-length"]:
-        """The protocol of a persistent function."""
-        return "content-length" if self.service and self.service.protocol == "content-length" else "lines"
-
-    @property
-    def envelope(self) -> bool:
-        """Whether a persistent function has the envelope."""
-        return self.service is not None and self.service.envelope
-
-    @property
-    def processes(self) -> int | None:
-        """The most processes of a persistent function."""
-        return None if self.service is None else self.service.processes
-
-    @property
-    def max_jobs(self) -> int | None:
-        """The most jobs of a process of a persistent function."""
-        return None if self.service is None else self.service.max_jobs
 
 
 def command_argv(command: Command | None) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a function takes and gives: `inputs` and `returns` of a function, and the named types of `[types]`."""
+"""The declared types of functions: `inputs`, `returns`, and the named types of `[types]`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -17,17 +17,17 @@ from cm_exec.datatypes.model import (
     required_by_default,
     size_problem,
 )
-from cm_exec.datatypes.ranges import Bound, Range, RangeKind, bound_words, range_kind, read_bound
+from cm_exec.datatypes.ranges import Bound, Range, RangeKind, describe_bound, range_kind, read_bound
 from cm_exec.datatypes.syntax import BUILTIN_NAMES, TypeTextError, UnusableNameError, is_name, parse_type
 from cm_exec.protocol.function_schema import Input, Returns
-from cm_exec.text import did_you_mean
+from cm_exec.text import did_you_mean, quoted
 
 _DEEPEST: Final = MAX_DEPTH + 4
-"""How many keys lead to the innermost type: functions, a name, inputs, a name, and then the types."""
+"""The number of keys that lead to the innermost type: functions, a name, inputs, a name, and then the types."""
 
 
 class Signature(Struct, frozen=True, kw_only=True):
-    """A function's declared types; None where it declares none."""
+    """A function's declared types, None if it declares none."""
 
     inputs: tuple[Input, ...] | None
     returns: Returns | None
@@ -44,9 +44,9 @@ def read_types(table: object, diagnostics: Diagnostics) -> "TypeReader":
 
 
 class TypeReader:
-    """Reads types where they stand in the file, with those of `[types]` by name.
+    """Reads the types in a file, and resolves the names of `[types]`.
 
-    What is wrong is in the diagnostics, and is taken for `unknown`, so that it is found once.
+    An invalid type is reported and becomes `unknown`, so that it is reported once.
     """
 
     def __init__(self, tables: Mapping[str, object], diagnostics: Diagnostics) -> None:
@@ -59,7 +59,7 @@ class TypeReader:
         """Read every named type, also those that no function uses."""
         for name in self._tables:
             if not is_name(name):
-                message = "expected a name of letters, digits and underscores that no type of the language has"
+                message = "expected a name of letters, digits and underscores that is not the name of a built-in type"
                 self._diagnostics.add(("types", name), f"{message}, found {describe(name)}")
             if name not in self._known:
                 self._named(name)
@@ -94,7 +94,7 @@ class TypeReader:
         return Returns(type=type_, description=more.get("description"))
 
     def _entry(self, entry: object, shape: type[Struct], at: KeyPath) -> tuple[DataType, Mapping[str, Any]]:
-        """Parse a type, and return the other keys of the long form, which is a table with the key `type`."""
+        """Parse a short form (type) or a long form (table with key `type`); return the type and the other keys."""
         known = len(self._diagnostics.problems)
         if not isinstance(entry, dict) or "type" not in entry:
             type_ = self._type(entry, at)
@@ -122,7 +122,7 @@ class TypeReader:
         try:
             return parse_type(text, self._named)
         except TypeTextError as error:
-            hint = did_you_mean(error.unknown, [*self._tables, *BUILTIN_NAMES]) if error.unknown else ""
+            hint = did_you_mean(error.unknown, [*self._tables, *BUILTIN_NAMES], quote=quoted) if error.unknown else ""
             self._diagnostics.add(at, "; ".join(filter(None, (str(error), hint))))
         return UNKNOWN
 
@@ -144,7 +144,7 @@ class TypeReader:
     def _named(self, name: str) -> DataType | None:
         if name in self._being_read:
             chain = " > ".join([*self._being_read[self._being_read.index(name) :], name])
-            raise UnusableNameError(f"a type cannot contain itself, the platform has none that do: {chain}")
+            raise UnusableNameError(f"a type cannot contain itself; the platform has no recursive types: {chain}")
         if name not in self._known and name in self._tables:
             if len(self._being_read) > MAX_DEPTH:
                 raise UnusableNameError(f"types are nested more than {MAX_DEPTH} deep")
@@ -172,10 +172,10 @@ class TypeReader:
             return None
         bound = read_bound(kind, ends[end])
         if bound is None:
-            self._diagnostics.add((*at, end), f"expected {bound_words(kind)}, found {describe(ends[end])}")
+            self._diagnostics.add((*at, end), f"expected {describe_bound(kind)}, found {describe(ends[end])}")
         return bound
 
 
 def _lacks_type(entry: object, shape: type[Struct]) -> bool:
-    """Whether a table, which is no struct either, is most likely the long form without its type."""
+    """Return whether a table that is not a struct is probably the long form without its type."""
     return isinstance(entry, dict) and entry.keys() <= {*shape.__struct_encode_fields__} and entry != {}

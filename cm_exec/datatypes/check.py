@@ -1,6 +1,6 @@
-"""Whether a JSON value is of a type, and where it is not.
+"""Check whether a JSON value has a type.
 
-Complaints never show a value, only of what kind it is: queries and results must not get into logs.
+Messages describe the kind of a value and never show it: queries and results must not get into logs.
 """
 
 import json
@@ -22,13 +22,13 @@ from cm_exec.datatypes.scalars import SCALARS, Scalar, decimal_scalar
 from cm_exec.text import count_text, did_you_mean
 
 Check = Callable[[Any], None]
-"""Looks at a decoded JSON value. Raises TypeMismatchError."""
+"""Checks a decoded JSON value. Raises TypeMismatchError."""
 
 _LONGEST_NAME: Final = 40
 
 
 class TypeMismatchError(Exception):
-    """A value is not of its type. `path` leads to it from the inside outwards: names, indexes, and map entries."""
+    """Raised for a value that does not have its type. `path` leads to it from the inside out: names and indexes."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class TypeMismatchError(Exception):
         return f"${''.join(reversed(self.path))}: {self.message}"
 
 
-def checker(type_: DataType) -> Check:  # noqa: PLR0911 - one return a kind of type
+def checker(type_: DataType) -> Check:  # noqa: PLR0911 - one return per kind of type
     """Return the check for values of a type."""
     match type_:
         case SimpleType(name):
@@ -59,7 +59,7 @@ def checker(type_: DataType) -> Check:  # noqa: PLR0911 - one return a kind of t
 
 
 def describe_type(type_: DataType) -> str:
-    """Describe the values of a type."""
+    """Return a description of the values of a type."""
     match type_:
         case ListType() | SetType():
             return "an array"
@@ -71,8 +71,8 @@ def describe_type(type_: DataType) -> str:
             return _scalar_of(type_).words
 
 
-def describe_value(value: Any) -> str:  # noqa: PLR0911 - one return a kind of value
-    """Describe the kind and length of a value, without the value."""
+def describe_value(value: Any) -> str:  # noqa: PLR0911 - one return per kind of value
+    """Return the kind and the length of a value, without the value."""
     match value:
         case None:
             return "null"
@@ -97,7 +97,7 @@ def _scalar_of(type_: DataType) -> Scalar:
 
 
 def _decimal(type_: DataType) -> DecimalType:
-    assert isinstance(type_, DecimalType)  # noqa: S101 - is_key_type has seen to it
+    assert isinstance(type_, DecimalType)  # noqa: S101 - is_key_type has checked it
     return type_
 
 
@@ -107,7 +107,7 @@ def _wrong(expected: str, value: Any) -> NoReturn:
 
 
 def raise_out_of_range(range_words: str) -> NoReturn:
-    """Raise TypeMismatchError for a value of the right type outside of its range."""
+    """Raise TypeMismatchError for a value of the right type that is out of its range."""
     raise TypeMismatchError(f"expected a value {range_words}, found one outside")
 
 
@@ -122,7 +122,7 @@ def _scalar(scalar: Scalar) -> Check:
 
 
 def _array_of_scalars(scalar: Scalar) -> Check:
-    """As `_array`, in half the time: these are the long ones."""
+    """Return the same check as `_array`, which takes half the time: these arrays are long."""
     fits, one_by_one = scalar.fits, _array(_scalar(scalar))
 
     def check(value: Any) -> None:
@@ -138,7 +138,7 @@ def _array(element: Check) -> Check:
             _wrong("an array", value)
         index = 0
         try:
-            for index, item in enumerate(value):  # noqa: B007 - the index is for the complaint
+            for index, item in enumerate(value):  # noqa: B007 - the index is for the message
                 element(item)
         except TypeMismatchError as mismatch:
             mismatch.path.append(f"[{index}]")
@@ -148,7 +148,7 @@ def _array(element: Check) -> Check:
 
 
 def _map(key: Scalar, entry: Check) -> Check:
-    """Where an entry is wrong the path has its number, from 1: the names in a map are data."""
+    """Return the check for a map. The path has the number of a wrong entry, from 1: the names in a map are data."""
 
     def check(value: Any) -> None:
         if type(value) is not dict:

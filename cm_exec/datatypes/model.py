@@ -1,8 +1,8 @@
 """The platform's data types, as values.
 
-They are those of the Function Registry (`DataType` in lib-api.yml of the official Java SDK), with `binary`, `unknown`
-and `ontologyEdit` that the Python SDK and the documentation have besides. They are structs of msgspec, since these are
-defined in a tenth of the time that dataclasses take at each start.
+These are the types of the Function Registry (`DataType` in lib-api.yml of the official Java SDK), and `binary`,
+`unknown` and `ontologyEdit` of the Python SDK and the documentation. They are msgspec structs: at each start these are
+defined in a tenth of the time of dataclasses.
 """
 
 from collections.abc import Iterator
@@ -28,10 +28,10 @@ SimpleName = Literal[
 SIMPLE_NAMES: Final[tuple[SimpleName, ...]] = get_args(SimpleName)
 
 MAX_DEPTH: Final = 32
-"""How deep types may lie in each other. The official Java SDK stops at 10."""
+"""The maximum nesting of types. The official Java SDK stops at 10."""
 
 MAX_SIZE: Final = 10_000
-"""How many types a type may hold when all its names are written out: 30 names can make a schema of gigabytes."""
+"""The maximum number of types in a type, with all names resolved: 30 names can make a schema of gigabytes."""
 
 
 class SimpleType(Struct, frozen=True):
@@ -41,7 +41,7 @@ class SimpleType(Struct, frozen=True):
 
 
 class DecimalType(Struct, frozen=True):
-    """Decimal numbers: `precision` digits at most, `scale` of them after the point; None for any number of them."""
+    """Decimal numbers with at most `precision` digits, at most `scale` of them after the point; None for no limit."""
 
     precision: int | None = None
     scale: int | None = None
@@ -54,13 +54,13 @@ class ListType(Struct, frozen=True):
 
 
 class SetType(Struct, frozen=True):
-    """A JSON array, too, but its order means nothing."""
+    """A JSON array whose order has no meaning."""
 
     element: "DataType"
 
 
 class MapType(Struct, frozen=True):
-    """A JSON object with any names; the key's type says how they read."""
+    """A JSON object with any names; the type of the key is the type of the names."""
 
     key: "DataType"
     value: "DataType"
@@ -94,12 +94,12 @@ STRING: Final = SimpleType("string")
 
 
 def required_by_default(type_: DataType) -> bool:
-    """Whether a member of this type is required where nothing is said of it."""
+    """Return whether a member of this type is required by default."""
     return not isinstance(type_, OptionalType)
 
 
 def is_key_type(type_: DataType) -> bool:
-    """Whether a map's keys may be of this type: one that is written as a word (`AllowedKeyTypes` of the Python SDK)."""
+    """Return whether a map's keys may have this type, which is written as a word (`AllowedKeyTypes` of the SDK)."""
     if isinstance(type_, SimpleType):
         return type_.name not in {"ontologyEdit", "unknown"}
     return isinstance(type_, DecimalType)
@@ -119,7 +119,7 @@ def children(type_: DataType) -> Iterator[DataType]:
 
 
 def size_problem(type_: DataType) -> str | None:
-    """Why a type is too large for the platform or for us; None where it is not."""
+    """Return why a type is too large, None if it is not."""
     size, waiting = 0, [(type_, 1)]
     while waiting:
         current, depth = waiting.pop()
@@ -127,6 +127,6 @@ def size_problem(type_: DataType) -> str | None:
         if depth > MAX_DEPTH:
             return f"types are nested more than {MAX_DEPTH} deep"
         if size > MAX_SIZE:
-            return f"written out, it holds more than {MAX_SIZE} types"
+            return f"it has more than {MAX_SIZE} types, with all names resolved"
         waiting.extend((inner, depth + 1) for inner in children(current))
     return None

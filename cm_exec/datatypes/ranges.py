@@ -1,4 +1,4 @@
-"""The range that an input's values must be in (`Constraint` in lib-api.yml of the official Java SDK)."""
+"""Ranges of the values of an input (`Constraint` in lib-api.yml of the official Java SDK)."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -19,7 +19,7 @@ _BITS: Final = {"integer": 2**31 - 1, "long": _SAFE}
 
 
 class Range(Struct, frozen=True, kw_only=True):
-    """From `min` to `max`, both included; None for no end on that side."""
+    """A range from `min` to `max`, both included; None for no end."""
 
     kind: RangeKind
     min: Bound | None = None
@@ -27,20 +27,20 @@ class Range(Struct, frozen=True, kw_only=True):
 
     @property
     def is_empty(self) -> bool:
-        """Whether no value is in it."""
+        """Whether it contains no value."""
         low: Any = self.min
         high: Any = self.max
         return low is not None and high is not None and low > high
 
-    def words(self) -> str:
-        """Such as "from 1 to 100"."""
+    def describe(self) -> str:
+        """Return a description such as "from 1 to 100"."""
         low, high = _shown(self.min), _shown(self.max)
         if low is None:
             return f"up to {high}"
         return f"from {low}" if high is None else f"from {low} to {high}"
 
     def holds(self, value: Any) -> bool:
-        """Whether a value, which is of the right type, is in the range."""
+        """Return whether the range contains a value of the right type."""
         bound = _VALUES[self.kind](value)
         if bound is None:
             return True
@@ -55,7 +55,7 @@ class Range(Struct, frozen=True, kw_only=True):
 
 
 def range_kind(type_: DataType) -> RangeKind | None:
-    """Return the kind of range that an input of this type can have; None if it cannot have one."""
+    """Return the kind of range that an input of this type can have, None for none."""
     match type_:
         case OptionalType(wrapped):
             return range_kind(wrapped)
@@ -67,12 +67,12 @@ def range_kind(type_: DataType) -> RangeKind | None:
 
 
 def read_bound(kind: RangeKind, value: object) -> Bound | None:
-    """Read a bound from TOML: a number, a date or time, or a string with one. Return None if it is not valid."""
+    """Return the end of a range, from a TOML number, date, time or a string with one; None if it is invalid."""
     return _READERS[kind](value)
 
 
-def bound_words(kind: RangeKind) -> str:
-    """Describe the values that `read_bound` accepts."""
+def describe_bound(kind: RangeKind) -> str:
+    """Return a description of the values that `read_bound` accepts."""
     return _BOUND_WORDS[kind]
 
 
@@ -117,7 +117,7 @@ _READERS: Final[dict[RangeKind, Callable[[object], Bound | None]]] = {
 }
 _BOUND_WORDS: Final[dict[RangeKind, str]] = {
     "integer": "an integer of 32 bits",
-    "long": "an integer of 53 bits, which is what the protocol takes here",
+    "long": "an integer of 53 bits, the limit of the protocol for ranges",
     "float": "a number",
     "double": "a number",
     "decimal": 'a number, or a string with one such as "0.01"',
@@ -127,7 +127,7 @@ _BOUND_WORDS: Final[dict[RangeKind, str]] = {
 
 
 def _number_of(value: Any) -> Any:
-    """Numbers may stand in strings; NaN and infinities are in no range, and None is beyond judging."""
+    """Return a number, which may be in a string; NaN and infinities are in no range."""
     return value if not isinstance(value, str) else int(value) if value.lstrip("-").isdigit() else float(value)
 
 

@@ -1,8 +1,8 @@
-"""How values of the simple types are written in JSON.
+"""The JSON forms of values of the simple types.
 
-The forms are those of the documentation's page on functions; where it is silent (string, short, long, double) or other
-clients do otherwise (timestamps as ISO 8601 by the Python SDK, bytes as numbers by its type, whole numbers of 64 bits
-as strings by the platform's REST API), each known form is right.
+The forms are those in the documentation of functions. It does not describe all types (string, short, long, double),
+and clients differ: the Python SDK writes timestamps as ISO 8601 and bytes as numbers, the platform's REST API writes
+integers of 64 bits as strings. Each known form is valid.
 """
 
 import re
@@ -18,9 +18,9 @@ Fits = Callable[[Any], bool]
 
 
 class Scalar(Struct, frozen=True):
-    """A simple type: what its values look like, in words, and whether a value does.
+    """A simple type: a description of its values, and the check for one.
 
-    `fits_key` is the same for a name in a JSON object, where numbers and booleans are words too.
+    `fits_key` is the check for a name in a JSON object, where numbers and booleans are strings, too.
     """
 
     words: str
@@ -38,11 +38,11 @@ _TIME: Final = re.compile(
 _NOT_FINITE: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FURTHEST: Final = 8_640_000_000_000_000
-"""The milliseconds that JavaScript's dates reach, 270,000 years from 1970."""
+"""The range of JavaScript's dates in milliseconds, 270,000 years from 1970."""
 
 
 def whole_number(text: str, bits: int) -> bool:
-    """Whether a word is a whole number of so many bits."""
+    """Return whether a text is an integer of at most this many bits."""
     return _WHOLE.fullmatch(text) is not None and _in_bits(int(text), bits)
 
 
@@ -60,7 +60,7 @@ def _whole(bits: int, words: str, *, text_too: bool = False) -> Scalar:
 
 
 def _is_number(value: Any) -> bool:
-    """Return whether a value is a JSON number, or one of Conjure's three words for numbers that JSON cannot express."""
+    """Return whether a value is a number, or one of Conjure's three words for numbers that JSON does not have."""
     if type(value) is float:
         return abs(value) != float("inf")  # 1e999: more than a double holds
     return type(value) is int or (type(value) is str and value in _NOT_FINITE)
@@ -79,7 +79,7 @@ def _is_byte(value: Any) -> bool:
 
 
 def parse_date(text: str) -> date | None:
-    """Parse a date such as 1969-07-20; return None if it is not one."""
+    """Return a date such as 1969-07-20, None if it is invalid."""
     match = _DATE.fullmatch(text)
     try:
         return date(*map(int, match.groups())) if match else None
@@ -88,7 +88,7 @@ def parse_date(text: str) -> date | None:
 
 
 def parse_time(text: str) -> datetime | None:
-    """Parse a time such as 2024-02-29T12:00:00Z, with any fraction and an offset; return None if it is not one."""
+    """Return a time such as 2024-02-29T12:00:00Z, with any fraction and an offset; None if it is invalid."""
     match = _TIME.fullmatch(text)
     if match is None:
         return None
@@ -100,14 +100,14 @@ def parse_time(text: str) -> datetime | None:
 
 
 def parse_timestamp(value: Any) -> datetime | None:
-    """Parse a timestamp, in milliseconds since 1970 or in ISO 8601; return None if it is not one."""
+    """Return a timestamp from milliseconds since 1970 or ISO 8601, None if it is invalid."""
     if type(value) is str:
         return parse_time(value)
     if type(value) is not int or abs(value) > _FURTHEST:
         return None
     try:
         return _EPOCH + timedelta(milliseconds=value)
-    except OverflowError:  # right, and beyond what this class holds
+    except OverflowError:  # valid, but beyond the range of this class
         return datetime.max.replace(tzinfo=UTC) if value > 0 else datetime.min.replace(tzinfo=UTC)
 
 
@@ -124,7 +124,7 @@ def _is_date(value: Any) -> bool:
 
 
 def decimal_scalar(type_: DecimalType) -> Scalar:
-    """Decimals are strings, since JSON's numbers lose digits in most programs."""
+    """Return the check for a decimal. Decimals are strings, because JSON's numbers lose digits in most programs."""
 
     def fits(value: Any) -> bool:
         return type(value) is str and _decimal_fits(value, type_)
@@ -137,15 +137,15 @@ def _digits_words(type_: DecimalType) -> str:
         case None, None:
             return ""
         case precision, None:
-            return f" (of {precision} digits at most)"
+            return f" (at most {precision} digits)"
         case None, scale:
-            return f" (with {scale} digits after the point at most)"
+            return f" (at most {scale} digits after the point)"
         case precision, scale:
-            return f" (of {precision} digits at most, {scale} of them after the point)"
+            return f" (at most {precision} digits, {scale} of them after the point)"
 
 
 def _decimal_fits(text: str, type_: DecimalType) -> bool:
-    """As lib-api.yml counts: without zeros in front and behind; of 5 digits with scale 3, 99.999 is the largest."""
+    """Count digits as lib-api.yml: without leading and trailing zeros; of decimal(5, 3) 99.999 is the largest."""
     match = _DECIMAL.fullmatch(text)
     if match is None or not (match[1] or match[2]):
         return False

@@ -20,10 +20,10 @@ from cm_exec.datatypes.model import (
 
 
 class TypeJsonError(Exception):
-    """JSON that is none of the protocol's types. Its text says why, without a full stop."""
+    """Raised for JSON that is no type of the protocol. Its text gives the reason, without a full stop."""
 
 
-def type_json(type_: DataType) -> dict[str, Any]:  # noqa: PLR0911 - one return a kind of type
+def type_json(type_: DataType) -> dict[str, Any]:  # noqa: PLR0911 - one return per kind of type
     """Return the type as the tagged union `{"type": T, T: {...}}`."""
     match type_:
         case SimpleType(name):
@@ -48,7 +48,7 @@ def _tagged(name: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 
 def _fields_json(fields: tuple[Field, ...]) -> dict[str, Any]:
-    """Metadata only where there is something to tell, and then for every field, as lib-api.yml asks."""
+    """Return the body, with metadata for all fields or for none, as lib-api.yml requires."""
     body: dict[str, Any] = {"fields": {field.name: type_json(field.type) for field in fields}}
     if any(field.description or field.required is not required_by_default(field.type) for field in fields):
         body["fieldMetadata"] = {field.name: _metadata(field) for field in fields}
@@ -61,13 +61,13 @@ def _metadata(field: Field) -> dict[str, Any]:
 
 
 def type_from_json(json: object, depth: int = 1) -> DataType:
-    """Read a type that somebody else has written. Raises TypeJsonError."""
+    """Return the type that JSON of any client describes. Raises TypeJsonError."""
     if depth > MAX_DEPTH:
         raise TypeJsonError(f"types are nested more than {MAX_DEPTH} deep")
     name = json.get("type") if isinstance(json, Mapping) else None
     body = json.get(name) if isinstance(json, Mapping) and isinstance(name, str) else None
     if not isinstance(name, str) or not isinstance(body, Mapping | None):
-        raise TypeJsonError("a type is an object with its name under type and its parts under that name")
+        raise TypeJsonError("a type is an object with the name of the type at `type` and its parts at that name")
     for simple in SIMPLE_NAMES:
         if simple == name:
             return SimpleType(simple)
@@ -110,6 +110,6 @@ def _fields_from(body: Mapping[str, Any], depth: int) -> list[Field]:
 
 def _field_from(name: str, json: object, metadata: object, depth: int) -> Field:
     type_ = type_from_json(json, depth)
-    told = metadata if isinstance(metadata, Mapping) else {}
-    required = told.get("required", required_by_default(type_))
-    return Field(name=name, type=type_, required=required is True, description=told.get("documentation"))
+    metadata = metadata if isinstance(metadata, Mapping) else {}
+    required = metadata.get("required", required_by_default(type_))
+    return Field(name=name, type=type_, required=required is True, description=metadata.get("documentation"))

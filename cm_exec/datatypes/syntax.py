@@ -1,4 +1,4 @@
-"""The little language of types: `list<string>`, `map<string, optional<decimal(10, 2)>>`, `struct<x: integer>`."""
+"""The type syntax: `list<string>`, `map<string, optional<decimal(10, 2)>>`, `struct<x: integer>`."""
 
 import json
 import re
@@ -20,13 +20,14 @@ from cm_exec.datatypes.model import (
     is_key_type,
     required_by_default,
 )
+from cm_exec.text import quoted
 
 BUILTIN_NAMES: Final = (*SIMPLE_NAMES, "decimal", "list", "set", "map", "optional", "struct")
 NAME: Final = re.compile(r"[^\W\d]\w*")
 
 
 def is_name(text: str) -> bool:
-    """Whether a type of one's own may be called so: letters, digits and underscores, and no name of a built-in."""
+    """Return whether a named type may have this name: letters, digits and underscores, and no name of a built-in."""
     return NAME.fullmatch(text) is not None and text not in {*BUILTIN_NAMES, "void"}
 
 
@@ -52,40 +53,40 @@ _ALIASES: Final = {
     "str": "string",
     "text": "string",
 }
-"""What types are called in other languages, and here."""
+"""Names of types in other languages, and their names here."""
 
 _SPACE: Final = re.compile(r"\s*")
 _WORD: Final = re.compile(r"[\w.-]+")
 _STRING: Final = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 _DIGITS: Final = re.compile(r"[0-9]+")
 _MOST_DIGITS: Final = 2**31 - 1
-"""The protocol writes precision and scale as integers of 32 bits."""
+"""Precision and scale are integers of 32 bits in the protocol."""
 
 _AROUND: Final = 30
 
 
 class TypeTextError(Exception):
-    """A text is no type. Its own text says at which character and why; `position` counts from 0.
+    """Raised for a text that is no type. `position` is the index of the wrong character.
 
-    `unknown` is the name that is not known, where that and nothing else is the trouble.
+    `unknown` is the unknown name, if that is the only problem.
     """
 
-    def __init__(self, text: str, position: int, message: str, *, unknown: str | None = None) -> None:
-        super().__init__(f"character {position + 1} of {_excerpt(text, position)}: {message}")
+    def __init__(self, message: str, position: int, *, unknown: str | None = None) -> None:
+        super().__init__(message)
         self.position = position
         self.unknown = unknown
 
 
 class UnusableNameError(Exception):
-    """A named type that cannot stand where it is named. Its text says why, without a full stop."""
+    """Raised for a named type that cannot be used at this place. Its text gives the reason, without a full stop."""
 
 
 Resolver = Callable[[str], DataType | None]
-"""From a name to its type, None where it is not known. May raise UnusableNameError."""
+"""Returns the type of a name, None for an unknown name. May raise UnusableNameError."""
 
 
 def parse_type(text: str, named: Resolver = lambda _: None) -> DataType:
-    """Read a type. Raises TypeTextError."""
+    """Return the type that a text describes. Raises TypeTextError."""
     parser = _Parser(text, named)
     type_ = parser.type(1)
     parser.end()
@@ -101,7 +102,7 @@ def _excerpt(text: str, position: int) -> str:
 
 
 class _Parser:
-    """Reads one text from left to right, and knows for each complaint where it stands."""
+    """A recursive descent parser for one text."""
 
     def __init__(self, text: str, named: Resolver) -> None:
         self._text = text
@@ -109,7 +110,7 @@ class _Parser:
         self._at = 0
 
     def type(self, depth: int) -> DataType:
-        """One type."""
+        """Parse one type."""
         start = self._start()
         if depth > MAX_DEPTH:
             self._fail(start, f"types are nested more than {MAX_DEPTH} deep")
@@ -120,7 +121,7 @@ class _Parser:
             case "list" | "set" | "optional" | "map" | "struct":
                 return self._generic(name, start, depth)
             case "void":
-                self._fail(start, "void is no type of a value: it can only be the whole of returns")
+                self._fail(start, "void is not the type of a value; only returns itself can be void")
         simple = next((known for known in SIMPLE_NAMES if known == name), None)
         if simple is not None:
             self._no_arguments(name)
@@ -128,7 +129,7 @@ class _Parser:
         return self._own(name, start)
 
     def end(self) -> None:
-        """Nothing may follow."""
+        """Fail if anything follows."""
         start = self._start()
         if start < len(self._text):
             self._fail(start, f"expected the end of the type, found {self._found()}")
@@ -147,14 +148,14 @@ class _Parser:
             case "set":
                 return SetType(element)
         if isinstance(element, OptionalType):
-            self._fail(start, "an optional of an optional is no more than an optional")
+            self._fail(start, "an optional of an optional is the same as an optional")
         return OptionalType(element)
 
     def _map(self, depth: int) -> MapType:
         start = self._start()
         key = self.type(depth + 1)
         if not is_key_type(key):
-            self._fail(start, "a map's keys are words in JSON: of a simple type such as string, integer or date")
+            self._fail(start, "a map's keys are strings in JSON; use a simple type such as string, integer or date")
         self._expect(",", "and the type of the map's values")
         value = self.type(depth + 1)
         self._expect(">", "to end map<")
@@ -171,7 +172,7 @@ class _Parser:
             start = self._start()
             field = self._field(depth)
             if field.name in known:
-                self._fail(start, "the struct has a field of this name already")
+                self._fail(start, "the struct already has a field of this name")
             known.add(field.name)
             yield field
             if not self._take(","):
@@ -187,7 +188,7 @@ class _Parser:
 
     def _decimal(self) -> DecimalType:
         if not self._take("("):
-            self._no_arguments("decimal", ", such as decimal(10, 2)")
+            self._no_arguments("decimal", "; did you mean decimal(10, 2)?")
             return DecimalType()
         precision = None if self._take("*") else self._precision()
         scale = self._scale(precision) if precision is None or self._text.startswith(",", self._start()) else None
@@ -206,7 +207,7 @@ class _Parser:
         start = self._start()
         scale = self._digits("the scale, a number of digits after the point")
         if precision is not None and scale > precision:
-            self._fail(start, f"of {precision} digits no {scale} can be after the point")
+            self._fail(start, f"a decimal of {precision} digits cannot have {scale} after the point")
         return scale
 
     def _digits(self, what: str) -> int:
@@ -216,7 +217,7 @@ class _Parser:
             self._fail(start, f"expected {what}, found {self._found()}")
         self._at = match.end()
         if len(match.group()) > len(str(_MOST_DIGITS)) or int(match.group()) > _MOST_DIGITS:
-            self._fail(start, f"more digits than the protocol can tell: {_MOST_DIGITS} at most")
+            self._fail(start, f"expected at most {_MOST_DIGITS} digits, the limit of the protocol")
         return int(match.group())
 
     def _own(self, name: str, start: int) -> DataType:
@@ -227,16 +228,17 @@ class _Parser:
         if type_ is not None:
             self._no_arguments(name)
             return type_
-        meant = _ALIASES.get(name.lower().removesuffix("_t"))
-        if meant is not None:
-            self._fail(start, f"no type is called {name}; did you mean {meant}?")
-        raise TypeTextError(self._text, start, f"no type is called {name}", unknown=name)
+        place = "" if self._text.strip() == name else f" in {_excerpt(self._text, start)}"
+        message = f"unknown type {quoted(name)}{place}"
+        if meant := _ALIASES.get(name.lower().removesuffix("_t")):
+            raise TypeTextError(f"{message}; did you mean {quoted(meant)}?", start)
+        raise TypeTextError(message, start, unknown=name)
 
     def _no_arguments(self, name: str, hint: str = "") -> None:
         start = self._start()
         for mark in "<(":
             if self._text.startswith(mark, start):
-                self._fail(start, f"{name} has nothing in {mark}{_CLOSING[mark]}{hint}")
+                self._fail(start, f"{name} has no {mark}...{_CLOSING[mark]}{hint}")
 
     def _name(self, start: int, what: str) -> str:
         match = NAME.match(self._text, start)
@@ -252,9 +254,9 @@ class _Parser:
         match = _STRING.match(self._text, start)
         try:
             value = json.loads(match.group()) if match else ""
-            value.encode()  # half of a surrogate pair is no character
+            value.encode()  # raises ValueError for a lone surrogate
         except ValueError:
-            self._fail(start, "the text in quotes has an escape that JSON does not know")
+            self._fail(start, "the text in quotes has an escape that JSON does not have")
         if match is None:
             self._fail(start, "the text in quotes has no end")
         if not value:
@@ -274,7 +276,7 @@ class _Parser:
         return False
 
     def _start(self) -> int:
-        """Where the next thing stands."""
+        """Skip white space and return the position of the next token."""
         match = _SPACE.match(self._text, self._at)
         self._at = match.end() if match else self._at
         return self._at
@@ -286,7 +288,8 @@ class _Parser:
         return word.group()[:_AROUND] if word else json.dumps(self._text[self._at], ensure_ascii=False)[1:-1]
 
     def _fail(self, position: int, message: str) -> NoReturn:
-        raise TypeTextError(self._text, position, message) from None
+        message = f"character {position + 1} of {_excerpt(self._text, position)}: {message}"
+        raise TypeTextError(message, position) from None
 
 
 _CLOSING: Final = {"<": ">", "(": ")"}
@@ -299,8 +302,8 @@ _SAMPLES: Final = {
 }
 
 
-def type_text(type_: DataType) -> str:  # noqa: PLR0911 - one return a kind of type
-    """Format a type in the type syntax; parsing the text returns the same type."""
+def type_text(type_: DataType) -> str:  # noqa: PLR0911 - one return per kind of type
+    """Return the text of a type; parsing it returns the same type."""
     match type_:
         case SimpleType(name):
             return name

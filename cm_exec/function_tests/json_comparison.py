@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final, NoReturn
 
 from cm_exec.function_tests.text_comparison import common_start, show_difference
-from cm_exec.protocol.json_text import json_problem
+from cm_exec.protocol.json_text import InvalidJsonError, json_problem
 
 _LONGEST: Final = 72
 _MOST_DIGITS: Final = 4000
@@ -17,10 +17,6 @@ _MOST_DIGITS: Final = 4000
 
 _BEYOND_A_DOUBLE: Final = re.compile(rb"[eE]\+?0*[0-9]{3}|[0-9]{300}")
 """A text without a match has no such number. Parsing each number by a function of its own takes ten times as long."""
-
-
-class InvalidJsonError(Exception):
-    """Raised for bytes that are not JSON. The text says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,11 @@ from typing import Final
 from cm_exec.config import Function
 from cm_exec.config.model import JobFails, ResultIsBytes, ResultIsJson, ResultMatches, Source
 from cm_exec.function_tests.cases import PreparedTest
-from cm_exec.function_tests.json_comparison import ComparisonOptions, InvalidJsonError, decode, differences
+from cm_exec.function_tests.json_comparison import ComparisonOptions, decode, differences
 from cm_exec.function_tests.text_comparison import beginning, text_differences
 from cm_exec.handlers.validation import Validator
 from cm_exec.protocol.failure import Failure
-from cm_exec.protocol.json_text import json_problem
+from cm_exec.protocol.json_text import InvalidJsonError, json_problem
 from cm_exec.text import count_text
 
 _MOST: Final = 12

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cm_exec.config import Function
-from cm_exec.devserver.client import find_dev
+from cm_exec.devserver.client import CallIdentity, find_dev
 from cm_exec.errors import NoRuntimeError
 from cm_exec.function_tests.cases import PreparedTest
 from cm_exec.function_tests.outcome import check_outcome
@@ -24,7 +24,7 @@ Outcome = tuple[bytes | Failure, bytes]
 class RemoteWorker(Protocol):
     """Calls a function with JSON text; `timeout` is in seconds, 0 for none."""
 
-    def __call__(self, function: str, query: bytes, timeout: float) -> Outcome:
+    def __call__(self, function: str, query: bytes, timeout: float, user_id: str | None) -> Outcome:
         """Return the outcome."""
 
 
@@ -67,7 +67,7 @@ class RemoteTestRunner:
         function = self._functions[case.test.function]
         timeout = function.timeout if case.test.timeout is None else case.test.timeout
         began = time.monotonic()
-        outcome, stderr = self._worker(function.name, case.query, timeout or 0)
+        outcome, stderr = self._worker(function.name, case.query, timeout or 0, case.test.user_id)
         seconds = time.monotonic() - began
         problem = check_outcome(case, function, outcome, stderr)
         self._failed = self._failed or problem is not None
@@ -79,9 +79,9 @@ def running_dev(url: str | None, config_path: Path) -> Iterator[RemoteWorker]:
     """Give a running `cm-exec dev` as the worker. Raises NoRuntimeError."""
     client = find_dev(url, config_path)
 
-    def call(function: str, query: bytes, timeout: float) -> Outcome:
+    def call(function: str, query: bytes, timeout: float, user_id: str | None) -> Outcome:
         with client.connection_errors():
-            response = client.call(function, query, timeout=timeout)
+            response = client.call(function, query, timeout=timeout, identity=CallIdentity(user_id=user_id))
             body = response.read()
             if response.status == http.client.UNAUTHORIZED:
                 raise NoRuntimeError("the token for cm-exec dev is missing or wrong; see CM_EXEC_DEV_TOKEN")
@@ -103,9 +103,9 @@ def started_worker(command: Sequence[str], *, concurrency: int) -> Iterator[Remo
     """Start a command against a local runtime, and give it as the worker. Raises NoRuntimeError if it ends."""
     from cm_exec.testing import FunctionError, WorkerEndedError, run_compute_module  # noqa: PLC0415 - the extra `dev`
 
-    def call(function: str, query: bytes, timeout: float) -> Outcome:
+    def call(function: str, query: bytes, timeout: float, user_id: str | None) -> Outcome:
         try:
-            return module.call_bytes(function, query, timeout=timeout or None), b""
+            return module.call_bytes(function, query, timeout=timeout or None, user_id=user_id), b""
         except FunctionError as error:
             return _failure(str(error), error.reason), b""
         except TimeoutError as error:

@@ -99,12 +99,14 @@ def rerun_command(case: PreparedTest, config_path: Path) -> str:
     """Return the command line that runs the query again and shows the whole result."""
     test = case.test
     command = ["cm-exec", "invoke", *(() if config_path == Path("cm.toml") else ("--config", str(config_path)))]
+    if test.user_id is not None:
+        command += ["--user-id", test.user_id]
     if isinstance(test.query, Path):
         command += ["--query-file", _relative(test.query, config_path)]
         return shlex.join([*command, *_arguments(test.function)])
     query = case.query.decode()
     if len(query) > _LONGEST_QUERY or "\0" in query:
-        config = command[2:]
+        config = command[2:4] if "--config" in command else []
         return shlex.join(["cm-exec", "test", *config, *_arguments(test.title)])
     return shlex.join([*command, *_arguments(test.function, query)])
 

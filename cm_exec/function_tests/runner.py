@@ -16,7 +16,7 @@ from cm_exec.function_tests.outcome import OutcomeProblem, check_outcome
 from cm_exec.handlers.base import HandlerContext
 from cm_exec.handlers.factory import concurrency_limits, create_handlers
 from cm_exec.protocol.job import Job
-from cm_exec.worker.job import JobRunner, LocalPost, ResultSpool
+from cm_exec.worker.job import JobRunner, LocalPost, SpooledResult
 from cm_exec.worker.queue import JobQueue
 
 STDERR_LIMIT: Final = 64 * 1024
@@ -33,7 +33,7 @@ class CompletedTest:
     stderr: bytes
 
 
-class StderrTail:
+class CapturedStderr:
     """Keeps the end of a handler's stderr."""
 
     def __init__(self) -> None:
@@ -83,7 +83,8 @@ class FunctionTestRunner:
         """Run all tests and return when every process has ended."""
         groups = self._group_handlers()
         for job_id, case in self._jobs.items():
-            self._queue.put(Job(job_id=job_id, query_type=case.test.function, query=case.query))
+            test = case.test
+            self._queue.put(Job(job_id=job_id, query_type=test.function, query=case.query, user_id=test.user_id))
         running: set[asyncio.Task[None]] = set()
         try:
             while True:
@@ -127,7 +128,7 @@ class FunctionTestRunner:
             self._queue.done(job, answered=True)
 
     async def _run_test(self, job: Job, case: PreparedTest, group: "HandlerGroup") -> None:
-        stderr, kept = StderrTail(), KeptResult()
+        stderr, kept = CapturedStderr(), KeptResult()
         runner = JobRunner(
             group.handlers,
             kept,
@@ -154,7 +155,7 @@ class KeptResult:
     def __init__(self) -> None:
         self.body = b""
 
-    async def deliver(self, _job_id: str, body: bytes | ResultSpool) -> LocalPost:
+    async def deliver(self, _job_id: str, body: bytes | SpooledResult) -> LocalPost:
         """Keep a result or an error."""
         self.body = body if isinstance(body, bytes) else body.getvalue()
         return LocalPost()

@@ -13,7 +13,7 @@ from typing import Final
 from cm_exec.protocol.failure import Reason
 
 
-class State(Enum):
+class Phase(Enum):
     """Where the process is in its life."""
 
     RUNNING = auto()
@@ -27,7 +27,7 @@ class State(Enum):
     OVER = auto()
 
 
-class Event(Enum):
+class ProcessEvent(Enum):
     """What happens to the process."""
 
     EXITED = auto()
@@ -50,9 +50,9 @@ class Action(Enum):
     """Log that a pipe was not read to its end."""
 
 
-_S, _E, _A = State, Event, Action
+_S, _E, _A = Phase, ProcessEvent, Action
 
-TRANSITIONS: Final[dict[tuple[State, Event], tuple[State, tuple[Action, ...]]]] = {
+TRANSITIONS: Final[dict[tuple[Phase, ProcessEvent], tuple[Phase, tuple[Action, ...]]]] = {
     (_S.RUNNING, _E.EXITED): (_S.READING, (_A.ARM,)),
     (_S.RUNNING, _E.DEADLINE): (_S.TERMINATING, (_A.TERMINATE, _A.ARM)),
     (_S.RUNNING, _E.ENDED): (_S.TERMINATING, (_A.TERMINATE, _A.ARM)),
@@ -76,7 +76,7 @@ class JobState:
     """
 
     def __init__(self) -> None:
-        self.state = State.RUNNING
+        self.state = Phase.RUNNING
         self.status: int | None = None
         self.reason: Reason | None = None
         self.detail = ""
@@ -85,36 +85,36 @@ class JobState:
     @property
     def is_over(self) -> bool:
         """Whether the job has its outcome."""
-        return self.state is State.OVER
+        return self.state is Phase.OVER
 
     def exited(self, status: int) -> tuple[Action, ...]:
         """Handle the exit of the process."""
         self.status = status
-        actions = self._on(Event.EXITED)
-        return actions if self._open_pipes else self._on(Event.CLOSED)
+        actions = self._on(ProcessEvent.EXITED)
+        return actions if self._open_pipes else self._on(ProcessEvent.CLOSED)
 
     def pipe_closed(self) -> tuple[Action, ...]:
         """One of the two output pipes is at its end."""
         self._open_pipes -= 1
-        return () if self._open_pipes else self._on(Event.CLOSED)
+        return () if self._open_pipes else self._on(ProcessEvent.CLOSED)
 
     def output(self) -> tuple[Action, ...]:
         """Something came on a pipe."""
-        return self._on(Event.OUTPUT)
+        return self._on(ProcessEvent.OUTPUT)
 
     def deadline(self) -> tuple[Action, ...]:
         """Handle the end of the time for the current state."""
-        if self.state is State.RUNNING:
+        if self.state is Phase.RUNNING:
             self.reason = Reason.TIMEOUT
-        return self._on(Event.DEADLINE)
+        return self._on(ProcessEvent.DEADLINE)
 
     def end(self, reason: Reason, detail: str = "") -> tuple[Action, ...]:
         """End the job for this reason, unless it has ended already."""
-        if self.state in {State.RUNNING, State.READING} and self.reason is None:
+        if self.state in {Phase.RUNNING, Phase.READING} and self.reason is None:
             self.reason, self.detail = reason, detail
-            return self._on(Event.ENDED)
+            return self._on(ProcessEvent.ENDED)
         return ()
 
-    def _on(self, event: Event) -> tuple[Action, ...]:
+    def _on(self, event: ProcessEvent) -> tuple[Action, ...]:
         self.state, actions = TRANSITIONS.get((self.state, event), (self.state, ()))
         return actions

@@ -8,7 +8,7 @@ from typing import Final
 
 from cm_exec.config.model import Function
 from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
-from cm_exec.handlers.job_state import Action, JobState, State
+from cm_exec.handlers.job_state import Action, JobState, Phase
 from cm_exec.handlers.outcome import LimitedOutput, ProcessExit, StderrTail, failure_of_exit, finish_output
 from cm_exec.handlers.spool import Spool
 from cm_exec.processes.child import LARGE_PIPE, Child, resize_pipe
@@ -124,11 +124,11 @@ class SingleUseProcess:
             self._timer = None
         now, graces = self._loop.time(), self._graces
         match self._state.state:
-            case State.RUNNING:
+            case Phase.RUNNING:
                 seconds = self._function.timeout or 0.0
-            case State.TERMINATING:
+            case Phase.TERMINATING:
                 seconds = graces.terminate
-            case State.KILLING:
+            case Phase.KILLING:
                 seconds = graces.kill
             case _:
                 self._stop_reading_at = self._stop_reading_at or now + graces.held_pipe
@@ -137,9 +137,9 @@ class SingleUseProcess:
             self._timer = self._loop.call_later(seconds, self._deadline)
 
     def _deadline(self) -> None:
-        if self._state.state is State.RUNNING:
+        if self._state.state is Phase.RUNNING:
             self._exit_ready()  # it may have exited in time, and the launcher may be late
-            if self._state.state is not State.RUNNING:
+            if self._state.state is not Phase.RUNNING:
                 return
             self._state.detail = self._progress()
         self._do(self._state.deadline())

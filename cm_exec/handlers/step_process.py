@@ -274,7 +274,7 @@ class StepProcess:
         """Check a complete message, and accept it when the process waits for its next query."""
         job = self._job
         assert job is not None  # noqa: S101 - for the type checker
-        if self._service.protocol == "lines" and job.function.output != "text" and job.function.checks_lines:
+        if self._checks_lines(job):
             problem = json_problem(job.spool.getvalue())
             if problem is not None:
                 self._state.reject("a line that is not JSON")
@@ -289,7 +289,12 @@ class StepProcess:
 
     def _accept(self, job: _Job, *, is_waiting: bool) -> None:
         self._state.accept(is_waiting=is_waiting)
-        job.finish(finish_output(job.function, job.spool, job.stderr_tail.getvalue()))
+        is_checked = self._checks_lines(job)
+        job.finish(None if is_checked else finish_output(job.function, job.spool, job.stderr_tail.getvalue()))
+
+    def _checks_lines(self, job: _Job) -> bool:
+        """Return whether a line that is not JSON is no result: another `output` accepts it."""
+        return self._service.protocol == "lines" and job.function.output == "json"
 
     def _confirm_again(self, job: _Job, look: int, give_up: float) -> None:
         if self._job is not job or job.done.done() or self._state.step is not Step.COMPLETE:

@@ -170,6 +170,6 @@ def _warnings(function: Function) -> list[str]:
     if len(argv) > 2 and re.fullmatch(r"(ba|da|k|z|a)?sh", Path(argv[0]).name):  # noqa: PLR2004 - SHELL -c SCRIPT
         script = next((text for flag, text in itertools.pairwise(argv[1:]) if flag.endswith("c")), "")
     quoteless = re.sub(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"", "''", script)
-    if function.mode != "persistent" or function.envelope or not _PIPE.search(quoteless):
+    if function.service is None or function.service.envelope or not _PIPE.search(quoteless):
         return []
     return [_PIPE_WARNING]

@@ -1,4 +1,4 @@
-"""The function schemas that are published at start, so that Foundry lists the module's functions."""
+"""Function schemas, which are published at start, so that Foundry lists the module's functions."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +13,7 @@ from cm_exec.datatypes.schema_json import type_json
 
 
 class Input(Struct, frozen=True, kw_only=True):
-    """One member of a function's query. One that is not required may be left out or null."""
+    """A member of a function's query. One that is not required may be left out or null."""
 
     name: str
     type: DataType
@@ -23,7 +23,7 @@ class Input(Struct, frozen=True, kw_only=True):
 
 
 class Returns(Struct, frozen=True, kw_only=True):
-    """What a function's result is. `type` is None for `void`: nothing."""
+    """The result of a function. `type` is None for `void`."""
 
     type: DataType | None
     description: str | None = None
@@ -45,8 +45,8 @@ class FunctionSchema(Struct, frozen=True, kw_only=True):
 def schemas_body(schemas: Iterable[FunctionSchema]) -> bytes:
     """Return the JSON array for POST schemas.
 
-    What is not declared is published as the official Python SDK does it: no inputs, a string out. The protocol has
-    no place for a function's description, so that it stands as its output's where that has none.
+    A function without declared types is published as by the official Python SDK: without inputs, with a string as
+    output. The protocol has no description of a function, so it becomes that of an output without one.
     """
     return msgspec.json.encode([_schema_json(schema) for schema in schemas])
 
@@ -79,12 +79,12 @@ def _output_json(returns: Returns, of_function: str | None) -> dict[str, Any]:
     if returns.type is None:
         return {"type": "void", "void": {}}
     description = returns.description or of_function
-    told = {} if description is None else {"description": description}
-    return {"type": "single", "single": {**told, "dataType": type_json(returns.type)}}
+    described = {} if description is None else {"description": description}
+    return {"type": "single", "single": {**described, "dataType": type_json(returns.type)}}
 
 
 def query_checker(inputs: Iterable[Input]) -> Check:
-    """Return the check for a query: an object with the inputs and nothing else."""
+    """Return the check for a query: an object with the inputs and no other members."""
     return members_checker([(_as_field(each), _input_checker(each)) for each in inputs])
 
 
@@ -101,6 +101,6 @@ def _ranged(of_type: Check, range_: Range) -> Check:
     def check(value: Any) -> None:
         of_type(value)
         if value is not None and not range_.holds(value):
-            raise_out_of_range(range_.words())
+            raise_out_of_range(range_.describe())
 
     return check

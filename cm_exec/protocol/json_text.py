@@ -57,11 +57,11 @@ def is_json(text: str) -> bool:
 
 
 class InvalidJsonError(Exception):
-    """Bytes that are no JSON text. Its own text says why."""
+    """Raised for bytes that are not JSON. Its text gives the reason."""
 
 
 def decode_json(text: bytes) -> Any:
-    """Decode the JSON value in `text`; a number beyond a double becomes infinite.
+    """Return the value of a JSON text. A number beyond the range of a double becomes infinite.
 
     Raises InvalidJsonError.
     """

@@ -1,4 +1,4 @@
-"""What an HTTP status of the runtime means: the retry verdicts, as one table."""
+"""The meaning of the runtime's HTTP status codes, as one table."""
 
 from enum import Enum, auto
 from http import HTTPStatus
@@ -6,18 +6,18 @@ from typing import Final
 
 
 class Verdict(Enum):
-    """What the worker does after an answer."""
+    """What the worker does after a response."""
 
     ACCEPTED = auto()
     """Done: any 2xx (the documents say 204, other listeners send 202)."""
     REAUTHENTICATE = auto()
     """Read the token again, then repeat."""
     RETRY = auto()
-    """Nothing is decided: repeat after a pause."""
+    """Undecided: repeat after a pause."""
     GONE = auto()
-    """The runtime does not wait for this any more: drop it."""
+    """The runtime no longer waits for this: drop it."""
     REFUSED = auto()
-    """The runtime will never take this: send something else, or nothing."""
+    """The runtime will never accept this: send something else, or nothing."""
 
 
 _REAUTHENTICATE: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
@@ -36,8 +36,8 @@ _GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.
 def result_verdict(status: int) -> Verdict:
     """Return the meaning of the response to a posted result.
 
-    404, 409 and 410 say that nobody waits for this job, or that it has an answer already: an error in the
-    result's place could only do harm.
+    404, 409 and 410 mean that nobody waits for this job, or that it already has a result: posting an error instead
+    could only do harm.
     """
     if 200 <= status < 300:  # noqa: PLR2004 - the 2xx class
         return Verdict.ACCEPTED
@@ -51,6 +51,6 @@ def result_verdict(status: int) -> Verdict:
 
 
 def poll_verdict(status: int) -> Verdict:
-    """Return the meaning of the response to GET job; none ends the polling for good."""
+    """Return the meaning of the response to GET job; no status ends the polling."""
     verdict = result_verdict(status)
     return verdict if verdict in {Verdict.ACCEPTED, Verdict.REAUTHENTICATE} else Verdict.RETRY

@@ -15,7 +15,7 @@ from cm_exec.runtime.errors import RequestError
 from cm_exec.runtime.http import Response
 from cm_exec.runtime.poller import Poller
 from cm_exec.runtime.reporter import Reporter
-from cm_exec.runtime.retry import Backoff, FailureLog, Limits
+from cm_exec.runtime.retry import Backoff, FailureLog, RetryLimits
 from cm_exec.runtime.session import RuntimeSession
 
 log: Final = logging.getLogger("cm_exec.runtime")
@@ -39,10 +39,10 @@ class RuntimeClient:
         environ: Mapping[str, str],
         endpoints: RuntimeEndpoints,
         server_name: str | None,
-        limits: Limits | None = None,
+        limits: RetryLimits | None = None,
     ) -> None:
         """Raise NoRuntimeError when the CA cannot be used."""
-        self._limits = limits or Limits()
+        self._limits = limits or RetryLimits()
         self.endpoints = endpoints
         self._session = RuntimeSession(environ, endpoints, server_name, self._limits)
         self.poller = Poller(self._session, endpoints.job, self._limits)

@@ -11,7 +11,7 @@ from cm_exec.errors import AuthenticationError
 from cm_exec.protocol.status import Verdict, poll_verdict
 from cm_exec.runtime.endpoints import Endpoint
 from cm_exec.runtime.errors import RequestError
-from cm_exec.runtime.retry import Backoff, FailureLog, Limits
+from cm_exec.runtime.retry import Backoff, FailureLog, RetryLimits
 from cm_exec.runtime.session import RuntimeSession
 
 _TOO_QUICK: Final = 0.02
@@ -40,7 +40,7 @@ _NOTHING: Final = Polled()
 class Poller:
     """Keeps one poll open. `is_well` is whether the last poll got a valid response."""
 
-    def __init__(self, session: RuntimeSession, endpoint: Endpoint, limits: Limits) -> None:
+    def __init__(self, session: RuntimeSession, endpoint: Endpoint, limits: RetryLimits) -> None:
         self._session = session
         self._endpoint = endpoint
         self._limits = limits

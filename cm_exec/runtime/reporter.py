@@ -15,7 +15,7 @@ from cm_exec.protocol.status import Verdict, result_verdict
 from cm_exec.runtime.connection import Body, StreamingBody
 from cm_exec.runtime.endpoints import Endpoint
 from cm_exec.runtime.errors import RequestError
-from cm_exec.runtime.retry import Backoff, Limits
+from cm_exec.runtime.retry import Backoff, RetryLimits
 from cm_exec.runtime.session import RuntimeSession
 
 log: Final = logging.getLogger("cm_exec.runtime")
@@ -57,7 +57,7 @@ class Reporter:
     """Posts results. `polls_succeed` says whether the runtime is well: if it is not, a result waits for it."""
 
     def __init__(
-        self, session: RuntimeSession, endpoint: Endpoint, limits: Limits, polls_succeed: Callable[[], bool]
+        self, session: RuntimeSession, endpoint: Endpoint, limits: RetryLimits, polls_succeed: Callable[[], bool]
     ) -> None:
         self._session = session
         self._endpoint = endpoint

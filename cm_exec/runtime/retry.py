@@ -11,7 +11,7 @@ from msgspec import Struct
 log: Final = logging.getLogger("cm_exec.runtime")
 
 
-class Limits(Struct, frozen=True, kw_only=True):
+class RetryLimits(Struct, frozen=True, kw_only=True):
     """Times in seconds.
 
     `schema_patience`, `restart_patience`: for the two posts at the start, while the runtime is not ready for them. A

@@ -16,7 +16,7 @@ from cm_exec.runtime.connection import (
 from cm_exec.runtime.endpoints import Endpoint, RuntimeEndpoints, read_endpoints
 from cm_exec.runtime.errors import NotReadyError, RequestError
 from cm_exec.runtime.http import Headers, Response, request_head
-from cm_exec.runtime.retry import Limits
+from cm_exec.runtime.retry import RetryLimits
 from cm_exec.runtime.tls import tls_context
 
 log: Final = logging.getLogger("cm_exec.runtime")
@@ -29,7 +29,7 @@ class RuntimeSession:
     """
 
     def __init__(
-        self, environ: Mapping[str, str], endpoints: RuntimeEndpoints, server_name: str | None, limits: Limits
+        self, environ: Mapping[str, str], endpoints: RuntimeEndpoints, server_name: str | None, limits: RetryLimits
     ) -> None:
         """Raise NoRuntimeError when the CA cannot be used."""
         self._environ = environ

@@ -26,7 +26,7 @@ _START_SUCCESS: Final = 5
 """Failed starts that one started job outweighs."""
 
 
-class ResultSpool(Protocol):
+class SpooledResult(Protocol):
     """Keeps a result; handlers.spool has the real one."""
 
     size: int
@@ -55,7 +55,7 @@ class Completed(Protocol):
     def cleanup(self) -> Callable[[], Awaitable[None]] | None: ...
 
 
-S = TypeVar("S", bound=ResultSpool)
+S = TypeVar("S", bound=SpooledResult)
 
 
 class JobHandler(Protocol[S]):
@@ -89,7 +89,7 @@ class LocalPost(Struct, frozen=True):
 class ResultPoster(Protocol):
     """Posts results to the runtime; runtime.reporter describes it."""
 
-    async def deliver(self, job_id: str, body: bytes | ResultSpool, /) -> Posted: ...
+    async def deliver(self, job_id: str, body: bytes | SpooledResult, /) -> Posted: ...
     async def stream(self, job_id: str, chunks: AsyncIterator[bytes], /) -> Posted | None: ...
 
 
@@ -230,7 +230,7 @@ class JobRunner(Generic[S]):
 _BUG: Final = Failure(reason=Reason.NOT_STARTED, message="cm-exec failed at this job by a bug of its own")
 
 
-async def _until_complete(running: Awaitable[Completed], spool: ResultSpool) -> Completed:
+async def _until_complete(running: Awaitable[Completed], spool: SpooledResult) -> Completed:
     """Run a job whose result is read meanwhile, and tell the reader how it ended."""
     ok = False
     try:

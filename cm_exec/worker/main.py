@@ -20,7 +20,7 @@ from cm_exec.protocol.function_schema import schemas_body
 from cm_exec.protocol.job import Job
 from cm_exec.runtime.client import RuntimeClient
 from cm_exec.runtime.endpoints import RuntimeEndpoints, wait_for_endpoints
-from cm_exec.runtime.retry import Limits
+from cm_exec.runtime.retry import RetryLimits
 from cm_exec.worker.job import JobRunner
 from cm_exec.worker.logging import start_log
 from cm_exec.worker.queue import JobQueue, TruncatedJobs
@@ -53,10 +53,10 @@ def run_worker(config: Config) -> NoReturn:
 class WorkerRun:
     """Finds the runtime, creates the worker, and passes signals on to it."""
 
-    def __init__(self, config: Config, environ: Mapping[str, str], limits: Limits | None = None) -> None:
+    def __init__(self, config: Config, environ: Mapping[str, str], limits: RetryLimits | None = None) -> None:
         self._config = config
         self._environ = environ
-        self._limits = limits or Limits()
+        self._limits = limits or RetryLimits()
         self._context = HandlerContext.from_process()
         self._stopping = False
         self._waiting: asyncio.Task[RuntimeEndpoints] | None = None

@@ -1,1 +1,1 @@
-"""What is generated from the code and committed: pages of the documentation, man pages, completions, a JSON Schema."""
+"""Files that are generated from the code and committed: reference pages, man pages, completions, the JSON Schema."""

@@ -1,10 +1,10 @@
-"""Writes all that is generated: `python -m scripts.reference`, or `make reference`."""
+"""Write all generated files: `python -m scripts.reference`, or `make reference`."""
 
 from scripts.reference.files import generated_files
 
 
 def main() -> None:
-    """Write each file that is not up to date."""
+    """Write each file that is outdated."""
     for path, content in generated_files().items():
         if not path.exists() or path.read_text() != content:
             path.parent.mkdir(parents=True, exist_ok=True)

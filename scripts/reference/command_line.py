@@ -1,4 +1,4 @@
-"""The command line as click knows it, in words: what pages and man pages are made of."""
+"""The command line as click describes it, for the reference and the man pages."""
 
 import inspect
 import re
@@ -19,20 +19,20 @@ class Parameter:
     """An option or an argument.
 
     `names` is how it is written, such as ("-c", "--config"); `value` what follows, such as "PATH", empty for a flag;
-    `default_text` and `variable` are empty where there is none.
+    `default` and `variable` are empty if there is none.
     """
 
     names: tuple[str, ...]
     value: str
     help: str
-    default_text: str
+    default: str
     variable: str
     repeatable: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verb:
-    """One command. `usage` is without "Usage: "; `about` is its help in paragraphs; `short` one line of it."""
+    """A command. `usage` is without "Usage: "; `about` is its help in paragraphs; `short` is one line."""
 
     name: str
     usage: str
@@ -51,7 +51,7 @@ class Program:
 
 
 def read_program() -> Program:
-    """All of it, the commands in the order of the help."""
+    """Return the whole program, with the commands in the order of the help."""
     context = click.Context(program, info_name="cm-exec", **program.context_settings)
     names = program.list_commands(context)
     return Program(
@@ -89,7 +89,7 @@ def _option(option: click.Option, context: click.Context) -> Parameter:
         names=(*option.opts, *option.secondary_opts),
         value="" if option.is_flag else _value(option, context),
         help=_DEFAULT_IN_HELP.sub("", text) + _choices(option),
-        default_text=in_help["words"] if in_help else _default(option),
+        default=in_help["words"] if in_help else _default(option),
         variable=option.envvar if isinstance(option.envvar, str) else "",
         repeatable=option.multiple,
     )
@@ -105,7 +105,7 @@ def _value(option: click.Option, context: click.Context) -> str:
 
 
 def _choices(option: click.Option) -> str:
-    """Return the choices as a sentence if there are too many for the option itself."""
+    """Return the choices in words if they are too many for the option's value."""
     if not isinstance(option.type, click.Choice) or len("|".join(option.type.choices)) <= _LONGEST_VALUE:
         return ""
     return f" One of {', '.join(option.type.choices)}."

@@ -1,4 +1,4 @@
-"""The reference of the commands, from click."""
+"""The reference of the commands, made from click."""
 
 import re
 from typing import Final
@@ -8,7 +8,7 @@ from scripts.reference.exit_codes import EXIT_CODES
 from scripts.reference.markdown import slug, table
 
 _CODE: Final = re.compile(r"(?<![\w`-])(--[a-z][a-z-]*|cm\.toml|[A-Z]+(?:_[A-Z]+)+|\[[a-z]+\])(?![\w`])")
-"""Options, the file, variables and its tables."""
+"""Options, the file, variables, and tables of the file."""
 
 
 def blocks(program: Program) -> dict[str, str]:
@@ -37,8 +37,7 @@ def _section(verb: Verb) -> str:
 
 def _options(options: tuple[Parameter, ...]) -> str:
     rows = (
-        (_written(option), _marked(option.help), _marked(option.default_text), _code(option.variable))
-        for option in options
+        (_written(option), _marked(option.help), _marked(option.default), _code(option.variable)) for option in options
     )
     return table(["option", "what it does", "default", "variable"], rows).strip()
 
@@ -53,7 +52,7 @@ def _code(text: str) -> str:
 
 
 def _marked(text: str) -> str:
-    """Help text with options, files and variables as code; what stands in backquotes already is left."""
+    """Mark options, files and variables in a help text as code, except in existing code."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(part if part.startswith("`") else _CODE.sub(r"`\1`", part) for part in parts)
 

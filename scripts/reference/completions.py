@@ -1,4 +1,4 @@
-"""Completions for shells, as click makes them. They ask the program itself at each TAB, so that they never get old."""
+"""Shell completions, made by click. They ask the program itself at each TAB, so they are never outdated."""
 
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ _PLACES: Final = {
 
 
 def scripts() -> dict[Path, str]:
-    """Each script by its place under a share/ folder."""
+    """Return each script by its path under a share/ folder."""
     return {place: _script(shell) for shell, place in _PLACES.items()}
 
 

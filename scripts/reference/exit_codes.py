@@ -1,4 +1,4 @@
-"""The exit codes of `cm-exec`, in words. A test holds them against the error classes, which carry the codes."""
+"""The exit codes of `cm-exec`, in words. A test compares them with the error classes."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""Each generated file and what is in it."""
+"""The generated files and their content."""
 
 from pathlib import Path
 from typing import Final

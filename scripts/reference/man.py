@@ -64,9 +64,9 @@ def _names(option: Parameter) -> str:
 
 
 def _about(option: Parameter) -> str:
-    unless = f" Default: {option.default_text}." if option.default_text else ""
+    default = f" Default: {option.default}." if option.default else ""
     variable = f" Variable: {option.variable}." if option.variable else ""
-    return f"{option.help}{unless}{variable}"
+    return f"{option.help}{default}{variable}"
 
 
 def _see_also(first: list[str], verbs: Iterable[Verb]) -> str:

@@ -1,4 +1,4 @@
-"""Markdown as GitHub and the site read it."""
+"""Markdown for GitHub and for the site."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,11 +12,11 @@ _BLOCK: Final = re.compile(
 
 
 class BlockMissingError(Exception):
-    """A page has no place for a block, or one for a block that nobody makes."""
+    """Raised for a page that has no place for a block, or a place for an unknown block."""
 
 
 def with_blocks(page: Path, blocks: Mapping[str, str]) -> str:
-    """Insert the generated blocks into a page. Raises BlockMissingError."""
+    """Return the page with each generated block in its place. Raises BlockMissingError."""
     text = page.read_text()
     places = [match["name"] for match in _BLOCK.finditer(text)]
     if sorted(places) != sorted(blocks):
@@ -25,11 +25,11 @@ def with_blocks(page: Path, blocks: Mapping[str, str]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Format a table; a pipe in a cell is escaped."""
+    """Return a table; pipes in cells are escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines) + "\n"
 
 
 def slug(heading: str) -> str:
-    """Return the anchor of a heading, as GitHub creates it."""
+    """Return the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-")

@@ -14,12 +14,12 @@ from cm_exec.local_runtime import parse_fault
 from cm_exec.processes.termination import Graces
 from cm_exec.protocol.failure import OUTPUT_EXCERPT, STDERR_TAIL
 from cm_exec.protocol.status import Verdict, result_verdict
-from cm_exec.runtime.retry import Limits
+from cm_exec.runtime.retry import RetryLimits
 from cm_exec.worker.worker import DrainTimes
 from tests.support.documents import ROOT
 
 DOCS: Final = ROOT / "docs"
-LIMITS: Final = Limits()
+LIMITS: Final = RetryLimits()
 
 
 def page(name: str) -> str:

@@ -114,7 +114,7 @@ def test_few_descriptors_at_the_start(bench: Bench, number: int) -> None:
     ledger = bench.runtime.ledger
 
     def decided() -> bool:
-        return bool(ledger.open_polls()) or not worker.is_running() or "open files" in worker.log
+        return bool(ledger.open_polls()) or not worker.is_running() or "open files; trying again" in worker.log
 
     ledger.wait_for(decided, what="the first poll, the end, or a line in the log")
     if ledger.open_polls():

@@ -165,7 +165,7 @@ def test_same_message(bench: Bench) -> None:
     bench.write(ECHO + case("echo", query=1, reslt=1))
     told = [bench.cm_exec(command) for command in ("check", "run", "test")]
     assert {done.returncode for done in told} == {3}
-    words = b"cm-exec: cm.toml: tests[0].reslt: unknown key; did you mean result?\n"
+    words = b"cm-exec: cm.toml: tests[0].reslt: unknown key; did you mean result? (line 7)\n"
     assert {done.stderr for done in told} == {words}
 
 
@@ -263,3 +263,16 @@ def test_ascii(bench: Bench) -> None:
     text = output(bench, status=1, environment={"PYTHONIOENCODING": "ascii"})
     assert "FAIL echo: gr\\xf6\\xdfer" in text
     assert 'expected "\\xe8", found "\\xe9"' in text
+
+
+def test_user_id(bench: Bench) -> None:
+    """A test can have a caller, and the command that repeats it has the same one."""
+    bench.write(
+        function("who", 'printf \'"%s"\' "$CM_USER_ID"')
+        + case("who", query=1, user_id="alice", result="alice")
+        + case("who", query=2, user_id="bob", result="alice")
+    )
+    done = bench.cm_exec("test")
+    assert done.returncode == 1
+    assert b"2 tests: 1 failed, 1 passed" in done.stdout
+    assert b"cm-exec invoke --user-id bob who 2\n" in done.stdout

@@ -20,7 +20,8 @@ def test_stdout_is_exactly_what_would_be_posted(bench: Bench) -> None:
 
 
 def test_output_text_is_posted_as_a_json_string_here_too(bench: Bench) -> None:
-    bench.write(function("f", "echo hi", output="text"))
+    """Without one final newline."""
+    bench.write(function("f", "printf 'hi\\n\\n'", output="text"))
     assert bench.cm_exec("invoke", "f", "null").stdout == b'"hi\\n"'
 
 

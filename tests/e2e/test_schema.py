@@ -71,9 +71,7 @@ def test_a_wrong_type_is_exit_3_and_points_at_the_character(bench: Bench) -> Non
     for command in ("schema", "check", "run"):
         done = bench.cm_exec(command, environment=bench.replica.modern())
         assert done.returncode == 3
-        message = (
-            b'cm.toml: functions.f.returns: character 6 of "list<strng>": no type is called strng; did you mean string?'
-        )
+        message = b'cm.toml: functions.f.returns: unknown type "strng" in "list<strng>"; did you mean "string"?'
         assert message in done.stderr
         assert b"Traceback" not in done.stderr
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -297,8 +298,9 @@ async def test_idle_timeout_ends_a_process_and_a_job_starts_another(tmp_path: Pa
 async def test_a_process_that_dies_when_idle_is_replaced(
     tmp_path: Path, context: HandlerContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for seconds in (0, 300):  # 0: no idle_timeout
-        async with opened(tmp_path, context, idle_timeout=seconds) as handler:
+    every: tuple[dict[str, Any], ...] = ({}, {"idle_timeout": 300})
+    for options in every:
+        async with opened(tmp_path, context, **options) as handler:
             pid = await ask(handler, "pid")
             os.kill(pid, signal.SIGKILL)
             await wait_for_another_than(pid)

@@ -8,13 +8,13 @@ from typing import Final
 import pytest
 
 from cm_exec.runtime.endpoints import RuntimeEndpoints, read_endpoints
-from cm_exec.runtime.retry import Limits
+from cm_exec.runtime.retry import RetryLimits
 from cm_exec.runtime.session import RuntimeSession
 from tests.support.certificates import Authority
 from tests.support.replica import Replica
 from tests.support.scripted_runtime import ScriptedRuntime
 
-QUICK: Final = Limits(first_delay=0.01, longest_delay=0.04)
+QUICK: Final = RetryLimits(first_delay=0.01, longest_delay=0.04)
 """Tries that follow each other without much delay."""
 
 NewSession = Callable[..., RuntimeSession]
@@ -43,7 +43,7 @@ def new_session(replica: Replica, endpoints: RuntimeEndpoints) -> Iterator[NewSe
     """Return a function that makes sessions of this replica; they are closed at the end."""
     sessions: list[RuntimeSession] = []
 
-    def new_session(limits: Limits = QUICK, server_name: str | None = None) -> RuntimeSession:
+    def new_session(limits: RetryLimits = QUICK, server_name: str | None = None) -> RuntimeSession:
         sessions.append(RuntimeSession(replica.modern(), endpoints, server_name, limits))
         return sessions[-1]
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from cm_exec.runtime.client import RuntimeClient
 from cm_exec.runtime.endpoints import RuntimeEndpoints
 from cm_exec.runtime.reporter import Delivery
-from cm_exec.runtime.retry import Limits
+from cm_exec.runtime.retry import RetryLimits
 from tests.support import behaviours, stalls
 from tests.support.asyncio_tests import eventually
 from tests.support.certificates import Authority
@@ -20,7 +20,7 @@ from tests.support.replica import Replica
 from tests.support.scripted_runtime import ScriptedRuntime
 
 SCHEMAS = b'[{"functionName":"f"}]'
-LIMITS = Limits(first_delay=0.02, longest_delay=0.1, schema_patience=0.5, restart_patience=0.5, start_post=5)
+LIMITS = RetryLimits(first_delay=0.02, longest_delay=0.1, schema_patience=0.5, restart_patience=0.5, start_post=5)
 
 NewClient = Callable[..., RuntimeClient]
 
@@ -29,7 +29,7 @@ NewClient = Callable[..., RuntimeClient]
 def new_client(replica: Replica, endpoints: RuntimeEndpoints) -> Iterator[NewClient]:
     clients: list[RuntimeClient] = []
 
-    def new_client(limits: Limits = LIMITS, **changes: None) -> RuntimeClient:
+    def new_client(limits: RetryLimits = LIMITS, **changes: None) -> RuntimeClient:
         clients.append(RuntimeClient(replica.modern(), replace(endpoints, **changes), None, limits))
         return clients[-1]
 
@@ -128,7 +128,7 @@ NOT_READY = {
 async def test_a_runtime_that_is_not_ready_is_asked_again(
     runtime: ScriptedRuntime, new_client: NewClient, name: str, endpoint: Endpoint
 ) -> None:
-    client = new_client(Limits(first_delay=0.01, longest_delay=0.02, schema_patience=60, restart_patience=60))
+    client = new_client(RetryLimits(first_delay=0.01, longest_delay=0.02, schema_patience=60, restart_patience=60))
     runtime.script(endpoint, *[NOT_READY[name]] * 5)
     await client.register(SCHEMAS)
     requests = runtime.ledger.all(endpoint)
@@ -152,7 +152,7 @@ async def test_a_runtime_that_is_not_ready_within_the_patience_is_left(
 async def test_a_runtime_that_hangs_at_the_start_holds_it_up_for_its_patience_only(
     runtime: ScriptedRuntime, new_client: NewClient
 ) -> None:
-    client = new_client(Limits(start_post=0.2, schema_patience=0.3, first_delay=0.01, longest_delay=0.02))
+    client = new_client(RetryLimits(start_post=0.2, schema_patience=0.3, first_delay=0.01, longest_delay=0.02))
     runtime.always(Endpoint.SCHEMA, behaviours.hang)
     await client.register(SCHEMAS)
     assert seen(runtime)[:2] == [Endpoint.SCHEMA] * 2
@@ -162,7 +162,7 @@ async def test_a_runtime_that_hangs_at_the_start_holds_it_up_for_its_patience_on
 async def test_interim_responses_do_not_prolong_a_post_at_the_start(
     runtime: ScriptedRuntime, new_client: NewClient
 ) -> None:
-    client = new_client(Limits(start_post=0.3, schema_patience=0, first_delay=0.01, longest_delay=0.02))
+    client = new_client(RetryLimits(start_post=0.3, schema_patience=0, first_delay=0.01, longest_delay=0.02))
     runtime.always(Endpoint.SCHEMA, stalls.repeat_for_ever(b"HTTP/1.1 102 Processing\r\n\r\n", every=0.05))
     await client.register(SCHEMAS)
     assert seen(runtime)[-1] == Endpoint.RESTART
@@ -220,7 +220,7 @@ async def test_any_other_response_to_the_restart_is_ignored(answered: Answered, 
 
 async def test_whether_polls_succeed_decides_about_a_result(runtime: ScriptedRuntime, new_client: NewClient) -> None:
     """The reporter asks the poller: a result waits for a runtime that is ill, and not for ever for one that is well."""
-    client = new_client(Limits(first_delay=0.02, longest_delay=0.05, rejected_result=0.3))
+    client = new_client(RetryLimits(first_delay=0.02, longest_delay=0.05, rejected_result=0.3))
     runtime.always(Endpoint.RESULT, behaviours.answer(500))
     runtime.always(Endpoint.JOB, behaviours.answer(503))
     await client.poller.poll()

@@ -9,7 +9,7 @@ from cm_exec.errors import AuthenticationError
 from cm_exec.protocol.job import salvage_job_id
 from cm_exec.runtime.endpoints import RuntimeEndpoints
 from cm_exec.runtime.poller import Polled, Poller
-from cm_exec.runtime.retry import Limits
+from cm_exec.runtime.retry import RetryLimits
 from cm_exec.runtime.session import RuntimeSession
 from tests.support import behaviours, stalls
 from tests.support.ledger import Endpoint
@@ -45,7 +45,7 @@ class RecordedWaits:
 
 @pytest.fixture
 def poller(session: RuntimeSession, endpoints: RuntimeEndpoints) -> Poller:
-    return Poller(session, endpoints.job, Limits())
+    return Poller(session, endpoints.job, RetryLimits())
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ async def test_after_a_success_failures_start_small_again(runtime: ScriptedRunti
 async def test_the_pause_is_waited_for_before_the_next_poll(
     runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints
 ) -> None:
-    poller = Poller(session, endpoints.job, Limits(first_delay=0.4))
+    poller = Poller(session, endpoints.job, RetryLimits(first_delay=0.4))
     runtime.script(Endpoint.JOB, behaviours.answer(500))
     runtime.poll_seconds = 0
     await poller.poll()
@@ -198,7 +198,7 @@ async def test_a_poll_has_a_total_deadline_and_what_came_is_kept(
 ) -> None:
     """A byte now and then does not prolong it."""
     runtime.script(Endpoint.JOB, behaviour)
-    polled = await Poller(session, endpoints.job, Limits(poll=1.0)).poll()
+    polled = await Poller(session, endpoints.job, RetryLimits(poll=1.0)).poll()
     assert polled.partial
     assert set(polled.partial) == {ord("{")}
 
@@ -210,7 +210,7 @@ async def test_interim_responses_do_not_prolong_a_poll(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     runtime.script(Endpoint.JOB, stalls.repeat_for_ever(b"HTTP/1.1 102 Processing\r\n\r\n", every=0.05))
-    poller = Poller(session, endpoints.job, Limits(poll=0.5))
+    poller = Poller(session, endpoints.job, RetryLimits(poll=0.5))
     assert await poller.poll() == NOTHING
     assert "no complete response within 0.5 s" in caplog.text
     assert not poller.is_well
@@ -224,7 +224,7 @@ async def test_a_runtime_that_rejects_the_token_for_too_long_ends_the_worker(
     status: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    waits = RecordedWaits(Poller(session, endpoints.job, Limits(auth_failure=0.4)))
+    waits = RecordedWaits(Poller(session, endpoints.job, RetryLimits(auth_failure=0.4)))
     runtime.always(Endpoint.JOB, behaviours.answer(status))
     started = time.monotonic()
 
@@ -245,7 +245,7 @@ async def test_a_runtime_that_rejects_the_token_for_too_long_ends_the_worker(
 async def test_only_rejections_without_a_break_end_the_worker(
     runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints, between: behaviours.Behaviour
 ) -> None:
-    waits = RecordedWaits(Poller(session, endpoints.job, Limits(auth_failure=0.1)))
+    waits = RecordedWaits(Poller(session, endpoints.job, RetryLimits(auth_failure=0.1)))
     runtime.poll_seconds = 0
     refused = behaviours.answer(401)
     runtime.script(Endpoint.JOB, refused, between, refused, between, refused)

@@ -10,7 +10,7 @@ import pytest
 
 from cm_exec.runtime.endpoints import RuntimeEndpoints
 from cm_exec.runtime.reporter import Delivered, Delivery, Reporter
-from cm_exec.runtime.retry import Limits
+from cm_exec.runtime.retry import RetryLimits
 from cm_exec.runtime.session import RuntimeSession
 from tests.support import behaviours, stalls
 from tests.support.asyncio_tests import eventually
@@ -18,13 +18,13 @@ from tests.support.ledger import Endpoint
 from tests.support.replica import Replica
 from tests.support.scripted_runtime import API, ScriptedRuntime
 
-QUICK = Limits(first_delay=0.01, longest_delay=0.04)
+QUICK = RetryLimits(first_delay=0.01, longest_delay=0.04)
 NewReporter = Callable[..., Reporter]
 
 
 @pytest.fixture
 def new_reporter(session: RuntimeSession, endpoints: RuntimeEndpoints) -> NewReporter:
-    def new_reporter(limits: Limits = QUICK, polls_succeed: Callable[[], bool] = lambda: True) -> Reporter:
+    def new_reporter(limits: RetryLimits = QUICK, polls_succeed: Callable[[], bool] = lambda: True) -> Reporter:
         return Reporter(session, endpoints.result, limits, polls_succeed)
 
     return new_reporter
@@ -60,7 +60,7 @@ async def test_a_transient_failure_is_tried_again_until_the_result_is_accepted(
 
 async def test_tries_back_off(runtime: ScriptedRuntime, new_reporter: NewReporter) -> None:
     runtime.script(Endpoint.RESULT, *[behaviours.answer(500)] * 5)
-    await new_reporter(Limits(first_delay=0.1, longest_delay=0.3)).deliver("j", b"result")
+    await new_reporter(RetryLimits(first_delay=0.1, longest_delay=0.3)).deliver("j", b"result")
     gaps = [later.at - (earlier.answered_at or 0) for earlier, later in pairwise(runtime.posts("j"))]
     assert all(gap >= least for gap, least in zip(gaps, [0.05, 0.1, 0.15, 0.15, 0.15], strict=True)), gaps
 
@@ -125,7 +125,7 @@ async def test_a_result_that_fails_again_and_again_while_polls_succeed_is_reject
 ) -> None:
     """One poisoned result never stops a slot for ever."""
     runtime.always(Endpoint.RESULT, FAILURES[failure])
-    limits = Limits(first_delay=0.02, longest_delay=0.05, rejected_result=0.4, post=0.1)
+    limits = RetryLimits(first_delay=0.02, longest_delay=0.05, rejected_result=0.4, post=0.1)
     started = time.monotonic()
     delivered = await new_reporter(limits).deliver("j", b"result")
     assert time.monotonic() - started > 0.4
@@ -138,7 +138,7 @@ async def test_a_result_that_fails_again_and_again_while_polls_succeed_is_reject
 async def test_while_polls_fail_too_a_result_waits(runtime: ScriptedRuntime, new_reporter: NewReporter) -> None:
     runtime.always(Endpoint.RESULT, behaviours.answer(500))
     is_well = False
-    reporter = new_reporter(Limits(first_delay=0.02, longest_delay=0.05, rejected_result=0.3), lambda: is_well)
+    reporter = new_reporter(RetryLimits(first_delay=0.02, longest_delay=0.05, rejected_result=0.3), lambda: is_well)
     delivering = asyncio.create_task(reporter.deliver("j", b"result"))
     await asyncio.sleep(1.0)
     assert not delivering.done()
@@ -151,7 +151,7 @@ async def test_while_polls_fail_too_a_result_waits(runtime: ScriptedRuntime, new
 async def test_a_post_s_deadline_doubles_after_a_timeout(runtime: ScriptedRuntime, new_reporter: NewReporter) -> None:
     """A runtime that takes its time is reached in the end, and each try before is given up at its deadline."""
     runtime.script(Endpoint.RESULT, behaviours.hang, behaviours.hang, behaviours.answer(500), behaviours.hang)
-    reporter = new_reporter(Limits(first_delay=0.01, longest_delay=0.01, post=0.2))
+    reporter = new_reporter(RetryLimits(first_delay=0.01, longest_delay=0.01, post=0.2))
     assert (await reporter.deliver("j", b"result")).delivery is Delivery.ACCEPTED
     waited = [(post.gone_at or 0) - post.at for post in runtime.posts("j") if post.gone_at]
     assert [wait > least for wait, least in zip(waited, [0.15, 0.35, 0.75], strict=True)] == [True] * 3, waited
@@ -159,7 +159,7 @@ async def test_a_post_s_deadline_doubles_after_a_timeout(runtime: ScriptedRuntim
 
 async def test_interim_responses_do_not_prolong_a_post(runtime: ScriptedRuntime, new_reporter: NewReporter) -> None:
     runtime.script(Endpoint.RESULT, stalls.repeat_for_ever(b"HTTP/1.1 102 Processing\r\n\r\n", every=0.05))
-    assert (await new_reporter(Limits(first_delay=0.01, post=0.3)).deliver("j", b"x")).is_accepted
+    assert (await new_reporter(RetryLimits(first_delay=0.01, post=0.3)).deliver("j", b"x")).is_accepted
     assert len(runtime.posts("j")) == 2
 
 

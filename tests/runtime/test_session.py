@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from cm_exec.errors import NoRuntimeError
 from cm_exec.runtime.endpoints import RuntimeEndpoints
 from cm_exec.runtime.errors import RequestError
-from cm_exec.runtime.retry import Limits
+from cm_exec.runtime.retry import RetryLimits
 from cm_exec.runtime.session import RuntimeSession
 from tests.support import behaviours
 from tests.support.asyncio_tests import eventually
@@ -139,7 +139,7 @@ async def test_what_cannot_be_read_again_stays_as_it_was(
 
 def test_an_unusable_ca_is_reported_at_once(replica: Replica, endpoints: RuntimeEndpoints) -> None:
     with pytest.raises(NoRuntimeError):
-        RuntimeSession(replica.modern(), replace(endpoints, ca_pem="no certificate"), None, Limits())
+        RuntimeSession(replica.modern(), replace(endpoints, ca_pem="no certificate"), None, RetryLimits())
 
 
 async def test_each_origin_has_a_connection_of_its_own(

@@ -18,7 +18,7 @@ from cm_exec.protocol.job import Job
 from cm_exec.runtime.client import RuntimeClient
 from cm_exec.runtime.endpoints import RuntimeEndpoints
 from cm_exec.runtime.poller import Polled, Poller
-from cm_exec.runtime.retry import Limits
+from cm_exec.runtime.retry import RetryLimits
 from cm_exec.worker.job import JobRunner
 from cm_exec.worker.queue import JobQueue, TruncatedJobs
 from cm_exec.worker.worker import DrainTimes, Worker
@@ -30,7 +30,7 @@ from tests.support.replica import Replica
 from tests.support.scripted_runtime import ScriptedRuntime
 
 LONG = 30.0
-QUICK = Limits(first_delay=0.02, longest_delay=0.1)
+QUICK = RetryLimits(first_delay=0.02, longest_delay=0.1)
 
 
 class Handler:
@@ -67,11 +67,11 @@ class Handler:
         self.started.append(job.job_id)
         ended = asyncio.get_running_loop().create_future()
 
-        def end(reason: Reason, _detail: str) -> None:
+        def abort(reason: Reason, _detail: str) -> None:
             if not ended.done():
                 ended.set_result(reason)
 
-        self._context.running[job.job_id] = end
+        self._context.running[job.job_id] = abort
         released = asyncio.ensure_future(self.release.wait())
         await asyncio.wait((released, ended), return_when=asyncio.FIRST_COMPLETED)
         released.cancel()
@@ -85,7 +85,7 @@ class Handler:
 class WorkerHarness:
     """Runs a worker as a task."""
 
-    def __init__(self, client: RuntimeClient, runtime: ScriptedRuntime, limits: Limits) -> None:
+    def __init__(self, client: RuntimeClient, runtime: ScriptedRuntime, limits: RetryLimits) -> None:
         self.client = client
         self.runtime = runtime
         self.context = context_of()
@@ -179,7 +179,7 @@ def harness(replica: Replica, endpoints: RuntimeEndpoints, runtime: ScriptedRunt
     runtime.poll_seconds = 0.05
 
     @asynccontextmanager
-    async def harness(limits: Limits = QUICK) -> AsyncIterator[WorkerHarness]:
+    async def harness(limits: RetryLimits = QUICK) -> AsyncIterator[WorkerHarness]:
         harness = WorkerHarness(RuntimeClient(replica.modern(), endpoints, None, limits), runtime, limits)
         try:
             yield harness
@@ -297,7 +297,7 @@ async def test_a_job_whose_result_was_not_accepted_is_run_again(runtime: Scripte
 async def test_a_job_that_is_handed_out_for_ever_is_asked_for_less_often(
     runtime: ScriptedRuntime, harness: NewHarness
 ) -> None:
-    async with harness(Limits(first_delay=0.2, longest_delay=1)) as bench:
+    async with harness(RetryLimits(first_delay=0.2, longest_delay=1)) as bench:
         handler = Handler(bench.context, held=True)
         body = b'{"computeModuleJobV1":{"jobId":"j","queryType":"f","query":1}}'
         runtime.always(Endpoint.JOB, behaviours.answer(200, body))
@@ -313,7 +313,7 @@ TRUNCATED = b'{"computeModuleJobV1":{"jobId":"truncated","queryType":"f","query"
 async def test_a_truncated_job_is_answered_when_it_does_not_come_again(
     runtime: ScriptedRuntime, harness: NewHarness
 ) -> None:
-    async with harness(Limits(first_delay=0.02, longest_delay=0.1, redelivery=1.0)) as bench:
+    async with harness(RetryLimits(first_delay=0.02, longest_delay=0.1, redelivery=1.0)) as bench:
         runtime.jobs.known.add("truncated")
         runtime.script(Endpoint.JOB, behaviours.reset_within_response(TRUNCATED, sent=500))
         bench.start(Handler(bench.context))
@@ -327,7 +327,7 @@ async def test_a_truncated_job_is_answered_when_it_does_not_come_again(
 
 
 async def test_a_truncated_job_that_came_again_has_one_answer(runtime: ScriptedRuntime, harness: NewHarness) -> None:
-    async with harness(Limits(first_delay=0.02, longest_delay=0.1, redelivery=0.5)) as bench:
+    async with harness(RetryLimits(first_delay=0.02, longest_delay=0.1, redelivery=0.5)) as bench:
         runtime.script(Endpoint.JOB, behaviours.reset_within_response(TRUNCATED, sent=500))
         bench.start(Handler(bench.context))
         runtime.submit_raw("truncated", TRUNCATED)
@@ -341,7 +341,7 @@ async def test_a_truncated_job_that_came_again_has_one_answer(runtime: ScriptedR
 async def test_a_truncated_redelivery_never_overwrites_a_result(
     runtime: ScriptedRuntime, harness: NewHarness, held: bool
 ) -> None:
-    async with harness(Limits(first_delay=0.02, longest_delay=0.1, redelivery=0.3)) as bench:
+    async with harness(RetryLimits(first_delay=0.02, longest_delay=0.1, redelivery=0.3)) as bench:
         handler = Handler(bench.context, held=held)
         bench.start(handler)
         runtime.submit_raw("truncated", TRUNCATED)
@@ -472,7 +472,7 @@ async def test_a_drain_before_the_start_sends_nothing(runtime: ScriptedRuntime, 
 async def test_a_runtime_that_rejects_the_token_for_too_long_ends_the_worker_with_its_jobs_answered(
     runtime: ScriptedRuntime, harness: NewHarness
 ) -> None:
-    async with harness(Limits(first_delay=0.02, longest_delay=0.05, auth_failure=0.2)) as bench:
+    async with harness(RetryLimits(first_delay=0.02, longest_delay=0.05, auth_failure=0.2)) as bench:
         handler = Handler(bench.context, held=True)
         runtime.script(Endpoint.JOB, behaviours.normal)
         runtime.always(Endpoint.JOB, behaviours.answer(401))

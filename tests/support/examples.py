@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
 
 TOOLS: Final[Mapping[str, Sequence[str]]] = {
     "c": ("cc",),
+    "http-python": ("python3",),
+    "http-sse-chat": ("python3",),
     "image-c": ("cc",),
     "image-java": ("java", "javac"),
     "image-jq": ("jq",),
@@ -30,6 +33,12 @@ TOOLS: Final[Mapping[str, Sequence[str]]] = {
     "persistent-perl": ("perl",),
     "persistent-python": ("python3",),
     "python": ("python3",),
+    "service-asyncio-python": ("python3",),
+    "service-batching-python": ("python3",),
+    "service-books-python": ("python3",),
+    "service-browser": ("node", "chromium"),
+    "service-node": ("node",),
+    "service-r": ("Rscript",),
     "shell-jq": ("jq",),
 }
 """What each folder's handler runs."""
@@ -48,18 +57,19 @@ class Example:
 
     @property
     def function(self) -> str:
-        """The one function of its cm.toml."""
-        (name,) = load_config(self.folder / "cm.toml").functions
-        return name
+        """The first function of its cm.toml, which query.json is for."""
+        return next(iter(load_config(self.folder / "cm.toml").functions))
 
     @property
     def query(self) -> bytes:
         return (self.folder / "query.json").read_bytes()
 
     def assert_result(self, body: bytes) -> None:
-        """Check that the body matches result.json: the same JSON, or the picture that it describes."""
+        """Check that the body matches result.json: the same JSON, its text, or the picture that it describes."""
         expected = json.loads((self.folder / "result.json").read_bytes())
-        if "pixels" in expected:
+        if isinstance(expected, dict) and set(expected) == {"text"}:
+            assert body.decode() == expected["text"]
+        elif isinstance(expected, dict) and "pixels" in expected:
             _assert_picture(body, expected)
         else:
             assert json.loads(body) == expected
@@ -70,12 +80,20 @@ def prepare(name: str, folder: Path) -> Example:
     shutil.copytree(EXAMPLES / name, folder)
     if (folder / "build").exists():
         subprocess.run([folder / "build"], check=True, capture_output=True)
+    if name.startswith("http-"):
+        _change_port(folder / "cm.toml")
     return Example(folder=folder)
 
 
 def environment(name: str, base: Mapping[str, str]) -> dict[str, str]:
     """Return `base` with the example's tools first on PATH."""
     return {**base, "PATH": tools.search_path(*TOOLS[name])}
+
+
+def _change_port(file: Path) -> None:
+    """Let the server listen on a free port: several tests run at the same time."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        file.write_text(file.read_text().replace("8000", str(free.getsockname()[1])))
 
 
 def _assert_picture(body: bytes, expected: Mapping[str, Any]) -> None:

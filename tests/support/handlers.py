@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cm_exec.config import Function, parse_config
 from cm_exec.handlers.base import Handler, HandlerContext
@@ -37,8 +38,8 @@ def handler_of(function: Function, context: HandlerContext) -> Handler:
     return create_handlers([function], context, 1)[function.name]
 
 
-def job_of(query: bytes = b"null", job_id: str = "job-1", **members: str) -> Job:
-    return Job(job_id=job_id, query_type="f", query=query, **members)
+def job_of(query: bytes = b"null", **members: str) -> Job:
+    return replace(Job(job_id="job-1", query_type="f", query=query), **members)
 
 
 class CollectedStderr:

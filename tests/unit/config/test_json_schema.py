@@ -15,7 +15,7 @@ import tomli
 from cm_exec.config import ConfigError, parse_config
 from cm_exec.config.schema.json_schema import cm_toml_schema, cm_toml_schema_text
 from tests.support.documents import PAGES, blocks
-from tests.unit.config import test_mistakes, test_signature, test_test_cases
+from tests.unit.config import test_mistakes, test_services, test_signature, test_test_cases
 from tests.unit.datatypes.test_python_sdk import CM_TOML
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,7 +23,7 @@ SCHEMA = cm_toml_schema()
 VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
 
 BEYOND = re.compile(
-    r"character \d+ of|nested|"  # what a type's text says
+    r"character \d+ of|unknown type|nested|"  # what a type's text says
     r"cannot be combined|needs (inputs|returns)|"  # what goes together
     r"have a range$|no less than min|inputs\.a\.(min|max): expected|"  # what a range means
     r"found (nan|-?inf|1\.0|a date or time)|"  # what JSON has no word for, or no other word
@@ -95,6 +95,9 @@ def parameters(test: Any) -> Iterator[Any]:
 
 def right_texts() -> Iterator[str]:
     yield CM_TOML
+    yield f"{test_services.MODEL}jobs_per_process = 16\n{test_services.USER}"
+    yield test_services.api('ready = "/health"', 'request = "GET /items/{id}"\nquery = ["q"]\nstream = "sse"')
+    yield '[functions.f]\nmode = "persistent"\nprotocol = "http"\nurl = "unix:/run/api.sock"'
     yield from documented()
     for inputs, types in test_signature.test_a_struct_is_written_where_it_is_used_or_by_name.pytestmark[0].args[1]:  # type: ignore[attr-defined]
         yield f'[functions.f]\ncommand = "cat"\n{inputs}\n{types}'
@@ -138,6 +141,8 @@ def all_wrong_texts() -> Iterator[str]:
         yield f"{test_test_cases.FUNCTIONS}[[tests]]\nfunction = 'double'\n{options}"
     for tests in parameters(test_test_cases.test_a_test_of_nothing_or_of_the_same_is_refused):
         yield f"{test_test_cases.FUNCTIONS}{tests}"
+    for url in parameters(test_services.test_a_server_is_never_on_another_host):
+        yield f'[services.api]\nprotocol = "http"\nurl = "{url}"\n[functions.f]\nservice = "api"'
     for name in parameters(test_mistakes.test_what_belongs_to_the_connection_reaches_no_handler):
         yield f'{command}inherit_env = ["{name}"]'
         yield f'{command}env.{name} = "x"'

@@ -337,8 +337,8 @@ def test_the_text_of_an_error_has_the_file_and_the_key_in_every_line() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config('[functions."a b"]\ntimeout = -1', path=Path("/srv/cm.toml"), shown_as=Path("conf/cm.toml"))
     assert str(caught.value) == (
-        f'conf/cm.toml: functions."a b".timeout: {SECONDS}, found -1\n'
-        'conf/cm.toml: functions."a b".command: expected a command or a service, found nothing'
+        f'conf/cm.toml: functions."a b".timeout: {SECONDS}, found -1 (line 2)\n'
+        'conf/cm.toml: functions."a b".command: expected a command or a service, found nothing (line 1)'
     )
     assert caught.value.path == Path("conf/cm.toml")
     assert caught.value.exit_code == 3

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 from msgspec import UNSET, Struct
 
-from cm_exec.config import Function, Launcher, LauncherOverrides, Service
+from cm_exec.cli.run import command as run
+from cm_exec.config import Function, Launcher, Service
 from cm_exec.config.schema import (
     FieldTable,
     File,
@@ -38,8 +39,8 @@ def test_every_key_becomes_a_value_of_the_model() -> None:
     assert set(LauncherTable.__struct_encode_fields__) == set(Launcher.__struct_fields__)
 
 
-def test_every_launcher_key_can_be_overridden() -> None:
-    assert set(LauncherOverrides.__annotations__) == set(LauncherTable.__struct_encode_fields__)
+def test_every_launcher_key_is_an_option_of_run() -> None:
+    assert set(LauncherTable.__struct_encode_fields__) <= {option.name for option in run.params}
 
 
 @pytest.mark.parametrize("shape", [FunctionTable, LauncherTable, FunctionTestTable])

@@ -13,7 +13,7 @@ from cm_exec.datatypes.syntax import parse_type
 from cm_exec.protocol.function_schema import Input, Returns
 
 TYPE = 'expected a type, such as "string" or "list<integer>", or a table of a struct\'s fields'
-BITS_53 = "expected an integer of 53 bits, which is what the protocol takes here"
+BITS_53 = "expected an integer of 53 bits, the limit of the protocol for ranges"
 INTEGER = SimpleType("integer")
 POINT = StructType(
     (
@@ -164,21 +164,21 @@ def test_a_range_is_in_the_terms_of_its_type(kind: RangeKind, type_: str, low: s
         ('inputs."" = "string"', 'inputs."": expected a name: not empty, no control characters, found an empty string'),
         (
             'inputs.a = "lst<string>"',
-            'inputs.a: character 1 of "lst<string>": no type is called lst; did you mean list?',
+            'inputs.a: unknown type "lst" in "lst<string>"; did you mean "list"?',
         ),
-        ('inputs.a = "list<str>"', 'inputs.a: character 6 of "list<str>": no type is called str; did you mean string?'),
+        ('inputs.a = "list<str>"', 'inputs.a: unknown type "str" in "list<str>"; did you mean "string"?'),
         (
             'inputs.a = "Integer"',
-            'inputs.a: character 1 of "Integer": no type is called Integer; did you mean integer?',
+            'inputs.a: unknown type "Integer"; did you mean "integer"?',
         ),
-        ('inputs.a = "xyz"', 'inputs.a: character 1 of "xyz": no type is called xyz'),
+        ('inputs.a = "xyz"', 'inputs.a: unknown type "xyz"'),
         (
             'inputs.a = "void"',
-            'inputs.a: character 1 of "void": void is no type of a value: it can only be the whole of returns',
+            'inputs.a: character 1 of "void": void is not the type of a value; only returns itself can be void',
         ),
         (
             'inputs.a = { b = { c = "strin" } }',
-            'inputs.a.b.c: character 1 of "strin": no type is called strin; did you mean string?',
+            'inputs.a.b.c: unknown type "strin"; did you mean "string"?',
         ),
         ("inputs.a = { type = 3 }", f"inputs.a.type: {TYPE}, found 3"),
         (
@@ -246,8 +246,8 @@ def test_a_mistake_is_named_with_its_key_and_its_character(text: str, message: s
     assert mistakes(text) == [message]
 
 
-NAME = "expected a name of letters, digits and underscores that no type of the language has"
-SELF = "a type cannot contain itself, the platform has none that do"
+NAME = "expected a name of letters, digits and underscores that is not the name of a built-in type"
+SELF = "a type cannot contain itself; the platform has no recursive types"
 
 
 @pytest.mark.parametrize(
@@ -257,10 +257,10 @@ SELF = "a type cannot contain itself, the platform has none that do"
         ('types.string = "integer"', f'types.string: {NAME}, found "string"'),
         ('types."a b" = "integer"', f'types."a b": {NAME}, found "a b"'),
         ("types.A = 3", f"types.A: {TYPE}, found 3"),
-        ('types.A = "B"', 'types.A: character 1 of "B": no type is called B'),
+        ('types.A = "B"', 'types.A: unknown type "B"'),
         (
             'types = { Pixel = "integer", B = "list<Pixl>" }',
-            'types.B: character 6 of "list<Pixl>": no type is called Pixl; did you mean Pixel?',
+            'types.B: unknown type "Pixl" in "list<Pixl>"; did you mean "Pixel"?',
         ),
         ('types.A = "A"', f'types.A: character 1 of "A": {SELF}: A > A'),
         (
@@ -273,7 +273,7 @@ SELF = "a type cannot contain itself, the platform has none that do"
         ),
         (
             'types.A = "void"',
-            'types.A: character 1 of "void": void is no type of a value: it can only be the whole of returns',
+            'types.A: character 1 of "void": void is not the type of a value; only returns itself can be void',
         ),
     ],
 )
@@ -285,14 +285,14 @@ def test_a_mistake_in_a_named_type_is_named_once(types: str, message: str) -> No
 
 def test_a_function_that_uses_a_broken_type_is_not_wrong_too() -> None:
     assert mistakes('inputs.a = "list<A>"\nreturns = "A"', types='[types]\nA = "strin"') == [
-        'types.A: character 1 of "strin": no type is called strin; did you mean string?'
+        'types.A: unknown type "strin"; did you mean "string"?'
     ]
 
 
 def test_names_that_make_a_huge_type_are_refused() -> None:
     doubling = [f'T{i + 1} = {{ a = "T{i}", b = "T{i}" }}' for i in range(31)]
     found = mistakes("", types="\n".join(["[types]", 'T0 = "string"', *doubling]))
-    assert found[0] == "types.T13: written out, it holds more than 10000 types"
+    assert found[0] == "types.T13: it has more than 10000 types, with all names resolved"
 
 
 def test_a_long_chain_of_names_is_refused() -> None:

@@ -204,7 +204,7 @@ def test_an_idle_timeout_of_0_takes_back_that_of_defaults() -> None:
 )
 def test_a_number_of_processes_and_of_jobs_starts_at_1(key: str, values: tuple[str, ...]) -> None:
     for written in values:
-        assert getattr(function_of(f'mode = "persistent"\n{key} = {written}'), key) == int(written)
+        assert getattr(function_of(f'mode = "persistent"\n{key} = {written}').service, key) == int(written)
 
 
 def test_what_was_read_cannot_be_changed() -> None:

@@ -126,13 +126,13 @@ DECIMAL = 'expected a decimal number in a string, such as "12.5"'
         (
             "decimal(5, 3)",
             '"100"',
-            f"$: {DECIMAL} (of 5 digits at most, 3 of them after the point), found a string of 3 characters",
+            f"$: {DECIMAL} (at most 5 digits, 3 of them after the point), found a string of 3 characters",
         ),
-        ("decimal(2)", '"1.23"', f"$: {DECIMAL} (of 2 digits at most), found a string of 4 characters"),
+        ("decimal(2)", '"1.23"', f"$: {DECIMAL} (at most 2 digits), found a string of 4 characters"),
         (
             "decimal(*, 1)",
             '"1.23"',
-            f"$: {DECIMAL} (with 1 digits after the point at most), found a string of 4 characters",
+            f"$: {DECIMAL} (at most 1 digits after the point), found a string of 4 characters",
         ),
         ("list<integer>", "{}", "$: expected an array, found an empty object"),
         ("list<list<integer>>", "[[], [1, null]]", f"$[1][1]: {BITS_32}, found null"),

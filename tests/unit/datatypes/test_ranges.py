@@ -50,4 +50,4 @@ def test_both_ends_are_inside(range_: Range, inside: list[Any], outside: list[An
 )
 def test_a_range_is_the_protocols_constraint(range_: Range, json: bytes, words: str) -> None:
     assert msgspec.json.encode(range_.json()) == json
-    assert range_.words() == words
+    assert range_.describe() == words

@@ -31,7 +31,7 @@ POINT = StructType(
 )
 
 
-KEYS = "a map's keys are words in JSON: of a simple type such as string, integer or date"
+KEYS = "a map's keys are strings in JSON; use a simple type such as string, integer or date"
 
 
 @pytest.mark.parametrize("name", SIMPLE_NAMES)
@@ -83,10 +83,10 @@ def test_what_is_printed_is_read_as_the_same(type_: DataType) -> None:
     [
         ("", 'character 1 of "": expected a type, found the end'),
         ("  ", 'character 3 of "  ": expected a type, found the end'),
-        ("list<strng>", 'character 6 of "list<strng>": no type is called strng'),
-        ("int", 'character 1 of "int": no type is called int; did you mean integer?'),
-        ("uint8", 'character 1 of "uint8": no type is called uint8'),
-        ("map<str, Any>", 'character 5 of "map<str, Any>": no type is called str; did you mean string?'),
+        ("list<strng>", 'unknown type "strng" in "list<strng>"'),
+        ("int", 'unknown type "int"; did you mean "integer"?'),
+        ("uint8", 'unknown type "uint8"'),
+        ("map<str, Any>", 'unknown type "str" in "map<str, Any>"; did you mean "string"?'),
         ("list", 'character 5 of "list": expected < as in list<string>, found the end'),
         ("list[string]", 'character 5 of "list[string]": expected < as in list<string>, found ['),
         ("list<string", 'character 12 of "list<string": expected > to end list<, found the end'),
@@ -96,38 +96,38 @@ def test_what_is_printed_is_read_as_the_same(type_: DataType) -> None:
         ("map<unknown, date>", f'character 5 of "map<unknown, date>": {KEYS}'),
         (
             "optional<optional<date>>",
-            'character 1 of "optional<optional<date>>": an optional of an optional is no more than an optional',
+            'character 1 of "optional<optional<date>>": an optional of an optional is the same as an optional',
         ),
         ("string x", 'character 8 of "string x": expected the end of the type, found x'),
         ("string?", 'character 7 of "string?": expected the end of the type, found ?'),
-        ("string<3>", 'character 7 of "string<3>": string has nothing in <>'),
-        ("decimal<3>", 'character 8 of "decimal<3>": decimal has nothing in <>, such as decimal(10, 2)'),
+        ("string<3>", 'character 7 of "string<3>": string has no <...>'),
+        ("decimal<3>", 'character 8 of "decimal<3>": decimal has no <...>; did you mean decimal(10, 2)?'),
         ("decimal()", 'character 9 of "decimal()": expected the precision, a number of digits, found )'),
         ("decimal(0)", 'character 9 of "decimal(0)": a decimal has 1 digit or more'),
-        ("decimal(2, 3)", 'character 12 of "decimal(2, 3)": of 2 digits no 3 can be after the point'),
+        ("decimal(2, 3)", 'character 12 of "decimal(2, 3)": a decimal of 2 digits cannot have 3 after the point'),
         ("decimal(*)", 'character 10 of "decimal(*)": expected , and the scale, found )'),
         ("decimal(-1)", 'character 9 of "decimal(-1)": expected the precision, a number of digits, found -1'),
         (
             "decimal(2147483648)",
-            'character 9 of "decimal(2147483648)": more digits than the protocol can tell: 2147483647 at most',
+            'character 9 of "decimal(2147483648)": expected at most 2147483647 digits, the limit of the protocol',
         ),
         (
             f"decimal({'9' * 5000})",
-            f'character 9 of "decimal({"9" * 30}…": more digits than the protocol can tell: 2147483647 at most',
+            f'character 9 of "decimal({"9" * 30}…": expected at most 2147483647 digits, the limit of the protocol',
         ),
         ("struct<>", 'character 8 of "struct<>": expected the name of a field, found >'),
         ("struct<string>", 'character 14 of "struct<string>": expected : and the field\'s type, found >'),
         (
             "struct<a: date, a: date>",
-            'character 17 of "struct<a: date, a: date>": the struct has a field of this name already',
+            'character 17 of "struct<a: date, a: date>": the struct already has a field of this name',
         ),
         ('struct<"": date>', 'character 8 of "struct<\\"\\": date>": the text in quotes is empty'),
         ('struct<a: date "x>', 'character 16 of "struct<a: date \\"x>": the text in quotes has no end'),
         (
             'struct<a: date "\\x">',
-            'character 16 of "struct<a: date \\"\\\\x\\">": the text in quotes has an escape that JSON does not know',
+            'character 16 of "struct<a: date \\"\\\\x\\">": the text in quotes has an escape that JSON does not have',
         ),
-        ("list<void>", 'character 6 of "list<void>": void is no type of a value: it can only be the whole of returns'),
+        ("list<void>", 'character 6 of "list<void>": void is not the type of a value; only returns itself can be void'),
         (
             "list<" * 40,
             f'character 161 of "…{"list<" * 12}…": types are nested more than 32 deep',
@@ -164,7 +164,7 @@ def test_a_name_is_looked_up() -> None:
     with pytest.raises(TypeTextError) as caught:
         parse_type("list<Pont>", named.get)
     assert caught.value.unknown == "Pont"
-    with pytest.raises(TypeTextError, match=r"character 12 .*: Point has nothing in <>"):
+    with pytest.raises(TypeTextError, match=r"character 12 .*: Point has no <...>"):
         parse_type("list< Point<x>>", named.get)
 
 
@@ -195,4 +195,4 @@ def test_a_type_has_an_end_to_its_depth_and_size() -> None:
     wide: DataType = STRING
     for _ in range(12):
         wide = MapType(STRING, StructType(tuple(Field(name=n, type=wide, required=True) for n in "ab")))
-    assert size_problem(wide) == f"written out, it holds more than {MAX_SIZE} types"
+    assert size_problem(wide) == f"it has more than {MAX_SIZE} types, with all names resolved"

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cm_exec.function_tests.json_comparison import ComparisonOptions, InvalidJsonError, decode, differences
+from cm_exec.function_tests.json_comparison import ComparisonOptions, decode, differences
+from cm_exec.protocol.json_text import InvalidJsonError
 
 SUBSET = ComparisonOptions(subset=True)
 

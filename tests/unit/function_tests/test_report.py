@@ -11,7 +11,7 @@ from cm_exec.function_tests.cases import PreparedTest, read_cases, select_tests
 from cm_exec.function_tests.junit import junit_xml
 from cm_exec.function_tests.outcome import OutcomeProblem
 from cm_exec.function_tests.report import FunctionTestReport, rerun_command
-from cm_exec.function_tests.runner import STDERR_LIMIT, CompletedTest, StderrTail
+from cm_exec.function_tests.runner import STDERR_LIMIT, CapturedStderr, CompletedTest
 
 CONFIG = """
 [functions]
@@ -190,7 +190,7 @@ def test_no_tests() -> None:
 
 
 def test_stderr_tail() -> None:
-    tail = StderrTail()
+    tail = CapturedStderr()
     for number in range(40_000):
         tail.write(b"%09d\n" % number)
     kept = tail.getvalue()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cm_exec.handlers.job_state import TRANSITIONS, Action, Event, JobState, State
+from cm_exec.handlers.job_state import TRANSITIONS, Action, JobState, Phase, ProcessEvent
 from cm_exec.protocol.failure import Reason
 
 DEADLINE, ENDED, EXITED, CLOSED, OUTPUT = "deadline", "ended", "exited", "closed", "output"
@@ -17,7 +17,7 @@ class Driven:
     def __init__(self, *events: str) -> None:
         self.state = JobState()
         self.actions: list[Action] = []
-        self.armed_for: list[State] = [State.RUNNING]
+        self.armed_for: list[Phase] = [Phase.RUNNING]
         self._open_pipes = 2
         for event in events:
             self.happen(event)
@@ -47,33 +47,33 @@ class Driven:
 @pytest.mark.parametrize(
     ("events", "state", "actions"),
     [
-        ([], State.RUNNING, []),
-        ([OUTPUT], State.RUNNING, []),
-        ([CLOSED, CLOSED], State.RUNNING, []),
-        ([DEADLINE], State.TERMINATING, [Action.TERMINATE, Action.ARM]),
-        ([ENDED], State.TERMINATING, [Action.TERMINATE, Action.ARM]),
-        ([EXITED], State.READING, [Action.ARM]),
-        ([CLOSED, CLOSED, EXITED], State.OVER, []),
-        ([EXITED, CLOSED], State.READING, [Action.ARM]),
-        ([EXITED, CLOSED, CLOSED], State.OVER, [Action.ARM]),
-        ([EXITED, OUTPUT], State.READING, [Action.ARM, Action.ARM]),
-        ([EXITED, DEADLINE], State.OVER, [Action.ARM, Action.CUT]),
-        ([EXITED, ENDED], State.OVER, [Action.ARM]),
-        ([DEADLINE, ENDED], State.TERMINATING, [Action.TERMINATE, Action.ARM]),
-        ([DEADLINE, EXITED], State.READING, [Action.TERMINATE, Action.ARM, Action.ARM]),
-        ([DEADLINE, DEADLINE], State.KILLING, [Action.TERMINATE, Action.ARM, Action.KILL, Action.ARM]),
-        ([DEADLINE] * 3, State.OVER, [Action.TERMINATE, Action.ARM, Action.KILL, Action.ARM]),
+        ([], Phase.RUNNING, []),
+        ([OUTPUT], Phase.RUNNING, []),
+        ([CLOSED, CLOSED], Phase.RUNNING, []),
+        ([DEADLINE], Phase.TERMINATING, [Action.TERMINATE, Action.ARM]),
+        ([ENDED], Phase.TERMINATING, [Action.TERMINATE, Action.ARM]),
+        ([EXITED], Phase.READING, [Action.ARM]),
+        ([CLOSED, CLOSED, EXITED], Phase.OVER, []),
+        ([EXITED, CLOSED], Phase.READING, [Action.ARM]),
+        ([EXITED, CLOSED, CLOSED], Phase.OVER, [Action.ARM]),
+        ([EXITED, OUTPUT], Phase.READING, [Action.ARM, Action.ARM]),
+        ([EXITED, DEADLINE], Phase.OVER, [Action.ARM, Action.CUT]),
+        ([EXITED, ENDED], Phase.OVER, [Action.ARM]),
+        ([DEADLINE, ENDED], Phase.TERMINATING, [Action.TERMINATE, Action.ARM]),
+        ([DEADLINE, EXITED], Phase.READING, [Action.TERMINATE, Action.ARM, Action.ARM]),
+        ([DEADLINE, DEADLINE], Phase.KILLING, [Action.TERMINATE, Action.ARM, Action.KILL, Action.ARM]),
+        ([DEADLINE] * 3, Phase.OVER, [Action.TERMINATE, Action.ARM, Action.KILL, Action.ARM]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else None,
 )
-def test_transitions(events: list[str], state: State, actions: list[Action]) -> None:
+def test_transitions(events: list[str], state: Phase, actions: list[Action]) -> None:
     driven = Driven(*events)
     assert (driven.state.state, driven.actions) == (state, actions)
 
 
 def test_the_table_names_every_state_but_the_last() -> None:
-    assert {state for state, _ in TRANSITIONS} == set(State) - {State.OVER}
-    assert {event for _, event in TRANSITIONS} == set(Event)
+    assert {state for state, _ in TRANSITIONS} == set(Phase) - {Phase.OVER}
+    assert {event for _, event in TRANSITIONS} == set(ProcessEvent)
 
 
 @pytest.mark.parametrize(
@@ -106,12 +106,12 @@ def test_no_sequence_leaves_a_process_unended_or_ends_a_job_twice(events: list[s
         assert reason is None or driven.state.reason is reason, "the first reason stays"
         if exited:
             assert not {Action.TERMINATE, Action.KILL} & set(actions), "its process id may be another's"
-        if driven.state.state not in (before, State.OVER):
+        if driven.state.state not in (before, Phase.OVER):
             assert Action.ARM in actions, "each new state has its deadline"
     state = driven.state
-    if state.state is State.RUNNING:
+    if state.state is Phase.RUNNING:
         assert (state.status, state.reason) == (None, None)
-    if state.state is State.READING:
+    if state.state is Phase.READING:
         assert state.status == 7
     sent = [action for action in driven.actions if action in (Action.TERMINATE, Action.KILL)]
     assert sent == [Action.TERMINATE, Action.KILL][: len(sent)]

@@ -1,5 +1,6 @@
 """HTTP/1.1 from bytes: every form of a response, cut at every place."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 import pytest
@@ -234,7 +235,7 @@ def test_a_body_may_go_to_a_sink(body: bytes, sizes: list[int], form: str) -> No
     taken: list[bytes] = []
     statuses: list[int] = []
 
-    def on_head(status: int, _headers: object) -> BodySink:
+    def on_head(status: int, _headers: Mapping[str, str]) -> BodySink:
         statuses.append(status)
         return taken.append
 

@@ -13,14 +13,14 @@ from cm_exec.handlers.stderr_log import StderrLogger
 from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.protocol.job import Job, MalformedJobError
 from cm_exec.runtime.reporter import Delivered, Delivery
-from cm_exec.worker.job import Answer, JobRunner, ResultSpool
+from cm_exec.worker.job import Answer, JobRunner, SpooledResult
 from cm_exec.worker.queue import QueuedJob
 
 JOB = Job(job_id="j", query_type="double", query=b"21", auth_header="Bearer secret")
 FAILURE = Failure(
     reason=Reason.EXIT, message="it failed", exit_code=3, stderr=b"Bearer secret, secret", output=b"secret"
 )
-Body = bytes | ResultSpool
+Body = bytes | SpooledResult
 
 
 class Runtime:

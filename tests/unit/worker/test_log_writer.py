@@ -39,11 +39,6 @@ def record(message: str | bytes) -> logging.LogRecord:
     return logging.LogRecord("cm_exec", logging.INFO, __file__, 1, message, (), None)
 
 
-def is_running(writer: LogWriter) -> bool:
-    assert writer._thread is not None
-    return writer._thread.is_alive()
-
-
 def read_all(fd: int) -> bytes:
     blocks = []
     while block := os.read(fd, 1 << 20):
@@ -63,6 +58,10 @@ def in_background(work: Callable[[], bytes]) -> Callable[[], bytes]:
         return results[0]
 
     return result
+
+
+def is_running(writer: LogWriter) -> bool:
+    return writer._thread is not None and writer._thread.is_alive()
 
 
 def test_records_are_written_in_order_and_all_before_it_closes(pipe: Pipe) -> None:

@@ -1,0 +1,73 @@
+"""What the examples of services show: shared state, many jobs at a time, the caller's token."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.bench import Bench
+from tests.support.examples import environment, prepare
+from tests.support.tools import needs
+from tests.support.worker import Worker
+
+PATIENCE = 90.0
+
+
+def start(bench: Bench, name: str, *arguments: str) -> Worker:
+    """Start a worker on the example."""
+    example = prepare(name, bench.folder.parent / name)
+    shutil.copytree(example.folder, bench.folder, dirs_exist_ok=True)
+    config = Path(bench.folder / "cm.toml").read_text()
+    return bench.start(config, *arguments, environment=environment(name, bench.environment()))
+
+
+def call(bench: Bench, function: str, query: object) -> object:
+    return json.loads(bench.runtime.call(function, json.dumps(query).encode(), seconds=PATIENCE))
+
+
+@needs("python3")
+def test_books_are_shared(bench: Bench) -> None:
+    start(bench, "service-books-python")
+    assert call(bench, "addBook", {"isbn": "1", "title": "Emma"}) == {"isbn": "1"}
+    assert call(bench, "getBook", {"isbn": "1"}) == {"title": "Emma"}
+
+
+@needs("node")
+def test_many_orders_at_a_time(bench: Bench) -> None:
+    worker = start(bench, "service-node", "--concurrency", "64")
+    names = ["order_status", "order_total"] * 50
+    jobs = [bench.runtime.submit(name, b'{"order": 7}') for name in names]
+    bodies = [bytes(bench.runtime.result(job, seconds=PATIENCE).body) for job in jobs]
+    assert bodies == [b'"shipped"', b"42.5"] * 50
+    assert len(worker.descendants()) == 1
+
+
+@needs("python3")
+@pytest.mark.parametrize(
+    ("name", "function", "expected"),
+    [
+        ("service-batching-python", "sentiment", [{"score": 2 * n} for n in range(100)]),
+        ("service-asyncio-python", "embed", [[2 * n, 2 * n, 0] for n in range(100)]),
+    ],
+)
+def test_jobs_in_batches(bench: Bench, name: str, function: str, expected: list[object]) -> None:
+    start(bench, name, "--concurrency", "16")
+    jobs = [bench.runtime.submit(function, json.dumps({"text": "good " * n}).encode()) for n in range(100)]
+    assert [json.loads(bytes(bench.runtime.result(job, seconds=PATIENCE).body)) for job in jobs] == expected
+
+
+@needs("python3")
+def test_the_chat_uses_the_token_of_its_caller(bench: Bench) -> None:
+    start(bench, "http-sse-chat")
+    job = bench.runtime.submit("chat", b'{"message": "hi"}', members={"authHeader": "Bearer token"})
+    assert bytes(bench.runtime.result(job, seconds=PATIENCE).body) == b"Hello, You said: hi "
+
+
+@needs("node", "chromium")
+def test_one_browser_renders_several_pages(bench: Bench) -> None:
+    start(bench, "service-browser", "--concurrency", "8")
+    pages = [f"<title>{n}</title><script>document.write({n} * 2)</script>" for n in range(16)]
+    jobs = [bench.runtime.submit("render", json.dumps({"html": page}).encode()) for page in pages]
+    bodies = [json.loads(bytes(bench.runtime.result(job, seconds=PATIENCE).body)) for job in jobs]
+    assert bodies == [{"title": str(n), "text": str(2 * n)} for n in range(16)]
