@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cm_exec.conformance.stage import RuleBrokenError, Stage
+from cm_exec.conformance.stage import START, RuleBrokenError, Stage
 from cm_exec.local_runtime import Fault, FaultKind, ProtocolEndpoint, ViolationKind
 from cm_exec.text import count_text
 
 _SETTLE: Final = 1.0
 """Seconds after a result in which a worker that takes it for refused posts it again."""
-_POLLS_A_SECOND: Final = 10
+_POLLS_A_SECOND: Final = 5
 
 Play = Callable[[Stage], str]
 
@@ -240,13 +240,13 @@ def _late_runtime(stage: Stage) -> str:
     return "connected once it was up"
 
 
-@_rule("waits for files that are written two seconds later")
+@_rule("waits for files that are written five seconds later")
 def _late_files(stage: Stage) -> str:
     files = stage.runtime.files
     for path in (files.token_file, files.ca_file, files.connection_file):
         path.unlink()
     stage.start()
-    time.sleep(2.0)
+    time.sleep(5.0)
     stage.runtime.write_files()
     stage.echo(seconds=20)
     return "connected once they were there"
@@ -271,7 +271,7 @@ def _restart(stage: Stage) -> str:
     stage.runtime.set_faults()
     known = len(stage.runtime.restarts)
     stage.start()
-    stage.wait(lambda: stage.runtime.open_polls > 0, "did not poll")
+    stage.wait(lambda: stage.runtime.open_polls > 0, "did not poll", START)
     notified = stage.runtime.restarts[known:]
     if not notified:
         raise RuleBrokenError("did not notify: the job that it lost holds its slot for ever")

@@ -24,6 +24,8 @@ from cm_exec.local_runtime.worker_files import Style
 
 WAIT: Final = 15.0
 """Seconds that a worker has for a step."""
+START: Final = 60.0
+"""Seconds to the first poll: runtimes of languages start slowly on a busy machine."""
 _LOG_KEPT: Final = 50
 
 
@@ -74,7 +76,7 @@ class Stage:
     def ready(self) -> None:
         """Start the worker, and wait for its first poll."""
         self.start()
-        self.wait(lambda: self.runtime.open_polls > 0, "did not poll")
+        self.wait(lambda: self.runtime.open_polls > 0, "did not poll", START)
 
     def wait(self, true: Callable[[], bool], otherwise: str, seconds: float = WAIT) -> None:
         """Wait until something is the case. Raises RuleBrokenError."""

@@ -48,7 +48,7 @@ CANDIDATES: Final = (
 
 def conform(candidate: Candidate) -> dict[str, Any]:
     """Return the report on one worker."""
-    command = [CM_EXEC, "conform", "--json", "--jobs", "8", *candidate.options, "--", *candidate.command]
+    command = [CM_EXEC, "conform", "--json", "--jobs", "4", *candidate.options, "--", *candidate.command]
     environment = {**os.environ, **candidate.environment}
     done = subprocess.run(command, env=environment, capture_output=True, check=False, text=True, timeout=280)
     if not done.stdout:

@@ -7,7 +7,7 @@ import pytest
 
 from cm_exec.local_runtime.core.functions import FunctionInfo, FunctionRegistry, FunctionSource
 
-NOT_A_TYPE = "a type is an object with its name under type and its parts under that name"
+NOT_A_TYPE = "a type is an object with the name of the type at `type` and its parts at that name"
 INTEGER = {"type": "integer", "integer": {}}
 ADD: dict[str, Any] = {
     "functionName": "add",

@@ -316,7 +316,7 @@ def test_the_export_lines_are_for_a_shell(folder: Path) -> None:
 
 def test_without_a_cm_toml_it_says_what_to_do(folder: Path) -> None:
     with started_dev(folder) as program:
-        assert program.process.wait(30) == 2
+        assert program.process.wait(30) == 3
         assert "cm-exec init" in program.output
 
 

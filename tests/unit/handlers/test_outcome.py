@@ -108,7 +108,7 @@ def test_json_must_be_json_and_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_text_becomes_a_json_string(tmp_path: Path) -> None:
-    assert finished(tmp_path, 'é "a"\n'.encode(), output="text") == (None, r'"é \"a\"\n"'.encode())
+    assert finished(tmp_path, 'é "a"\n\n'.encode(), output="text") == (None, r'"é \"a\"\n"'.encode())  # but one \n
     assert finished(tmp_path, b"", output="text") == (None, b'""')
 
 

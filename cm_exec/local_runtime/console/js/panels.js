@@ -146,7 +146,7 @@ function faultForm() {
   };
   const lines = () => text.value.split("\n").map((line) => line.trim()).filter(Boolean);
   return h("form.faults", { onsubmit: (event) => { event.preventDefault(); set(lines()); } },
-    h("h3", null, "What goes wrong"),
+    h("h3", null, "Faults"),
     h("label.about", { for: "faults" }, "One a line: [poll. result. schemas. restart.] latency=SECONDS, a status, reset, drop, hang, lost, cut=BYTES; @0.1 every tenth, *3 three times."),
     text, problem,
     h("div.row.tight", null, h("button.primary", { type: "submit" }, "Apply"), h("button", { type: "button", onclick: () => set([]) }, "None"),
