@@ -15,7 +15,7 @@ from tests.support.answers import error_of
 from tests.support.bench import Bench
 from tests.support.ledger import Endpoint, Request
 from tests.support.listener import reserved_port
-from tests.support.processes import has_ended, wait_until
+from tests.support.processes import wait_until
 from tests.support.toml import function, served, service, table
 
 SERVER: Final = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / "http_server.py")]
@@ -131,10 +131,10 @@ def test_a_server_that_dies_fails_its_jobs_and_is_started_again(bench: Bench, po
 
 
 def test_a_server_that_is_killed_while_idle_costs_no_job(bench: Bench, port: int) -> None:
-    bench.start(web(port) + served("f"))
+    worker = bench.start(web(port) + served("f"))
     pid = ask(bench)["pid"]
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: has_ended(pid), what="its end")
+    worker.wait_for_log("the server ended")  # a job that comes before may have reached it
     assert ask(bench)["pid"] != pid
 
 
