@@ -37,6 +37,9 @@ MOMENT: Final = 0.03
 
 _IMMEDIATE_LOOKS: Final = 3
 _FIRST_PAUSE: Final = 0.001
+_MANY_LOOKS: Final = 100
+_LONG_PAUSE: Final = 0.1
+"""Seconds between looks at a process that has been busy for long after a message: each look costs CPU time."""
 _LOOKS_AT_READER: Final = 5
 
 
@@ -315,7 +318,8 @@ class StepProcess:
         elif look < _IMMEDIATE_LOOKS:
             self._loop.call_soon(self._confirm_again, job, look + 1, give_up)
         else:
-            pause = min(_FIRST_PAUSE * 2 ** (look - _IMMEDIATE_LOOKS), MOMENT / 2)
+            longest = MOMENT / 2 if look < _MANY_LOOKS else _LONG_PAUSE
+            pause = min(_FIRST_PAUSE * 2 ** min(look - _IMMEDIATE_LOOKS, 10), longest)
             self._loop.call_later(pause, self._confirm_again, job, look + 1, give_up)
 
     def _progress(self) -> str:
