@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +41,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the folder for images and containers that all processes of xdist share; it is filled when needed."""
+    """Name the folder for images and containers that all processes of xdist share; it is filled when needed.
+
+    Programs that the tests start must not inherit the signals that nohup, or a script's background, ignores.
+    """
+    with suppress(ValueError):  # not on the first thread
+        for number in (signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         os.environ[STORE_FOLDER] = str(make_folder())
 
