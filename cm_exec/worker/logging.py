@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -16,7 +17,7 @@ from cm_exec.processes.descriptors import write_all
 MOST_PENDING: Final = 8 * 1024 * 1024
 """Bytes of records that wait for a slow reader; what exceeds them is dropped and counted."""
 
-_BATCH: Final = 200  # entries in one write
+_BATCH: Final = 64 * 1024  # bytes of one write
 _GATHER: Final = 0.01  # seconds: at a thousand jobs a second a hundred wake-ups are enough
 _TAB: Final = 9
 _COST: Final = 200  # bytes of memory that an entry takes besides its text
@@ -116,7 +117,7 @@ class LogWriter(logging.Handler):
         super().__init__()
         self._fd = fd
         self._format = line_format
-        self._queue: list[str | logging.LogRecord] = []
+        self._queue: deque[str | logging.LogRecord] = deque()
         self._pending = 0
         self._dropped = 0
         self._closing = False
@@ -140,17 +141,12 @@ class LogWriter(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record, or count it as dropped. Never blocks."""
-        entry: str | logging.LogRecord
-        text: str | bytes
-        if isinstance(record.msg, bytes):
-            entry, text, lines = record, record.msg, record.msg.count(b"\n")
-        else:
-            entry = text = self._format.lines(record)
-            lines = 1
-        cost = _COST + len(text)
+        is_stderr = isinstance(record.msg, bytes)
+        entry: str | logging.LogRecord = record if is_stderr else self._format.lines(record)
+        cost = _cost(entry)
         with self._lock:
             if self._pending + cost > MOST_PENDING or self._gone:
-                self._dropped += lines
+                self._dropped += record.msg.count(b"\n") if isinstance(record.msg, bytes) else 1
                 return
             self._pending += cost
             self._queue.append(entry)
@@ -182,19 +178,34 @@ class LogWriter(logging.Handler):
                 return
 
     def _write_queued(self) -> None:
-        with self._lock:
-            queue, self._queue = self._queue, []
-            size, dropped, self._dropped = self._pending, self._dropped, 0
-        if dropped:
-            queue.append(self._format.lines(_dropped_record(dropped)))
-        try:
-            for start in range(0, len(queue), _BATCH):
-                lines = [e if isinstance(e, str) else self._format.lines(e) for e in queue[start : start + _BATCH]]
+        while not self._gone:
+            batch, dropped = self._take_batch()
+            if dropped:
+                batch.append(_dropped_record(dropped))
+            if not batch:
+                return
+            lines = [entry if isinstance(entry, str) else self._format.lines(entry) for entry in batch]
+            try:
                 write_all(self._fd, "".join(lines).encode(errors="replace"))
-        except OSError:
-            self._gone = True
+            except OSError:
+                self._gone = True
+
+    def _take_batch(self) -> tuple[list[str | logging.LogRecord], int]:
+        """Take the oldest entries, and how many lines were dropped meanwhile."""
+        batch: list[str | logging.LogRecord] = []
+        size = 0
         with self._lock:
+            while self._queue and size < _BATCH:
+                batch.append(self._queue.popleft())
+                size += _cost(batch[-1])
             self._pending -= size
+            dropped, self._dropped = self._dropped, 0
+        return batch, dropped
+
+
+def _cost(entry: str | logging.LogRecord) -> int:
+    """Return the bytes of memory that an entry takes in the queue."""
+    return _COST + len(entry if isinstance(entry, str) else entry.msg)
 
 
 def _dropped_record(lines: int) -> logging.LogRecord:
