@@ -58,6 +58,7 @@ def test_no_secret_is_ever_in_the_log_or_in_an_error_result(bench: Bench, log_fo
 def test_a_handler_sees_nothing_of_the_connection_to_the_runtime(bench: Bench) -> None:
     extra = {
         "GET_JOB_URI_V2": "http://127.0.0.1:8946/job",
+        "CONNECTIONS_TO_OTHER_PODS_CA_PATH": str(bench.replica.ca_file),
         "RUNTIME_API": "localhost:8945",
         "CONNECTION_TO_RUNTIME": str(bench.replica.connection_file),
     }
