@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import termios
@@ -13,6 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from cm_exec.processes import descriptors
 from cm_exec.processes.descriptors import STDOUT, result_descriptor
 from cm_exec.processes.exit_watch import ExitWatch
 from cm_exec.processes.inherited import attributes_of_child, new_tag
@@ -172,17 +174,32 @@ def _popen(command: Command, child_ends: Sequence[int], tag: int) -> subprocess.
     stdin, result, stderr = child_ends
     to_stdout = command.result_fd == STDOUT
     placed: AbstractContextManager[list[int]] = nullcontext([]) if to_stdout else result_descriptor(result)
-    with placed as pass_fds, attributes_of_child(tag):
-        return subprocess.Popen(
-            command.argv,
-            stdin=stdin,
-            stdout=result if to_stdout else stderr,
-            stderr=stderr,
-            pass_fds=pass_fds,
-            env=command.env,
-            cwd=command.cwd,
-            start_new_session=True,
-        )
+    with placed as pass_fds:
+
+        def start(*, lower_limit: bool) -> subprocess.Popen[bytes]:
+            with attributes_of_child(tag, lower_limit=lower_limit):
+                return subprocess.Popen(
+                    command.argv,
+                    stdin=stdin,
+                    stdout=result if to_stdout else stderr,
+                    stderr=stderr,
+                    pass_fds=pass_fds,
+                    env=command.env,
+                    cwd=command.cwd,
+                    start_new_session=True,
+                )
+
+        try:
+            return start(lower_limit=True)
+        except OSError as error:
+            if error.errno != errno.EMFILE or descriptors.original_limit is None:
+                raise
+        # a helper thread took the low numbers that were free for the start: lower the child's limit afterwards
+        process = start(lower_limit=False)
+        with suppress(OSError, ValueError):
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (descriptors.original_limit, hard))
+        return process
 
 
 def _not_started(command: Command, error: OSError | MemoryError) -> NotStartedError:

@@ -61,7 +61,7 @@ def prefer_for_oom() -> None:
 
 
 @contextmanager
-def attributes_of_child(tag: int) -> Iterator[None]:
+def attributes_of_child(tag: int, *, lower_limit: bool = True) -> Iterator[None]:
     """Give what is started inside the tag, a higher OOM score and the launcher's original limit of descriptors."""
     before = resource.getrlimit(resource.RLIMIT_RTTIME)
     with suppress(OSError, ValueError):  # a hard limit below the tag: the session identifies the processes then
@@ -69,7 +69,7 @@ def attributes_of_child(tag: int) -> Iterator[None]:
     if _oom_score_fd is not None:
         os.pwrite(_oom_score_fd, _oom_scores[1], 0)
     try:
-        if descriptors.original_limit is None:
+        if descriptors.original_limit is None or not lower_limit:
             yield
             return
         raised = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
