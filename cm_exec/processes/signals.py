@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from cm_exec.errors import ExhaustedError
+from cm_exec.processes.selector import LazySelector
 from cm_exec.processes.setup import become_subreaper, limit_mmap_threshold
 from cm_exec.processes.tree import reap_orphans
 
@@ -57,7 +58,7 @@ def run_supervised(work: Callable[[], Coroutine[Any, Any, T]], on_signal: OnSign
     become_subreaper()
     limit_mmap_threshold()
     _check_descriptors()
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(LazySelector())) as runner:
         loop = runner.get_loop()
         loop.set_exception_handler(_log_exception)
         task: asyncio.Task[T] | None = None

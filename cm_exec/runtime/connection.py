@@ -30,12 +30,15 @@ from cm_exec.runtime.http import (
 from cm_exec.runtime.tls import explain
 from cm_exec.threads import in_thread
 
-_READ_SIZE: Final = 64 * 1024
+_READ_SIZE: Final = 16 * 1024  # a TLS record
 _TURN: Final = 1024 * 1024
 """Bytes that one connection moves before other work of the loop gets its turn."""
 
 _ONE_WRITE: Final = 8 * 1024
 """A head and a body up to this size are sent together: each write is a TLS record, a system call and a wake-up."""
+
+_BRIEFLY_IDLE: Final = 0.001
+"""Seconds after a response in which the input of a connection is not checked again before its next request."""
 
 _CLOCK: Final = 0.001  # the resolution of the loop's timers
 _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -154,13 +157,16 @@ class Connection:
         self.is_open = True
         self._timer: asyncio.TimerHandle | None = None
         self._seconds = self._deadline = 0.0
+        self._idle_since = 0.0
         self._quiet = select.poll()
         self._quiet.register(sock, select.POLLIN)
         self._loop.add_reader(sock, self._read)
 
     def is_reusable(self) -> bool:
         """Return whether the connection is open and nothing has come that nobody asked for."""
-        return self.is_open and self._reader.is_empty and not self._quiet.poll(0)
+        if not self.is_open or not self._reader.is_empty:
+            return False
+        return self._loop.time() - self._idle_since < _BRIEFLY_IDLE or not self._quiet.poll(0)
 
     def close(self) -> None:
         """Close the connection; a request that waits for its response fails."""
@@ -185,14 +191,12 @@ class Connection:
         sender: asyncio.Task[None] | None = None
         try:
             if isinstance(body, StreamingBody):
-                self._start_sending(iter((head,)))
+                self._start_sending(head)
                 sender = self._loop.create_task(self._send_stream(body.chunks))
             elif body is None or (isinstance(body, bytes) and len(body) <= _ONE_WRITE):
-                self._start_sending(iter((head + (body or b""),)))
-            elif isinstance(body, bytes):
-                self._start_sending(iter((head, body)))
+                self._start_sending(head + body if body else head)
             else:
-                self._start_sending(_chain(head, body.chunks()))
+                self._start_sending(head, iter((body,)) if isinstance(body, bytes) else body.chunks())
             result = await response
         except BaseException:
             self.close()
@@ -226,9 +230,15 @@ class Connection:
         else:
             self._too_late(self._seconds)
 
-    def _start_sending(self, outgoing: Iterator[bytes]) -> None:
-        self._outgoing, self._is_sent = outgoing, False
-        self._write()
+    def _start_sending(self, head: bytes, body: Iterator[bytes] | None = None) -> None:
+        try:
+            sent = self._sock.send(head)
+        except OSError:  # too much at once, or a broken connection: `_write` meets the same error
+            sent = 0
+        self._is_sent = body is None and sent == len(head)
+        if not self._is_sent:
+            self._view, self._outgoing = memoryview(head)[sent:], body or iter(())
+            self._write()
 
     def _write(self) -> None:
         """Send as much as the socket takes, up to the end of this connection's turn.
@@ -335,6 +345,7 @@ class Connection:
         if self._response is None or self._response.done():
             self.close()  # nobody asked for it
         else:
+            self._idle_since = self._loop.time()
             self._response.set_result(response)
 
     def _too_late(self, seconds: float) -> None:
@@ -354,11 +365,6 @@ class Connection:
 
 class ConnectionEndedError(RequestError):
     """Raised when the connection was closed before the first byte of a response."""
-
-
-def _chain(head: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    yield head
-    yield from chunks
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:

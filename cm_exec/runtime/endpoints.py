@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ log: Final = logging.getLogger("cm_exec.runtime")
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
-class Endpoint(Struct, frozen=True):
+class Endpoint(Struct, frozen=True, dict=True):
     """One URL of the runtime. Plain HTTP is only used on a loopback address."""
 
     host: str
@@ -32,13 +33,13 @@ class Endpoint(Struct, frozen=True):
     path: str
     is_secure: bool = True
 
-    @property
+    @cached_property
     def authority(self) -> str:
         """Host and port as they stand in a URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
-    @property
+    @cached_property
     def origin(self) -> str:
         """The URL without its path."""
         return f"{'https' if self.is_secure else 'http'}://{self.authority}"

@@ -118,6 +118,8 @@ class ResponseReader:
 
     def feed(self, data: bytes) -> Response | None:
         """Take bytes; return the response when it is complete. Raises InvalidResponseError."""
+        if self.is_empty and self.on_head is None and (response := _small_response(data)) is not None:
+            return response
         self._rest = self._rest + data if self._rest else data
         while self._step():
             pass
@@ -265,6 +267,21 @@ def _parse_head(head: bytes) -> _Head:
     reusable = "close" not in connection and (version == b"HTTP/1.1" or "keep-alive" in connection)
     framing, size = _framing(int(status), headers)
     return _Head(int(status), headers, reusable, framing, size)
+
+
+def _small_response(data: bytes) -> Response | None:
+    """Return the response if `data` is exactly one: nearly every response comes in one piece."""
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        return None
+    head = _parse_head(data[:end])
+    if (
+        head.status < 200  # noqa: PLR2004 - 1xx: more is to come
+        or head.framing is not (_State.SIZED if head.size else _State.OVER)
+        or len(data) != end + 4 + head.size
+    ):
+        return None
+    return Response(head.status, data[end + 4 :], head.headers, head.reusable)
 
 
 def _framing(status: int, headers: Mapping[str, str]) -> tuple[_State, int]:

@@ -100,6 +100,8 @@ class TruncatedJobs:
 
     def overdue(self, now: float) -> list[str]:
         """Remove and return the jobs that were not handed out again in time."""
+        if not self._since:
+            return []
         ids = [job_id for job_id, since in self._since.items() if now - since >= self._seconds]
         for job_id in ids:
             del self._since[job_id]

@@ -137,6 +137,8 @@ class Worker:
                 self._truncated_response(polled.partial)
             if polled.body is not None:
                 self._received(polled.body)
+                if self._queue.outstanding == 1:  # nothing else to do: the job starts before the next poll is sent
+                    await asyncio.sleep(0)
             self._answer_overdue(self._loop.time())
 
     async def _prepare(self) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -71,7 +72,11 @@ async def ask(handler: Handler, *query: object, job_id: str = "job-1") -> Any:
 
 def loops() -> set[int]:
     """Return the pids of the running processes of loop_handler.py and envelope_handler.py."""
-    return {p.pid for p in children(os.getpid()) if p.state != "Z" and str(_FOLDER) in p.command}
+    running = [p for p in children(os.getpid()) if p.state != "Z"]
+    while any(not p.command for p in running):
+        time.sleep(0.001)  # a process has no command line for a moment while it executes its program
+        running = [p for p in children(os.getpid()) if p.state != "Z"]
+    return {p.pid for p in running if str(_FOLDER) in p.command}
 
 
 async def wait_for_another_than(pid: int) -> None:
