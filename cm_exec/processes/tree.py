@@ -123,6 +123,8 @@ def _reaped(pid: int) -> bool:
 
 
 _children_fd: int | None = None
+_FEW_CHILDREN: Final = 4096  # bytes; to provide a large buffer for each job takes 20 microseconds
+_MANY_CHILDREN: Final = 1024 * 1024
 
 
 def _adopted() -> list[int]:
@@ -132,7 +134,10 @@ def _adopted() -> list[int]:
         if _children_fd is None:
             main_thread = threading.main_thread().native_id
             _children_fd = os.open(f"/proc/self/task/{main_thread}/children", os.O_RDONLY | os.O_CLOEXEC)
-        children = [int(pid) for pid in os.pread(_children_fd, 1 << 20, 0).split()]
+        text = os.pread(_children_fd, _FEW_CHILDREN, 0)
+        if len(text) == _FEW_CHILDREN:
+            text = os.pread(_children_fd, _MANY_CHILDREN, 0)
+        children = [int(pid) for pid in text.split()]
     except OSError:
         children = _children_by_scan()
     return [pid for pid in children if pid not in _leaders and not _reaped(pid)]
