@@ -121,6 +121,6 @@ def started_worker(command: Sequence[str], *, concurrency: int) -> Iterator[Remo
 
 
 def _failure(message: str, reason: str | None) -> Failure:
-    """Return the failure that an error result reports. Only cm-exec gives a reason of ours."""
+    """Return the failure that an error result reports. Only cm-exec gives such a reason."""
     known = reason if reason in set(Reason) else None
     return Failure(reason=Reason(known) if known else Reason.HANDLER, message=message)

@@ -195,7 +195,7 @@ class EnvelopeProcess:
             entry.finish(None)
 
     def _cancel(self, entry: _Job, reason: Reason, detail: str = "") -> None:
-        """Answer a job at once, and tell the process that nobody waits for it."""
+        """Answer a job at once, and notify the process that nobody waits for it."""
         job_id = entry.job.job_id
         if entry.done.done() or job_id not in self._running:
             return

@@ -60,7 +60,7 @@ def frame_message(framing: str, message: bytes) -> bytes:
     """Return the message as a process of this framing reads it.
 
     In JSON a line break can only stand between tokens, so that in a line it becomes a space. U+2028, U+2029 and U+0085
-    end a line for some readers (Node's readline, Java's Scanner); in JSON they stand in strings, where an escape means
+    end a line for some readers (Node's readline, Java's Scanner); in JSON they occur in strings, where an escape means
     the same.
     """
     if framing != "lines":

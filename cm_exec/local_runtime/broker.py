@@ -58,7 +58,7 @@ class Broker:
         self.loop: AbstractEventLoop | None = None
         self.on_slot_free: Callable[[], None] = lambda: None
         self.functions = FunctionRegistry()
-        self.ledger = Ledger(limits=limits, tell=self._changed, function_timeout=self.functions.timeout_of)
+        self.ledger = Ledger(limits=limits, publish=self._changed, function_timeout=self.functions.timeout_of)
         self.polls = PollWatch(poll_timeout=poll_timeout)
         self.log = JobLog()
         self.feed = Feed()
@@ -89,7 +89,7 @@ class Broker:
         return self.ledger.jobs[call.job_id]
 
     def expect(self, call: Call) -> None:
-        """Take a result under this id, although no job of ours was handed out."""
+        """Take a result under this id, although this runtime handed out no such job."""
         self._calls[call.job_id] = call
         self.ledger.adopt(call.job_id, self.clock())
 
@@ -123,7 +123,7 @@ class Broker:
         self._calls.clear()
         self.feed.close()
 
-    # What the program that runs the worker tells
+    # Reports from the program that runs the worker
 
     def write_log(self, job_id: str | None, line: str, stream: str) -> None:
         """Keep a line that a handler or the worker wrote."""
@@ -131,7 +131,7 @@ class Broker:
             job_id = None
         entry = LogLine(job_id=job_id, at=self.clock(), line=shortened(line), stream=stream)
         self.log.add(entry)
-        self.feed.tell(entry)
+        self.feed.publish(entry)
 
     def hold(self) -> None:
         """Hand out no job for now; meanwhile missing polls are no violation."""
@@ -297,7 +297,7 @@ class Broker:
             self._count_violation(change)
         elif change.state.final:
             self._ended(change)
-        self.feed.tell(change)
+        self.feed.publish(change)
 
     def _ended(self, job: RuntimeJob) -> None:
         call = self._calls.pop(job.job_id, None)
@@ -315,7 +315,7 @@ class Broker:
         job = self.ledger.jobs.get(violation.job_id or "")
         if job is not None:
             self._violations_of[job.job_id] += 1
-            self.feed.tell(job)
+            self.feed.publish(job)
 
     def _set_timer_for_next(self) -> None:
         """See to it that `_ring` is called when something is due: by the ledger, or for polls that stopped."""

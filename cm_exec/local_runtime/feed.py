@@ -41,7 +41,7 @@ class Subscriber:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     closed: bool = False
 
-    def tell(self, change: Change | LogLine) -> None:
+    def publish(self, change: Change | LogLine) -> None:
         """Note a change."""
         if isinstance(change, RuntimeJob):
             self._jobs[change.job_id] = change
@@ -106,10 +106,10 @@ class Feed:
 
     subscribers: set[Subscriber] = field(default_factory=set)
 
-    def tell(self, change: Change | LogLine) -> None:
+    def publish(self, change: Change | LogLine) -> None:
         """Pass a change on."""
         for subscriber in self.subscribers:
-            subscriber.tell(change)
+            subscriber.publish(change)
 
     def tell_functions(self) -> None:
         """Note that the functions have changed."""

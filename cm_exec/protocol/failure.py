@@ -1,6 +1,6 @@
 """Why a job failed, and the error result that says so.
 
-The protocol has no channel for failures: a failed job is answered with a result that tells of it.
+The protocol has no channel for failures: a failed job is answered with a result that describes the failure.
 """
 
 from enum import StrEnum

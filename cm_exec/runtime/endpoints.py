@@ -35,7 +35,7 @@ class Endpoint(Struct, frozen=True, dict=True):
 
     @cached_property
     def authority(self) -> str:
-        """Host and port as they stand in a URL."""
+        """Host and port as in a URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
@@ -207,7 +207,7 @@ def _from_connection_file(environ: Mapping[str, str]) -> RuntimeEndpoints:
     path = environ[name]
     try:
         info = msgspec.json.decode(_read(name, path).encode(), type=_ConnectionFile)
-    except msgspec.DecodeError as error:  # half written, or not what it should be: time will tell
+    except msgspec.DecodeError as error:  # half written, or not what it should be: it may be complete later
         raise NotReadyError(f"{name}: {path} is not a whole connection file: {error}") from None
     job, result = (_path_endpoint(info, p) for p in (info.get_job_path, info.post_result_path))
     token = _header_value(f"{name}: {path}", info.module_auth_token) if info.module_auth_token else _token(environ)

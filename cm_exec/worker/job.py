@@ -231,7 +231,7 @@ _BUG: Final = Failure(reason=Reason.NOT_STARTED, message="cm-exec failed at this
 
 
 async def _until_complete(running: Awaitable[Completed], spool: SpooledResult) -> Completed:
-    """Run a job whose result is read meanwhile, and tell the reader how it ended."""
+    """Run a job whose result is read meanwhile, and inform the reader how it ended."""
     ok = False
     try:
         completed = await running

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What is in stock of each article after all movements. Articles that are short are told on stderr, which is the log.
+# What is in stock of each article after all movements. Articles that are short are reported on stderr, which is the log.
 set -eu
 stock=$(jq --compact-output '[.movements[] | {(.article): .quantity}] | map(to_entries[]) | group_by(.key)
   | map({key: .[0].key, value: (map(.value) | add)}) | from_entries')

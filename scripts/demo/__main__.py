@@ -16,25 +16,25 @@ from scripts.demo.narration import Narration
 from scripts.demo.worker import WorkerGoneError, WorkerLog, worker_process
 
 
-def play(folder: Path, tell: Narration) -> None:
+def play(folder: Path, narration: Narration) -> None:
     """Play the scenes in their order."""
-    tell.scene("The functions")
+    narration.scene("The functions")
     present = [example for example in LANGUAGES if not example.missing]
     for example in LANGUAGES:
         if example.missing:
-            tell.say(f"skipped: {example.folder} (not installed: {', '.join(example.missing)})")
+            narration.say(f"skipped: {example.folder} (not installed: {', '.join(example.missing)})")
     lay_out(folder, present)
-    tell.say("cm.toml, assembled from the examples plus some functions that misbehave:")
-    tell.quote((folder / "cm.toml").read_text())
+    narration.say("cm.toml, assembled from the examples plus some functions that misbehave:")
+    narration.quote((folder / "cm.toml").read_text())
 
     with LocalRuntime(folder / "runtime", max_concurrent_tasks=SLOTS) as runtime:
-        tell.scene("The runtime and the worker")
+        narration.scene("The runtime and the worker")
         environment = runtime.environment()
-        tell.say(f"A local runtime: {environment['GET_JOB_URI']}, with its own CA and token")
-        tell.say(f"A worker, as a container would start it: cm-exec run, MAX_CONCURRENT_TASKS={SLOTS}")
-        log = WorkerLog(tell=tell)
+        narration.say(f"A local runtime: {environment['GET_JOB_URI']}, with its own CA and token")
+        narration.say(f"A worker, as a container would start it: cm-exec run, MAX_CONCURRENT_TASKS={SLOTS}")
+        log = WorkerLog(narration=narration)
         with worker_process(folder, environment, log) as worker:
-            stage = scenes.Stage(folder=folder, runtime=runtime, worker=worker, log=log, tell=tell)
+            stage = scenes.Stage(folder=folder, runtime=runtime, worker=worker, log=log, narration=narration)
             stage.wait_for_poll()
             scenes.languages(stage, present)
             scenes.verbatim(stage)
@@ -46,16 +46,16 @@ def play(folder: Path, tell: Narration) -> None:
 def main() -> int:
     """Play the demo and return the exit status."""
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    tell = Narration(colour=colour, width=max(120, shutil.get_terminal_size((160, 0)).columns))
+    narration = Narration(colour=colour, width=max(120, shutil.get_terminal_size((160, 0)).columns))
     with tempfile.TemporaryDirectory(prefix="cm-exec-demo-") as folder:
         try:
-            play(Path(folder), tell)
+            play(Path(folder), narration)
         except (WorkerGoneError, TimeoutError, NoResultError) as error:
-            tell.check(f"the demo ran to its end ({error})", False)
-    if tell.failures:
-        tell.scene(f"Failed: {'; '.join(tell.failures)}")
+            narration.check(f"the demo ran to its end ({error})", False)
+    if narration.failures:
+        narration.scene(f"Failed: {'; '.join(narration.failures)}")
         return 1
-    tell.scene("Everything passed.")
+    narration.scene("Everything passed.")
     return 0
 
 

@@ -23,7 +23,7 @@ class Stage:
     runtime: LocalRuntime
     worker: subprocess.Popen[str]
     log: WorkerLog
-    tell: Narration
+    narration: Narration
 
     def wait_for_poll(self) -> None:
         """Return when the worker asks for jobs. Raises WorkerGoneError, TimeoutError."""
@@ -34,13 +34,13 @@ class Stage:
 
     def call(self, function: str, query: bytes) -> bytes:
         """Call the function as Foundry would, and show the query and the result."""
-        self.tell.say(f"{function}  <- {shown(query)}")
+        self.narration.say(f"{function}  <- {shown(query)}")
         begun = time.monotonic()
         call = self.runtime.submit(function, query)
         body = self.answer(call)
         milliseconds = (time.monotonic() - begun) * 1000
         self.log.wait_for_end_of(call.job_id)
-        self.tell.say(f"{' ' * len(function)}  -> {shown(body)}   {milliseconds:.0f} ms")
+        self.narration.say(f"{' ' * len(function)}  -> {shown(body)}   {milliseconds:.0f} ms")
         return body
 
     def answer(self, call: Call) -> bytes:
@@ -65,13 +65,13 @@ class Stage:
 
 def languages(stage: Stage, examples: Sequence[Example]) -> None:
     """Check that the query of each example gives its result."""
-    stage.tell.scene("One query for each language")
+    stage.narration.scene("One query for each language")
     for example in examples:
         folder = EXAMPLES / example.folder
         name, _ = example.table
         body = stage.call(name, (folder / "query.json").read_bytes())
         expected = json.loads((folder / "result.json").read_bytes())
-        stage.tell.check(f"{example.folder}: the result is that of result.json", is_result(body, expected))
+        stage.narration.check(f"{example.folder}: the result is that of result.json", is_result(body, expected))
 
 
 def is_result(body: bytes, expected: Any) -> bool:
@@ -87,25 +87,27 @@ def is_result(body: bytes, expected: Any) -> bool:
 
 def verbatim(stage: Stage) -> None:
     """Check that no number or string is rewritten on the way."""
-    stage.tell.scene("Byte for byte")
+    stage.narration.scene("Byte for byte")
     query = rb'{"b":1.10,"a":123456789012345678901234567890,"e":1E400,"u":"\u00e9\/","d":1,"d":2,"z":[ ]}'
-    stage.tell.check("what a JSON parser would change comes back as it was", stage.call("verbatim", query) == query)
+    stage.narration.check(
+        "what a JSON parser would change comes back as it was", stage.call("verbatim", query) == query
+    )
 
 
 def at_once(stage: Stage) -> None:
     """Check that MAX_CONCURRENT_TASKS jobs run concurrently."""
-    stage.tell.scene(f"{SLOTS} concurrent jobs")
-    stage.tell.say(f"Each waits until it sees all {SLOTS}; one after another they would wait for ever.")
+    stage.narration.scene(f"{SLOTS} concurrent jobs")
+    stage.narration.say(f"Each waits until it sees all {SLOTS}; one after another they would wait for ever.")
     calls = [stage.runtime.submit("meet", str(number).encode()) for number in range(SLOTS)]
     answers = [stage.answer(call) for call in calls]
     for call in calls:
         stage.log.wait_for_end_of(call.job_id)
-    stage.tell.check("each caller got its own answer", answers == [str(n).encode() for n in range(SLOTS)])
+    stage.narration.check("each caller got its own answer", answers == [str(n).encode() for n in range(SLOTS)])
 
 
 def failures(stage: Stage) -> None:
     """Check that each failure is reported to the caller; no job stays without an answer."""
-    stage.tell.scene("Failures: the caller always gets an answer")
+    stage.narration.scene("Failures: the caller always gets an answer")
     for function, reason in (
         ("fail", "exit"),
         ("crash", "signal"),
@@ -115,9 +117,9 @@ def failures(stage: Stage) -> None:
     ):
         body = stage.call(function, b'{"customer": 4711}')
         if function == "fail":
-            stage.tell.say("in full:")
-            stage.tell.quote(json.dumps(json.loads(body), indent=2))
-        stage.tell.check(f"{function}: an error result, reason {reason}", error_reason(body) == reason)
+            stage.narration.say("in full:")
+            stage.narration.quote(json.dumps(json.loads(body), indent=2))
+        stage.narration.check(f"{function}: an error result, reason {reason}", error_reason(body) == reason)
 
 
 def error_reason(body: bytes) -> object:
@@ -131,16 +133,18 @@ def error_reason(body: bytes) -> object:
 
 def drain(stage: Stage) -> None:
     """Send SIGTERM while a job runs: the job is answered, then the worker ends."""
-    stage.tell.scene("The replica is shut down while a job runs")
+    stage.narration.scene("The replica is shut down while a job runs")
     call = stage.runtime.submit("slow", b'"finish me"')
     begun = wait_for_file(stage.folder / "slow-has-begun")
-    stage.tell.check("the slow job has started", begun)
-    stage.tell.say("SIGTERM")
+    stage.narration.check("the slow job has started", begun)
+    stage.narration.say("SIGTERM")
     stage.worker.send_signal(signal.SIGTERM)
-    stage.tell.check("the job was still answered", stage.answer(call) == b'"finish me"')
-    stage.tell.say("The worker waits for its open poll: a job may come with it.")
-    stage.tell.check("the worker ended with status 0", stage.worker.wait(DEADLINE) == 0)
-    stage.tell.check("the runtime saw each job answered once, and no protocol violation", not stage.runtime.violations)
+    stage.narration.check("the job was still answered", stage.answer(call) == b'"finish me"')
+    stage.narration.say("The worker waits for its open poll: a job may come with it.")
+    stage.narration.check("the worker ended with status 0", stage.worker.wait(DEADLINE) == 0)
+    stage.narration.check(
+        "the runtime saw each job answered once, and no protocol violation", not stage.runtime.violations
+    )
 
 
 def wait_for_file(path: Path) -> bool:

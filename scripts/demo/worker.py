@@ -24,14 +24,14 @@ class WorkerGoneError(Exception):
 class WorkerLog:
     """Shows the worker's log as it comes."""
 
-    tell: Narration
+    narration: Narration
     _lines: list[str] = field(default_factory=list)
     _more: threading.Condition = field(default_factory=threading.Condition)
 
     def relay(self, stream: Iterable[str]) -> None:
         """Show each line, to the end of the stream."""
         for line in stream:
-            self.tell.quote(line, margin="      worker | ")
+            self.narration.quote(line, margin="      worker | ")
             with self._more:
                 self._lines.append(line)
                 self._more.notify_all()

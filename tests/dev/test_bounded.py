@@ -81,7 +81,7 @@ def job(number: int, state: State = State.QUEUED) -> RuntimeJob:
 def test_a_slow_reader_gets_the_latest_state_of_each_job() -> None:
     subscriber = Subscriber()
     for state in (State.QUEUED, State.RUNNING, State.DONE):
-        subscriber.tell(job(1, state))
+        subscriber.publish(job(1, state))
     news = subscriber.take()
     assert [changed.state for changed in news.jobs] == [State.DONE]
     assert subscriber.take().jobs == ()
@@ -90,7 +90,7 @@ def test_a_slow_reader_gets_the_latest_state_of_each_job() -> None:
 def test_of_many_changed_jobs_the_newest_are_told_and_the_others_counted() -> None:
     subscriber = Subscriber()
     for number in range(10_000):
-        subscriber.tell(job(number))
+        subscriber.publish(job(number))
     news = subscriber.take()
     assert [changed.number for changed in news.jobs] == list(range(10_000 - JOBS_AT_ONCE, 10_000))
     assert news.jobs_omitted == 10_000 - JOBS_AT_ONCE
@@ -98,8 +98,8 @@ def test_of_many_changed_jobs_the_newest_are_told_and_the_others_counted() -> No
 
 def test_a_forgotten_job_is_not_told_of_as_changed() -> None:
     subscriber = Subscriber()
-    subscriber.tell(job(1))
-    subscriber.tell(Evicted(job_id="1"))
+    subscriber.publish(job(1))
+    subscriber.publish(Evicted(job_id="1"))
     news = subscriber.take()
     assert (news.jobs, news.forgotten) == ((), ("1",))
 
@@ -107,9 +107,9 @@ def test_a_forgotten_job_is_not_told_of_as_changed() -> None:
 def test_logs_and_breaches_are_told_and_what_was_too_much_counted() -> None:
     subscriber = Subscriber()
     for number in range(600):
-        subscriber.tell(log_line(number))
+        subscriber.publish(log_line(number))
     violation = ProtocolViolation(number=1, at=0, kind=ViolationKind.LATE, message="late")
-    subscriber.tell(violation)
+    subscriber.publish(violation)
     news = subscriber.take()
     assert (len(news.logs), news.logs_dropped, news.violations) == (500, 100, (violation,))
 
@@ -118,7 +118,7 @@ def test_all_who_watch_are_told() -> None:
     feed = Feed()
     watching = [Subscriber(), Subscriber()]
     feed.subscribers.update(watching)
-    feed.tell(job(1))
+    feed.publish(job(1))
     feed.tell_functions()
     feed.close()
     assert all(subscriber.closed for subscriber in watching)

@@ -25,7 +25,7 @@ class Books:
     def __init__(self, *, slots: int | None = 1, history: int = 1000, history_bytes: int = 1_000_000) -> None:
         self.told: list[Change] = []
         limits = Limits(slots=slots, history=history, history_bytes=history_bytes, answer_grace=5)
-        self.ledger = Ledger(limits=limits, tell=self.told.append)
+        self.ledger = Ledger(limits=limits, publish=self.told.append)
 
     def submit(self, *job_ids: str, timeout: float | None = None, query: bytes = b"1", now: float = 0) -> None:
         for job_id in job_ids:
@@ -258,7 +258,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.count = 0
         self.taken: set[str] = set()
         self.ended: dict[str, State] = {}
-        self.ledger = Ledger(limits=Limits(slots=3, history=5), tell=self.note)
+        self.ledger = Ledger(limits=Limits(slots=3, history=5), publish=self.note)
 
     def note(self, change: Change) -> None:
         if isinstance(change, RuntimeJob) and change.state.final:

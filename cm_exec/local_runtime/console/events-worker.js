@@ -4,19 +4,19 @@ const ports = new Set();
 let source = null;
 let hello = null;
 
-const tell = (message) => ports.forEach((port) => port.postMessage(message));
+const post = (message) => ports.forEach((port) => port.postMessage(message));
 
 function open() {
   source = new EventSource("/events");
   source.addEventListener("hello", (event) => {
     hello = { kind: "hello", data: event.data };
-    tell(hello);
+    post(hello);
   });
-  source.addEventListener("update", (event) => tell({ kind: "update", data: event.data }));
+  source.addEventListener("update", (event) => post({ kind: "update", data: event.data }));
   source.onerror = () => {
     source.close();
     hello = null;
-    tell({ kind: "lost" });
+    post({ kind: "lost" });
     setTimeout(reconnect, 1000);
   };
 }
@@ -26,7 +26,7 @@ async function reconnect() {
   try {
     const response = await fetch("/state");
     if (response.ok) return open();
-    if (response.status === 401) tell({ kind: "denied" });
+    if (response.status === 401) post({ kind: "denied" });
   } catch {
     // The runtime is still gone.
   }

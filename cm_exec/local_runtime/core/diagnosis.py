@@ -79,7 +79,7 @@ _HINTS: Final = {"result": "results", "schema": "schemas", "restart": "restart-n
 
 
 def _nearest(path: str, known: Mapping[str, str]) -> str:
-    """Return the right path that a wrong one was meant to be: /api/v1/getJob stands in Foundry's sample client."""
+    """Return the right path that a wrong one was meant to be: /api/v1/getJob is in Foundry's sample client."""
     for hint, end in _HINTS.items():
         if hint in path.lower():
             return next(right for right in known if right.endswith(f"/{end}"))

@@ -19,7 +19,7 @@ class FunctionSource(StrEnum):
     SCHEMA = "schema"
     """The worker posted it."""
     DECLARED = "declared"
-    """It stands in the worker's configuration."""
+    """It is in the worker's configuration."""
     CALLED = "called"
     """It has answered a call by that name."""
 

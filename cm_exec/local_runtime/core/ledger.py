@@ -21,12 +21,12 @@ _VIOLATIONS_KEPT: Final = 1000
 class Ledger:
     """All jobs of a runtime.
 
-    Every method that takes `now` wants seconds since the epoch that never go back. `tell` is called with each
+    Every method that takes `now` wants seconds since the epoch that never go back. `publish` is called with each
     change, in order. `function_timeout` returns a function's own timeout in seconds, inf for no limit, None if unknown.
     """
 
     limits: Limits
-    tell: Callable[[Change], None]
+    publish: Callable[[Change], None]
     function_timeout: Callable[[str], float | None] = lambda _: None
     violations: deque[ProtocolViolation] = field(default_factory=lambda: deque(maxlen=_VIOLATIONS_KEPT))
     _jobs: dict[str, RuntimeJob] = field(default_factory=dict)
@@ -292,7 +292,7 @@ class Ledger:
             function=job.function if job else None,
         )
         self.violations.append(violation)
-        self.tell(violation)
+        self.publish(violation)
         return violation
 
     def _move(self, job: RuntimeJob, event: Event, **changes: object) -> RuntimeJob:
@@ -310,7 +310,7 @@ class Ledger:
 
     def _store(self, job: RuntimeJob) -> RuntimeJob:
         self._jobs[job.job_id] = job
-        self.tell(job)
+        self.publish(job)
         return job
 
     def _forget_old(self) -> None:
@@ -325,7 +325,7 @@ class Ledger:
                 self._ended_bytes -= len(self._jobs.pop(job_id).query)
                 self._cut.pop(job_id, None)
                 self._unheard.discard(job_id)
-                self.tell(Evicted(job_id=job_id))
+                self.publish(Evicted(job_id=job_id))
         self._failed.extendleft(reversed(kept))
 
     def _is_over_history(self, kept: int) -> bool:

@@ -19,7 +19,7 @@ class State(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether the caller has been told."""
+        """Whether the caller has its answer."""
         return self not in _OPEN
 
 
@@ -54,7 +54,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
         (State.QUEUED, Event.ANSWERED_WITH_ERROR): State.FAILED,
     }
 )
-"""A pair that is not here changes nothing: a final state stays, and the ledger tells what was wrong."""
+"""A pair that is not here changes nothing: a final state stays, and the ledger reports what was wrong."""
 
 
 def after(state: State, event: Event) -> State | None:

@@ -9,7 +9,7 @@ _RECENT: Final = 2.0
 
 
 class WorkerState(StrEnum):
-    """What can be told of the worker by its polls."""
+    """What the polls show of the worker."""
 
     ABSENT = "absent"
     READY = "ready"

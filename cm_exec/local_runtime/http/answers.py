@@ -106,16 +106,16 @@ async def follow(spool: ResultSpool, start: int = 0, end: int | None = None) -> 
 async def _growth(spool: ResultSpool) -> None:
     grown: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def tell() -> None:
+    def notify() -> None:
         if not grown.done():
             grown.set_result(None)
 
-    spool.on_growth.append(tell)
+    spool.on_growth.append(notify)
     try:
         await grown
     finally:
         with contextlib.suppress(ValueError):
-            spool.on_growth.remove(tell)
+            spool.on_growth.remove(notify)
 
 
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")

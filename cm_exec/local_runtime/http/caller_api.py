@@ -174,7 +174,7 @@ class CallerApi:
         return JsonAnswer(views.lines_view(self._broker.log.of(self._known(request).job_id)))
 
     async def _cancel(self, request: Request) -> ASGIApp:
-        """Give up waiting for a job. The worker is not told, as on the platform: its slot stays taken."""
+        """Give up waiting for a job. The worker is not notified, as on the platform: its slot stays taken."""
         job = self._known(request)
         self._broker.cancel(job.job_id)
         return JsonAnswer(views.job_view(self._known(request), self._broker))

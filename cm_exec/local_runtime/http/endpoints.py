@@ -72,7 +72,7 @@ class ProtocolDialect:
         return urllib.parse.unquote(self.raw_job_id_of(raw_path))
 
     def raw_job_id_of(self, raw_path: bytes) -> str:
-        """Return the job's id as it stands in the path."""
+        """Return the job's id as in the path."""
         return self._rooted(raw_path.decode("ascii"))[len(self.results) + 1 :]
 
     def _rooted(self, path: str) -> str:

@@ -57,7 +57,7 @@ function renderHead(job) {
       h("div.row.tight", null,
         h("button", { type: "button", id: "replay", onclick: replay, title: "r" }, "Replay"),
         h("button.quiet", { type: "button", id: "edit", onclick: edit }, "Edit the query"),
-        h("button.quiet", { type: "button", id: "cancel", onclick: () => act("cancel"), title: "Stop waiting. The worker is not told, as on the platform" }, "Cancel"),
+        h("button.quiet", { type: "button", id: "cancel", onclick: () => act("cancel"), title: "Stop waiting. The worker is not notified, as on the platform" }, "Cancel"),
         h("button.quiet", { type: "button", id: "drop", onclick: () => act("drop"), title: "Free its slot, as a restart notification does" }, "Let go"),
         h("button.quiet", { type: "button", id: "save-test", onclick: saveTest, title: "A [[tests]] entry of this query and result" }, "Save as test"),
         h("span.saved", { id: "saved" })),
@@ -101,7 +101,7 @@ function showTab(key) {
 
 export const chooseTab = (index) => chosen() && showTab(["result", "log", "query", "details"][index]);
 
-/** Fetch what a list does not tell. */
+/** Fetch what a list does not contain. */
 async function load(job) {
   if (detail?.id !== job.id) {
     detail = null;
@@ -135,7 +135,7 @@ const reloadLog = throttled(async () => {
     render();
     renderLog();
   } catch {
-    // It is forgotten, or the runtime is gone; the next change tells.
+    // It is forgotten, or the runtime is gone; the next change will show it.
   }
 }, 300);
 
