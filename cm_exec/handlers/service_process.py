@@ -16,7 +16,6 @@ from cm_exec.protocol.failure import Failure, Reason
 log: Final = logging.getLogger("cm_exec.handler")
 
 _READ_SIZE: Final = 64 * 1024
-_LARGE_READ: Final = 1024 * 1024
 _MOST_READS: Final = 32
 _FIRST_PROBE: Final = 0.005
 _LONGEST_PROBE: Final = 0.25
@@ -58,7 +57,7 @@ class ServiceProcess:
         self._writing = False
         self._on_stdin_read: Callable[[], None] | None = None
         self._attached = True
-        self._read_size = _READ_SIZE
+        self._is_large = False
         os.set_blocking(child.stdin, False)
 
     def attach(self, conversation: Conversation) -> None:
@@ -140,12 +139,12 @@ class ServiceProcess:
         if fd not in self._open:
             return
         try:
-            chunk = os.read(fd, self._read_size)
+            chunk = os.read(fd, _READ_SIZE)
         except BlockingIOError:
             return
         if chunk:
-            if len(chunk) == self._read_size == _READ_SIZE:
-                self._read_size = _LARGE_READ
+            if len(chunk) == _READ_SIZE and not self._is_large:
+                self._is_large = True
                 resize_pipe(fd, LARGE_PIPE)
             self._conversation.received(chunk)
             return

@@ -19,7 +19,7 @@ from cm_exec.protocol.json_text import json_problem
 
 log: Final = logging.getLogger("cm_exec.handler")
 
-_PIPE_SIZE: Final = 64 * 1024
+_READ_SIZE: Final = 64 * 1024  # what a pipe holds; a larger buffer is mapped anew each time
 _MOST_READS: Final = 32
 """Reads of one pipe before the other pipes get their turn: a writer may be as fast as the launcher."""
 
@@ -60,7 +60,7 @@ class SingleUseProcess:
         self._stderr_sink = stderr
         self._stderr_tail = StderrTail()
         self._state = JobState()
-        self._read_size = _PIPE_SIZE
+        self._is_large = False
         self._loop = asyncio.get_running_loop()
         self._over = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
@@ -180,12 +180,12 @@ class SingleUseProcess:
         self._read(self._child.stderr, self._take_stderr)
 
     def _read(self, fd: int, take: Callable[[bytes], None]) -> None:
-        """Read what the pipe has; before the exit in one go, after it up to the end, since that is near."""
+        """Read what the pipe has; after the exit up to the end, since that is near."""
         if fd not in self._open:
             return
-        for _ in range(_MOST_READS if self._state.status is not None else 1):
+        for _ in range(_MOST_READS):
             try:
-                chunk = os.read(fd, self._read_size)
+                chunk = os.read(fd, _READ_SIZE)
             except BlockingIOError:
                 return
             if not chunk:
@@ -195,10 +195,12 @@ class SingleUseProcess:
                 return
             take(chunk)
             self._do(self._state.output())
+            if len(chunk) < _READ_SIZE and self._state.status is None:
+                return
 
     def _take_result(self, chunk: bytes) -> None:
-        if len(chunk) == self._read_size == _PIPE_SIZE:
-            self._read_size = LARGE_PIPE
+        if len(chunk) == _READ_SIZE and not self._is_large:
+            self._is_large = True
             resize_pipe(self._child.result, LARGE_PIPE)
         if self._state.reason is None and (problem := self._output.write(chunk)) is not None:
             self.end(*problem)

@@ -10,7 +10,7 @@ from cm_exec.protocol.failure import StreamAbortedError
 MEMORY_LIMIT: Final = 1024 * 1024
 """Bytes of a result that stay in memory; a larger one moves to a temporary file."""
 
-_BLOCK: Final = 256 * 1024
+_BLOCK: Final = 128 * 1024  # a larger buffer is mapped anew each time, see limit_mmap_threshold
 
 
 class Spool:
@@ -50,7 +50,10 @@ class Spool:
 
     def getvalue(self) -> bytes:
         """Return the whole result."""
-        return bytes(self._memory) if self._file is None else b"".join(self.chunks())
+        if self._file is None:
+            return bytes(self._memory)
+        value = os.pread(self._file.fileno(), self.size, 0)
+        return value if len(value) == self.size else b"".join(self.chunks())  # more than 2 GiB
 
     def clear(self) -> None:
         """Remove what was written."""

@@ -16,7 +16,8 @@ _TOKEN: Final = re.compile(
 def json_problem(text: bytes) -> str | None:
     """Return what is wrong with `text` as one JSON value in UTF-8, None if it is one."""
     try:
-        text.decode()
+        if not text.isascii():
+            text.decode()
         msgspec.json.decode(text, type=msgspec.Raw)
     except UnicodeDecodeError as error:
         return f"byte {error.start} is not UTF-8"

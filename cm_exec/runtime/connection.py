@@ -30,7 +30,7 @@ from cm_exec.runtime.http import (
 from cm_exec.runtime.tls import explain
 from cm_exec.threads import in_thread
 
-_READ_SIZE: Final = 16 * 1024  # a TLS record
+_READ_SIZE: Final = 64 * 1024
 _TURN: Final = 1024 * 1024
 """Bytes that one connection moves before other work of the loop gets its turn."""
 
@@ -297,20 +297,13 @@ class Connection:
 
     def _read(self) -> None:  # noqa: C901 - one branch for each way in which reading fails
         try:
-            for _ in range(_TURN // (16 * 1024)):
-                space = self._reader.free_space()
-                if space is not None:
-                    with space:
-                        size = self._sock.recv_into(space)
-                    response = self._reader.filled(size) if size else self._reader.end()
-                else:
-                    data = self._sock.recv(_READ_SIZE)
-                    response = self._reader.feed(data) if data else self._reader.end()
-                    size = 0  # small: wait for the next event
+            for _ in range(_TURN // (16 * 1024)):  # the size of a TLS record
+                data = self._sock.recv(_READ_SIZE)
+                response = self._reader.feed(data) if data else self._reader.end()
                 if response is not None:
                     self._received(response)
                     return
-                if not size:
+                if not self._reader.is_in_body:
                     return
         except _NOT_NOW:
             return

@@ -13,7 +13,6 @@ from typing import Final
 from msgspec import Struct, field
 
 LONGEST_HEAD: Final = 64 * 1024
-_GROWTH: Final = 8 * 1024 * 1024
 _DIGITS: Final = {10: re.compile(rb"[0-9]{1,15}"), 16: re.compile(rb"[0-9a-fA-F]{1,12}")}
 
 
@@ -97,7 +96,6 @@ class ResponseReader:
         self._headers: Mapping[str, str] = {}
         self._reusable = True
         self._body: bytes | bytearray = b""
-        self._filled = 0
         self._left = 0
         self._sink: BodySink | None = None
 
@@ -114,7 +112,12 @@ class ResponseReader:
     @property
     def received_body(self) -> memoryview:
         """What has come of the body, without a copy."""
-        return memoryview(self._body)[: self._filled]
+        return memoryview(self._body)
+
+    @property
+    def is_in_body(self) -> bool:
+        """Whether the body is larger than what has come: more of it is probably near."""
+        return self._state is _State.SIZED or self._state is _State.CHUNK
 
     def feed(self, data: bytes) -> Response | None:
         """Take bytes; return the response when it is complete. Raises InvalidResponseError."""
@@ -124,21 +127,6 @@ class ResponseReader:
         while self._step():
             pass
         return self._finish() if self._state is _State.OVER else None
-
-    def free_space(self) -> memoryview | None:
-        """Return the space for the next bytes of a large body, which spares a copy; None if `feed` takes them."""
-        if self._state is not _State.SIZED or self._sink is not None:
-            return None
-        assert isinstance(self._body, bytearray)  # noqa: S101 - for the type checker
-        if self._filled == len(self._body):
-            self._body += bytes(min(self._left, _GROWTH))  # as it comes: a length is only a claim
-        return memoryview(self._body)[self._filled :]
-
-    def filled(self, size: int) -> Response | None:
-        """Note that `free_space` was filled with `size` bytes; return the response when it is complete."""
-        self._filled += size
-        self._left -= size
-        return None if self._left else self._finish()
 
     def end(self) -> Response:
         """Note the end of the connection; return a response that lasts until there.
@@ -192,8 +180,8 @@ class ResponseReader:
     def _read_counted(self) -> bool:
         data = self._rest[: self._left]
         self._rest = self._rest[len(data) :]
-        if self._state is _State.SIZED and len(data) == self._left and not self._filled and self._sink is None:
-            self._body, self._filled, self._state = data, len(data), _State.OVER
+        if self._state is _State.SIZED and len(data) == self._left and not self._body and self._sink is None:
+            self._body, self._state = data, _State.OVER
             return False
         self._take(data)
         self._left -= len(data)
@@ -214,8 +202,7 @@ class ResponseReader:
             return
         if not isinstance(self._body, bytearray):
             self._body = bytearray()
-        self._body[self._filled :] = data
-        self._filled += len(data)
+        self._body += data
 
     def _read_line(self) -> bool:
         end = self._rest.find(b"\r\n")
