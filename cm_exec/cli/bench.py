@@ -2,18 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, get_args
 
 import click
 
 from cm_exec.cli.choice import SuggestingChoice
 from cm_exec.cli.completion import function_names
-from cm_exec.cli.extra import require_extra
+from cm_exec.cli.extra import LOCAL_RUNTIME, require_extra
 from cm_exec.cli.options import config_option
 from cm_exec.config.model import Mode
 from cm_exec.config.schema import MAX_SLOTS
-
-_EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme")
 
 
 def read_counts(_context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
@@ -73,7 +71,7 @@ def command(**options: Any) -> None:
     A function that fails is reported with its error and skipped; the exit status is then 1. Ctrl-C prints the
     results so far; the exit status is then 130.
     """
-    require_extra("bench", _EXTRA)
+    require_extra("bench", LOCAL_RUNTIME)
     from cm_exec.bench.session import BenchArgs, run_session  # noqa: PLC0415 - what it imports comes with the extra
 
     sys.exit(run_session(BenchArgs(**options)))

@@ -1,17 +1,17 @@
 """`cm-exec conform`: play the protocol and its faults against a worker of any kind."""
 
 import json
-import shutil
+import os
 import sys
 import time
 from typing import Final
 
 import click
 
-from cm_exec.cli.extra import require_extra
+from cm_exec.cli.extra import LOCAL_RUNTIME, require_extra, require_program
 from cm_exec.devserver.args import STYLES, Style
 
-_EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme")
+_INTERRUPTED: Final = 130
 
 
 @click.command(name="conform", context_settings={"allow_interspersed_args": False})
@@ -25,35 +25,48 @@ _EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme")
     help="Variables of today's platform, or the connection file of older ones.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=4, show_default=True, help="Rules played concurrently.")
-def command(worker_command: tuple[str, ...], as_json: bool, env_style: Style, jobs: int) -> None:
+@click.option(
+    "--start-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    default=60.0,
+    show_default=True,
+    help="Time from the worker's start to its first poll.",
+)
+def command(worker_command: tuple[str, ...], as_json: bool, env_style: Style, jobs: int, start_timeout: float) -> None:
     """Check that COMMAND is a worker that keeps the compute module protocol.
 
     The command must serve a function `echo` that returns its query. It is started again for each rule, against a
     runtime that answers late, refuses, breaks connections, rotates the token, or asks it to end. Prints what it did.
 
-    The exit status is 0 if all rules hold, and 1 if not.
+    The exit status is 0 if all rules hold, 1 if not, and 130 after Ctrl-C.
     """
-    require_extra("conform", _EXTRA)
-    from cm_exec.conformance.report import play_all, print_result  # noqa: PLC0415 - what it imports comes with the extra
+    require_extra("conform", LOCAL_RUNTIME)
+    from cm_exec.conformance.report import Conformance, print_result, summary  # noqa: PLC0415 - it needs the extra
     from cm_exec.terminal import Terminal  # noqa: PLC0415
-    from cm_exec.text import count_text  # noqa: PLC0415
 
-    if shutil.which(worker_command[0]) is None:
-        raise click.UsageError(f"command not found: {worker_command[0]}")
+    require_program(worker_command)
     terminal = Terminal()
     began = time.monotonic()
-    results = play_all(
+    conformance = Conformance(
         worker_command,
         env_style,
         jobs=jobs,
+        start_timeout=start_timeout,
         on_result=lambda result: None if as_json else print_result(terminal, result),
     )
-    broken = sum(not result.holds for result in results)
+    interrupted = False
+    try:
+        conformance.play()
+    except KeyboardInterrupt:
+        interrupted = True
     seconds = time.monotonic() - began
     if as_json:
-        summary = {"command": list(worker_command), "holds": not broken, "seconds": round(seconds, 1)}
-        click.echo(json.dumps({**summary, "rules": [result.json() for result in results]}, indent=2))
+        found = {"command": list(worker_command), "holds": conformance.holds, "seconds": round(seconds, 1)}
+        click.echo(json.dumps({**found, "rules": [result.json() for result in conformance.results]}, indent=2))
     else:
-        verdict = f"{broken} broken" if broken else "all hold"
-        terminal.write(f"\n{count_text(len(results), 'rule')}: {verdict}, in {seconds:.0f} s")
-    sys.exit(1 if broken else 0)
+        terminal.write(f"\n{summary(conformance)}, in {seconds:.0f} s")
+    if interrupted:
+        sys.stdout.flush()
+        os._exit(_INTERRUPTED)  # threads may still wait for a worker
+    sys.exit(0 if conformance.holds else 1)

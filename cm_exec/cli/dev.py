@@ -5,11 +5,10 @@ from typing import Any, Final
 
 import click
 
-from cm_exec.cli.extra import require_extra
+from cm_exec.cli.extra import LOCAL_RUNTIME, require_extra, require_program
 from cm_exec.cli.options import config_option
 from cm_exec.devserver.args import STYLES, DevArgs
 
-_EXTRA: Final = ("starlette", "uvicorn", "httptools", "trustme", "watchfiles")
 _PORT: Final = click.IntRange(0, 65535)
 
 
@@ -115,7 +114,9 @@ def command(**options: Any) -> None:
 
     With --no-worker it waits for a worker that you start, such as one in a container or in a debugger.
     """
-    require_extra("dev", _EXTRA)
+    require_extra("dev", (*LOCAL_RUNTIME, "watchfiles"))
+    if options["worker_command"]:
+        require_program(options["worker_command"])
     from cm_exec.devserver.main import run_dev  # noqa: PLC0415 - what it imports comes with the extra
 
     run_dev(DevArgs(**options))

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cm_exec.cli.completion import function_names
+from cm_exec.cli.extra import LOCAL_RUNTIME, require_extra, require_program
 from cm_exec.cli.options import asks_dev, config_option, dev_options
 from cm_exec.config.schema import MAX_SLOTS
 
@@ -61,4 +62,7 @@ def command(**options: Any) -> None:
     options["dev"] = asks_dev(options["dev"])
     if options["worker_command"] and options["dev"]:
         raise click.UsageError("give --dev or a command, not both")
+    if options["worker_command"]:
+        require_extra("test with a command", LOCAL_RUNTIME)
+        require_program(options["worker_command"])
     sys.exit(run_session(FunctionTestArgs(**options)))

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cm_exec.conformance.rules import RULES, ProtocolRule
-from cm_exec.conformance.stage import RuleBrokenError, Stage
+from cm_exec.conformance.stage import NoPollError, RuleBrokenError, Stage
 from cm_exec.local_runtime.worker_files import Style
 from cm_exec.terminal import GREEN, RED, Terminal
+from cm_exec.text import count_text
 
 _LOG_SHOWN: Final = 3
 
@@ -33,28 +34,70 @@ class RuleResult:
         }
 
 
-def play_all(
-    command: Sequence[str], style: Style, *, jobs: int, on_result: Callable[[RuleResult], None]
-) -> list[RuleResult]:
-    """Play all rules, `jobs` at a time, and return their results in the order of the rules."""
+class Conformance:
+    """Plays all rules against one command, `jobs` at a time. `on_result` is called after each.
 
-    def play(rule: ProtocolRule) -> RuleResult:
-        result = _play(rule, command, style)
-        on_result(result)
-        return result
+    `start_timeout` is the time in seconds from the worker's start to its first poll.
+    """
 
-    with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(play, RULES))
+    def __init__(
+        self,
+        command: Sequence[str],
+        style: Style,
+        *,
+        jobs: int,
+        start_timeout: float,
+        on_result: Callable[[RuleResult], None],
+    ) -> None:
+        self._command = command
+        self._style: Style = style
+        self._jobs = jobs
+        self._start_timeout = start_timeout
+        self._on_result = on_result
+        self._results: dict[str, RuleResult] = {}
+        self._stages: set[Stage] = set()
+        self._interrupted = False
+        self.silent = False
+        """Whether the worker never polled: then no more rules are played."""
 
+    @property
+    def results(self) -> list[RuleResult]:
+        """The results so far, in the order of the rules."""
+        return [self._results[rule.name] for rule in RULES if rule.name in self._results]
 
-def _play(rule: ProtocolRule, command: Sequence[str], style: Style) -> RuleResult:
-    with Stage(command, style, **rule.options) as stage:
+    @property
+    def holds(self) -> bool:
+        """Whether all rules were played and hold."""
+        return len(self._results) == len(RULES) and all(result.holds for result in self.results)
+
+    def play(self) -> None:
+        """Play the rules. On KeyboardInterrupt it ends the workers, and leaves threads behind."""
+        pool = ThreadPoolExecutor(self._jobs)
         try:
-            observed = rule.play(stage)
-        except RuleBrokenError as broken:
-            log = tuple(line[:200] for line in list(stage.log)[-_LOG_SHOWN:])
-            return RuleResult(rule=rule, holds=False, observed=str(broken), log=log)
-        return RuleResult(rule=rule, holds=True, observed=observed)
+            list(pool.map(self._play, RULES))
+        except KeyboardInterrupt:
+            self._interrupted = True
+            pool.shutdown(wait=False, cancel_futures=True)
+            for stage in tuple(self._stages):
+                stage.end()
+            raise
+
+    def _play(self, rule: ProtocolRule) -> None:
+        if self.silent or self._interrupted:
+            return
+        with Stage(self._command, self._style, start_timeout=self._start_timeout, **rule.options) as stage:
+            self._stages.add(stage)
+            try:
+                result = RuleResult(rule=rule, holds=True, observed=rule.play(stage))
+            except RuleBrokenError as broken:
+                self.silent = isinstance(broken, NoPollError) and not any(each.holds for each in self.results)
+                log = tuple(line[:200] for line in list(stage.log)[-_LOG_SHOWN:])
+                result = RuleResult(rule=rule, holds=False, observed=str(broken), log=log)
+            self._stages.discard(stage)
+        if self._interrupted:
+            return
+        self._results[rule.name] = result
+        self._on_result(result)
 
 
 def print_result(terminal: Terminal, result: RuleResult) -> None:
@@ -62,3 +105,18 @@ def print_result(terminal: Terminal, result: RuleResult) -> None:
     mark = terminal.styled("holds ", GREEN) if result.holds else terminal.styled("BROKEN", RED)
     lines = [f"{mark}  {result.rule.name}: {result.rule.text}", f"        {result.observed}"]
     terminal.write("\n".join([*lines, *(f"        | {line}" for line in result.log)]))
+
+
+def summary(conformance: Conformance) -> str:
+    """Return the number of rules that hold, that are broken, and that were not played."""
+    results = conformance.results
+    broken = [result for result in results if not result.holds]
+    hint = "; the worker must serve a function `echo` that returns its query" if _has_no_echo(broken) else ""
+    missing = len(RULES) - len(results)
+    why = ", since the worker never polled" if conformance.silent else ""
+    parts = [f"{len(broken)} broken" if broken else "", f"{missing} not played{why}" if missing else ""]
+    return f"{count_text(len(RULES), 'rule')}: {', '.join(filter(None, parts)) or 'all hold'}{hint}"
+
+
+def _has_no_echo(broken: Sequence[RuleResult]) -> bool:
+    return any(result.rule is RULES[0] and "instead of the query" in result.observed for result in broken)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cm_exec.conformance.stage import START, RuleBrokenError, Stage
+from cm_exec.conformance.stage import RuleBrokenError, Stage
 from cm_exec.local_runtime import Fault, FaultKind, ProtocolEndpoint, ViolationKind
 from cm_exec.text import count_text
 
@@ -270,8 +270,7 @@ def _restart(stage: Stage) -> str:
     stage.kill()
     stage.runtime.set_faults()
     known = len(stage.runtime.restarts)
-    stage.start()
-    stage.wait(lambda: stage.runtime.open_polls > 0, "did not poll", START)
+    stage.ready()
     notified = stage.runtime.restarts[known:]
     if not notified:
         raise RuleBrokenError("did not notify: the job that it lost holds its slot for ever")

@@ -24,8 +24,6 @@ from cm_exec.local_runtime.worker_files import Style
 
 WAIT: Final = 15.0
 """Seconds that a worker has for a step."""
-START: Final = 60.0
-"""Seconds to the first poll: runtimes of languages start slowly on a busy machine."""
 _LOG_KEPT: Final = 50
 
 
@@ -33,10 +31,15 @@ class RuleBrokenError(Exception):
     """Raised when the worker does not do what a rule asks. Its text says what it did instead."""
 
 
+class NoPollError(RuleBrokenError):
+    """Raised when the worker runs and does not poll, so that there is nothing to judge."""
+
+
 class Stage:
     """One runtime, whose worker is started by `start`. `options` are those of LocalRuntime."""
 
-    def __init__(self, command: Sequence[str], style: Style, **options: Any) -> None:
+    def __init__(self, command: Sequence[str], style: Style, *, start_timeout: float, **options: Any) -> None:
+        self._start_timeout = start_timeout
         self._command = command
         self._style: Style = style
         self._folder = tempfile.TemporaryDirectory(prefix="cm-exec-conform-", ignore_cleanup_errors=True)
@@ -52,10 +55,15 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self._workers:
+        self.end()
+        self.runtime.stop()
+        self._folder.cleanup()
+
+    def end(self) -> None:
+        """End all processes of the worker, and remove the files."""
+        for worker in tuple(self._workers):
             worker.kill()
             worker.wait(WAIT)
-        self.runtime.stop()
         self._folder.cleanup()
 
     @property
@@ -74,9 +82,14 @@ class Stage:
         self._workers.append(WorkerProcess(started, parse_plain_line, on_line=note, on_end=lambda _: None))
 
     def ready(self) -> None:
-        """Start the worker, and wait for its first poll."""
+        """Start the worker, and wait for its first poll. Raises RuleBrokenError."""
         self.start()
-        self.wait(lambda: self.runtime.open_polls > 0, "did not poll", START)
+        try:
+            self.wait(lambda: self.runtime.open_polls > 0, "did not poll", self._start_timeout)
+        except RuleBrokenError as broken:
+            why = "; ".join(dict.fromkeys(each.message for each in self.runtime.violations))
+            sentence = f"{broken}{f': {why}' if why else ''}"
+            raise RuleBrokenError(sentence) if self.worker.exit_code is not None else NoPollError(sentence) from None
 
     def wait(self, true: Callable[[], bool], otherwise: str, seconds: float = WAIT) -> None:
         """Wait until something is the case. Raises RuleBrokenError."""

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import stat
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -53,8 +53,10 @@ def check_function(function: Function) -> CommandCheck:
     if problem := _folder_problem(function.cwd):
         return CommandCheck(function, at, "-", problem, warnings)
     environment = command_environment(function, read_environment())
-    find = _find_by_shell if isinstance(function.command, str) else _find
-    program, problem = find(function, environment)
+    if isinstance(function.command, str):
+        program, problem = _find_by_shell(function, environment)
+    else:
+        program, problem = check_command(function.argv, function.cwd, _search_path(environment))
     return CommandCheck(function, at, program or "-", problem, warnings)
 
 
@@ -69,11 +71,10 @@ def _folder_problem(folder: Path) -> CommandProblem | None:
     return None
 
 
-def _find(function: Function, environment: Mapping[bytes, bytes]) -> tuple[str, CommandProblem | None]:
+def check_command(argv: Sequence[str], folder: Path, search_path: str) -> tuple[str, CommandProblem | None]:
     """Find the program of a command without a shell, and what is wrong with it or with its script."""
-    search_path = _search_path(environment)
-    program, problem = _search(function.argv[0], function.cwd, search_path)
-    problem = problem or exec_problem(Path(program), search_path) or script_problem(function.argv, function.cwd)
+    program, problem = _search(argv[0], folder, search_path)
+    problem = problem or exec_problem(Path(program), search_path) or script_problem(argv, folder)
     return program, problem
 
 

@@ -1,6 +1,8 @@
 """`cm-exec conform` against cm-exec, the official SDKs and the original page's client."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,8 @@ import pytest
 from scripts.conformance.__main__ import CANDIDATES, Candidate, conform, published
 from tests.support.dev_program import CM_EXEC
 from tests.support.official_sdks import python_command, typescript_command
+from tests.support.processes import wait_until
+from tests.support.toml import function
 
 PUBLISHED = published()
 
@@ -58,3 +62,48 @@ def test_the_table_names_each_rule_and_what_a_worker_did(tmp_path: Path) -> None
     assert "the worker ended with exit status 0" in done.stdout
     assert "| I am no worker" in done.stdout
     assert "rules: " in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("name", "why"), [("worker", "is not executable: chmod +x"), ("", "is a folder")])
+def test_a_command_that_cannot_be_started_is_a_usage_error_with_its_reason(tmp_path: Path, name: str, why: str) -> None:
+    (tmp_path / "worker").touch()
+    done = run("--", f"{tmp_path}/{name}")
+    assert done.returncode == 2
+    assert why in done.stderr
+
+
+def test_ctrl_c_ends_it_at_once_with_what_it_found(tmp_path: Path) -> None:
+    """It waits for nothing, and leaves nothing behind."""
+    (tmp_path / "tmp").mkdir()
+    command = [CM_EXEC, "conform", "--jobs", "2", "--", "sh", "-c", f"touch {tmp_path}/$$; exec sleep 301"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
+        wait_until(lambda: len(pids(tmp_path)) == 2, what="two workers", seconds=60)
+        process.send_signal(signal.SIGINT)
+        stdout, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stdout.startswith("\n27 rules: 27 not played, in ")
+    wait_until(lambda: not any(Path("/proc", pid).exists() for pid in pids(tmp_path)), what="the workers' end")
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def pids(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name.isdecimal()]
+
+
+def test_a_worker_that_never_polls_is_given_up_with_the_reason(tmp_path: Path) -> None:
+    """The time for its start is not spent again for each rule, and what the client does wrong is named."""
+    worker = tmp_path / "worker.sh"
+    worker.write_text('while sleep 0.2; do curl -s -o /dev/null --cacert "$DEFAULT_CA_PATH" "$GET_JOB_URI"; done\n')
+    done = run("--jobs", "8", "--start-timeout", "5", "--", "sh", str(worker))
+    assert done.returncode == 1
+    assert "did not poll within 5 s: a poll request was refused: no token: send the content of" in done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("27 rules: 8 broken, 19 not played, since the worker never polled, in ")
+
+
+def test_a_worker_without_the_function_gets_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "cm.toml").write_text(function("other", ["cat"]))
+    done = run("--jobs", "8", "--", CM_EXEC, "run", "--config", str(tmp_path / "cm.toml"))
+    assert done.returncode == 1
+    assert "; the worker must serve a function `echo` that returns its query, in " in done.stdout.splitlines()[-1]

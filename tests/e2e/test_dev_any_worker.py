@@ -93,10 +93,23 @@ def test_a_crash_is_told_and_it_starts_again(folder: Path) -> None:
         assert program.call("echo", b"1") == b"1"
 
 
-def test_a_command_that_does_not_exist_is_a_usage_error(folder: Path) -> None:
-    with started_dev(folder, "--", "/nowhere/worker") as program:
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        (["/nowhere/worker"], "'/nowhere/worker' does not exist: create it"),
+        (["no-such-program"], "command not found: 'no-such-program' is not on PATH; install it"),
+        (["./app.py"], "app.py' is not executable: chmod +x "),
+        ([sys.executable, "lost.py"], "lost.py' does not exist: create it, or correct its path"),
+    ],
+)
+def test_a_command_that_cannot_be_started_is_a_usage_error(folder: Path, command: list[str], why: str) -> None:
+    with started_dev(folder, "--", *command) as program:
         assert program.process.wait(30) == 2
-        assert "the command cannot be started: No such file or directory: /nowhere/worker" in program.output
+        assert why in program.output
+    (folder / "cm.toml").write_text(function("f", ["cat"]) + '[[tests]]\nfunction = "f"\nquery = 1\nresult = 1\n')
+    done = program.run("test", "--", *command)
+    assert done.returncode == 2
+    assert why in done.stderr.decode()
 
 
 def test_no_process_outlives_a_killed_dev(folder: Path) -> None:
