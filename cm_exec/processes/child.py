@@ -29,6 +29,9 @@ LARGE_PIPE: Final = 1024 * 1024
 PIPE_BUF: Final = 4096
 """Bytes that an empty pipe always takes at once."""
 
+_NOTHING: Final = memoryview(b"")
+"""The empty rest of an input. A slice at the end of the input would keep all of it in memory."""
+
 _EXHAUSTED: Final = {
     errno.EMFILE: "the launcher has no free file descriptor",
     errno.ENFILE: "the system has no free file descriptor",
@@ -75,7 +78,7 @@ class Child:
         `folder` belongs to the process tree and is removed with it.
         """
         self.stdin = self.result = self.stderr = -1
-        self.unsent = memoryview(b"")
+        self.unsent = _NOTHING
         child_ends: list[int] = []
         tag = new_tag()
         try:
@@ -119,7 +122,7 @@ class Child:
         sent = 0
         with suppress(BlockingIOError, BrokenPipeError):  # the exit of the process will be seen
             sent = os.write(self.stdin, data) if data else 0
-        self.unsent = memoryview(data)[sent:]
+        self.unsent = memoryview(data)[sent:] if sent < len(data) else _NOTHING
 
     def send_more(self) -> bool:
         """Continue with `unsent`; return whether all is sent. A process may close its stdin early."""
@@ -129,7 +132,7 @@ class Child:
             return False
         except OSError:
             sent = len(self.unsent)
-        self.unsent = self.unsent[sent:]
+        self.unsent = self.unsent[sent:] if sent < len(self.unsent) else _NOTHING
         return not self.unsent
 
     def exit_status(self) -> int | None:

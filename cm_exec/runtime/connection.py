@@ -40,6 +40,7 @@ _ONE_WRITE: Final = 8 * 1024
 _BRIEFLY_IDLE: Final = 0.001
 """Seconds after a response in which the input of a connection is not checked again before its next request."""
 
+_NOTHING: Final = memoryview(b"")
 _CLOCK: Final = 0.001  # the resolution of the loop's timers
 _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _CLOSED: Final = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
@@ -150,7 +151,7 @@ class Connection:
         self._reader = ResponseReader()
         self._response: asyncio.Future[Response] | None = None
         self._outgoing: Iterator[bytes] = iter(())
-        self._view = memoryview(b"")
+        self._view = _NOTHING
         self._is_sent = True
         self._writing = False
         self._sendable: asyncio.Future[None] | None = None
@@ -251,6 +252,7 @@ class Connection:
                 if not self._view:
                     chunk = next(self._outgoing, None)
                     if chunk is None:
+                        self._view = _NOTHING
                         self._stop_writing()
                         self._is_sent = self._sendable is None
                         if self._sendable is not None and not self._sendable.done():

@@ -116,6 +116,16 @@ def test_what_the_pipe_does_not_take_at_once_is_left_to_send(size: int) -> None:
         assert sent == size if size <= 4096 else 4096 <= sent <= size
 
 
+@pytest.mark.parametrize("size", [1000, 3_000_000])
+def test_an_input_is_not_kept_after_it_is_sent(size: int) -> None:
+    text = bytes(size)
+    references = sys.getrefcount(text)
+    with child("/bin/sh", "-c", "cat >/dev/null") as running:
+        running.send(text)
+        wait_until(running.send_more, what="the end of the input")
+        assert sys.getrefcount(text) == references
+
+
 def test_a_process_that_is_given_up_brings_no_warning(recwarn: pytest.WarningsRecorder) -> None:
     given_up = start("sleep", "300")
     pid = given_up.pid
