@@ -81,14 +81,19 @@ class EnvelopeProcess:
         return is_free and self._start.is_ready and self._io.status is None and not self._is_used_up
 
     @property
+    def is_ready(self) -> bool:
+        """Whether the start of the process is over."""
+        return self._start.is_ready
+
+    @property
     def is_idle(self) -> bool:
         """Whether the process is ready and has no job."""
-        return self._start.is_ready and not self._running
+        return self.is_ready and not self._running
 
     @property
     def _is_used_up(self) -> bool:
         limit = self._service.max_jobs
-        return limit is not None and self.jobs + len(self._running) >= limit
+        return limit is not None and self.jobs >= limit
 
     def detach(self) -> None:
         """Stop watching the process."""
@@ -107,6 +112,7 @@ class EnvelopeProcess:
         entry = _Job(function, job, spool, stderr)
         self._remember_secrets(job)
         self._running[job.job_id] = entry
+        self.jobs += 1
         self._state.max_message = max(self._state.max_message, 6 * function.max_output + _MESSAGE_ROOM)
         self._state.begin(job.job_id)
         self._context.running[job.job_id] = lambda reason, detail: self._cancel(entry, reason, detail)
@@ -124,7 +130,6 @@ class EnvelopeProcess:
             self._released()
 
     def _released(self) -> None:
-        self.jobs += 1
         self.idle_since = self._loop.time()
         if self._io.status is not None:
             return
@@ -252,6 +257,7 @@ class EnvelopeProcess:
         return self._redact(self._io.stderr_tail.getvalue())
 
     def _became_ready(self) -> None:
+        self._pool.became_ready()
         self._pool.has_room(self)
 
     def _start_failed(self, failure: Failure) -> None:

@@ -12,6 +12,7 @@ from cm_exec.config.model import Function, ServerAddress, Service
 from cm_exec.handlers.base import HandlerContext
 from cm_exec.handlers.environment import service_environment
 from cm_exec.handlers.outcome import ProcessExit, StderrTail, failure_of_exit
+from cm_exec.handlers.pool import StartHistory
 from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.stderr_log import StderrLogger
 from cm_exec.processes.child import Child, Command, NotStartedError
@@ -27,14 +28,12 @@ log: Final = logging.getLogger("cm_exec.handler")
 _READ_SIZE: Final = 64 * 1024
 _FIRST_LOOK: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
-_FIRST_RESTART_PAUSE: Final = 0.2
-_LONGEST_RESTART_PAUSE: Final = 30.0
 _CHECK_SECONDS: Final = 5.0
 _REUSE_SECONDS: Final = 1.0
 """Idle seconds after which a connection is not used again: the server may close it while a request is sent."""
 
 _TRIES: Final = 3
-"""Times that a request is sent while the server refuses the connection, so that it cannot have received it."""
+"""Times that a request is sent while the server cannot have received it."""
 
 _BUSY_PAUSE: Final = 0.01
 """Seconds until the next try to connect to a Unix socket whose server has not accepted the connections before."""
@@ -61,8 +60,9 @@ class HttpService:
         self._secrets: dict[bytes, None] = {}
         self._waiting: list[asyncio.Future[None]] = []
         self._is_ready = False
+        self._starts = StartHistory(service.start_timeout)
         self.first_start_over = asyncio.Event()
-        """Set when the server is ready for the first time, or was not within its start_timeout."""
+        """Set when the server is ready for the first time, or when jobs are not kept waiting for it."""
         self._problem = ""
         self._ended = asyncio.Event()
         self._attention = asyncio.Event()
@@ -92,30 +92,31 @@ class HttpService:
 
         Raises ServerError, TimeoutError. The time runs from the moment at which the server is ready.
         """
+        problem = ""
         for _ in range(_TRIES):
             await self._wait_until_ready()
             async with self._slots, asyncio.timeout(function.timeout):
                 try:
                     connection = await self._connection()
                 except OSError as error:
-                    problem = (error.strerror or str(error)).lower()
                     if error.errno in {errno.EMFILE, errno.ENFILE}:
                         problem = "no free file descriptor"
                         break
+                    problem = (error.strerror or str(error)).lower()
                 else:
-                    await self._exchange(function, connection, head + body, on_head)
-                    return
+                    try:
+                        await connection.request(head, body, _NO_LIMIT, on_head)
+                    except RequestError as error:
+                        if not error.never_sent:
+                            raise await self._explained(function, error) from error
+                        problem = str(error)
+                    else:
+                        if connection.is_open:
+                            self._idle.append((self._loop.time(), connection))
+                        return
             self.check_soon()
         message = f"cannot connect to the server of {self.service.name!r}: {problem}"
         raise ServerError(Failure(reason=Reason.NOT_STARTED, message=message, stderr=self._stderr_end()))
-
-    async def _exchange(self, function: Function, connection: Connection, request: bytes, on_head: OnHead) -> None:
-        try:
-            await connection.request(request, None, _NO_LIMIT, on_head)
-        except RequestError as error:
-            raise await self._explained(function, error) from error
-        if connection.is_open:
-            self._idle.append((self._loop.time(), connection))
 
     def check_soon(self) -> None:
         """Check whether the server still works, and restart it if not: a job has timed out, or was refused."""
@@ -142,15 +143,15 @@ class HttpService:
 
     async def _supervise(self) -> None:
         """Start the server and keep it running, with pauses that grow while it does not become ready."""
-        pause = _FIRST_RESTART_PAUSE
         try:
             while True:
                 self._attention.clear()
+                began = self._loop.time()
                 if self._child is None and self.service.argv:
                     self._start_child()
-                if await self._becomes_ready(self._loop.time() + (self.service.start_timeout or _NO_LIMIT)):
-                    pause = _FIRST_RESTART_PAUSE
-                    self._answer_waiting(None)
+                if await self._becomes_ready(began + (self.service.start_timeout or _NO_LIMIT)):
+                    self._starts.reset()
+                    self._admit_waiting()
                     self.first_start_over.set()
                     await self._attention.wait()
                     self._is_ready = False
@@ -161,11 +162,13 @@ class HttpService:
                         log.warning("it does not pass its readiness check", extra={"tags": self._tags})
                 else:
                     log.warning("%s", self._problem, extra={"tags": self._tags})
-                    self._answer_waiting(ServerError(self._not_ready()))
-                    self.first_start_over.set()
-                await self._end_child()
-                await asyncio.sleep(pause)
-                pause = min(_LONGEST_RESTART_PAUSE, pause * 2)
+                    self._starts.ended(self._not_ready(), began=began, now=self._loop.time())
+                    if self._starts.refusal is not None:
+                        self._refuse_waiting(self._starts.refusal)
+                        self.first_start_over.set()
+                if self.service.argv:
+                    await self._end_child()
+                    await asyncio.sleep(self._starts.pause)
         finally:
             await self._end_child()
 
@@ -251,21 +254,26 @@ class HttpService:
             return False
 
     async def _wait_until_ready(self) -> None:
-        if not self._is_ready:
-            waiter = self._loop.create_future()
-            self._waiting.append(waiter)
-            await waiter
+        if self._is_ready:
+            return
+        if self._starts.refusal is not None:
+            raise ServerError(self._starts.refusal)
+        waiter = self._loop.create_future()
+        self._waiting.append(waiter)
+        await waiter
 
-    def _answer_waiting(self, error: "ServerError | None") -> None:
-        self._is_ready = error is None
+    def _admit_waiting(self) -> None:
+        self._is_ready = True
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
-            if waiter.done():
-                continue
-            if error is None:
+            if not waiter.done():
                 waiter.set_result(None)
-            else:
-                waiter.set_exception(error)
+
+    def _refuse_waiting(self, failure: Failure) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_exception(ServerError(failure))
 
     def _not_ready(self) -> Failure:
         return Failure(
@@ -280,7 +288,10 @@ class HttpService:
 
     @property
     def _host(self) -> str:
-        return "localhost" if self._address.socket else f"{self._address.host}:{self._address.port}"
+        address = self._address
+        if address.socket:
+            return "localhost"
+        return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
 
     def headers(self) -> Headers:
         """Return the headers that every request has."""
@@ -289,26 +300,38 @@ class HttpService:
     async def _connection(self) -> Connection:
         while self._idle:
             since, connection = self._idle.pop()
-            if self._loop.time() - since < _REUSE_SECONDS and connection.is_reusable():
+            if self._loop.time() - since < _REUSE_SECONDS and connection.is_reusable(checked=True):
                 return connection
             connection.close()
         return await self._connect()
 
     async def _connect(self) -> Connection:
         address = self._address
-        family = socket.AF_UNIX if address.socket else socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        if address.socket:
+            return await self._connect_to(socket.AF_UNIX, address.socket)
+        if address.host != "localhost":
+            family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+            return await self._connect_to(family, (address.host, address.port))
+        try:
+            return await self._connect_to(socket.AF_INET, ("127.0.0.1", address.port))
+        except ConnectionRefusedError as refused:
+            try:  # Node listens on ::1 only when it is told "localhost"
+                return await self._connect_to(socket.AF_INET6, ("::1", address.port))
+            except OSError:
+                raise refused from None
+
+    async def _connect_to(self, family: socket.AddressFamily, place: str | tuple[str, int]) -> Connection:
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            if address.socket:
-                while (problem := sock.connect_ex(address.socket)) != 0:
+            if family == socket.AF_UNIX:
+                while (problem := sock.connect_ex(place)) != 0:
                     if problem != errno.EAGAIN:  # which asyncio takes for a connection
                         raise OSError(problem, os.strerror(problem))  # noqa: TRY301
                     await asyncio.sleep(_BUSY_PAUSE)
             else:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                host = "127.0.0.1" if address.host == "localhost" else address.host
-                await self._loop.sock_connect(sock, (host, address.port))
+                await self._loop.sock_connect(sock, place)
         except BaseException:
             sock.close()
             raise

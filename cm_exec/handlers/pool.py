@@ -14,16 +14,60 @@ from cm_exec.protocol.failure import Failure, Reason
 
 log: Final = logging.getLogger("cm_exec.handler")
 
-_FIRST_PAUSE: Final = 0.2
+_FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 30.0
-"""Seconds between starts while every process ends before it has had a job."""
+"""Seconds between starts, doubled each time, while every process ends before it has had a job."""
 
-_ENOUGH_FAILED_STARTS: Final = 5
-"""Starts that fail in a row, over three seconds, until jobs are answered with an error and no longer kept waiting."""
+_ENOUGH_AT_FIRST: Final = 3
+_ENOUGH_LATER: Final = 5
+"""Starts that fail in a row until jobs are answered with an error instead of kept waiting.
+
+A service that was ready before gets three seconds: what it needs may be free again soon.
+"""
+
+
+class StartHistory:
+    """What has become of the last starts. It has no clock: times are passed in, in seconds.
+
+    `pause` comes before the next start. `refusal` is what jobs are answered with while it makes no sense to wait.
+    """
+
+    def __init__(self, start_timeout: float) -> None:
+        self._start_timeout = start_timeout or float("inf")
+        self._enough = _ENOUGH_AT_FIRST
+        self._first_began = self._last_ended = 0.0
+        self.pause = _FIRST_PAUSE
+        self.failed_starts = 0
+        self.refusal: Failure | None = None
+
+    def became_ready(self) -> None:
+        """Note that a start has succeeded."""
+        self._enough = _ENOUGH_LATER
+        self.failed_starts = 0
+        self.refusal = None
+
+    def reset(self) -> None:
+        """Note that a process has served jobs: the one that takes its place gets as much time as the first."""
+        self.became_ready()
+        self.pause = _FIRST_PAUSE
+
+    def ended(self, failure: Failure | None, *, began: float, now: float) -> None:
+        """Note the end of a process that was started at `began` and had no job; `failure` if it never was ready."""
+        is_next = began >= self._last_ended  # processes that were started together count as one start
+        if is_next:
+            self._last_ended = now
+            self.pause = min(_LONGEST_PAUSE, self.pause * 2)
+        if failure is None:
+            return
+        if not self.failed_starts:
+            self._first_began = began
+        self.failed_starts += is_next or not self.failed_starts
+        if self.failed_starts >= self._enough or now - self._first_began >= self._start_timeout:
+            self.refusal = failure
 
 
 class PooledProcess(Protocol):
-    """What a pool knows of its processes. `jobs` counts the jobs that it has served."""
+    """What a pool knows of its processes. `jobs` counts the jobs that it has had; none if it did not read its first."""
 
     child: Child
     jobs: int
@@ -32,6 +76,11 @@ class PooledProcess(Protocol):
     @property
     def has_room(self) -> bool:
         """Whether the process can take a job now."""
+        ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the start of the process is over."""
         ...
 
     @property
@@ -51,12 +100,13 @@ class PoolOptions(Struct, frozen=True, kw_only=True):
     """What a pool does.
 
     `size` is the largest number of processes. With `replace_idle` a process that has waited for `idle_timeout` seconds
-    is replaced, not only ended.
+    is replaced, not only ended. `start_timeout` is how long jobs wait while starts fail, 0 for no limit.
     """
 
     name: str
     size: int
     idle_timeout: float | None
+    start_timeout: float = 0.0
     replace_idle: bool = False
 
 
@@ -78,14 +128,13 @@ class Pool(Generic[P]):
         self.processes: list[P] = []
         self._wanted = options.size
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._pause = _FIRST_PAUSE
+        self._starts = StartHistory(options.start_timeout)
         self._refill: asyncio.TimerHandle | None = None
         self._retire: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._failed_starts = 0
         self.first_start_over = asyncio.Event()
-        """Set when a process is ready for the first time, or when the command cannot be started."""
+        """Set when a process is ready for the first time, or when jobs are not kept waiting for one."""
 
     @property
     def tags(self) -> dict[str, str]:
@@ -97,14 +146,19 @@ class Pool(Generic[P]):
         self._fill()
 
     async def take(self) -> P:
-        """Return a process with room for a job, a new one if necessary. Raises NotStartedError, NoProcessError."""
+        """Return a process with room for a job, a new one if necessary. Raises NotStartedError, NoProcessError.
+
+        After a failed start new ones are a matter of `_fill` and its pauses, not of each job.
+        """
         while True:
             process = next((p for p in reversed(self.processes) if p.has_room), None)
             if process is not None:
                 if self._waiting:  # it may have room for more than this job
                     asyncio.get_running_loop().call_soon(self._wake_if_room)
                 return process
-            if len(self.processes) < self._options.size:
+            if self._starts.refusal is not None and not self._any_is_ready():
+                raise NoProcessError(self._starts.refusal)
+            if len(self.processes) < self._options.size and not self._starts.failed_starts:
                 process = self._start()
                 self.processes.append(process)
                 self._wanted = max(self._wanted, len(self.processes))
@@ -118,10 +172,13 @@ class Pool(Generic[P]):
                 if waiter in self._waiting:
                     self._waiting.remove(waiter)
 
+    def became_ready(self) -> None:
+        """Note that a start has succeeded."""
+        self._starts.became_ready()
+        self.first_start_over.set()
+
     def has_room(self, process: P) -> None:
         """Note that a process can take a job (again)."""
-        self._pause = _FIRST_PAUSE
-        self.first_start_over.set()
         if process in self.processes and self.processes[-1] is not process:
             self.processes.remove(process)
             self.processes.append(process)  # the last used is the next to be used
@@ -134,28 +191,29 @@ class Pool(Generic[P]):
     def remove(self, process: P) -> None:
         """Remove a process that has served its only job; its end is the caller's, and another takes its place."""
         self._forget(process)
-        self._pause = _FIRST_PAUSE
+        self._starts.reset()
         self._schedule_fill(0.0)
 
     def discard(self, process: P, failure: Failure | None = None) -> None:
         """End a process that is of no more use; another takes its place.
 
-        If it never was ready and no other process is, `failure` goes to the jobs that wait.
+        `failure` says why it did not become ready. When that is so again and again, the jobs that wait get it.
         """
         if process not in self.processes:
             return
         self._forget(process)
         self._end([process])
-        if failure is not None and not any(p.jobs or p.has_room for p in self.processes):
-            self._fail(failure)
         if process.jobs:
+            self._starts.reset()
             self._schedule_fill(0.0)
         else:
-            self._failed_starts += 1
-            if self._failed_starts >= _ENOUGH_FAILED_STARTS:
-                self.first_start_over.set()
-            self._schedule_fill(self._next_pause())
-        self._wake()
+            self._starts.ended(failure, began=process.idle_since, now=asyncio.get_running_loop().time())
+            self._schedule_fill(self._starts.pause)
+        if self._starts.refusal is not None:
+            self.first_start_over.set()
+            self._refuse(self._starts.refusal)
+        if not self._starts.failed_starts:
+            self._wake()
 
     async def close(self) -> None:
         """End all processes."""
@@ -192,15 +250,15 @@ class Pool(Generic[P]):
         if any(process.has_room for process in self.processes):
             self._wake()
 
-    def _fail(self, failure: Failure) -> None:
-        while self._waiting:
+    def _any_is_ready(self) -> bool:
+        return any(process.is_ready for process in self.processes)
+
+    def _refuse(self, failure: Failure) -> None:
+        """Answer the jobs that wait, unless a process will have room for them."""
+        while self._waiting and not self._any_is_ready():
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_exception(NoProcessError(failure))
-
-    def _next_pause(self) -> float:
-        pause, self._pause = self._pause, min(_LONGEST_PAUSE, self._pause * 2)
-        return pause
 
     def _schedule_fill(self, seconds: float) -> None:
         if self._closed or len(self.processes) >= self._wanted:
@@ -214,14 +272,18 @@ class Pool(Generic[P]):
         self._refill = None
         while not self._closed and len(self.processes) < self._wanted:
             try:
-                self.processes.insert(0, self._start())
+                process = self._start()
             except NotStartedError as error:
                 log.warning("%s", error, extra={"tags": self.tags})
                 self.first_start_over.set()
-                if not self.processes:
-                    self._fail(Failure(reason=Reason.NOT_STARTED, message=str(error), exit_code=error.exit_code))
-                self._schedule_fill(self._next_pause())
+                self._refuse(Failure(reason=Reason.NOT_STARTED, message=str(error), exit_code=error.exit_code))
+                now = asyncio.get_running_loop().time()
+                self._starts.ended(None, began=now, now=now)
+                self._schedule_fill(self._starts.pause)
                 return
+            self.processes.insert(0, process)
+            if process.has_room:
+                self._wake()
 
     def _end_idle(self) -> None:
         """End the processes that have waited for longer than idle_timeout."""

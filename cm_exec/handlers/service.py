@@ -29,7 +29,10 @@ class ServicePool:
         self._environment = service_environment(service, context.environment)
         enough = -(-slots // service.jobs_per_process)
         options = PoolOptions(
-            name=service.name, size=min(enough, service.processes or enough), idle_timeout=service.idle_timeout
+            name=service.name,
+            size=min(enough, service.processes or enough),
+            idle_timeout=service.idle_timeout,
+            start_timeout=service.start_timeout,
         )
         self._steps: Pool[StepProcess] = Pool(options, self._start_step, context.graces)
         self._envelopes: Pool[EnvelopeProcess] = Pool(options, self._start_envelope, context.graces)
@@ -62,7 +65,7 @@ class ServicePool:
             return await process.run(function, job, spool, stderr)
         for _ in range(_TRIES):
             attempt = await (await self._steps.take()).run(function, job, job.query, spool, stderr)
-            if attempt.was_given:
+            if not attempt.is_repeatable:
                 break
             spool.clear()
         return attempt.failure

@@ -98,6 +98,11 @@ class ServiceProcess:
                 resize_pipe(child.stdin, LARGE_PIPE)
             self._start_writing()
 
+    @property
+    def has_output(self) -> bool:
+        """Whether the result descriptor is open."""
+        return self.child.result in self._open
+
     def output_waits(self) -> bool:
         """Return whether there is unread output."""
         return self.child.result in self._open and bytes_in(self.child.result) > 0

@@ -154,6 +154,7 @@ class WaitingProcess:
         self._loop = asyncio.get_running_loop()
         self.idle_since = self._loop.time()
         self.has_room = True
+        self.is_ready = True
         self._stderr_open = True
         child.exit_watch.start(self._loop, self._exited)
         self._loop.add_reader(child.stderr, self._read_stderr)

@@ -44,10 +44,10 @@ _LOOKS_AT_READER: Final = 5
 
 
 class Attempt(Struct, frozen=True):
-    """The end of a job in one process. If it `was_given` no query, another process can have the job."""
+    """The end of a job in one process. With `is_repeatable` the process had no query, and another can have the job."""
 
     failure: Failure | None
-    was_given: bool
+    is_repeatable: bool
 
 
 class _Job:
@@ -84,6 +84,7 @@ class StepProcess:
         self._job: _Job | None = None
         self._last_job = ""
         self._timer: asyncio.TimerHandle | None = None
+        self._closed_timer: asyncio.TimerHandle | None = None
         self._stderr: StderrSink = StderrLogger(pool.tags)
         self._sign = message_reader(service.protocol) if service.ready == "message" else None
         self._sign_text = self._sign_content = b""
@@ -98,18 +99,24 @@ class StepProcess:
         It may get one before it reads its stdin, and reads it when it does; but none before it has to say that it is
         ready.
         """
-        return self._job is None and self._io.status is None and self._sign is None
+        return self._job is None and self._io.status is None and self._io.has_output and self._sign is None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the start of the process is over."""
+        return self._start.is_ready
 
     @property
     def is_idle(self) -> bool:
         """Whether it waits for a job."""
-        return self.has_room and self._start.is_ready
+        return self.has_room and self.is_ready
 
     def detach(self) -> None:
         """Stop watching the process."""
         self._start.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._closed_timer):
+            if timer is not None:
+                timer.cancel()
         self._io.detach()
         self._stderr.flush()
 
@@ -127,8 +134,9 @@ class StepProcess:
         finally:
             self._context.running.pop(job.job_id, None)
             self._job = None
-        attempt = Attempt(failure, self._state.was_given or (failure is not None and failure.reason is Reason.SHUTDOWN))
-        self._release(ok=failure is None)
+        may_repeat = failure is not None and failure.reason is not Reason.SHUTDOWN
+        attempt = Attempt(failure, is_repeatable=may_repeat and not self._state.was_given)
+        self._release(failure)
         return attempt
 
     def _send_query(self, frame: bytes) -> None:
@@ -142,6 +150,7 @@ class StepProcess:
                 self._start_timeout()
         else:
             self._io.send(data)
+            self._start.succeeded()
             self._start_timeout()
 
     def _query_read(self, looks: int = _LOOKS_AT_READER) -> None:
@@ -186,15 +195,16 @@ class StepProcess:
         else:
             self._fail(self._failure(Reason.TIMEOUT, self._progress()))
 
-    def _release(self, *, ok: bool) -> None:
+    def _release(self, failure: Failure | None) -> None:
         """Keep the process for its next job, or end it: one that failed its job gets no other."""
-        self.jobs += ok or self._state.was_given
-        self.idle_since = self._loop.time()
+        if failure is None or self._state.was_given:
+            self.jobs += 1
+            self.idle_since = self._loop.time()
         is_used_up = self._service.max_jobs is not None and self.jobs >= self._service.max_jobs
-        if ok and not is_used_up and self._io.status is None:
+        if failure is None and not is_used_up and self._io.status is None:
             self._pool.has_room(self)
         else:
-            self._pool.discard(self)
+            self._pool.discard(self, None if self.is_ready else failure)
 
     # Events of the pipes and the exit
 
@@ -223,11 +233,7 @@ class StepProcess:
 
     def closed(self) -> None:
         """Wait for the exit a little: no result can come any more."""
-        if self._job is None:
-            self._warn("closed its result channel")
-            self._pool.discard(self)
-            return
-        self._loop.call_later(self._context.graces.terminate, self._still_closed, self._job)
+        self._closed_timer = self._loop.call_later(self._context.graces.terminate, self._still_closed)
 
     def exited(self, status: int) -> None:
         """Finish the job with what has come."""
@@ -235,7 +241,7 @@ class StepProcess:
         self._start.cancel()
         if job is None:
             self._warn(f"ended while it waited, with status {status}")
-            self._pool.discard(self, None if self._start.is_ready else self._exit_failure(status))
+            self._pool.discard(self, None if self.is_ready else self._exit_failure(status))
             return
         if not status:
             self._state.ended()
@@ -250,6 +256,7 @@ class StepProcess:
 
     def became_ready(self) -> None:
         """Note that the process reads its stdin."""
+        self._pool.became_ready()
         if self._job is None:
             self._pool.has_room(self)
 
@@ -335,13 +342,15 @@ class StepProcess:
             )
         return "it had written nothing"
 
-    def _still_closed(self, job: _Job) -> None:
-        if self._job is job:
+    def _still_closed(self) -> None:
+        if self._job is not None:
             self._out_of_step("no result, and closed its result channel")
+        else:
+            self._warn("closed its result channel")
+            self._pool.discard(self)
 
     def _start_failed(self, failure: Failure) -> None:
         if self._job is not None:
-            self._state.was_given = True  # another process would need as long
             self._job.finish(failure)
         else:
             self._pool.discard(self, failure)
@@ -359,7 +368,9 @@ class StepProcess:
             )
         else:
             self._warn(f"wrote {len(chunk)} bytes before it had a query")
-        self._pool.discard(self)
+        stderr = self._io.stderr_tail.getvalue()
+        failure = out_of_step(self._service.name, "output before it received a query", stderr=stderr, output=chunk)
+        self._pool.discard(self, None if self.is_ready else failure)
 
     def _out_of_step(self, problem: str, more: bytes = b"") -> None:
         job = self._job
@@ -369,11 +380,11 @@ class StepProcess:
             self._fail(out_of_step(name, problem, stderr=job.stderr_tail.getvalue(), output=output))
 
     def _exit_failure(self, status: int) -> Failure:
-        if self._job is None:
+        job = self._job
+        if job is None or not self.is_ready:
             message = f"the process of {self._service.name!r} ended with status {status} before it was ready"
             stderr = self._io.stderr_tail.getvalue()
             return Failure(reason=Reason.NOT_STARTED, message=message, exit_code=status, stderr=stderr)
-        job = self._job
         stderr = job.stderr_tail.getvalue()
         if not status:
             message = f"the command of {job.function.name!r} ended without a result"

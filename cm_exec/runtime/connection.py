@@ -152,7 +152,7 @@ class Connection:
         self._response: asyncio.Future[Response] | None = None
         self._outgoing: Iterator[bytes] = iter(())
         self._view = _NOTHING
-        self._is_sent = True
+        self._has_sent = self._is_sent = True
         self._writing = False
         self._sendable: asyncio.Future[None] | None = None
         self.is_open = True
@@ -163,11 +163,15 @@ class Connection:
         self._quiet.register(sock, select.POLLIN)
         self._loop.add_reader(sock, self._read)
 
-    def is_reusable(self) -> bool:
-        """Return whether the connection is open and nothing has come that nobody asked for."""
+    def is_reusable(self, *, checked: bool = False) -> bool:
+        """Return whether the connection is open and nothing has come that nobody asked for.
+
+        `checked` looks at its input in any case, for a request that must not be sent twice.
+        """
         if not self.is_open or not self._reader.is_empty:
             return False
-        return self._loop.time() - self._idle_since < _BRIEFLY_IDLE or not self._quiet.poll(0)
+        is_fresh = not checked and self._loop.time() - self._idle_since < _BRIEFLY_IDLE
+        return is_fresh or not self._quiet.poll(0)
 
     def close(self) -> None:
         """Close the connection; a request that waits for its response fails."""
@@ -236,6 +240,7 @@ class Connection:
             sent = self._sock.send(head)
         except OSError:  # too much at once, or a broken connection: `_write` meets the same error
             sent = 0
+        self._has_sent = sent > 0
         self._is_sent = body is None and sent == len(head)
         if not self._is_sent:
             self._view, self._outgoing = memoryview(head)[sent:], body or iter(())
@@ -262,6 +267,7 @@ class Connection:
                 if budget <= 0:
                     break
                 sent = self._sock.send(self._view)
+                self._has_sent = True
                 self._view = self._view[sent:]
                 budget -= sent
         except _NOT_NOW:
@@ -316,7 +322,10 @@ class Connection:
         except InvalidResponseError:
             self._end(RequestError(f"{self._origin}: the response is not HTTP"))
         except OSError as error:
-            self._end(RequestError(f"{self._origin}: {_reason(error)}", partial=self._reader.partial))
+            never_sent = not self._has_sent and self._reader.is_empty
+            self._end(
+                RequestError(f"{self._origin}: {_reason(error)}", never_sent=never_sent, partial=self._reader.partial)
+            )
         except MemoryError:
             self._end(
                 RequestError(f"{self._origin}: there is not enough memory for the response", partial=self._head())
@@ -334,7 +343,8 @@ class Connection:
             return RequestError(
                 f"{self._origin}: the connection broke within the response", partial=self._reader.partial
             )
-        return ConnectionEndedError(f"{self._origin}: the connection was closed without a response")
+        message = f"{self._origin}: the connection was closed without a response"
+        return ConnectionEndedError(message, never_sent=not self._has_sent)
 
     def _received(self, response: Response) -> None:
         if self._response is None or self._response.done():

@@ -10,7 +10,8 @@ class RequestError(Exception):
 
     `never_connected`: nobody accepted the connection, or it was lost before the runtime can have worked on the
     request. `untrusted`: the connection was closed before anything was sent. `timed_out`: the deadline has passed.
-    `exhausted`: no descriptor was left for another connection. `partial`: what came of the response's body.
+    `exhausted`: no descriptor was left for another connection. `never_sent`: the connection was closed before a byte
+    of the request was sent. `partial`: what came of the response's body.
     """
 
     def __init__(
@@ -21,6 +22,7 @@ class RequestError(Exception):
         untrusted: bool = False,
         timed_out: bool = False,
         exhausted: bool = False,
+        never_sent: bool = False,
         partial: bytes = b"",
     ) -> None:
         super().__init__(message)
@@ -28,4 +30,5 @@ class RequestError(Exception):
         self.untrusted = untrusted
         self.timed_out = timed_out
         self.exhausted = exhausted
+        self.never_sent = never_sent
         self.partial = partial

@@ -1,7 +1,9 @@
 """Services that are HTTP servers, through the installed cm-exec and a real runtime."""
 
+import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -144,6 +146,29 @@ def test_a_response_without_its_end_is_an_error(bench: Bench, port: int) -> None
     assert ask(bench)["method"] == "POST"
 
 
+@pytest.mark.parametrize("end", ["drop", "reset", "cut", "exit"])
+def test_a_request_that_the_server_may_have_received_is_not_sent_again(bench: Bench, port: int, end: str) -> None:
+    """Also on a kept connection, where many clients send a request again."""
+    bench.start(web(port) + served("f") + served(end), "--concurrency", "1")
+    ask(bench)
+    failed = result(bench, 0, to=end)
+    assert error_of(failed)["reason"] == ("exit" if end == "exit" else "out_of_step")
+    ask(bench)
+    received = bench.folder.joinpath("received").read_text().split()
+    assert received.count(failed.job_id) == 1
+    assert len(received) == 3
+
+
+def test_a_connection_that_the_server_has_closed_costs_no_job(bench: Bench, port: int) -> None:
+    """The server closes each connection after its response, without saying so."""
+    bench.start(web(port) + served("close"), "--concurrency", "1")
+    for number in range(5):
+        assert ask(bench, number, to="close") == number
+        wait_until(bench.folder.joinpath("closed").exists, what="the end of the connection")
+        bench.folder.joinpath("closed").unlink()
+    assert len(bench.folder.joinpath("received").read_text().split()) == 5
+
+
 def test_connections_are_kept(bench: Bench, port: int) -> None:
     bench.start(web(port) + served("f"), "--concurrency", "1")
     jobs = [bench.runtime.submit("f") for _ in range(10)]
@@ -194,6 +219,27 @@ def test_a_server_that_does_not_start_keeps_no_other_function_from_working(
     failed = error(bench)
     assert failed["reason"] == "not_started"
     assert detail in failed["error"]
+
+
+def test_jobs_do_not_wait_for_a_server_that_cannot_start_again(bench: Bench, port: int) -> None:
+    broken = "[ ! -e broken ] || { echo 'no memory' >&2; exit 4; }"
+    command = f"{broken}; exec {shlex.join([*SERVER, str(port)])}"
+    bench.start(service("s", command, protocol="http", url=f"http://127.0.0.1:{port}") + served("f") + served("exit"))
+    ask(bench)
+    bench.folder.joinpath("broken").touch()
+    assert error(bench, to="exit")["exitCode"] == 3
+    for _ in range(20):
+        failed = error(bench)
+        assert (failed["reason"], failed["exitCode"], failed["stderr"]) == ("not_started", 4, "no memory\n")
+    bench.folder.joinpath("broken").unlink()
+    wait_until(lambda: ask(bench).get("path") == "/f", what="the next start", seconds=PATIENCE)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_localhost_is_each_of_its_addresses(bench: Bench, port: int, address: str) -> None:
+    config = service("s", [*SERVER, str(port), "at", address], protocol="http", url=f"http://localhost:{port}")
+    bench.start(config + served("f"))
+    assert ask(bench)["headers"]["host"] == f"localhost:{port}"
 
 
 def test_a_unix_socket(bench: Bench) -> None:
@@ -256,6 +302,13 @@ def test_large_queries_and_results(bench: Bench, port: int) -> None:
     bench.start(web(port) + served("f", request="POST /status/200"))
     large = "0123456789abcdef" * 1_000_000
     assert ask(bench, large) == large
+
+
+def test_100_mb_go_both_ways(bench: Bench, port: int) -> None:
+    bench.start(web(port) + served("f", request="POST /status/200", max_output="128MiB"))
+    query = b'"' + bytes(range(97, 123)) * 4_000_000 + b'"'
+    answered = bench.runtime.result(bench.runtime.submit("f", query), seconds=PATIENCE)
+    assert (answered.size, answered.sha256) == (len(query), hashlib.sha256(query).hexdigest())
 
 
 def test_a_drain_finishes_the_jobs_and_ends_the_server(bench: Bench, port: int) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from tests.support.toml import function, served, service, table
 from tests.support.worker import CM_EXEC
 
 HANDLER: Final = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / "envelope_handler.py")]
+LOOP: Final = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / "loop_handler.py")]
 PATIENCE: Final = 90.0
 
 
@@ -223,6 +226,32 @@ def test_a_service_that_does_not_start_keeps_no_other_function_from_working(
     assert failed["reason"] == "not_started"
     assert detail in failed["error"]
     assert bench.runtime.call("good", b"2") == b"2"
+
+
+@pytest.mark.parametrize("protocol", ["lines", "content-length"])
+def test_a_process_that_dies_before_it_has_read_its_query_was_not_started(bench: Bench, protocol: str) -> None:
+    command = "echo start >>starts; echo 'no memory' >&2; exit 3"
+    launcher = table("launcher", wait_for_services=False)
+    bench.start(function("f", command, mode="persistent", protocol=protocol) + launcher, "--concurrency", "1")
+    failed = error(bench, "echo", 1)
+    assert (failed["reason"], failed["exitCode"], failed["stderr"]) == ("not_started", 3, "no memory\n")
+    assert len(bench.folder.joinpath("starts").read_text().split()) >= 3
+
+
+@pytest.mark.parametrize("envelope", [True, False])
+def test_jobs_do_not_wait_for_a_service_that_cannot_start_again(bench: Bench, envelope: bool) -> None:
+    broken = "[ ! -e broken ] || { echo 'no memory' >&2; exit 4; }"
+    handler = HANDLER if envelope else LOOP
+    bench.start(service("s", f"{broken}; exec {shlex.join(handler)}", envelope=envelope) + served("f"))
+    pid = ask(bench, "pid")
+    bench.folder.joinpath("broken").touch()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: has_ended(pid), what="the end of the process")
+    for _ in range(20):
+        failed = error(bench, "echo", 1)
+        assert (failed["reason"], failed["exitCode"], failed["stderr"]) == ("not_started", 4, "no memory\n")
+    bench.folder.joinpath("broken").unlink()
+    wait_until(lambda: ask(bench, "echo", 1) == 1, what="the next start", seconds=PATIENCE)
 
 
 def test_max_jobs_replaces_a_process(bench: Bench) -> None:

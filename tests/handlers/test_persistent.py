@@ -328,7 +328,7 @@ async def test_a_command_that_always_dies_is_started_less_and_less_often_and_its
         for _ in range(3):
             failure = (await ask_raw(handler, "echo", 1)).failure
             assert failure is not None
-            assert (failure.reason, failure.exit_code) == ("exit", 5)
+            assert (failure.reason, failure.exit_code) == ("not_started", 5)
     assert len(note.read_text().split()) < 30
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import struct
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -265,6 +267,16 @@ async def test_a_connection_on_which_something_came_unasked_is_not_used_again(
     await eventually(lambda: not connection.is_open, what="the end of the connection")
 
 
+async def test_a_body_is_not_kept_after_it_is_sent(runtime: ScriptedRuntime, connect: Connect) -> None:
+    runtime.submit("f", job_id="j")
+    body = bytes(10_000_000)
+    references = sys.getrefcount(body)
+    connection = await connect()
+    assert (await post(connection, body)).status == 204
+    assert connection.is_open
+    assert sys.getrefcount(body) == references
+
+
 async def test_what_is_left_over_from_a_response_is_not_taken_for_the_next(
     runtime: ScriptedRuntime, connect: Connect
 ) -> None:
@@ -277,6 +289,25 @@ async def test_what_is_left_over_from_a_response_is_not_taken_for_the_next(
     connection = await connect()
     await poll(connection)
     assert not connection.is_reusable()
+
+
+@pytest.mark.parametrize("reset", [True, False])
+async def test_whether_a_request_was_sent_on_a_connection_that_the_server_had_closed(reset: bool) -> None:
+    """After a reset nothing is sent. After an orderly end the kernel takes the bytes, and the error does not say so."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        client.setblocking(False)
+        connection = Connection(client, "server")
+        assert connection.is_reusable(checked=True)
+        peer, _ = server.accept()
+        if reset:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        deadline = time.monotonic() + LONG
+        while connection.is_reusable(checked=True) and time.monotonic() < deadline:
+            time.sleep(0.001)  # holds the loop
+        error = await failure(connection.request(b"GET / HTTP/1.1\r\n\r\n", None, LONG))
+        assert error.never_sent is reset
 
 
 def streamed(*chunks: bytes, failure: Exception | None = None) -> StreamingBody:

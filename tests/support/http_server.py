@@ -1,11 +1,13 @@
 """An HTTP server that does what the path says. Its argument is a port or the path of a Unix socket.
 
-Files in its working folder are signs to the test and from it. `load SECONDS`: it listens only after that time.
+Files in its working folder are signs to the test and from it. `load SECONDS`: it listens only after that time; `at
+ADDRESS`: on this address instead of 127.0.0.1.
 """
 
 import json
 import os
 import socket
+import struct
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,16 +15,18 @@ from pathlib import Path
 from typing import Any, Final
 
 PLACE: Final = sys.argv[1]
+ADDRESS: Final = sys.argv[sys.argv.index("at") + 1] if "at" in sys.argv else "127.0.0.1"
 
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
-    address_family = socket.AF_INET if PLACE.isdigit() else socket.AF_UNIX
+    inet = socket.AF_INET6 if ":" in ADDRESS else socket.AF_INET
+    address_family = inet if PLACE.isdigit() else socket.AF_UNIX
 
     def server_bind(self) -> None:
         if PLACE.isdigit():
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            self.socket.bind(("127.0.0.1", int(PLACE)))
+            self.socket.bind((ADDRESS, int(PLACE)))
         else:
             self.socket.bind(PLACE)
 
@@ -48,10 +52,13 @@ class Answers(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self.answer()
 
-    def answer(self) -> None:  # noqa: C901 - one branch for each path
+    def answer(self) -> None:  # noqa: C901, PLR0912 - one branch for each path
         self.requests += 1
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         verb = self.path.strip("/").split("/")
+        if job := self.headers.get("CM-Job-Id"):
+            with Path("received").open("a") as received:
+                received.write(f"{job}\n")
         match verb:
             case ["health"]:
                 self.send(200 if Path("healthy").exists() else 503, b"")
@@ -78,6 +85,16 @@ class Answers(BaseHTTPRequestHandler):
             case ["cut"]:
                 self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n1")
                 self.close_connection = True
+            case ["drop"]:
+                self.close_connection = True
+            case ["reset"]:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.close_connection = True
+            case ["close"]:
+                self.send(200, body)
+                self.connection.shutdown(socket.SHUT_RDWR)
+                self.close_connection = True
+                Path("closed").touch()
             case ["noise"]:
                 print(body.decode(), self.headers.get("Authorization"), file=sys.stderr, flush=True)
                 self.send(500, b"failed")
