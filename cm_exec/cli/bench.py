@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import click
 
-from cm_exec.cli.choice import SuggestingChoice
+from cm_exec.cli.choice import FiniteRange, SuggestingChoice
 from cm_exec.cli.completion import function_names
 from cm_exec.cli.extra import LOCAL_RUNTIME, require_extra
 from cm_exec.cli.options import config_option
@@ -43,7 +43,7 @@ def read_counts(_context: click.Context, parameter: click.Parameter, text: str) 
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.1, 600),
+    type=FiniteRange(0.1, 600),
     default=2.0,
     show_default=True,
     help="Duration of each measurement, excluding start-up.",
@@ -57,7 +57,7 @@ def read_counts(_context: click.Context, parameter: click.Parameter, text: str) 
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="JOBS/S",
     help="Estimate the replicas needed for this many jobs per second.",
 )

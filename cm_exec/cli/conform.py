@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from cm_exec.cli.choice import FiniteRange
 from cm_exec.cli.extra import LOCAL_RUNTIME, require_extra, require_program
 from cm_exec.devserver.args import STYLES, Style
 
@@ -27,7 +28,7 @@ _INTERRUPTED: Final = 130
 @click.option("--jobs", type=click.IntRange(min=1), default=4, show_default=True, help="Rules played concurrently.")
 @click.option(
     "--start-timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="SECONDS",
     default=60.0,
     show_default=True,

@@ -1,15 +1,35 @@
 """`cm-exec dev`: a local runtime with a web console, and a worker that is connected to it."""
 
+import ipaddress
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from cm_exec.cli.choice import FiniteRange, HeaderFile, HeaderText
 from cm_exec.cli.extra import LOCAL_RUNTIME, require_extra, require_program
 from cm_exec.cli.options import config_option
 from cm_exec.devserver.args import STYLES, DevArgs
 
 _PORT: Final = click.IntRange(0, 65535)
+_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+
+def _checked_hosts(_context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Return one host, or several. Raises click.BadParameter for one that a certificate cannot have."""
+    for host in (value,) if isinstance(value, str) else value:
+        if (not _HOST.fullmatch(host) or ".." in host) and not _is_address(host):
+            message = f"expected a host such as build.example or 192.0.2.1, without port, found {host!r}"
+            raise click.BadParameter(message, param=parameter)
+    return value
+
+
+def _is_address(text: str) -> bool:
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(text).version)
+    return False
 
 
 @click.command(name="dev", context_settings={"allow_interspersed_args": False})
@@ -27,6 +47,7 @@ _PORT: Final = click.IntRange(0, 65535)
     "--listen",
     metavar="ADDR",
     default="127.0.0.1",
+    callback=_checked_hosts,
     show_default=True,
     help="Address to listen on, such as 0.0.0.0 for workers in containers.",
 )
@@ -34,13 +55,14 @@ _PORT: Final = click.IntRange(0, 65535)
     "--name",
     "host_names",
     multiple=True,
+    callback=_checked_hosts,
     metavar="NAME",
     help="Host name of this machine for workers elsewhere: in the certificate and the env file. Repeatable.",
 )
 @click.option("--concurrency", type=click.IntRange(min=1), help="Concurrent jobs.  [default: cm.toml's, else 1]")
 @click.option(
     "--call-timeout",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=60.0,
     metavar="SECONDS",
     show_default=True,
@@ -53,10 +75,11 @@ _PORT: Final = click.IntRange(0, 65535)
     metavar="FAULT",
     help="Inject a fault, such as latency=0.2, poll.503@0.1 or result.reset*3. Repeatable.",
 )
-@click.option("--user-id", metavar="ID", help="User ID of callers that send none.")
+@click.option("--user-id", type=HeaderText(), metavar="ID", help="User ID of callers that send none.")
 @click.option(
     "--auth-header-file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    "auth_header",
+    type=HeaderFile(),
     metavar="FILE",
     help="File with the authHeader of callers that send none.",
 )

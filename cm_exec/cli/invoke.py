@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from cm_exec.cli.choice import HeaderFile, HeaderText
 from cm_exec.cli.completion import function_names
 from cm_exec.cli.options import asks_dev, config_option, dev_options
 from cm_exec.config import load_config
@@ -42,10 +43,12 @@ _FAILED: Final = 1
     help="Take the query from this file.",
 )
 @config_option
-@click.option("--user-id", metavar="ID", help="The caller's user id, as CM_USER_ID.")
+@click.option("--user-id", type=HeaderText(), metavar="ID", help="The caller's user id, as CM_USER_ID.")
 @click.option(
     "--auth-header-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    "auth_header",
+    type=HeaderFile(),
+    metavar="FILE",
     help="Take the caller's Authorization header from this file; handlers with credentials = true get it.",
 )
 @dev_options[0]
@@ -56,7 +59,7 @@ def command(  # noqa: PLR0917 - click's way
     query_file: Path | None,
     config_path: Path,
     user_id: str | None,
-    auth_header_file: Path | None,
+    auth_header: str | None,
     dev: bool,
     dev_url: str | None,
 ) -> None:
@@ -68,7 +71,6 @@ def command(  # noqa: PLR0917 - click's way
     The exit status is the command's: 124 if it ran into its timeout, 126 or 127 if it could not be started, 128+n if
     signal n ended it, and 1 if its output does not match cm.toml.
     """
-    auth_header = auth_header_file.read_text().strip() if auth_header_file else None
     if asks_dev(dev):
         from cm_exec.devserver.client import CallIdentity, call_dev  # noqa: PLC0415 - an HTTP client is rarely needed
 

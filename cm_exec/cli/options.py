@@ -10,6 +10,7 @@ from click.core import ParameterSource
 from msgspec import UNSET
 from msgspec.structs import FieldInfo
 
+from cm_exec.cli.choice import FiniteRange
 from cm_exec.config import Config, load_config, with_overrides
 from cm_exec.config.schema import LauncherTable
 from cm_exec.config.schema.key_spec import key_spec
@@ -61,7 +62,7 @@ def _launcher_option(field: FieldInfo) -> Callable[[Decorated], Decorated]:
     if kind is int:
         type_ = click.IntRange(min=1)
     elif kind is float:
-        type_ = click.FloatRange(min=0)
+        type_ = FiniteRange(min=0)
     default = spec.default_text if field.default is UNSET else _default_text(field.default)
     return click.option(
         f"--{name}/--no-{name}" if kind is bool else f"--{name}",

@@ -31,4 +31,4 @@ class DevArgs:
     open_browser: bool
     fails_on_breach: bool
     user_id: str | None
-    auth_header_file: Path | None
+    auth_header: str | None

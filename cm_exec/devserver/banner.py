@@ -34,7 +34,7 @@ def print_banner(terminal: Terminal, runtime: LocalRuntime, source: WorkerSource
         _entry(terminal, "", f"cm-exec invoke --dev {shlex.quote(name)} {shlex.quote(query)}")
     slots = count_text(runtime.files.slots, "slot")
     plain = f", http://127.0.0.1:{runtime.files.plain_port} (plain API)" if runtime.files.plain_port else ""
-    _entry(terminal, "runtime", f"https://localhost:{runtime.port}{plain}, {slots}")
+    _entry(terminal, "runtime", f"{runtime.files.url}{plain}, {slots}")
     terminal.write("")
 
 
@@ -44,10 +44,10 @@ def print_for_other_worker(terminal: Terminal, runtime: LocalRuntime, style: Sty
     terminal.write(terminal.styled("  In the shell of a worker:\n", BOLD))
     terminal.write(files.export_lines(style))
     terminal.write(terminal.styled("  A worker in a container:\n", BOLD))
-    arguments = files.docker_arguments(env_file if files.host == "localhost" else None, style)
+    arguments = files.docker_arguments(env_file if files.shares_network else None, style)
     terminal.write(f"docker run --rm {shlex.join(arguments)} IMAGE\n")
-    host = CONTAINER_HOST if files.host == "localhost" else files.host
-    arguments = files.docker_arguments(None if files.host == "localhost" else env_file, style, host=host)
+    host = CONTAINER_HOST if files.shares_network else files.host
+    arguments = files.docker_arguments(None if files.shares_network else env_file, style, host=host)
     terminal.write(
         terminal.styled("  Where a container has a network of its own (on Linux with --listen 0.0.0.0):\n", DIM)
     )

@@ -37,10 +37,10 @@ class CallIdentity:
     auth_header: str | None = None
 
     @property
-    def headers(self) -> Mapping[str, str]:
+    def headers(self) -> Mapping[str, bytes]:
         """The headers of a call."""
         named = {"X-User-Id": self.user_id, "X-Auth-Header": self.auth_header}
-        return {name: value for name, value in named.items() if value is not None}
+        return {name: value.encode() for name, value in named.items() if value is not None}
 
 
 NOBODY: Final = CallIdentity()
@@ -76,8 +76,12 @@ def find_dev(url: str | None, config_path: Path) -> "CallerClient":
                 f"more than one cm-exec dev is running; choose one with --dev-url:\n{_listed(matching)}"
             )
         return CallerClient(matching[0].url, matching[0].token)
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme == "http" and parts.port != 0 and bool(parts.hostname and parts.hostname.encode("idna"))
+    except ValueError:  # a port that is none, a bracket that is not closed, a label that is too long
+        usable = False
+    if not usable:
         raise click.BadParameter(f"{url!r} is not like http://127.0.0.1:8950", param_hint="--dev-url")
     address = f"http://{parts.netloc}"
     token = parse_qs(parts.query).get("token", [os.environ.get(TOKEN_VARIABLE, "")])[0]
@@ -137,7 +141,7 @@ class CallerClient:
         return json.loads(response.read()) if response.status in _SUCCESS else None
 
     def _request(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, bytes] | None = None
     ) -> http.client.HTTPResponse:
         connection = http.client.HTTPConnection(urlsplit(self._url).netloc)
         connection.request(method, path, body, {**self._headers, **(headers or {})})

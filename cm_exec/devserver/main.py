@@ -27,7 +27,7 @@ from cm_exec.errors import ConfigError, Problem
 from cm_exec.local_runtime import Fault, FaultSyntaxError, LocalRuntime, ProcessState, parse_fault
 from cm_exec.local_runtime.worker_files import replace_file
 from cm_exec.protocol.environment import MAX_CONCURRENT_TASKS
-from cm_exec.terminal import DIM, RED, Terminal
+from cm_exec.terminal import DIM, GREEN, RED, Terminal
 from cm_exec.text import count_text
 
 _CALLER_PORTS: Final = list(range(8950, 8970))
@@ -49,19 +49,19 @@ def run_dev(args: DevArgs) -> None:
         config_path = str(args.config_path.resolve())
         instance = Instance(pid=os.getpid(), url=runtime.url, config_path=config_path, token=runtime.caller_token)
         stack.enter_context(registered(instance))
-        print_banner(terminal, runtime, source, args.config_path)
         if args.env_file is not None:
             _write(args.env_file, runtime.files.env_file(args.env_style).encode(), "--env-file")
+        announce = stack.enter_context(_ready_file(args, runtime, terminal))
+        print_banner(terminal, runtime, source, args.config_path)
+        if args.env_file is not None:
             terminal.line("dev", f"the worker's variables are in {args.env_file}", DIM)
-        if args.ready_file is not None:
-            args.ready_file.unlink(missing_ok=True)
-            stack.callback(args.ready_file.unlink, missing_ok=True)
 
-        def ready() -> None:
-            if args.ready_file is not None:
-                _write(args.ready_file, _ready_text(runtime, args), "--ready-file")
+        def connected() -> None:
+            terminal.line("dev", "the worker is connected", GREEN)
+            if source is not None:
+                announce()
 
-        Follower(runtime.url, runtime.caller_token, terminal, ready if source else lambda: None).start()
+        Follower(runtime.url, runtime.caller_token, terminal, connected).start()
         if args.open_browser:
             webbrowser.open(runtime.console_url)
         session = DevSession(args, runtime, terminal, events)
@@ -75,7 +75,7 @@ def run_dev(args: DevArgs) -> None:
         if source is None:
             print_for_other_worker(terminal, runtime, args.env_style, args.env_file)
             runtime.report_process(ProcessState.NONE)
-            ready()
+            announce()
             session.wait_for_signal()
         else:
             session.work(source)
@@ -96,7 +96,7 @@ def _source(args: DevArgs) -> WorkerSource | None:
         raise click.UsageError("--no-worker starts no worker; leave it out, or the command")
     if args.worker_command or not args.starts_worker:
         return args.worker_command or None
-    if not args.config_path.exists():
+    if not os.path.exists(args.config_path):  # noqa: PTH110 - Path.exists raises PermissionError
         remedy = (
             "create a project with `cm-exec init`, name the file with --config, run a worker of any kind with "
             "`cm-exec dev -- COMMAND`, or use --no-worker and start one yourself"
@@ -128,11 +128,12 @@ def _runtime(
             call_timeout=args.call_timeout or None,
             faults=faults,
             user_id=args.user_id,
-            auth_header=_auth_header(args.auth_header_file),
+            auth_header=args.auth_header,
             save_test=_test_writer(args.config_path) if isinstance(source, Config) else None,
         )
     except OSError as error:
-        raise click.UsageError(f"cannot listen on {args.listen}: {_port_text(args)}{error.strerror}") from None
+        where = error.filename or f"cannot listen on {args.listen}{_port_text(args)}"
+        raise click.UsageError(f"{where}: {error.strerror}") from None
     if args.runtime_dir is not None:
         replace_file(folder / "worker.env", runtime.files.env_file(args.env_style).encode(), mode=0o600)
     with runtime:
@@ -141,7 +142,7 @@ def _runtime(
 
 def _port_text(args: DevArgs) -> str:
     ports = [str(port) for port in (args.port, args.runtime_port) if port]
-    return f"{', '.join(ports)}: " if ports else ""
+    return f", port {' or '.join(ports)}" if ports else ""
 
 
 @contextmanager
@@ -175,18 +176,6 @@ def _slots(args: DevArgs, source: WorkerSource | None) -> int:
     return args.concurrency or of_config or (int(text) if text.isdecimal() and int(text) else 1)
 
 
-def _auth_header(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        text = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{path}: {error}", param_hint="--auth-header-file") from None
-    if not text.isprintable() or not text:
-        raise click.BadParameter(f"{path}: one line of text expected", param_hint="--auth-header-file")
-    return text
-
-
 def _test_writer(path: Path) -> Callable[[str], str | None]:
     def write(entry: str) -> str | None:
         with suppress(OSError):
@@ -196,6 +185,29 @@ def _test_writer(path: Path) -> Callable[[str], str | None]:
         return None
 
     return write
+
+
+@contextmanager
+def _ready_file(args: DevArgs, runtime: LocalRuntime, terminal: Terminal) -> Iterator[Callable[[], None]]:
+    """Give a function that writes the file of --ready-file, which is removed at the end."""
+    path = args.ready_file
+    if path is None:
+        yield lambda: None
+        return
+
+    def write() -> None:
+        try:
+            replace_file(path, _ready_text(runtime, args), mode=0o600)
+        except OSError as error:
+            terminal.line("dev", f"{path} cannot be written: {error.strerror}", RED)
+
+    _write(path, b"", "--ready-file")  # finds out now whether it can be written
+    path.unlink()
+    try:
+        yield write
+    finally:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _ready_text(runtime: LocalRuntime, args: DevArgs) -> bytes:

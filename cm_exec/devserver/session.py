@@ -221,6 +221,8 @@ class DevSession:
         if entry.job_id:
             return  # how a job ended is known better than by the worker's line on it
         self._runtime.record_log(None, entry.text, "log")
+        if entry.routine:
+            return  # how the worker does is shown in a line of our own
         name = "cm-exec" if isinstance(self._source, Config) else "worker"
         self._show(name, entry.text, _COLOURS.get(entry.level, ""))
 

@@ -21,16 +21,21 @@ from cm_exec.protocol import environment as names
 
 _GUARDIAN: Final = Path(__file__).with_name("guardian.py")
 _LONGEST_LINE: Final = 64 * 1024
+_WORKER_LOGGER: Final = "cm_exec.worker"
 _HIDDEN: Final = names.CONNECTION_VARIABLES | {names.MAX_CONCURRENT_TASKS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
-    """A line of a worker. `from_handler` is what a handler wrote; `level` is INFO, WARN, ERROR or DEBUG."""
+    """A line of a worker. `from_handler` is what a handler wrote; `level` is INFO, WARN, ERROR or DEBUG.
+
+    `routine` marks the lines that every worker writes when it starts and ends in good order.
+    """
 
     text: str
     level: str = "INFO"
     from_handler: bool = False
+    routine: bool = False
     job_id: str | None = None
     function: str | None = None
 
@@ -42,6 +47,7 @@ class _Params(msgspec.Struct):
 
 class _SlsLine(msgspec.Struct):
     message: str
+    origin: str
     level: str
     safe: bool
     params: _Params
@@ -60,6 +66,7 @@ def parse_sls_line(line: bytes) -> LogEntry:
         text=read.message,
         level=read.level,
         from_handler=not read.safe,
+        routine=read.safe and read.level == "INFO" and read.origin == _WORKER_LOGGER,
         job_id=read.params.job_id,
         function=read.params.function,
     )

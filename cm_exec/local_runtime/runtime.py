@@ -92,8 +92,9 @@ class LocalRuntime:
         save_test: Callable[[str], str | None] | None = None,
         console: Path = CONSOLE,
     ) -> None:
-        hosts = [*LOCAL_NAMES, CONTAINER_HOST, "host.containers.internal", *names]
-        self._identity = load_identity(directory, hosts if address in _ANY_ADDRESS else [*hosts, address])
+        local_host = "localhost" if address in _ANY_ADDRESS or address == "127.0.0.1" else address
+        hosts = [*LOCAL_NAMES, CONTAINER_HOST, "host.containers.internal", *names, local_host]
+        self._identity = load_identity(directory, hosts)
         self._token = self._identity.token
         self._requests: list[WorkerRequest] = []
         self._lines: deque[tuple[str | None, str, str]] = deque()
@@ -110,7 +111,8 @@ class LocalRuntime:
                 directory=self._identity.directory,
                 port=self._tls.port,
                 slots=max_concurrent_tasks,
-                host=names[0] if names else "localhost",
+                host=names[0] if names else local_host,
+                local_host=local_host,
                 plain_port=self._plain.port if self._plain else None,
                 plain=self._identity.plain_dialect,
             )

@@ -97,16 +97,22 @@ def _load_token(path: Path, *, mode: int) -> str:
 class WorkerFiles:
     """The files in `directory`, and the variables that name them and the runtime at `port`.
 
-    `host` is how workers in containers and on other machines reach the runtime. `plain_port` is None where the plain
-    API is not served.
+    `host` is how workers in containers and on other machines reach the runtime, `local_host` how those on this machine
+    do. `plain_port` is None where the plain API is not served.
     """
 
     directory: Path
     port: int
     slots: int
     host: str = "localhost"
+    local_host: str = "localhost"
     plain_port: int | None = None
     plain: ProtocolDialect | None = None
+
+    @property
+    def url(self) -> str:
+        """Where workers on this machine find the runtime."""
+        return f"https://{_bracketed(self.local_host)}:{self.port}"
 
     @property
     def token_file(self) -> Path:
@@ -127,19 +133,21 @@ class WorkerFiles:
         """Write or replace all files; a reader sees the old or the new one, never half of it."""
         replace_file(self.ca_file, ca)
         replace_file(self.token_file, token.encode())
-        container_host = CONTAINER_HOST if self.host == "localhost" else self.host
-        for name, host in ((_CONNECTION, "localhost"), (_CONTAINER_CONNECTION, container_host)):
+        container_host = CONTAINER_HOST if self.shares_network else self.host
+        for name, host in ((_CONNECTION, self.local_host), (_CONTAINER_CONNECTION, container_host)):
             replace_file(self.directory / name, msgspec.json.encode(self._connection(token, host)))
 
-    def variables(self, style: Style = "modern", *, host: str = "localhost") -> dict[str, str]:
-        """Return the variables for a worker that reaches the runtime at `host`.
+    def variables(self, style: Style = "modern", *, host: str | None = None) -> dict[str, str]:
+        """Return the variables for a worker that reaches the runtime at `host`; without it, for one on this machine.
 
         The paths are the same in a container, since the folder is mounted under its own path.
         """
         common = {names.MODULE_AUTH_TOKEN: str(self.token_file), names.PEER_CA_PATH: str(self.ca_file)}
         if style == "connection-file":
-            connection = _CONNECTION if host == "localhost" else _CONTAINER_CONNECTION
+            connection = _CONNECTION if host is None else _CONTAINER_CONNECTION
             return {**common, names.CONNECTION_TO_RUNTIME: str(self.directory / connection)}
+        plain = self._plain_variables() if host is None else {}
+        host = host or self.local_host
         root = f"https://{_bracketed(host)}:{self.port}"
         return {
             **common,
@@ -147,7 +155,7 @@ class WorkerFiles:
             names.POST_RESULT_URI: root + V1.results,
             names.POST_SCHEMA_URI: root + V1.schemas,
             names.RESTART_NOTIFICATION_URI: root + V1.restart,
-            **(self._plain_variables() if host == "localhost" else {}),
+            **plain,
             names.DEFAULT_CA_PATH: str(self.ca_file),
             names.MAX_CONCURRENT_TASKS: str(self.slots),
             "RUNTIME_HOST": host,
@@ -167,21 +175,27 @@ class WorkerFiles:
             "POST_SCHEMA_URI_V2": root + self.plain.schemas,
         }
 
+    @property
+    def shares_network(self) -> bool:
+        """Whether the env file is for workers that share this machine's network."""
+        return self.host == "localhost"
+
     def env_file(self, style: Style = "modern") -> str:
         """Return the variables as `docker run --env-file` reads them: one a line, without quotes."""
-        return "".join(f"{name}={value}\n" for name, value in self.variables(style, host=self.host).items())
+        host = None if self.shares_network else self.host
+        return "".join(f"{name}={value}\n" for name, value in self.variables(style, host=host).items())
 
     def export_lines(self, style: Style = "modern") -> str:
         """Return the variables as a shell reads them."""
         return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.variables(style).items())
 
-    def docker_arguments(self, env_file: Path | None, style: Style = "modern", *, host: str = "localhost") -> list[str]:
+    def docker_arguments(self, env_file: Path | None, style: Style = "modern", *, host: str | None = None) -> list[str]:
         """Return what makes `docker run` (or podman's) start a worker of this runtime.
 
-        With localhost the container shares the machine's network, as a replica's containers do. The variables come
+        Without a host the container shares the machine's network, as a replica's containers do. The variables come
         from `env_file`, or one by one.
         """
-        network = ["--network", "host"] if host == "localhost" else []
+        network = ["--network", "host"] if host is None else []
         mount = ["-v", f"{self.directory}:{self.directory}:ro"]
         if env_file is not None:
             return [*network, *mount, "--env-file", str(env_file)]

@@ -25,6 +25,11 @@ def test_what_cm_exec_says_is_told_apart() -> None:
     assert parse_sls_line(line.encode()) == LogEntry(text="the token has changed", level="WARN")
 
 
+def test_how_every_worker_starts_and_ends_is_routine() -> None:
+    line = SlsFormat("").lines(record("exiting; all jobs answered"))
+    assert parse_sls_line(line.encode()) == LogEntry(text="exiting; all jobs answered", routine=True)
+
+
 def test_a_handler_cannot_forge_a_line_of_another_job() -> None:
     forged = json.dumps({"message": "m", "level": "INFO", "safe": True, "params": {"job_id": "other"}}).encode()
     (line,) = SlsFormat("").lines(record(forged, function="f", job_id="own")).splitlines()

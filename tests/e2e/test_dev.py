@@ -128,6 +128,15 @@ def test_a_saved_handler_answers_the_next_call(folder: Path) -> None:
         assert program.call("f") == b"2"
 
 
+def test_a_reload_is_one_line(program: DevProgram) -> None:
+    program.wait_for_output("the worker is connected")
+    before = program.output
+    write(program.folder, ECHO)
+    program.wait_for_output("cm.toml changed; worker restarted")
+    wait_until(lambda: program.state["worker"]["state"] == "ready", what="the new worker")
+    assert len(program.output.removeprefix(before).splitlines()) == 1
+
+
 def test_a_saved_cm_toml_is_in_force(program: DevProgram) -> None:
     write(program.folder, ECHO, function("fresh", "printf fresh"))
     program.wait_for_output("cm.toml changed")

@@ -5,6 +5,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
@@ -81,13 +82,12 @@ class CallerApi:
         query = await _body(request, LARGEST_QUERY) or b"{}"
         if (problem := json_problem(query)) is not None:
             raise HTTPException(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {problem}")
-        headers = request.headers
         submission = Submission(
             function=request.path_params["name"],
             query=query,
-            user_id=headers.get("x-user-id", self._info.user_id),
-            auth_header=headers.get("x-auth-header", self._info.auth_header),
-            temporary_credentials_auth_token=headers.get("x-temporary-credentials-auth-token"),
+            user_id=_header(request, "x-user-id", self._info.user_id),
+            auth_header=_header(request, "x-auth-header", self._info.auth_header),
+            temporary_credentials_auth_token=_header(request, "x-temporary-credentials-auth-token", None),
             timeout=self._timeout(request),
         )
         return await self._answer(request, submission)
@@ -326,6 +326,16 @@ async def _body(request: Request, limit: int) -> bytes:
     if body.cut:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "the body ended early")
     return b"".join(pieces)
+
+
+def _header(request: Request, name: str, default: str | None) -> str | None:
+    """Return a header's text: UTF-8, as programs send it, or Latin-1, as browsers do."""
+    value = request.headers.get(name)
+    if value is None:
+        return default
+    with suppress(UnicodeDecodeError):
+        return value.encode("latin-1").decode()
+    return value
 
 
 def _failure_status(request: Request) -> int:

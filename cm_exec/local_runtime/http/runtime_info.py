@@ -50,7 +50,7 @@ class RuntimeInfo:
         return {
             "version": __version__,
             "runtime": {
-                "uri": f"https://localhost:{self.environment.port}",
+                "uri": self.environment.url,
                 "startedAt": round(self.started * 1000),
                 "maxConcurrentTasks": self.environment.slots,
                 "strict": self.strict,
