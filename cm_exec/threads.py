@@ -1,10 +1,10 @@
-"""Run a function on a helper thread, for work that would hold the loop for longer than about 10 ms."""
+"""Helper threads: for a function that would hold the loop for longer than about 10 ms, and for a loop of its own."""
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -42,3 +42,51 @@ async def in_thread(function: Callable[[], T]) -> T:
     except RuntimeError:  # the limit of processes is reached
         return function()
     return await future
+
+
+class LoopThread:
+    """Runs an event loop until `stop`; work is given to it from other threads."""
+
+    def __init__(self, name: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.loop.set_exception_handler(_quiet)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T], *, timeout: float | None = None) -> T:
+        """Run a coroutine to its end and return what it returns."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout)
+
+    def call(self, work: Callable[[], T]) -> T:
+        """Call a function on the loop's thread. Once the loop has ended, on this one."""
+        if threading.current_thread() is self._thread or not self._thread.is_alive():
+            return work()
+
+        async def called() -> T:
+            return work()
+
+        return self.run(called())
+
+    def call_later(self, work: Callable[[], object]) -> None:
+        """Call a function on the loop's thread, some time soon; nothing when the loop has ended."""
+        if self._thread.is_alive():
+            self.loop.call_soon_threadsafe(work)
+
+    def stop(self) -> None:
+        """End the loop and its thread."""
+        if self._thread.is_alive():
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self.loop.run_forever()
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        finally:
+            self.loop.close()
+
+
+def _quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Handshakes that fail and connections that break are a worker's affair, and no news."""
+    if not isinstance(context.get("exception"), OSError):  # ssl.SSLError is one
+        loop.default_exception_handler(context)

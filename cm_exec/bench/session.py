@@ -1,26 +1,112 @@
-"""One run of `cm-exec bench`, from cm.toml to the report."""
+"""One run of `cm-exec bench`, from cm.toml to the report, with its progress on the terminal."""
 
 import json
 import os
+import signal
+import sys
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 import click
 import tomli
 
-from cm_exec.bench.advice import Advice, advise
-from cm_exec.bench.jobs import MeasurementError
-from cm_exec.bench.measure import WARM_UP, measure
-from cm_exec.bench.measurement import FailedMeasurement, Measurement
-from cm_exec.bench.plan import BenchPlan, PlanStep, make_plan
-from cm_exec.bench.progress import BenchProgress, InterruptedRun, Interruptions
-from cm_exec.bench.report import BenchQuery, BenchReport, report_json, report_text
+from cm_exec.bench.measure import WARM_UP, BenchPlan, FailedMeasurement, Measurement, PlanStep, make_plan, measure
+from cm_exec.bench.report import Advice, BenchQuery, BenchReport, advise, report_json, report_text
+from cm_exec.bench.worker import MeasurementError
 from cm_exec.config import Config, Function, load_config
 from cm_exec.config.model import Mode
+from cm_exec.processes.signals import signal_handlers
 from cm_exec.protocol.json_text import json_problem
-from cm_exec.text import did_you_mean
+from cm_exec.text import count_text, did_you_mean
+
+_STEP_UNITS: Final = 1000
+"""The length of one step in the bar's units."""
+
+_DRAW_SECONDS: Final = 0.1
+"""Seconds between drawings."""
+
+
+class InterruptedRun(Exception):  # noqa: N818 - an order, not an error
+    """Raised when a signal asks the program to end."""
+
+
+class BenchProgress:
+    """Draws the progress of a run if stderr is a terminal; `step_seconds` is the rough duration of a step."""
+
+    def __init__(self, steps: int, step_seconds: float) -> None:
+        self._step_seconds = step_seconds
+        self._bar: Any = click.progressbar(
+            length=steps * _STEP_UNITS,
+            file=sys.stderr,
+            hidden=not sys.stderr.isatty(),
+            show_percent=False,
+            item_show_func=str,
+            bar_template="%(bar)s  %(info)s",
+            fill_char="█",
+            empty_char="░",
+        )
+        self._began = 0.0
+        self._drawn_at = 0.0
+        self._drawn = 0
+        self._label = ""
+
+    def begin(self, step: PlanStep) -> None:
+        """Show that a step begins."""
+        self._began = time.monotonic()
+        self._drawn = 0
+        self._label = f"{step.function.name}, {step.mode}, {count_text(step.slots, 'slot')}"
+        self._draw(0)
+
+    def tick(self) -> None:
+        """Show that time passes."""
+        now = time.monotonic()
+        if now - self._drawn_at >= _DRAW_SECONDS:
+            share = min(0.99, (now - self._began) / self._step_seconds)
+            self._draw(int(share * _STEP_UNITS))
+
+    def end(self) -> None:
+        """Show that the step is complete."""
+        self._draw(_STEP_UNITS)
+
+    def _draw(self, units: int) -> None:
+        self._drawn_at = time.monotonic()
+        self._bar.update(units - self._drawn, self._label)
+        self._drawn = units
+
+    def __enter__(self) -> Self:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.__exit__(kind, error, trace)
+
+
+class Interruptions:
+    """Notes SIGINT, SIGTERM and SIGHUP inside `installed`."""
+
+    def __init__(self) -> None:
+        self.signal: int = 0
+        """The signal that came; 0 for none."""
+
+    def check(self) -> None:
+        """Raise InterruptedRun if a signal came."""
+        if self.signal:
+            raise InterruptedRun
+
+    def installed(self) -> AbstractContextManager[None]:
+        """Install the signal handlers, and restore the previous ones at the end."""
+        return signal_handlers(self._note)
+
+    def _note(self, number: signal.Signals) -> None:
+        self.signal = number
+
 
 _FAILED: Final = 1
 _OVERHEAD: Final = 1.5

@@ -1,19 +1,192 @@
-"""The worker that is measured: `cm-exec run` as a process, connected to a local runtime."""
+"""The worker that is measured: `cm-exec run` on a local runtime, its jobs and its memory."""
 
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Self
 
-from cm_exec.bench.jobs import MeasurementError
-from cm_exec.devserver.child import worker_arguments
-from cm_exec.devserver.worker_process import describe_exit, worker_environment
-from cm_exec.local_runtime import LocalRuntime
+import msgspec
+
+from cm_exec.devserver.worker_process import describe_exit, worker_arguments, worker_environment
+from cm_exec.local_runtime import LocalRuntime, RuntimeJob
+from cm_exec.local_runtime.call import ResultSpool
 from cm_exec.protocol import environment as names
+
+_PROC: Final = Path("/proc")
+_SAMPLE_SECONDS: Final = 0.2
+"""Seconds between samples: each takes a millisecond or two from what is measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Peak memory in bytes: of the worker, and of all its handlers' processes together.
+
+    Pages that several processes share are divided among them. None where the system does not report it.
+    """
+
+    worker: int | None = None
+    handlers: int | None = None
+
+    def peak(self, other: "Memory") -> "Memory":
+        """Return the greater value of each."""
+        return Memory(worker=_greater(self.worker, other.worker), handlers=_greater(self.handlers, other.handlers))
+
+
+def _greater(one: int | None, other: int | None) -> int | None:
+    return max((value for value in (one, other) if value is not None), default=None)
+
+
+def memory_of(worker: int) -> Memory:
+    """Return the current memory of a worker's process and of its descendants."""
+    own_command = _command_line(worker)
+    # until exec a child shares all memory with the worker: its command line is still the worker's
+    sizes = [_proportional(pid) for pid in _descendants(worker) if _command_line(pid) != own_command]
+    known = [size for size in sizes if size is not None]
+    return Memory(worker=_proportional(worker), handlers=sum(known) if known else None)
+
+
+class MemoryWatch(threading.Thread):
+    """Samples a worker's memory at intervals, inside its context, and keeps the `peak`."""
+
+    def __init__(self, worker: int) -> None:
+        super().__init__(name="memory", daemon=True)
+        self._worker = worker
+        self._ended = threading.Event()
+        self.peak = Memory()
+
+    def run(self) -> None:
+        """Sample until the context ends, at least once."""
+        while not self._ended.wait(_SAMPLE_SECONDS):
+            self._sample()
+        self._sample()
+
+    def _sample(self) -> None:
+        self.peak = self.peak.peak(memory_of(self._worker))
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join()
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    with suppress(OSError):
+        for task in (_PROC / str(pid) / "task").iterdir():
+            for child in _children(task):
+                yield child
+                yield from _descendants(child)
+
+
+def _children(task: Path) -> list[int]:
+    try:
+        return [int(child) for child in (task / "children").read_text().split()]
+    except OSError:  # the thread has exited, or the kernel does not report children
+        return []
+
+
+def _proportional(pid: int) -> int | None:
+    """Return the resident bytes with shared pages divided among their users, or plain RSS if the kernel has no PSS."""
+    place = _PROC / str(pid)
+    for name, key in (("smaps_rollup", "Pss:"), ("status", "VmRSS:")):
+        with suppress(OSError):
+            lines = (place / name).read_text().splitlines()
+            return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(key)), None)
+    return None
+
+
+_TICK: Final = 0.1
+"""Seconds between two calls of `on_tick` while a wait lasts."""
+
+_LONGEST_STDERR: Final = 200
+
+
+class MeasurementError(Exception):
+    """The function, or the worker, fails. The text says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedJob:
+    """A job that ended: the seconds from its hand-out to its answer, and how it failed if it did."""
+
+    seconds: float
+    failure: str | None
+
+
+class BenchJobs:
+    """Calls of one function with one query. `on_tick` is called during each wait; what it raises ends the wait."""
+
+    def __init__(self, runtime: LocalRuntime, function: str, query: bytes, on_tick: Callable[[], None]) -> None:
+        self._runtime = runtime
+        self._function = function
+        self._query = query
+        self._on_tick = on_tick
+        self._completed: SimpleQueue[CompletedJob] = SimpleQueue()
+        self.outstanding = 0
+        """The number of jobs that have not ended."""
+
+    def submit(self) -> None:
+        """Queue one more job."""
+        self.outstanding += 1
+        self._runtime.submit(self._function, self._query).on_end(self._complete)
+
+    def next(self, deadline: float) -> CompletedJob | None:
+        """Return the next job that ends; None if none ends before `deadline` on the monotonic clock."""
+        self._on_tick()
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                completed = self._completed.get(timeout=min(left, _TICK))
+            except Empty:
+                self._on_tick()
+            else:
+                self.outstanding -= 1
+                return completed
+        return None
+
+    def idle(self, seconds: float) -> None:
+        """Submit nothing for a while."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._on_tick()
+            time.sleep(min(left, _TICK))
+
+    def _complete(self, job: RuntimeJob, body: ResultSpool | None) -> None:
+        """Note a job's end; the runtime's thread calls this."""
+        failure = None
+        if job.answer is None:
+            failure = job.reason or f"the job is {job.state}"
+        elif job.answer.failure is not None:
+            failure = failure_text(job.answer.failure.message, body.content() if body else b"")
+        began, ended = job.started or job.created, job.ended or job.created
+        self._completed.put(CompletedJob(ended - began, failure))
+
+
+def failure_text(message: str, body: bytes) -> str:
+    """Describe an error result by its message and the last line of the handler's stderr, if it has one."""
+    try:
+        members: Any = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        members = None
+    stderr = members.get("stderr") if isinstance(members, dict) else None
+    lines = stderr.strip().splitlines() if isinstance(stderr, str) else []
+    return f"{message}; its stderr ends: {lines[-1][-_LONGEST_STDERR:].strip()}" if lines else message
+
 
 _HIDDEN: Final = names.CONNECTION_VARIABLES | {
     names.MAX_CONCURRENT_TASKS,

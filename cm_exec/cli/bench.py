@@ -6,10 +6,14 @@ from typing import Any, get_args
 
 import click
 
-from cm_exec.cli.choice import FiniteRange, SuggestingChoice
-from cm_exec.cli.completion import function_names
-from cm_exec.cli.extra import LOCAL_RUNTIME, require_extra
-from cm_exec.cli.options import config_option
+from cm_exec.cli.options import (
+    LOCAL_RUNTIME,
+    FiniteRange,
+    SuggestingChoice,
+    config_option,
+    function_names,
+    require_extra,
+)
 from cm_exec.config.model import Mode
 from cm_exec.config.schema import MAX_SLOTS
 

@@ -4,13 +4,14 @@ import json
 import os
 import sys
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from cm_exec.cli.choice import FiniteRange
-from cm_exec.cli.extra import LOCAL_RUNTIME, require_extra, require_program
-from cm_exec.devserver.args import STYLES, Style
+from cm_exec.cli.options import LOCAL_RUNTIME, FiniteRange, env_style_option, require_extra, require_program
+
+if TYPE_CHECKING:
+    from cm_exec.local_runtime.worker_files import Style
 
 _INTERRUPTED: Final = 130
 
@@ -18,13 +19,7 @@ _INTERRUPTED: Final = 130
 @click.command(name="conform", context_settings={"allow_interspersed_args": False})
 @click.argument("worker_command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
-@click.option(
-    "--env-style",
-    type=click.Choice(STYLES),
-    default="modern",
-    show_default=True,
-    help="Variables of today's platform, or the connection file of older ones.",
-)
+@env_style_option
 @click.option("--jobs", type=click.IntRange(min=1), default=4, show_default=True, help="Rules played concurrently.")
 @click.option(
     "--start-timeout",
@@ -34,7 +29,9 @@ _INTERRUPTED: Final = 130
     show_default=True,
     help="Time from the worker's start to its first poll.",
 )
-def command(worker_command: tuple[str, ...], as_json: bool, env_style: Style, jobs: int, start_timeout: float) -> None:
+def command(
+    worker_command: tuple[str, ...], as_json: bool, env_style: "Style", jobs: int, start_timeout: float
+) -> None:
     """Check that COMMAND is a worker that keeps the compute module protocol.
 
     The command must serve a function `echo` that returns its query. It is started again for each rule, against a

@@ -2,18 +2,27 @@
 
 import ipaddress
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from cm_exec.cli.choice import FiniteRange, HeaderFile, HeaderText
-from cm_exec.cli.extra import LOCAL_RUNTIME, require_extra, require_program
-from cm_exec.cli.options import config_option
-from cm_exec.devserver.args import STYLES, DevArgs
+from cm_exec.cli.options import (
+    LOCAL_RUNTIME,
+    FiniteRange,
+    HeaderFile,
+    HeaderText,
+    config_option,
+    env_style_option,
+    require_extra,
+    require_program,
+)
+from cm_exec.devserver import DevArgs
 
 _PORT: Final = click.IntRange(0, 65535)
+_FILE: Final = click.Path(dir_okay=False, path_type=Path)
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 
@@ -30,6 +39,11 @@ def _is_address(text: str) -> bool:
     with suppress(ValueError):
         return bool(ipaddress.ip_address(text).version)
     return False
+
+
+def _switch_off(option: str, name: str, help_: str) -> Callable[[Any], Any]:
+    """Return an option that makes a value false."""
+    return click.option(option, name, is_flag=True, flag_value=False, default=True, help=help_)
 
 
 @click.command(name="dev", context_settings={"allow_interspersed_args": False})
@@ -83,30 +97,19 @@ def _is_address(text: str) -> bool:
     metavar="FILE",
     help="File with the authHeader of callers that send none.",
 )
-@click.option(
-    "--no-worker",
-    "starts_worker",
-    is_flag=True,
-    flag_value=False,
-    default=True,
-    help="Start no worker; print the settings for one that you start, also in a container.",
+@_switch_off(
+    "--no-worker", "starts_worker", "Start no worker; print the settings for one that you start, also in a container."
 )
 @click.option(
     "--env-file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_FILE,
     metavar="FILE",
     help="Write the worker's variables to FILE, as `docker run --env-file` reads them.",
 )
-@click.option(
-    "--env-style",
-    type=click.Choice(STYLES),
-    default="modern",
-    show_default=True,
-    help="Variables of today's platform, or the connection file of older ones.",
-)
+@env_style_option
 @click.option(
     "--ready-file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_FILE,
     metavar="FILE",
     help="Write addresses, token and variables to FILE as JSON once the worker polls.",
 )
@@ -119,14 +122,7 @@ def _is_address(text: str) -> bool:
     metavar="PATH",
     help="Restart the worker when this changes, too. Repeatable.",
 )
-@click.option(
-    "--no-reload",
-    "reloads",
-    is_flag=True,
-    flag_value=False,
-    default=True,
-    help="Do not restart the worker when files change.",
-)
+@_switch_off("--no-reload", "reloads", "Do not restart the worker when files change.")
 @click.option("--open", "open_browser", is_flag=True, help="Open the console in the browser.")
 def command(**options: Any) -> None:
     """Run functions on a local runtime, with a web console.

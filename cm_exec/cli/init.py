@@ -6,7 +6,7 @@ from typing import Any, Final, get_args
 import click
 
 from cm_exec import __version__
-from cm_exec.cli.choice import SuggestingChoice
+from cm_exec.cli.options import SuggestingChoice
 from cm_exec.scaffold.languages import EXAMPLES, LANGUAGES, ProjectMode, find_language
 
 _EPILOG: Final = """
@@ -82,8 +82,7 @@ def command(  # noqa: PLR0917 - click's way
     Existing files are never overwritten. With --from-python it wraps existing Python functions: DIRECTORY is the
     folder of their module, or their package is installed for python3. With --add it adds a function to a project.
     """
-    from cm_exec.scaffold.add import add_function, language_of  # noqa: PLC0415 - only a call needs it, not `--help`
-    from cm_exec.scaffold.create import check_name, create_project  # noqa: PLC0415 - see above
+    from cm_exec.scaffold.create import add_function, check_name, create_project, language_of  # noqa: PLC0415 - only a call needs it, not `--help`  # noqa: PLC0415 - see above
     from cm_exec.scaffold.project import ProjectArgs  # noqa: PLC0415 - see above
 
     if target is not None and lang not in {None, "python"}:

@@ -10,18 +10,14 @@ from typing import Final
 
 import click
 
-from cm_exec.cli.choice import HeaderFile, HeaderText
-from cm_exec.cli.completion import function_names
-from cm_exec.cli.options import asks_dev, config_option, dev_options
+from cm_exec.cli.options import HeaderFile, HeaderText, asks_dev, config_option, dev_options, function_names
 from cm_exec.config import load_config
 from cm_exec.config.model import Function
 from cm_exec.handlers.base import HandlerContext
-from cm_exec.handlers.factory import create_handlers
-from cm_exec.handlers.validation import Validator
-from cm_exec.processes.descriptors import read_all, write_all
+from cm_exec.handlers.factory import Validator, create_handlers
+from cm_exec.processes.launcher import read_all, write_all
 from cm_exec.processes.signals import run_supervised
-from cm_exec.protocol.failure import Failure, Reason
-from cm_exec.protocol.job import Job
+from cm_exec.protocol.job import Failure, Job, Reason
 from cm_exec.protocol.json_text import json_problem
 from cm_exec.text import closest_match
 from cm_exec.worker.job import JobRunner, LocalPost, SpooledResult

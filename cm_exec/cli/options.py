@@ -1,19 +1,111 @@
-"""Options that several commands share."""
+"""Options that several commands share, types of their values, completion, and what a command needs besides options."""
 
-from collections.abc import Callable, Mapping
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
 import msgspec
+import tomli
 from click.core import ParameterSource
 from msgspec import UNSET
 from msgspec.structs import FieldInfo
 
-from cm_exec.cli.choice import FiniteRange
 from cm_exec.config import Config, load_config, with_overrides
 from cm_exec.config.schema import LauncherTable
-from cm_exec.config.schema.key_spec import key_spec
+from cm_exec.config.schema.keys import key_spec
+from cm_exec.text import did_you_mean
+
+LOCAL_RUNTIME: Final = ("starlette", "uvicorn", "httptools", "trustme")
+
+
+def require_extra(command: str, modules: Iterable[str]) -> None:
+    """Raise click.UsageError, with the remedy, if one of the extra's modules is missing."""
+    from importlib.util import find_spec  # noqa: PLC0415 - the worker needs none of this
+
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise click.UsageError(
+            f"{command} needs {', '.join(missing)}. Install it on a machine with Python: pip install 'cm-exec[dev]'; "
+            "the self-contained /opt/cm-exec contains only what a worker needs"
+        )
+
+
+def require_program(worker_command: Sequence[str]) -> None:
+    """Raise click.UsageError, with the remedy, if the command of a worker cannot be started."""
+    from cm_exec.preflight.command import check_command  # noqa: PLC0415 - help and completion do not need it
+
+    _, problem = check_command(worker_command, Path.cwd(), os.environ.get("PATH", os.defpath))
+    if problem is not None:
+        raise click.UsageError(problem.message)
+
+
+class SuggestingChoice(click.Choice[str]):
+    """A choice whose error names the nearest value, if one is similar."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the value. Raises click.BadParameter with a suggestion and all values."""
+        if value in self.choices:
+            return str(value)
+        hint = did_you_mean(str(value), self.choices, quote=repr)
+        known = ", ".join(map(repr, self.choices))
+        raise click.BadParameter(f"{value!r} is not one of {known}{f'; {hint}' if hint else ''}", ctx, param)
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers, without NaN and infinity, which lie in click's ranges."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number. Raises click.BadParameter."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            raise click.BadParameter(f"{value!r} is not a number", ctx, param)
+        return number
+
+
+class HeaderText(click.ParamType[str]):
+    """A text that an HTTP header can have as its value."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text. Raises click.BadParameter."""
+        if not str(value).isprintable():  # as halves of surrogate pairs, which stand for bytes that are not UTF-8, are
+            raise click.BadParameter(f"expected one line of UTF-8 text, found {value!r}", ctx, param)
+        return str(value)
+
+
+class HeaderFile(click.Path):
+    """A file with the value of an HTTP header, such as a secret that must not be on a command line."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the content. Raises click.BadParameter."""
+        path = Path(str(super().convert(value, param, ctx)))
+        try:
+            text = path.read_bytes().decode().strip()
+        except OSError as error:
+            raise click.BadParameter(f"{path}: {error.strerror}", ctx, param) from None
+        except UnicodeDecodeError:
+            raise click.BadParameter(f"{path}: expected UTF-8", ctx, param) from None
+        if not text.isprintable() or not text:
+            raise click.BadParameter(f"{path}: expected one line of text", ctx, param)
+        return text
+
+
+def function_names(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the functions of cm.toml that start with a text, also if the file has errors elsewhere."""
+    path = Path(ctx.params.get("config_path") or os.environ.get("CM_EXEC_CONFIG") or "cm.toml")
+    try:
+        functions = tomli.loads(path.read_text(encoding="utf-8-sig")).get("functions")
+    except (OSError, ValueError, RecursionError):
+        return []
+    return [name for name in functions if name.startswith(incomplete)] if isinstance(functions, dict) else []
+
 
 Decorated = Callable[..., Any]
 
@@ -27,6 +119,14 @@ config_option: Final = click.option(
     envvar="CM_EXEC_CONFIG",
     show_envvar=True,
     help="The file that maps functions to commands.",
+)
+
+env_style_option: Final = click.option(
+    "--env-style",
+    type=click.Choice(("modern", "connection-file")),
+    default="modern",
+    show_default=True,
+    help="Variables of today's platform, or the connection file of older ones.",
 )
 
 dev_options: Final = (

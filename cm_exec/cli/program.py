@@ -14,7 +14,7 @@ import click
 
 from cm_exec import __version__
 from cm_exec.errors import exit_code_of
-from cm_exec.processes.setup import prepare_process
+from cm_exec.processes.launcher import prepare_process
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -98,10 +98,10 @@ class LazyGroup(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem[str]"]:
         """Propose the commands of the table, since click would import them all, and the options of `run`."""
-        from cm_exec.cli.completion import matching_commands  # noqa: PLC0415 - only a TAB needs it
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only a TAB needs it
 
         if not incomplete.startswith("-"):
-            return matching_commands(COMMANDS, incomplete)
+            return [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
         own = click.Command.shell_complete(self, ctx, incomplete)
         run = self.get_command(ctx, "run")
         of_run = run.shell_complete(click.Context(run, parent=ctx), incomplete) if run else []

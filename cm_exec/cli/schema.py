@@ -74,7 +74,7 @@ def _print_json_schema() -> None:
 
 
 def _print_described(description: Path) -> None:
-    from cm_exec.importers.read import import_toml  # noqa: PLC0415 - see above
+    from cm_exec.importers import import_toml  # noqa: PLC0415 - see above
 
     try:
         content = description.read_bytes()
@@ -84,7 +84,7 @@ def _print_described(description: Path) -> None:
 
 
 def _print_hinted(target: str) -> None:
-    from cm_exec.importers.read import PYTHON_HANDLER, import_python_toml  # noqa: PLC0415 - see above
+    from cm_exec.importers import PYTHON_HANDLER, import_python_toml  # noqa: PLC0415 - see above
 
     if not all(target.partition(":")):
         raise click.BadParameter("expected MODULE:FUNCTION, such as app.handlers:double", param_hint="--from-python")

@@ -6,9 +6,15 @@ from typing import Any
 
 import click
 
-from cm_exec.cli.completion import function_names
-from cm_exec.cli.extra import LOCAL_RUNTIME, require_extra, require_program
-from cm_exec.cli.options import asks_dev, config_option, dev_options
+from cm_exec.cli.options import (
+    LOCAL_RUNTIME,
+    asks_dev,
+    config_option,
+    dev_options,
+    function_names,
+    require_extra,
+    require_program,
+)
 from cm_exec.config.schema import MAX_SLOTS
 
 

@@ -1,8 +1,7 @@
 """Read a cm.toml once into frozen typed values."""
 
-from cm_exec.config.load import load_config, parse_config
+from cm_exec.config.load import load_config, parse_config, with_overrides
 from cm_exec.config.model import Config, Function, Launcher, LogFormat, LogLevel, Output, Service
-from cm_exec.config.overrides import with_overrides
 from cm_exec.errors import ConfigError, Problem
 
 __all__ = [

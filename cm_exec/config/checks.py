@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct
 
 from cm_exec.config.model import HttpRequest, Protocol, ServerAddress
 from cm_exec.config.schema import FunctionOptions, FunctionTable, ServiceOptions, ServiceTable
-from cm_exec.config.schema.key_spec import key_spec
+from cm_exec.config.schema.keys import key_spec
 from cm_exec.text import closest_match, did_you_mean, quoted
 
 MODES_OF: Final[Mapping[str, tuple[str, ...]]] = {

@@ -1,21 +1,30 @@
-"""Read a cm.toml."""
+"""Read a cm.toml, and override its `[launcher]` values by the command line and the environment."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
+import msgspec
 import tomli
+from msgspec.structs import replace
 
-from cm_exec.config.diagnostics import Diagnostics
-from cm_exec.config.functions import build_function, read_functions
-from cm_exec.config.lines import LineIndex
+from cm_exec.config.functions import (
+    build_function,
+    build_service,
+    read_defaults,
+    read_functions,
+    read_services,
+    users_of,
+    value_of,
+)
 from cm_exec.config.model import Config, Launcher
 from cm_exec.config.schema import File, LauncherTable
-from cm_exec.config.services import build_service, read_defaults, read_services, users_of, value_of
+from cm_exec.config.schema.keys import converted
 from cm_exec.config.signature import read_types
 from cm_exec.config.test_cases import read_tests
-from cm_exec.config.validate import read_table, report_unknown_key
+from cm_exec.config.toml import LineIndex
+from cm_exec.config.validate import Diagnostics, mismatch, read_table, report_unknown_key
 from cm_exec.errors import ConfigError, Problem
 
 _REMEDY: Final = "; create a project with `cm-exec init`, or name the file with --config or CM_EXEC_CONFIG"
@@ -101,3 +110,18 @@ def _report_unknown_tables(document: Mapping[str, Any], diagnostics: Diagnostics
 
 def _launcher(table: LauncherTable) -> Launcher:
     return Launcher(**{key: value_of(getattr(table, key)) for key in table.__struct_fields__})
+
+
+def with_overrides(config: Config, **launcher_keys: Any) -> Config:
+    """Return the configuration with other `[launcher]` values; None, for an option that is not given, changes nothing.
+
+    Raises ValueError for a value that cm.toml does not accept either, such as `drain_timeout` nan.
+    """
+    given = {key: value for key, value in launcher_keys.items() if value is not None}
+    fields = {field.name: field.type for field in msgspec.structs.fields(LauncherTable)}
+    for key, value in given.items():
+        try:
+            converted(value, fields[key])
+        except ValueError:
+            raise ValueError(f"{key}: {mismatch(value, fields[key])}") from None
+    return replace(config, launcher=replace(config.launcher, **given))

@@ -6,8 +6,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from cm_exec.protocol.failure import Reason
 from cm_exec.protocol.function_schema import FunctionSchema, Input, Returns
+from cm_exec.protocol.job import Reason
 
 Output = Literal["bytes", "json", "text"]
 Mode = Literal["spawn", "prespawn", "persistent"]

@@ -5,9 +5,8 @@ from typing import Any, Final
 
 from msgspec import UNSET, Struct
 
-from cm_exec.config.diagnostics import Diagnostics, KeyPath, describe
 from cm_exec.config.schema import TYPE_WORDS, FieldTable, InputTable, MemberName, ReturnsTable
-from cm_exec.config.validate import read_table, read_value
+from cm_exec.config.validate import Diagnostics, KeyPath, describe, read_table, read_value
 from cm_exec.datatypes.model import (
     MAX_DEPTH,
     UNKNOWN,
@@ -17,7 +16,7 @@ from cm_exec.datatypes.model import (
     required_by_default,
     size_problem,
 )
-from cm_exec.datatypes.ranges import Bound, Range, RangeKind, describe_bound, range_kind, read_bound
+from cm_exec.datatypes.scalars import Bound, Range, RangeKind, describe_bound, range_kind, read_bound
 from cm_exec.datatypes.syntax import BUILTIN_NAMES, TypeTextError, UnusableNameError, is_name, parse_type
 from cm_exec.protocol.function_schema import Input, Returns
 from cm_exec.text import did_you_mean, quoted

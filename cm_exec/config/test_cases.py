@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from cm_exec.config.checks import invalid_keys
-from cm_exec.config.diagnostics import Diagnostics, KeyPath, describe, dotted
 from cm_exec.config.model import (
     ExpectedOutcome,
     FunctionTest,
@@ -21,8 +20,8 @@ from cm_exec.config.model import (
     Source,
 )
 from cm_exec.config.schema import JSON_WORDS, FunctionTestTable
-from cm_exec.config.validate import read_table
-from cm_exec.protocol.failure import Reason
+from cm_exec.config.validate import Diagnostics, KeyPath, describe, dotted, read_table
+from cm_exec.protocol.job import Reason
 from cm_exec.protocol.json_text import json_problem
 from cm_exec.text import did_you_mean, quoted
 

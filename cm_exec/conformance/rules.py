@@ -105,17 +105,29 @@ def _result_202(stage: Stage) -> str:
     )
     stage.ready()
     stage.echo()
-    time.sleep(_SETTLE)
-    if stage.results() > 1:
-        raise RuleBrokenError(f"took 202 for a failure, and posted {stage.results() - 1} times more")
+    if repeats := _repeated_posts(stage):
+        raise RuleBrokenError(f"took 202 for a failure, and posted {repeats} times more")
     return "posted once"
+
+
+def _repeated_posts(stage: Stage) -> int:
+    time.sleep(_SETTLE)
+    return stage.results() - 1
 
 
 @_rule("posts a result again after 503, and does not replace it by an error")
 def _result_503(stage: Stage) -> str:
-    stage.runtime.set_faults("result.503*2")
+    return _delivery_despite(stage, "result.503*2")
+
+
+def _delivery_despite(stage: Stage, fault: str) -> str:
+    stage.runtime.set_faults(fault)
     stage.ready()
     stage.echo(seconds=20)
+    return _delivered(stage)
+
+
+def _delivered(stage: Stage) -> str:
     return f"delivered it with {count_text(stage.results(), 'post')}"
 
 
@@ -129,22 +141,17 @@ def _result_outage(stage: Stage) -> str:
     time.sleep(1.0)
     stage.runtime.set_faults()
     stage.expect_echo(call, value, seconds=20)
-    return f"delivered it with {count_text(stage.results(), 'post')}"
+    return _delivered(stage)
 
 
 @_rule("posts a result again after a connection that was reset")
 def _result_reset(stage: Stage) -> str:
-    stage.runtime.set_faults("result.reset*1")
-    stage.ready()
-    stage.echo(seconds=20)
-    return f"delivered it with {count_text(stage.results(), 'post')}"
+    return _delivery_despite(stage, "result.reset*1")
 
 
 @_rule("goes on after a result whose response was lost")
 def _response_lost(stage: Stage) -> str:
-    stage.runtime.set_faults("result.lost*1")
-    stage.ready()
-    stage.echo(seconds=20)
+    _delivery_despite(stage, "result.lost*1")
     stage.echo(seconds=20)
     return "answered the next job"
 
@@ -158,12 +165,9 @@ def _result_413(stage: Stage) -> str:
 
 @_rule("waits for a slow response instead of posting twice")
 def _slow_response(stage: Stage) -> str:
-    stage.runtime.set_faults("result.latency=8*1")
-    stage.ready()
-    stage.echo(seconds=20)
-    time.sleep(_SETTLE)
-    if stage.results() > 1:
-        raise RuleBrokenError(f"posted the result {stage.results()} times")
+    _delivery_despite(stage, "result.latency=8*1")
+    if repeats := _repeated_posts(stage):
+        raise RuleBrokenError(f"posted the result {repeats + 1} times")
     return "waited 8 s, and posted once"
 
 
@@ -213,9 +217,7 @@ def _poll_reset(stage: Stage) -> str:
 
 @_rule("gets a job again if its delivery was cut, and answers it once")
 def _cut_delivery(stage: Stage) -> str:
-    stage.runtime.set_faults("poll.cut=60*1")
-    stage.ready()
-    stage.echo(seconds=20)
+    _delivery_despite(stage, "poll.cut=60*1")
     if any(each.kind is ViolationKind.ANSWERED_TWICE for each in stage.runtime.violations):
         raise RuleBrokenError("answered it twice")
     return "answered it once"

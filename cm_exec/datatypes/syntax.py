@@ -23,12 +23,12 @@ from cm_exec.datatypes.model import (
 from cm_exec.text import quoted
 
 BUILTIN_NAMES: Final = (*SIMPLE_NAMES, "decimal", "list", "set", "map", "optional", "struct")
-NAME: Final = re.compile(r"[^\W\d]\w*")
+_NAME: Final = re.compile(r"[^\W\d]\w*")
 
 
 def is_name(text: str) -> bool:
     """Return whether a named type may have this name: letters, digits and underscores, and no name of a built-in."""
-    return NAME.fullmatch(text) is not None and text not in {*BUILTIN_NAMES, "void"}
+    return _NAME.fullmatch(text) is not None and text not in {*BUILTIN_NAMES, "void"}
 
 
 _ALIASES: Final = {
@@ -241,7 +241,7 @@ class _Parser:
                 self._fail(start, f"{name} has no {mark}...{_CLOSING[mark]}{hint}")
 
     def _name(self, start: int, what: str) -> str:
-        match = NAME.match(self._text, start)
+        match = _NAME.match(self._text, start)
         if match is None:
             self._fail(start, f"expected {what}, found {self._found()}")
         self._at = match.end()
@@ -328,7 +328,12 @@ def _decimal_text(type_: DecimalType) -> str:
 
 
 def _field_text(field: Field) -> str:
-    name = field.name if NAME.fullmatch(field.name) else json.dumps(field.name, ensure_ascii=False)
     mark = "" if field.required is required_by_default(field.type) else "!" if field.required else "?"
-    description = "" if field.description is None else f" {json.dumps(field.description, ensure_ascii=False)}"
-    return f"{name}{mark}: {type_text(field.type)}{description}"
+    return member_text(field.name, type_text(field.type), field.description, mark)
+
+
+def member_text(name: str, type_: str, description: str | None, mark: str = "") -> str:
+    """Return the text of a struct's field; `mark` is `?` or `!`."""
+    name = name if _NAME.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+    description = "" if description is None else f" {json.dumps(description, ensure_ascii=False)}"
+    return f"{name}{mark}: {type_}{description}"

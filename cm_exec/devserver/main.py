@@ -9,23 +9,21 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
-from types import FrameType
 from typing import Final
 
 import click
 import msgspec
 
 from cm_exec.config import Config, load_config
-from cm_exec.devserver.args import DevArgs
-from cm_exec.devserver.banner import print_banner, print_for_other_worker
-from cm_exec.devserver.follow import Follower
-from cm_exec.devserver.instances import Instance, claimed_port, registered, remembered_token
-from cm_exec.devserver.keys import keys
+from cm_exec.devserver import DevArgs
+from cm_exec.devserver.client import Instance, claimed_port, registered, remembered_token
+from cm_exec.devserver.display import Follower, keys, print_banner, print_for_other_worker
 from cm_exec.devserver.session import DevSession, Event, RestartRequested, SignalReceived
-from cm_exec.devserver.worker_set import WorkerSource
+from cm_exec.devserver.worker_process import WorkerSource
 from cm_exec.errors import ConfigError, Problem
 from cm_exec.local_runtime import Fault, FaultSyntaxError, LocalRuntime, ProcessState, parse_fault
 from cm_exec.local_runtime.worker_files import replace_file
+from cm_exec.processes.signals import signal_handlers
 from cm_exec.protocol.environment import MAX_CONCURRENT_TASKS
 from cm_exec.terminal import DIM, GREEN, RED, Terminal
 from cm_exec.text import count_text
@@ -45,7 +43,7 @@ def run_dev(args: DevArgs) -> None:
     events: SimpleQueue[Event] = SimpleQueue()  # a signal handler may put into it at any moment
     with ExitStack() as stack:
         runtime = stack.enter_context(_runtime(args, source, faults, stack))
-        stack.enter_context(_signals_to(events))
+        stack.enter_context(signal_handlers(lambda number: events.put(SignalReceived(number))))
         config_path = str(args.config_path.resolve())
         instance = Instance(pid=os.getpid(), url=runtime.url, config_path=config_path, token=runtime.caller_token)
         stack.enter_context(registered(instance))
@@ -226,16 +224,3 @@ def _write(path: Path, content: bytes, option: str) -> None:
         replace_file(path, content, mode=0o600)
     except OSError as error:
         raise click.BadParameter(f"{path}: {error.strerror}", param_hint=option) from None
-
-
-@contextmanager
-def _signals_to(events: SimpleQueue[Event]) -> Iterator[None]:
-    def note(number: int, _frame: FrameType | None) -> None:
-        events.put(SignalReceived(signal.Signals(number)))
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

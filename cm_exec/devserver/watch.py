@@ -11,7 +11,7 @@ from typing import Final
 from watchfiles import watch
 
 from cm_exec.config import Config
-from cm_exec.devserver.worker_set import WorkerSource
+from cm_exec.devserver.worker_process import WorkerSource
 
 _CODE: Final = frozenset({
     "awk", "bash", "c", "cc", "cjs", "clj", "cljs", "cpp", "cs", "dart", "ex", "exs", "f", "f90", "fs", "go",

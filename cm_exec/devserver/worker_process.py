@@ -1,5 +1,6 @@
-"""A worker as a process beneath `cm-exec dev`, and the thread that reads its log."""
+"""A worker as a process beneath `cm-exec dev`, which does not outlive it, and the thread that reads its log."""
 
+import ctypes
 import os
 import signal
 import socket
@@ -15,14 +16,42 @@ from typing import IO, Final, Protocol
 
 import msgspec
 
-from cm_exec.devserver.child import worker_arguments
+from cm_exec.config import Config
 from cm_exec.errors import UsageError
 from cm_exec.protocol import environment as names
+
+_BOOT: Final = (
+    "import sys; sys.path.append(sys.argv.pop(1)); from cm_exec.devserver.worker_process import end_with_parent;"
+    "end_with_parent(); from cm_exec.cli import main; main()"
+)
+_SET_PARENT_DEATH_SIGNAL: Final = 1
+
+
+def worker_arguments(*arguments: str) -> list[str]:
+    """Return the command line that runs `cm-exec ARGUMENTS` with this very cm_exec.
+
+    Not `-m cm_exec`: that would import modules of the current folder, such as a handler called json.py.
+    """
+    where = str(Path(__file__).parents[2])
+    return [sys.executable, "-P", "-c", _BOOT, where, str(os.getpid()), *arguments]
+
+
+def end_with_parent() -> None:
+    """Let this process get SIGTERM when the process that started it is killed. Its id is the first argument."""
+    parent = int(sys.argv.pop(1))
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+        if os.getppid() != parent:
+            sys.exit(1)
+
 
 _GUARDIAN: Final = Path(__file__).with_name("guardian.py")
 _LONGEST_LINE: Final = 64 * 1024
 _WORKER_LOGGER: Final = "cm_exec.worker"
 _HIDDEN: Final = names.CONNECTION_VARIABLES | {names.MAX_CONCURRENT_TASKS}
+
+WorkerSource = Config | Sequence[str]
+"""What is started: the functions of a cm.toml, or a command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,12 +10,18 @@ import click
 from msgspec.structs import replace
 
 from cm_exec.config import Config, ConfigError, Problem
-from cm_exec.config.model import ExpectedOutcome, FunctionTest, ResultIsBytes, ResultIsJson, Source
+from cm_exec.config.model import (
+    ExpectedOutcome,
+    FunctionTest,
+    ResultIsBytes,
+    ResultIsJson,
+    Source,
+)
 from cm_exec.protocol.json_text import json_problem
 from cm_exec.text import did_you_mean
 
-_QUERY: Final = "query_file"
-_RESULT: Final = "result_file"
+_QUERY_KEY: Final = "query_file"
+_RESULT_KEY: Final = "result_file"
 
 _NO_TESTS: Final = """{path} has no tests. Add one, such as
 
@@ -87,11 +93,11 @@ class _FileReader:
         self.problems: list[Problem] = []
 
     def prepare(self, test: FunctionTest) -> PreparedTest:
-        query = self._content(test.query, f"{test.at}.{_QUERY}", is_json=True)
+        query = self._content(test.query, f"{test.at}.{_QUERY_KEY}", is_json=True)
         return PreparedTest(test=test, query=query, expected=self._expected(test))
 
     def _expected(self, test: FunctionTest) -> ExpectedOutcome:
-        key = f"{test.at}.{_RESULT}"
+        key = f"{test.at}.{_RESULT_KEY}"
         match test.expected:
             case ResultIsJson(text=text):
                 return replace(test.expected, text=self._content(text, key, is_json=True))

@@ -1,10 +1,11 @@
-"""The report of a run for people: one line per test as it ends, the problem of a failed one, and a summary."""
+"""The report of a run: lines for people with the problems of failed tests, and JUnit XML, which CI systems read."""
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
+from xml.etree import ElementTree as ET
 
 from cm_exec.function_tests.cases import PreparedTest
 from cm_exec.function_tests.runner import CompletedTest
@@ -123,3 +124,60 @@ def _relative(path: Path, config_path: Path) -> str:
         return str(folder / path.relative_to(folder.absolute()))
     except ValueError:
         return str(path)
+
+
+_NOT_RUN: Final = "not run"
+
+
+def junit_xml(
+    cases: Sequence[PreparedTest], completed: Iterable[CompletedTest], *, started: str, seconds: float
+) -> bytes:
+    """Return a `testsuites` element with a `testsuite` for each function and a `testcase` for each of its tests.
+
+    A wrong result is a `failure`; a job that failed though a result was expected is an `error`; a test that did not
+    run is `skipped`. `started` is an ISO 8601 time.
+    """
+    by_test = {one.case.test.at: one for one in completed}
+    root = ET.Element("testsuites", name="cm-exec test", time=_seconds_text(seconds))
+    for function in dict.fromkeys(case.test.function for case in cases):
+        suite = ET.SubElement(root, "testsuite", name=function, timestamp=started)
+        own = [case for case in cases if case.test.function == function]
+        for case in own:
+            _add_case(suite, case, by_test.get(case.test.at))
+        _count_tests(suite)
+        suite.set("time", _seconds_text(sum(by_test[c.test.at].seconds for c in own if c.test.at in by_test)))
+    _count_tests(root)
+    ET.indent(root)
+    document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
+
+
+def _add_case(suite: ET.Element, case: PreparedTest, completed: CompletedTest | None) -> None:
+    test = case.test
+    seconds = _seconds_text(completed.seconds if completed else 0)
+    element = ET.SubElement(suite, "testcase", classname=test.function, name=test.label, time=seconds)
+    if completed is None:
+        ET.SubElement(element, "skipped", message=_NOT_RUN)
+        return
+    if (problem := completed.problem) is not None:
+        kind, type_ = ("failure", "result") if problem.reason is None else ("error", problem.reason)
+        detail = ET.SubElement(element, kind, message=visible(problem.message), type=type_)
+        detail.text = visible("\n".join([problem.message, *problem.details]), keep="\n")
+    if completed.stderr:
+        ET.SubElement(element, "system-err").text = visible(
+            completed.stderr.decode(errors="backslashreplace"), keep="\n"
+        )
+
+
+def _count_tests(element: ET.Element) -> None:
+    for attribute, path in (
+        ("tests", ".//testcase"),
+        ("failures", ".//failure"),
+        ("errors", ".//error"),
+        ("skipped", ".//skipped"),
+    ):
+        element.set(attribute, str(len(element.findall(path))))
+
+
+def _seconds_text(seconds: float) -> str:
+    return f"{seconds:.3f}"

@@ -1,25 +1,140 @@
-"""One run of `cm-exec test`, from cm.toml to the exit status."""
+"""One run of `cm-exec test`, from cm.toml to the exit status: with handlers of its own, or against another worker."""
 
+import http.client
+import json
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import click
 
-from cm_exec.config import Config, load_config
+from cm_exec.config import Config, Function, load_config
+from cm_exec.devserver.client import CallIdentity, find_dev
+from cm_exec.errors import NoRuntimeError
 from cm_exec.function_tests.cases import PreparedTest, read_cases, select_tests
-from cm_exec.function_tests.junit import junit_xml
-from cm_exec.function_tests.report import FunctionTestReport
-from cm_exec.function_tests.runner import CompletedTest, FunctionTestRunner
+from cm_exec.function_tests.report import FunctionTestReport, junit_xml
+from cm_exec.function_tests.runner import CompletedTest, FunctionTestRunner, check_outcome
 from cm_exec.handlers.base import HandlerContext
-from cm_exec.host import cpu_count
+from cm_exec.processes.launcher import cpu_count
 from cm_exec.processes.signals import run_supervised
+from cm_exec.protocol.job import Failure, Reason
 from cm_exec.worker.logging import start_log
+
+Outcome = tuple[bytes | Failure, bytes]
+"""A result or a failure, and the stderr of the handler as far as it is known."""
+
+
+class RemoteWorker(Protocol):
+    """Calls a function with JSON text; `timeout` is in seconds, 0 for none."""
+
+    def __call__(self, function: str, query: bytes, timeout: float, user_id: str | None) -> Outcome:
+        """Return the outcome."""
+
+
+class RemoteTestRunner:
+    """Runs each case once through `worker`, as `FunctionTestRunner` does it with handlers of its own."""
+
+    def __init__(
+        self,
+        functions: Mapping[str, Function],
+        cases: Sequence[PreparedTest],
+        worker: RemoteWorker,
+        *,
+        slots: int,
+        fail_fast: bool,
+        on_end: Callable[[CompletedTest], None],
+    ) -> None:
+        self._functions = functions
+        self._cases = cases
+        self._worker = worker
+        self._slots = slots
+        self._fail_fast = fail_fast
+        self._on_end = on_end
+        self._failed = False
+        self._stopped = False
+
+    def run(self) -> None:
+        """Run the tests. With `fail_fast` none starts after one has failed."""
+        pool = ThreadPoolExecutor(self._slots)
+        running: list[Future[None]] = [pool.submit(self._run, case) for case in self._cases]
+        try:
+            for test in running:
+                test.result()
+        finally:
+            self._stopped = True
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, case: PreparedTest) -> None:
+        if self._stopped or (self._fail_fast and self._failed):
+            return
+        function = self._functions[case.test.function]
+        timeout = function.timeout if case.test.timeout is None else case.test.timeout
+        began = time.monotonic()
+        outcome, stderr = self._worker(function.name, case.query, timeout or 0, case.test.user_id)
+        seconds = time.monotonic() - began
+        problem = check_outcome(case, function, outcome, stderr)
+        self._failed = self._failed or problem is not None
+        self._on_end(CompletedTest(case=case, seconds=seconds, problem=problem, stderr=stderr))
+
+
+@contextmanager
+def running_dev(url: str | None, config_path: Path) -> Iterator[RemoteWorker]:
+    """Give a running `cm-exec dev` as the worker. Raises NoRuntimeError."""
+    client = find_dev(url, config_path)
+
+    def call(function: str, query: bytes, timeout: float, user_id: str | None) -> Outcome:
+        with client.connection_errors():
+            response = client.call(function, query, timeout=timeout, identity=CallIdentity(user_id=user_id))
+            body = response.read()
+            if response.status == http.client.UNAUTHORIZED:
+                raise NoRuntimeError("the token for cm-exec dev is missing or wrong; see CM_EXEC_DEV_TOKEN")
+            job = client.job(response.headers.get("X-Job-Id"))
+            stderr = "".join(f"{line}\n" for line in client.stderr(job)).encode() if job.get("state") != "done" else b""
+        failure = job.get("failure")
+        if failure is not None:
+            return _reported_failure(failure["message"], failure["reason"]), stderr
+        if response.status != http.client.OK:
+            reason = Reason.TIMEOUT if response.status == http.client.GATEWAY_TIMEOUT else Reason.HANDLER
+            return Failure(reason=reason, message=str(json.loads(body)["error"])), stderr
+        return body, stderr
+
+    yield call
+
+
+@contextmanager
+def started_worker(command: Sequence[str], *, concurrency: int) -> Iterator[RemoteWorker]:
+    """Start a command against a local runtime, and give it as the worker. Raises NoRuntimeError if it ends."""
+    from cm_exec.testing import FunctionError, WorkerEndedError, run_compute_module  # noqa: PLC0415 - the extra `dev`
+
+    def call(function: str, query: bytes, timeout: float, user_id: str | None) -> Outcome:
+        try:
+            return module.call_bytes(function, query, timeout=timeout or None, user_id=user_id), b""
+        except FunctionError as error:
+            return _reported_failure(str(error), error.reason), b""
+        except TimeoutError as error:
+            return Failure(reason=Reason.TIMEOUT, message=str(error)), b""
+        except WorkerEndedError as error:
+            return Failure(reason=Reason.HANDLER, message=str(error)), b""
+
+    try:
+        with run_compute_module(command, concurrency=concurrency) as module:
+            yield call
+    except WorkerEndedError as error:
+        raise NoRuntimeError(str(error)) from None
+
+
+def _reported_failure(message: str, reason: str | None) -> Failure:
+    """Return the failure that an error result reports. Only cm-exec gives such a reason."""
+    known = reason if reason in set(Reason) else None
+    return Failure(reason=Reason(known) if known else Reason.HANDLER, message=message)
+
 
 _STDERR: Final = 2
 _FAILED: Final = 1
@@ -127,8 +242,6 @@ class RemoteTestSession:
 
     def run(self) -> int:
         """Run the tests, print, and return the exit status. Raises NoRuntimeError, click.UsageError."""
-        from cm_exec.function_tests.remote import RemoteTestRunner, running_dev, started_worker  # noqa: PLC0415
-
         args = self._args
         slots = args.slots or self._config.launcher.concurrency or cpu_count()
         began, started = time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -6,12 +6,10 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from cm_exec.handlers.environment import read_environment
-from cm_exec.handlers.spool import StreamingSpool, spool_directory
-from cm_exec.processes.inherited import prefer_for_oom
-from cm_exec.processes.termination import Graces
-from cm_exec.processes.tree import ProcessTree
-from cm_exec.protocol.failure import Failure, Reason
-from cm_exec.protocol.job import Job
+from cm_exec.handlers.output import StreamingSpool, spool_directory
+from cm_exec.processes.launcher import prefer_for_oom
+from cm_exec.processes.termination import Graces, ProcessTree
+from cm_exec.protocol.job import Failure, Job, Reason
 
 
 class StderrSink(Protocol):

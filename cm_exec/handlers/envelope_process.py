@@ -9,14 +9,19 @@ import msgspec
 from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
 from cm_exec.handlers.framing import frame_message, message_reader
-from cm_exec.handlers.outcome import LimitedOutput, ProcessExit, StderrTail, failure_of_exit, out_of_step
+from cm_exec.handlers.output import (
+    LimitedOutput,
+    ProcessExit,
+    Spool,
+    StderrLogger,
+    StderrTail,
+    failure_of_exit,
+    out_of_step,
+)
 from cm_exec.handlers.service_process import ServiceProcess, StartWatch, not_ready
-from cm_exec.handlers.spool import Spool
-from cm_exec.handlers.stderr_log import StderrLogger
 from cm_exec.handlers.step_state import EnvelopeState, Message
 from cm_exec.processes.child import Child
-from cm_exec.protocol.failure import Failure, Reason
-from cm_exec.protocol.job import Job
+from cm_exec.protocol.job import Failure, Job, Reason
 
 if TYPE_CHECKING:
     from cm_exec.handlers.pool import Pool

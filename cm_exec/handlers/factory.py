@@ -1,15 +1,105 @@
-"""Create the handler for each function."""
+"""Create the handler for each function, with checks of queries and results against the types that it declares."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from cm_exec.config.model import Function
-from cm_exec.handlers.base import Handler, HandlerContext
+from cm_exec.datatypes.check import Check, TypeMismatchError, checker
+from cm_exec.handlers.base import Completion, Handler, HandlerContext, StderrSink
+from cm_exec.handlers.output import StreamingSpool
 from cm_exec.handlers.spawn import PrespawnHandler, SpawnHandler
+from cm_exec.protocol.function_schema import query_checker
+from cm_exec.protocol.job import Failure, Job, Reason
+from cm_exec.protocol.json_text import InvalidJsonError, decode_json
+from cm_exec.threads import in_thread
 
 if TYPE_CHECKING:
     from cm_exec.handlers.http_service import HttpService
     from cm_exec.handlers.service import ServicePool
+
+_LARGE = 256 * 1024
+"""Bytes of a query or result above which a check would hold the loop for more than 10 ms."""
+
+
+class Validator:
+    """The checks of one function. They only read: what is passed on stays as it came."""
+
+    def __init__(self, function: Function) -> None:
+        returns = function.returns
+        self._query = None if function.inputs is None else query_checker(function.inputs)
+        self._result = None if returns is None or returns.type is None else checker(returns.type)
+        self._is_void = returns is not None and returns.type is None
+
+    def query_problem(self, query: bytes) -> str | None:
+        """Return why the query does not match `inputs`: JSON path, expected type, kind of the value found.
+
+        None if it matches, or if no inputs are declared. Values are not shown: queries must not get into logs.
+        """
+        return None if self._query is None else _problem(query, self._query)
+
+    def result_problem(self, result: bytes) -> str | None:
+        """Return the same for the result and `returns`. A void function's result is nothing, or null."""
+        if self._is_void and result.strip() not in {b"", b"null"}:
+            return "expected nothing or null, found a result"
+        return None if self._result is None else _problem(result, self._result)
+
+
+class ValidatingHandler:
+    """Wraps a handler of any mode, and rejects queries and results that do not match the declared types."""
+
+    def __init__(self, function: Function, handler: Handler) -> None:
+        self._function = function
+        self._handler = handler
+        self._validator = Validator(function)
+        self.streams = handler.streams
+
+    async def open(self) -> None:
+        """Open the handler."""
+        await self._handler.open()
+
+    async def wait_until_ready(self) -> None:
+        """Wait for the handler."""
+        await self._handler.wait_until_ready()
+
+    async def close(self) -> None:
+        """Close the handler."""
+        await self._handler.close()
+
+    def new_spool(self) -> StreamingSpool:
+        """Return an empty spool."""
+        return self._handler.new_spool()
+
+    async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:
+        """Run one job if its query matches the inputs; see Handler."""
+        function, validator = self._function, self._validator
+        if function.check_queries:
+            problem = await _check(len(job.query), lambda: validator.query_problem(job.query))
+            if problem is not None:
+                message = f"the query does not match the inputs of {function.name!r}: {problem}"
+                return Completion(Failure(reason=Reason.INVALID_QUERY, message=message))
+        completion = await self._handler.run(job, spool, stderr)
+        if completion.failure is not None or not function.check_results:
+            return completion
+        problem = await _check(spool.size, lambda: validator.result_problem(spool.getvalue()))
+        if problem is None:
+            return completion
+        message = f"the result of {function.name!r} does not match its returns: {problem}"
+        return Completion(Failure(reason=Reason.INVALID_OUTPUT, message=message), completion.cleanup)
+
+
+async def _check(size: int, check: Callable[[], str | None]) -> str | None:
+    """Check a small text at once, a large one on a helper thread."""
+    return check() if size <= _LARGE else await in_thread(check)
+
+
+def _problem(text: bytes, check: Check) -> str | None:
+    try:
+        check(decode_json(text))
+    except InvalidJsonError as error:
+        return f"expected JSON: {error}"
+    except TypeMismatchError as error:
+        return str(error)
+    return None
 
 
 def create_handlers(functions: Iterable[Function], context: HandlerContext, slots: int) -> dict[str, Handler]:
@@ -41,8 +131,6 @@ def create_handlers(functions: Iterable[Function], context: HandlerContext, slot
         else:
             handler = SpawnHandler(function, context)
         if function.check_queries or function.check_results:
-            from cm_exec.handlers.validation import ValidatingHandler  # noqa: PLC0415 - as above
-
             handler = ValidatingHandler(function, handler)
         handlers[function.name] = handler
     return handlers

@@ -10,10 +10,8 @@ import msgspec
 from cm_exec.config.model import Function, HttpRequest
 from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
 from cm_exec.handlers.http_service import HttpService, ServerError, is_success
-from cm_exec.handlers.outcome import LimitedOutput, ProcessExit, failure_of_exit, finish_output
-from cm_exec.handlers.spool import Spool, StreamingSpool
-from cm_exec.protocol.failure import Failure, Reason
-from cm_exec.protocol.job import Job
+from cm_exec.handlers.output import LimitedOutput, ProcessExit, Spool, StreamingSpool, failure_of_exit, finish_output
+from cm_exec.protocol.job import Failure, Job, Reason
 from cm_exec.runtime.http import BodySink, Headers, request_head
 
 ERROR_BODY: Final = 4096

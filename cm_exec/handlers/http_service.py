@@ -11,17 +11,14 @@ from typing import Final
 from cm_exec.config.model import Function, ServerAddress, Service
 from cm_exec.handlers.base import HandlerContext
 from cm_exec.handlers.environment import service_environment
-from cm_exec.handlers.outcome import ProcessExit, StderrTail, failure_of_exit
+from cm_exec.handlers.output import ProcessExit, Spool, StderrLogger, StderrTail, failure_of_exit
 from cm_exec.handlers.pool import StartHistory
-from cm_exec.handlers.spool import Spool
-from cm_exec.handlers.stderr_log import StderrLogger
 from cm_exec.processes.child import Child, Command, NotStartedError
 from cm_exec.processes.termination import terminate_all
-from cm_exec.protocol.failure import Failure, Reason
-from cm_exec.protocol.job import Job
+from cm_exec.protocol.job import Failure, Job, Reason
 from cm_exec.runtime.connection import Connection
-from cm_exec.runtime.errors import RequestError
 from cm_exec.runtime.http import Headers, OnHead, request_head
+from cm_exec.runtime.retry import RequestError
 
 log: Final = logging.getLogger("cm_exec.handler")
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from cm_exec.processes.child import Child, NotStartedError
 from cm_exec.processes.termination import Graces, terminate_all
-from cm_exec.protocol.failure import Failure, Reason
+from cm_exec.protocol.job import Failure, Reason
 
 log: Final = logging.getLogger("cm_exec.handler")
 

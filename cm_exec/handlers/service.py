@@ -8,13 +8,11 @@ from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
 from cm_exec.handlers.envelope_process import EnvelopeProcess
 from cm_exec.handlers.environment import service_environment
-from cm_exec.handlers.outcome import not_started
+from cm_exec.handlers.output import StreamingSpool, not_started
 from cm_exec.handlers.pool import NoProcessError, Pool, PoolOptions
-from cm_exec.handlers.spool import StreamingSpool
 from cm_exec.handlers.step_process import StepProcess
 from cm_exec.processes.child import Child, Command, NotStartedError
-from cm_exec.protocol.failure import Failure
-from cm_exec.protocol.job import Job
+from cm_exec.protocol.job import Failure, Job
 
 _TRIES: Final = 3
 """Processes that are tried while each ends, or writes something, before it has read the query."""

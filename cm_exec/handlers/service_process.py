@@ -8,10 +8,10 @@ from functools import partial
 from typing import Final, Protocol
 
 from cm_exec.config.model import Service
-from cm_exec.handlers.outcome import StderrTail
+from cm_exec.handlers.output import StderrTail
 from cm_exec.processes.child import LARGE_PIPE, PIPE_BUF, Child, bytes_in, resize_pipe
 from cm_exec.processes.stdin_probe import StdinProbe
-from cm_exec.protocol.failure import Failure, Reason
+from cm_exec.protocol.job import Failure, Reason
 
 log: Final = logging.getLogger("cm_exec.handler")
 

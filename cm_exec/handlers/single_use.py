@@ -9,12 +9,10 @@ from typing import Final
 from cm_exec.config.model import Function
 from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
 from cm_exec.handlers.job_state import Action, JobState, Phase
-from cm_exec.handlers.outcome import LimitedOutput, ProcessExit, StderrTail, failure_of_exit, finish_output
-from cm_exec.handlers.spool import Spool
+from cm_exec.handlers.output import LimitedOutput, ProcessExit, Spool, StderrTail, failure_of_exit, finish_output
 from cm_exec.processes.child import LARGE_PIPE, Child, resize_pipe
 from cm_exec.processes.termination import OrphanTerminator
-from cm_exec.protocol.failure import Reason
-from cm_exec.protocol.job import Job
+from cm_exec.protocol.job import Job, Reason
 from cm_exec.protocol.json_text import json_problem
 
 log: Final = logging.getLogger("cm_exec.handler")

@@ -10,17 +10,16 @@ from typing import Final
 from cm_exec.config.model import Function
 from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
 from cm_exec.handlers.environment import command_environment, job_environment
-from cm_exec.handlers.outcome import not_started
+from cm_exec.handlers.output import StreamingSpool, not_started
 from cm_exec.handlers.pool import Pool, PoolOptions
 from cm_exec.handlers.single_use import run_single_use
-from cm_exec.handlers.spool import StreamingSpool
 from cm_exec.processes.child import Child, Command, NotStartedError
 from cm_exec.protocol import environment as names
 from cm_exec.protocol.job import Job
 
-CM_JOB_DIR: Final = names.CM_JOB_DIR.encode()
-
 log: Final = logging.getLogger("cm_exec.handler")
+
+CM_JOB_DIR: Final = names.CM_JOB_DIR.encode()
 
 
 class ProcessFactory:

@@ -9,9 +9,11 @@ from msgspec import Struct
 from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
 from cm_exec.handlers.framing import DesyncError, MessageReader, frame_message, message_reader
-from cm_exec.handlers.outcome import (
+from cm_exec.handlers.output import (
     LimitedOutput,
     ProcessExit,
+    Spool,
+    StderrLogger,
     StderrTail,
     excerpt,
     failure_of_exit,
@@ -19,12 +21,9 @@ from cm_exec.handlers.outcome import (
     out_of_step,
 )
 from cm_exec.handlers.service_process import ServiceProcess, StartWatch, not_ready
-from cm_exec.handlers.spool import Spool
-from cm_exec.handlers.stderr_log import StderrLogger
 from cm_exec.handlers.step_state import Step, StepState, parse_message
 from cm_exec.processes.child import Child
-from cm_exec.protocol.failure import OUTPUT_EXCERPT, Failure, Reason
-from cm_exec.protocol.job import Job
+from cm_exec.protocol.job import OUTPUT_EXCERPT, Failure, Job, Reason
 from cm_exec.protocol.json_text import json_problem
 
 if TYPE_CHECKING:

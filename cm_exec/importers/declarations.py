@@ -1,13 +1,12 @@
 """Functions and types that were read from another description, and their text as a cm.toml."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from msgspec import Struct, field
 
 from cm_exec.config.toml import toml_key, toml_value
-from cm_exec.datatypes.syntax import NAME
+from cm_exec.datatypes.syntax import member_text
 
 
 class DescriptionError(Exception):
@@ -121,10 +120,4 @@ def _member(member: Member) -> str:
 
 def struct_text(members: Iterable[Member]) -> str:
     """Return a struct in the type syntax."""
-    return f"struct<{', '.join(map(_field_text, members))}>"
-
-
-def _field_text(member: Member) -> str:
-    name = member.name if NAME.fullmatch(member.name) else json.dumps(member.name, ensure_ascii=False)
-    description = f" {json.dumps(member.description, ensure_ascii=False)}" if member.description else ""
-    return f"{name}: {member.type}{description}"
+    return f"struct<{', '.join(member_text(each.name, each.type, each.description or None) for each in members)}>"

@@ -10,10 +10,8 @@ from cm_exec.local_runtime.core.faults import (
     parse_fault,
 )
 from cm_exec.local_runtime.core.functions import FunctionInfo
-from cm_exec.local_runtime.core.job import RuntimeJob
-from cm_exec.local_runtime.core.lifecycle import State
-from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind
-from cm_exec.local_runtime.core.worker_status import ProcessState
+from cm_exec.local_runtime.core.job import RuntimeJob, State
+from cm_exec.local_runtime.core.worker_status import ProcessState, ProtocolViolation, ViolationKind
 from cm_exec.local_runtime.runtime import LocalRuntime
 
 __all__ = [

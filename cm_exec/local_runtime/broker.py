@@ -10,20 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cm_exec.local_runtime.call import Call
-from cm_exec.local_runtime.core import diagnosis
+from cm_exec.local_runtime.call import Call, ResultCache, ResultSpool
+from cm_exec.local_runtime.core import endpoints
 from cm_exec.local_runtime.core.functions import FunctionInfo, FunctionRegistry
-from cm_exec.local_runtime.core.job import Change, Evicted, Limits, PostedResult, PostOutcome, RuntimeJob, Submission
-from cm_exec.local_runtime.core.job_log import JobLog, LogLine, shortened
+from cm_exec.local_runtime.core.job import (
+    Change,
+    Evicted,
+    JobLog,
+    Limits,
+    LogLine,
+    PostedResult,
+    PostOutcome,
+    RuntimeJob,
+    State,
+    Submission,
+    shortened,
+)
 from cm_exec.local_runtime.core.ledger import Ledger
-from cm_exec.local_runtime.core.lifecycle import State
-from cm_exec.local_runtime.core.media_type import SNIFF_LIMIT, sniff
-from cm_exec.local_runtime.core.outcome import LARGEST as LARGEST_FAILURE
-from cm_exec.local_runtime.core.outcome import reported_failure
-from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind
-from cm_exec.local_runtime.core.worker_status import PollWatch, ProcessStatus
+from cm_exec.local_runtime.core.result import LARGEST as LARGEST_FAILURE
+from cm_exec.local_runtime.core.result import SNIFF_LIMIT, reported_failure, sniff
+from cm_exec.local_runtime.core.worker_status import PollWatch, ProcessStatus, ProtocolViolation, ViolationKind
 from cm_exec.local_runtime.feed import Feed
-from cm_exec.local_runtime.results import ResultCache, ResultSpool
 
 RESULTS_KEPT: Final = 1024 * 1024 * 1024
 """Bytes of results that the history keeps, most of them on the disk."""
@@ -272,7 +279,7 @@ class Broker:
 
     def diagnosed(self, kind: ViolationKind, sentence: str) -> None:
         """Report what a client does wrong before it gets a job. One that repeats it all the time is reported rarely."""
-        if sentence in diagnosis.GUESSES and (self.polls.total or self.polls.excused):
+        if sentence in endpoints.GUESSES and (self.polls.total or self.polls.excused):
             return  # some client has come through: it may open connections ahead, or be killed while it connects
         now = self.clock()
         if now - self._diagnosed.get(sentence, float("-inf")) < _DIAGNOSIS_PAUSE:

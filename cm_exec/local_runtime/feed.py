@@ -5,9 +5,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from cm_exec.local_runtime.core.job import Change, Evicted, RuntimeJob
-from cm_exec.local_runtime.core.job_log import LogLine
-from cm_exec.local_runtime.core.violation import ProtocolViolation
+from cm_exec.local_runtime.core.job import Change, Evicted, LogLine, RuntimeJob
+from cm_exec.local_runtime.core.worker_status import ProtocolViolation
 
 JOBS_AT_ONCE: Final = 200
 _LOGS_AT_ONCE: Final = 500

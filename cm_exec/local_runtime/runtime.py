@@ -12,20 +12,18 @@ from typing import Final, Self, TypeVar
 
 from cm_exec.local_runtime.broker import Broker, Restart
 from cm_exec.local_runtime.call import Call
+from cm_exec.local_runtime.caller_api import CONSOLE
+from cm_exec.local_runtime.caller_server import CallerServer
+from cm_exec.local_runtime.core.endpoints import V1
 from cm_exec.local_runtime.core.faults import Fault, FaultPlan, ProtocolEndpoint
 from cm_exec.local_runtime.core.functions import FunctionInfo
-from cm_exec.local_runtime.core.job import Limits, RuntimeJob, Submission
-from cm_exec.local_runtime.core.job_log import LogLine
-from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind
-from cm_exec.local_runtime.core.worker_status import ProcessState, ProcessStatus
-from cm_exec.local_runtime.http.caller_api import CONSOLE
-from cm_exec.local_runtime.http.caller_server import CallerServer
-from cm_exec.local_runtime.http.endpoints import V1
-from cm_exec.local_runtime.http.listener import Listener
-from cm_exec.local_runtime.http.protocol_api import ProtocolApi
-from cm_exec.local_runtime.http.runtime_info import RuntimeInfo
-from cm_exec.local_runtime.loop_thread import LoopThread
+from cm_exec.local_runtime.core.job import Limits, LogLine, RuntimeJob, Submission
+from cm_exec.local_runtime.core.worker_status import ProcessState, ProcessStatus, ProtocolViolation, ViolationKind
+from cm_exec.local_runtime.listener import Listener
+from cm_exec.local_runtime.protocol_api import ProtocolApi
+from cm_exec.local_runtime.views import RuntimeInfo
 from cm_exec.local_runtime.worker_files import CONTAINER_HOST, LOCAL_NAMES, Style, WorkerFiles, load_identity
+from cm_exec.threads import LoopThread
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import msgspec
 import trustme
 
-from cm_exec.local_runtime.http.endpoints import V1, ProtocolDialect
+from cm_exec.local_runtime.core.endpoints import V1, ProtocolDialect
 from cm_exec.protocol import environment as names
 
 Style = Literal["modern", "connection-file"]

@@ -14,8 +14,7 @@ from typing import Final
 
 from cm_exec.config import Function
 from cm_exec.handlers.environment import command_environment, read_environment
-from cm_exec.preflight.executable import CommandProblem, exec_problem
-from cm_exec.preflight.script import missing_file, script_problem
+from cm_exec.preflight.executable import CommandProblem, exec_problem, missing_file, script_problem
 
 _SHELL_SYNTAX: Final = re.compile(r"[|&;<>()$`\\*?\[\]{}~!#\n]")
 _PIPE: Final = re.compile(r"(?<!\|)\|(?!\|)|>\(")

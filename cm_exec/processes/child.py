@@ -1,5 +1,6 @@
-"""One child process: started with three pipes in a session of its own."""
+"""One child process: started with three pipes in a session of its own, and its exit awaited."""
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -7,18 +8,58 @@ import resource
 import signal
 import subprocess
 import termios
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
-from cm_exec.processes import descriptors
-from cm_exec.processes.descriptors import STDOUT, result_descriptor
-from cm_exec.processes.exit_watch import ExitWatch
-from cm_exec.processes.inherited import attributes_of_child, new_tag
-from cm_exec.processes.tree import ProcessTree
+from cm_exec.processes import launcher
+from cm_exec.processes.launcher import STDOUT, attributes_of_child, has_pidfds, new_tag, result_descriptor
+from cm_exec.processes.termination import ProcessTree
+
+_HAS_PIDFDS: Final = has_pidfds()
+_exit_callbacks: Final[dict[int, Callable[[], None]]] = {}
+
+
+class ExitWatch:
+    """Calls `on_exit` on the loop each time the process may have exited, until it is closed.
+
+    It uses a pidfd, or SIGCHLD where the kernel has no pidfds.
+    """
+
+    def __init__(self, pid: int) -> None:
+        """Raise OSError when no descriptor is left."""
+        self.pid = pid
+        self._fd = os.pidfd_open(pid) if _HAS_PIDFDS else None
+
+    def start(self, loop: asyncio.AbstractEventLoop, on_exit: Callable[[], None]) -> None:
+        """Begin to watch, or replace the callback."""
+        if self._fd is not None:
+            loop.add_reader(self._fd, on_exit)
+            return
+        _exit_callbacks[self.pid] = on_exit
+        loop.add_signal_handler(signal.SIGCHLD, _child_exited)
+        loop.call_soon(on_exit)  # it may have exited before the handler was there
+
+    def stop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Watch no longer."""
+        if self._fd is not None:
+            loop.remove_reader(self._fd)
+        _exit_callbacks.pop(self.pid, None)
+
+    def close(self) -> None:
+        """Close the pidfd."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def _child_exited() -> None:
+    for on_exit in list(_exit_callbacks.values()):
+        on_exit()
+
 
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
@@ -195,13 +236,13 @@ def _popen(command: Command, child_ends: Sequence[int], tag: int) -> subprocess.
         try:
             return start(lower_limit=True)
         except OSError as error:
-            if error.errno != errno.EMFILE or descriptors.original_limit is None:
+            if error.errno != errno.EMFILE or launcher.original_limit is None:
                 raise
         # a helper thread took the low numbers that were free for the start: lower the child's limit afterwards
         process = start(lower_limit=False)
         with suppress(OSError, ValueError):
             hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (descriptors.original_limit, hard))
+            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (launcher.original_limit, hard))
         return process
 
 

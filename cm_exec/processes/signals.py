@@ -1,21 +1,50 @@
-"""Run a coroutine as the whole work of the program, with its signals and adopted processes."""
+"""Signals of the program: for a coroutine that is its whole work, with its event loop, or for other code."""
 
 import asyncio
 import logging
 import os
+import selectors
 import signal
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any, Final, TypeVar
 
 from cm_exec.errors import ExhaustedError
-from cm_exec.processes.selector import LazySelector
-from cm_exec.processes.setup import become_subreaper, limit_mmap_threshold
-from cm_exec.processes.tree import reap_orphans
+from cm_exec.processes.launcher import become_subreaper, limit_mmap_threshold
+from cm_exec.processes.termination import reap_orphans
+
+log: Final = logging.getLogger("cm_exec.worker")
+
+_MOST_SKIPS: Final = 8
+"""Rounds of ready callbacks after which the kernel is asked all the same, so that no descriptor waits for long."""
+
+_Events = list[tuple[selectors.SelectorKey, int]]
+_NO_EVENTS: Final[_Events] = []
+
+
+class LazySelector(selectors.DefaultSelector):
+    """Asks the kernel for events when the loop has nothing else to do.
+
+    asyncio asks before each round of callbacks, and a job takes six rounds: the response of a poll wakes a coroutine,
+    which starts another. Half of these questions find nothing, and each takes 10 microseconds.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._skipped = 0
+
+    def select(self, timeout: float | None = None) -> _Events:
+        """Return the ready descriptors; with `timeout` 0, when callbacks wait to be run, mostly none."""
+        if timeout == 0 and self._skipped < _MOST_SKIPS:
+            self._skipped += 1
+            return _NO_EVENTS
+        self._skipped = 0
+        return super().select(timeout)
+
 
 T = TypeVar("T")
 
-log: Final = logging.getLogger("cm_exec.worker")
 
 _REAP_SECONDS: Final = 1.0
 """Orphans of a job are reaped at its end, so this is for jobs that run long."""
@@ -85,3 +114,18 @@ def run_supervised(work: Callable[[], Coroutine[Any, Any, T]], on_signal: OnSign
         for number in handled:
             loop.remove_signal_handler(number)
         return None if task.cancelled() else task.result()
+
+
+@contextmanager
+def signal_handlers(note: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """Call `note` with each SIGINT, SIGTERM and SIGHUP, for code without a loop; at the end restore what was before."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        note(signal.Signals(number))
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -7,9 +7,8 @@ import msgspec
 from msgspec import Struct
 
 from cm_exec.datatypes.check import Check, checker, members_checker, raise_out_of_range
-from cm_exec.datatypes.model import STRING, DataType, Field
-from cm_exec.datatypes.ranges import Range
-from cm_exec.datatypes.schema_json import type_json
+from cm_exec.datatypes.model import STRING, DataType, Field, type_json
+from cm_exec.datatypes.scalars import Range
 
 
 class Input(Struct, frozen=True, kw_only=True):

@@ -17,8 +17,7 @@ from msgspec import Struct
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
-from cm_exec.runtime.endpoints import Endpoint
-from cm_exec.runtime.errors import RequestError
+from cm_exec.runtime.endpoints import Endpoint, explain
 from cm_exec.runtime.http import (
     IncompleteResponseError,
     InvalidResponseError,
@@ -27,7 +26,7 @@ from cm_exec.runtime.http import (
     Response,
     ResponseReader,
 )
-from cm_exec.runtime.tls import explain
+from cm_exec.runtime.retry import RequestError
 from cm_exec.threads import in_thread
 
 _READ_SIZE: Final = 64 * 1024

@@ -1,10 +1,11 @@
-"""Find the runtime by the environment: the modern variables or the original connection file."""
+"""Find the runtime by the environment, modern variables or the original connection file, and trust it alone."""
 
 import asyncio
 import ipaddress
 import logging
 import os
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -18,7 +19,7 @@ from msgspec.structs import replace
 
 from cm_exec.errors import NoRuntimeError
 from cm_exec.protocol import environment as names
-from cm_exec.runtime.errors import NotReadyError
+from cm_exec.runtime.retry import NotReadyError
 
 log: Final = logging.getLogger("cm_exec.runtime")
 
@@ -238,3 +239,41 @@ def _is_file(path: str) -> bool:
         return os.path.isfile(path)  # noqa: PTH113 - a long token is no path: pathlib raises where this says no
     except ValueError:
         return False
+
+
+def tls_context(ca_pem: str) -> ssl.SSLContext:
+    """Return a client context that trusts the certificates in `ca_pem` and no others.
+
+    It trusts nobody if `ca_pem` is empty. Raises NoRuntimeError when the certificates cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # what is in the file is trusted, also an intermediate
+    if not ca_pem:
+        return context
+    try:
+        context.load_verify_locations(cadata=ca_pem)
+    except ssl.SSLError as error:
+        raise NoRuntimeError(f"the CA file's certificates cannot be used: {error.reason or error}") from None
+    return context
+
+
+_HOSTNAME_MISMATCH = 62
+_IP_MISMATCH = 64
+_EXPIRED = 10
+_NOT_YET_VALID = 9
+
+
+def explain(error: ssl.SSLError, name: str) -> str:
+    """Return one sentence on why a connection is not trusted; `name` is what the certificate should be for."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return f"it does not speak TLS as it should ({error.reason or error}); nothing was sent"
+    code = error.verify_code
+    if code in {_HOSTNAME_MISMATCH, _IP_MISMATCH}:
+        why = f"its certificate is not for {name!r} (tls_server_name under [launcher] names another)"
+    elif code == _EXPIRED:
+        why = "its certificate has expired"
+    elif code == _NOT_YET_VALID:
+        why = "its certificate is not valid yet; is this machine's clock right?"
+    else:
+        why = f"its certificate is not signed by the authority in the CA file ({error.verify_message})"
+    return f"it is not to be trusted: {why}; nothing was sent"

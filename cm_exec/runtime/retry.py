@@ -1,14 +1,100 @@
-"""When to try again, when to give up, and how a lasting failure is logged."""
+"""Failures of requests to the runtime: what they mean, when to try again, when to give up, how they are logged."""
 
 import logging
 import os
 import time
 from collections.abc import Callable
+from enum import Enum, auto
+from http import HTTPStatus
 from typing import Final
 
 from msgspec import Struct
 
 log: Final = logging.getLogger("cm_exec.runtime")
+
+
+class NotReadyError(Exception):
+    """Raised when a file that the platform writes is missing or incomplete."""
+
+
+class RequestError(Exception):
+    """Raised when a request gets no complete response. The message says why.
+
+    `never_connected`: nobody accepted the connection, or it was lost before the runtime can have worked on the
+    request. `untrusted`: the connection was closed before anything was sent. `timed_out`: the deadline has passed.
+    `exhausted`: no descriptor was left for another connection. `never_sent`: the connection was closed before a byte
+    of the request was sent. `partial`: what came of the response's body.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        never_connected: bool = False,
+        untrusted: bool = False,
+        timed_out: bool = False,
+        exhausted: bool = False,
+        never_sent: bool = False,
+        partial: bytes = b"",
+    ) -> None:
+        super().__init__(message)
+        self.never_connected = never_connected
+        self.untrusted = untrusted
+        self.timed_out = timed_out
+        self.exhausted = exhausted
+        self.never_sent = never_sent
+        self.partial = partial
+
+
+class Verdict(Enum):
+    """What the worker does after a response."""
+
+    ACCEPTED = auto()
+    """Done: any 2xx (the documents say 204, other listeners send 202)."""
+    REAUTHENTICATE = auto()
+    """Read the token again, then repeat."""
+    RETRY = auto()
+    """Undecided: repeat after a pause."""
+    GONE = auto()
+    """The runtime no longer waits for this: drop it."""
+    REFUSED = auto()
+    """The runtime will never accept this: send something else, or nothing."""
+
+
+_REAUTHENTICATE: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_TRANSIENT: Final = frozenset(
+    {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.MISDIRECTED_REQUEST,
+        HTTPStatus.LOCKED,
+        HTTPStatus.TOO_EARLY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
+)
+_GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE})
+
+
+def result_verdict(status: int) -> Verdict:
+    """Return the meaning of the response to a posted result.
+
+    404, 409 and 410 mean that nobody waits for this job, or that it already has a result: posting an error instead
+    could only do harm.
+    """
+    if 200 <= status < 300:  # noqa: PLR2004 - the 2xx class
+        return Verdict.ACCEPTED
+    if status in _REAUTHENTICATE:
+        return Verdict.REAUTHENTICATE
+    if status in _TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Verdict.RETRY
+    if status in _GONE:
+        return Verdict.GONE
+    return Verdict.REFUSED
+
+
+def poll_verdict(status: int) -> Verdict:
+    """Return the meaning of the response to GET job; no status ends the polling."""
+    verdict = result_verdict(status)
+    return verdict if verdict in {Verdict.ACCEPTED, Verdict.REAUTHENTICATE} else Verdict.RETRY
 
 
 class RetryLimits(Struct, frozen=True, kw_only=True):

@@ -13,11 +13,9 @@ from cm_exec.runtime.connection import (
     StreamingBody,
     open_connection,
 )
-from cm_exec.runtime.endpoints import Endpoint, RuntimeEndpoints, read_endpoints
-from cm_exec.runtime.errors import NotReadyError, RequestError
+from cm_exec.runtime.endpoints import Endpoint, RuntimeEndpoints, read_endpoints, tls_context
 from cm_exec.runtime.http import Headers, Response, request_head
-from cm_exec.runtime.retry import RetryLimits
-from cm_exec.runtime.tls import tls_context
+from cm_exec.runtime.retry import NotReadyError, RequestError, RetryLimits
 
 log: Final = logging.getLogger("cm_exec.runtime")
 

@@ -1,19 +1,65 @@
-"""The plan of a new project: its files, and a few words about each."""
+"""Plans of a new project: from templates, from an example, or for an existing Python function."""
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import click
+import msgspec
 import tomli
 
+from cm_exec.config.load import parse_config
 from cm_exec.config.schema.json_schema import cm_toml_schema_text
 from cm_exec.config.toml import toml_key, toml_value
+from cm_exec.datatypes.model import sample
+from cm_exec.importers import python_declarations
+from cm_exec.importers.declarations import (
+    Declarations,
+    DeclaredFunction,
+    DeclaredService,
+    DescriptionError,
+    declarations_toml,
+)
+from cm_exec.protocol.function_schema import Input
 from cm_exec.scaffold.languages import Language, ProjectMode
-from cm_exec.scaffold.templates import Files, read_folder, read_part
 
-_SCHEMA: Final = "cm-toml.schema.json"
+TEMPLATES: Final = Path(__file__).with_name("templates")
+_PLACEHOLDER: Final = re.compile(r"@([A-Z]+)@")
+
+Files = dict[str, str]
+"""The text of each file, by its path in the new folder, in the order to show them."""
+
+
+def read_folder(folder: str, values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the path and the text of each template in a folder, such as `python/once`, with `values` filled in."""
+    root = TEMPLATES / folder
+    for path in sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+        relative = path.relative_to(root)
+        name = relative.name.replace("dot-", ".", 1) if relative.name.startswith("dot-") else relative.name
+        text = path.read_text(encoding="utf-8")
+        if name.endswith(".in"):
+            name, text = name.removesuffix(".in"), filled(text, values)
+        yield str(relative.with_name(name)), text
+
+
+def read_part(name: str, values: Mapping[str, str] | None = None) -> str:
+    """Return a template that is a part of a file, with `values` filled in if given; empty if it does not exist."""
+    path = TEMPLATES / name
+    if not path.is_file():
+        return ""
+    text = path.read_text(encoding="utf-8")
+    return text if values is None else filled(text, values)
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """Return the text with each `@NAME@` replaced. Values are inserted as they are."""
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], text)
+
+
+_SCHEMA_FILE: Final = "cm-toml.schema.json"
 DEFAULT_FUNCTION: Final = "greet"
 
 _MODE_LINES: Final[Mapping[str, str]] = {
@@ -28,7 +74,7 @@ _ABOUT: Final = {
     "result.json": "its result",
     "Dockerfile": "the image for Foundry",
     "Makefile": "make dev, make test, make image",
-    _SCHEMA: "the keys of cm.toml, for editors",
+    _SCHEMA_FILE: "the keys of cm.toml, for editors",
     ".dockerignore": "files that are not part of the image",
     ".gitignore": "files that git ignores",
 }
@@ -133,7 +179,7 @@ def common_files(args: ProjectArgs) -> Files:
         "IGNORED": own.get(".gitignore", ""),
     }
     makefile, dockerignore = (read_part(f"all/{part}", values) for part in ("Makefile.in", "dot-dockerignore.in"))
-    files = {**own, "Makefile": makefile, _SCHEMA: cm_toml_schema_text(), ".dockerignore": dockerignore}
+    files = {**own, "Makefile": makefile, _SCHEMA_FILE: cm_toml_schema_text(), ".dockerignore": dockerignore}
     return dict(sorted(files.items(), key=lambda item: item[0].startswith(".")))
 
 
@@ -146,3 +192,101 @@ def image_name(folder: Path) -> str:
     """Derive a name for the image that every engine accepts from the folder's name."""
     parts = re.findall(r"[a-z0-9]+", folder.resolve().name.lower())
     return "-".join(parts)[:100].rstrip("-") or "cm-functions"
+
+
+_OPTION: Final = "--from-python"
+_INTERPRETER: Final = "python3"
+
+
+def plan_python_target(args: ProjectArgs, target: str) -> ProjectPlan:
+    """Plan a project for the function `MODULE:FUNCTION`, or for all functions of `MODULE` as one service.
+
+    Raises click.BadParameter.
+    """
+    block, functions, notes = python_block(args, target)
+    inputs = parse_config(block, path=Path("/cm.toml")).functions[functions[0]].inputs
+    tests = "\n".join(["# `cm-exec test` runs these.", *(function_tests(name, block) for name in functions)])
+    files = dict(read_folder("function", {"BLOCK": block, "TESTS": tests}))
+    files["query.json"] = f"{sample_query(inputs)}\n"
+    return plan_python(args, function=functions[0], files=files, notes=notes)
+
+
+def python_block(args: ProjectArgs, target: str) -> tuple[str, list[str], list[str]]:
+    """Return the tables of cm.toml for a target, the names of its functions, and notes. Raises click.BadParameter."""
+    module, colon, name = target.partition(":")
+    if not module or (colon and not name):
+        message = "expected MODULE:FUNCTION, such as app.handlers:double, or MODULE for all its functions"
+        raise click.BadParameter(message, param_hint=_OPTION)
+    if not colon and args.name is not None:
+        raise click.BadParameter("a whole module keeps its functions' names", param_hint="--name")
+    declarations = _declarations(args.directory, target)
+    functions = [_with_options(declared, args, target) for declared in declarations.functions]
+    services = [] if colon else [_service(module)]
+    block = declarations_toml(Declarations(services=services, functions=functions, types=declarations.types))
+    return block, [function.name for function in functions], list(declarations.notes)
+
+
+def _declarations(folder: Path, target: str) -> Declarations:
+    """Read the hints as they will be imported: from the folder, or from the packages of the interpreter."""
+    exists = folder.is_dir()
+    try:
+        return python_declarations(target, _INTERPRETER, folder=folder if exists else Path("/"))
+    except DescriptionError as error:
+        where = f"{folder}{'' if exists else ', which does not exist yet,'} and among the packages of {_INTERPRETER}"
+        raise click.BadParameter(f"{target}: {error}; searched in {where}", param_hint=_OPTION) from None
+
+
+def _with_options(declared: DeclaredFunction, args: ProjectArgs, target: str) -> DeclaredFunction:
+    options: dict[str, Any]
+    if ":" not in target:
+        options = {"service": target, "output": "json"}
+    else:
+        options = {**declared.options, "mode": args.mode}
+        if args.mode == "persistent":
+            options |= {"command": [*options["command"], "--lines"], "envelope": True}
+    if declared.inputs is not None:
+        options["check_queries"] = True
+    return msgspec.structs.replace(declared, name=args.name or declared.name, options=options)
+
+
+def _service(module: str) -> DeclaredService:
+    return DeclaredService(
+        name=module,
+        options={
+            "command": [_INTERPRETER, "cm_handler.py", module, "--lines"],
+            "processes": 1,
+            "envelope": True,
+            "result_fd": 3,
+        },
+        comments=(
+            "One process imports the module, and its functions share it. Without `processes` more can be started.",
+            "Results are written to file descriptor 3, so that a print is a log line and never a result.",
+        ),
+    )
+
+
+def sample_query(inputs: Sequence[Input] | None) -> str:
+    """Return a query that matches the inputs, as JSON."""
+    return json.dumps({each.name: sample(each.type) for each in inputs or ()}, ensure_ascii=False)
+
+
+def function_tests(name: str, block: str) -> str:
+    """Return the tests of a function: one that calls it, and one with a query that does not match its inputs.
+
+    Only the author knows the result, so the first accepts any that matches `returns`.
+    """
+    inputs = parse_config(block, path=Path("/cm.toml")).functions[name].inputs
+    key = toml_value(name)
+    lines = [
+        "",
+        "[[tests]]",
+        'name = "can be called"',
+        f"function = {key}",
+        f"query_json = {toml_value(sample_query(inputs))}",
+        "# Any result will do. Write the expected one instead, such as: result = 42",
+        'result_matches = ""',
+    ]
+    if inputs is not None:
+        nothing = "{}" if any(each.required for each in inputs) else "[]"
+        lines += ["", "[[tests]]", f"function = {key}", f"query = {nothing}", 'error = "invalid_query"']
+    return "\n".join(lines)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from cm_exec.config import LogFormat
-from cm_exec.processes.descriptors import write_all
+from cm_exec.processes.launcher import write_all
 
 MOST_PENDING: Final = 8 * 1024 * 1024
 """Bytes of records that wait for a slow reader; what exceeds them is dropped and counted."""

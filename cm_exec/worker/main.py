@@ -13,7 +13,7 @@ from cm_exec.config import Config
 from cm_exec.errors import exit_code_of
 from cm_exec.handlers.base import HandlerContext
 from cm_exec.handlers.factory import concurrency_limits, create_handlers
-from cm_exec.handlers.stderr_log import StderrLogger
+from cm_exec.handlers.output import StderrLogger
 from cm_exec.processes.signals import run_supervised
 from cm_exec.protocol.environment import COMPUTE_SESSION_ID, MAX_CONCURRENT_TASKS
 from cm_exec.protocol.function_schema import schemas_body
@@ -21,9 +21,8 @@ from cm_exec.protocol.job import Job
 from cm_exec.runtime.client import RuntimeClient
 from cm_exec.runtime.endpoints import RuntimeEndpoints, wait_for_endpoints
 from cm_exec.runtime.retry import RetryLimits
-from cm_exec.worker.job import JobRunner
+from cm_exec.worker.job import JobQueue, JobRunner, TruncatedJobs
 from cm_exec.worker.logging import start_log
-from cm_exec.worker.queue import JobQueue, TruncatedJobs
 from cm_exec.worker.readiness import ReadinessSign
 from cm_exec.worker.worker import DrainTimes, Worker
 

@@ -9,8 +9,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from cm_exec.protocol.job import MalformedJobError, parse_job, salvage_job_id
-from cm_exec.worker.job import Answer, Posted
-from cm_exec.worker.queue import JobQueue, QueuedJob, TruncatedJobs
+from cm_exec.worker.job import Answer, JobQueue, Posted, QueuedJob, TruncatedJobs
 
 log: Final = logging.getLogger("cm_exec.worker")
 
@@ -31,7 +30,7 @@ class DrainTimes(Struct, frozen=True, kw_only=True):
 
 
 class PollResult(Protocol):
-    """The outcome of one poll; runtime.poller describes it."""
+    """The outcome of one poll; runtime.client describes it."""
 
     @property
     def body(self) -> bytes | bytearray | None: ...
@@ -40,7 +39,7 @@ class PollResult(Protocol):
 
 
 class JobSource(Protocol):
-    """Asks the runtime for jobs; runtime.poller describes it."""
+    """Asks the runtime for jobs; runtime.client describes it."""
 
     async def poll(self) -> PollResult: ...
     def accept(self) -> None: ...

@@ -20,7 +20,7 @@ from cm_exec.config.schema import (
     ReturnsTable,
     ServiceTable,
 )
-from cm_exec.config.schema.key_spec import key_spec
+from cm_exec.config.schema.keys import key_spec
 from cm_exec.config.toml import toml_value
 from scripts.reference.markdown import slug, table
 

@@ -3,12 +3,20 @@
 import gc
 from pathlib import Path
 
-from cm_exec.local_runtime.core.job import Evicted, RuntimeJob, Submission
-from cm_exec.local_runtime.core.job_log import LINES_A_JOB, LONGEST_LINE, JobLog, LogLine, shortened
-from cm_exec.local_runtime.core.lifecycle import State
-from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind
+from cm_exec.local_runtime.call import ResultCache, ResultSpool
+from cm_exec.local_runtime.core.job import (
+    LINES_A_JOB,
+    LONGEST_LINE,
+    Evicted,
+    JobLog,
+    LogLine,
+    RuntimeJob,
+    State,
+    Submission,
+    shortened,
+)
+from cm_exec.local_runtime.core.worker_status import ProtocolViolation, ViolationKind
 from cm_exec.local_runtime.feed import JOBS_AT_ONCE, Feed, Subscriber
-from cm_exec.local_runtime.results import ResultCache, ResultSpool
 
 
 def spool(folder: Path, content: bytes, *, in_memory: int = 100) -> ResultSpool:

@@ -12,6 +12,7 @@ CORE = Path(cm_exec.local_runtime.core.__file__).parent
 PURE = {
     *("collections", "dataclasses", "difflib", "enum", "heapq", "hmac", "json", "random", "re", "types", "typing"),
     "msgspec",
+    "urllib.parse",
     "cm_exec.datatypes",
     "cm_exec.local_runtime.core",
     "cm_exec.protocol",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cm_exec.local_runtime.http.guard import Guard, GuardVerdict
+from cm_exec.local_runtime.caller_server import Guard, GuardVerdict
 
 GUARD = Guard(token="secret", port=8080)
 HOST = {"host": "127.0.0.1:8080"}

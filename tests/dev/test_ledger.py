@@ -5,12 +5,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cm_exec.local_runtime.core.job import Change, Evicted, Limits, PostedResult, PostOutcome, RuntimeJob, Submission
+from cm_exec.local_runtime.core.job import (
+    Change,
+    Evicted,
+    Limits,
+    PostedResult,
+    PostOutcome,
+    RuntimeJob,
+    State,
+    Submission,
+)
 from cm_exec.local_runtime.core.ledger import RESULT_TYPE, Ledger
-from cm_exec.local_runtime.core.lifecycle import State
-from cm_exec.local_runtime.core.media_type import MediaKind, MediaType
-from cm_exec.local_runtime.core.outcome import ReportedFailure
-from cm_exec.local_runtime.core.violation import ProtocolViolation, ViolationKind
+from cm_exec.local_runtime.core.result import MediaKind, MediaType, ReportedFailure
+from cm_exec.local_runtime.core.worker_status import ProtocolViolation, ViolationKind
 
 TEXT = MediaType(MediaKind.TEXT, "text/plain", ".txt")
 GOOD = PostedResult(size=2, content_type=RESULT_TYPE, streamed=False, media=TEXT)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cm_exec.local_runtime.core.lifecycle import TRANSITIONS, Event, State, after
+from cm_exec.local_runtime.core.job import TRANSITIONS, Event, State, after
 
 EXPECTED = {
     State.QUEUED: {

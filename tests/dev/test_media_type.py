@@ -2,7 +2,7 @@
 
 import pytest
 
-from cm_exec.local_runtime.core.media_type import SNIFF_LIMIT, MediaKind, sniff
+from cm_exec.local_runtime.core.result import SNIFF_LIMIT, MediaKind, sniff
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, cast
 
-from cm_exec.local_runtime.http.open_polls import Found, OpenPolls
+from cm_exec.local_runtime.protocol_api import Found, OpenPolls
 
 
 class Line:

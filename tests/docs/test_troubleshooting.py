@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from cm_exec.protocol.failure import Reason
+from cm_exec.protocol.job import Reason
 from tests.support import behaviours
 from tests.support.bench import Bench
 from tests.support.documents import ROOT, blocks

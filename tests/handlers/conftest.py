@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from cm_exec.handlers.base import HandlerContext
-from cm_exec.processes.descriptors import reserve_descriptors
+from cm_exec.processes.launcher import reserve_descriptors
 from tests.support.handlers import JobRun, context_of, function_of, handler_of, run
 
 _FREE: Final = "CM_TEST_DESCRIPTOR_3_IS_FREE"

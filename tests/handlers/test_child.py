@@ -14,11 +14,10 @@ from pathlib import Path
 import pytest
 
 from cm_exec.handlers.base import HandlerContext
-from cm_exec.processes import tree
-from cm_exec.processes.child import Child, Command, NotStartedError, bytes_in
-from cm_exec.processes.exit_watch import ExitWatch
-from cm_exec.processes.inherited import new_tag, process_tag
-from cm_exec.processes.tree import Orphan, ProcessTree
+from cm_exec.processes import termination
+from cm_exec.processes.child import Child, Command, ExitWatch, NotStartedError, bytes_in
+from cm_exec.processes.launcher import new_tag, process_tag
+from cm_exec.processes.termination import Orphan, ProcessTree
 from tests.support.handlers import JobRun, function_of, handler_of, run
 from tests.support.processes import has_ended, open_descriptors, wait_until
 
@@ -65,7 +64,7 @@ async def test_the_exit_status_is_there_as_soon_as_the_watch_calls_and_stays() -
 _WITHOUT_PIDFDS = """
 import asyncio, os, signal, subprocess
 del os.pidfd_open
-from cm_exec.processes.exit_watch import ExitWatch
+from cm_exec.processes.child import ExitWatch
 
 async def main():
     loop = asyncio.get_running_loop()
@@ -272,8 +271,8 @@ def test_the_scan_finds_the_same_children_as_the_kernel_s_list() -> None:
     processes = [subprocess.Popen(["sleep", "300"]) for _ in range(3)]
     try:
         pids = {process.pid for process in processes}
-        assert pids <= set(tree._children_by_scan())
-        assert os.getppid() not in tree._children_by_scan()
+        assert pids <= set(termination._children_by_scan())
+        assert os.getppid() not in termination._children_by_scan()
     finally:
         for process in processes:
             process.kill()
@@ -281,11 +280,11 @@ def test_the_scan_finds_the_same_children_as_the_kernel_s_list() -> None:
 
 
 def test_a_process_that_is_gone_has_no_parent(tmp_path: Path) -> None:
-    assert tree._parent(tmp_path) == 0
+    assert termination._parent(tmp_path) == 0
     (tmp_path / "stat").write_bytes(b"7 (a) b) S 42 7 7")
-    assert tree._parent(tmp_path) == 42
+    assert termination._parent(tmp_path) == 42
     (tmp_path / "stat").write_bytes(b"")
-    assert tree._parent(tmp_path) == 0
+    assert termination._parent(tmp_path) == 0
 
 
 def test_a_process_that_ended_counts_as_ended() -> None:

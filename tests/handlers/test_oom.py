@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from cm_exec.processes.inherited import prefer_for_oom
+from cm_exec.processes.launcher import prefer_for_oom
 from tests.support.handlers import JobRun
 from tests.support.processes import oom_score_adj
 
@@ -36,7 +36,7 @@ import os, subprocess, sys
 from pathlib import Path
 score = Path("/proc/self/oom_score_adj")
 score.write_text(sys.argv[1])
-from cm_exec.processes.inherited import attributes_of_child, new_tag, prefer_for_oom
+from cm_exec.processes.launcher import attributes_of_child, new_tag, prefer_for_oom
 prefer_for_oom()
 show = ["cat", "/proc/self/oom_score_adj"]
 with attributes_of_child(new_tag()):

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from cm_exec.processes.child import Child, Command
-from cm_exec.processes.termination import Graces, OrphanTerminator, terminate_all
-from cm_exec.processes.tree import Orphan, ProcessTree
+from cm_exec.processes.termination import Graces, Orphan, OrphanTerminator, ProcessTree, terminate_all
 
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 300; done"
 QUICK = Graces(terminate=0.1)

@@ -8,9 +8,8 @@ from collections.abc import Callable, Coroutine, Iterator
 import pytest
 from msgspec.structs import replace
 
-from cm_exec.runtime.client import RuntimeClient
+from cm_exec.runtime.client import Delivery, RuntimeClient
 from cm_exec.runtime.endpoints import RuntimeEndpoints
-from cm_exec.runtime.reporter import Delivery
 from cm_exec.runtime.retry import RetryLimits
 from tests.support import behaviours, stalls
 from tests.support.asyncio_tests import eventually

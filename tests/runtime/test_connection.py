@@ -15,9 +15,9 @@ import pytest
 
 from cm_exec.runtime.connection import Connection, StreamingBody, open_connection
 from cm_exec.runtime.endpoints import Endpoint as At
-from cm_exec.runtime.errors import RequestError
+from cm_exec.runtime.endpoints import tls_context
 from cm_exec.runtime.http import Response, request_head
-from cm_exec.runtime.tls import tls_context
+from cm_exec.runtime.retry import RequestError
 from tests.support import behaviours, stalls
 from tests.support.asyncio_tests import eventually
 from tests.support.behaviours import Behaviour, Exchange

@@ -7,8 +7,8 @@ import pytest
 
 from cm_exec.errors import AuthenticationError
 from cm_exec.protocol.job import salvage_job_id
+from cm_exec.runtime.client import Polled, Poller
 from cm_exec.runtime.endpoints import RuntimeEndpoints
-from cm_exec.runtime.poller import Polled, Poller
 from cm_exec.runtime.retry import RetryLimits
 from cm_exec.runtime.session import RuntimeSession
 from tests.support import behaviours, stalls

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
+from cm_exec.runtime.client import Delivered, Delivery, Reporter
 from cm_exec.runtime.endpoints import RuntimeEndpoints
-from cm_exec.runtime.reporter import Delivered, Delivery, Reporter
 from cm_exec.runtime.retry import RetryLimits
 from cm_exec.runtime.session import RuntimeSession
 from tests.support import behaviours, stalls

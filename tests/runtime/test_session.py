@@ -8,8 +8,7 @@ from msgspec.structs import replace
 
 from cm_exec.errors import NoRuntimeError
 from cm_exec.runtime.endpoints import RuntimeEndpoints
-from cm_exec.runtime.errors import RequestError
-from cm_exec.runtime.retry import RetryLimits
+from cm_exec.runtime.retry import RequestError, RetryLimits
 from cm_exec.runtime.session import RuntimeSession
 from tests.support import behaviours
 from tests.support.asyncio_tests import eventually

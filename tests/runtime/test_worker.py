@@ -11,16 +11,12 @@ import pytest
 
 from cm_exec.errors import AuthenticationError
 from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
-from cm_exec.handlers.spool import StreamingSpool
-from cm_exec.handlers.stderr_log import StderrLogger
-from cm_exec.protocol.failure import Failure, Reason
-from cm_exec.protocol.job import Job
-from cm_exec.runtime.client import RuntimeClient
+from cm_exec.handlers.output import StderrLogger, StreamingSpool
+from cm_exec.protocol.job import Failure, Job, Reason
+from cm_exec.runtime.client import Polled, Poller, RuntimeClient
 from cm_exec.runtime.endpoints import RuntimeEndpoints
-from cm_exec.runtime.poller import Polled, Poller
 from cm_exec.runtime.retry import RetryLimits
-from cm_exec.worker.job import JobRunner
-from cm_exec.worker.queue import JobQueue, TruncatedJobs
+from cm_exec.worker.job import JobQueue, JobRunner, TruncatedJobs
 from cm_exec.worker.worker import DrainTimes, Worker
 from tests.support import behaviours
 from tests.support.asyncio_tests import eventually

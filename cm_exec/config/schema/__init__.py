@@ -4,12 +4,9 @@ Parser, defaults, error messages, the JSON Schema, the reference page and the ma
 `key_doc` gives the title, description and examples of a key, `key_hint` the words of an error message for its type.
 """
 
-from cm_exec.config.schema.file import File
+from cm_exec.config.schema.file import FieldTable, File, FunctionTestTable, InputTable, LauncherTable, ReturnsTable
 from cm_exec.config.schema.functions import FunctionEntry, FunctionOptions, FunctionTable, ServiceOptions, ServiceTable
 from cm_exec.config.schema.keys import JSON_WORDS, MAX_SLOTS, TYPE_WORDS, FunctionName, MemberName
-from cm_exec.config.schema.launcher import LauncherTable
-from cm_exec.config.schema.signature import FieldTable, InputTable, ReturnsTable
-from cm_exec.config.schema.test_cases import FunctionTestTable
 
 __all__ = [
     "JSON_WORDS",

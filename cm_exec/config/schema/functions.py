@@ -63,9 +63,7 @@ class ServiceOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cwd: Annotated[
         Folder,
         key_doc(
-            "Working folder",
-            "Where the command runs: absolute, or relative to the folder of cm.toml.",
-            "handlers",
+            "Working folder", "Where the command runs: absolute, or relative to the folder of cm.toml.", "handlers"
         ),
     ] = "."
     inherit_env: (
@@ -221,11 +219,7 @@ class FunctionOptions(ServiceOptions, frozen=True, kw_only=True, forbid_unknown_
     ] = 300.0
     max_output: Annotated[
         Size,
-        key_doc(
-            "Output limit",
-            "Maximum size of a result, in bytes or as a string with B, KiB, MiB or GiB.",
-            "256MiB",
-        ),
+        key_doc("Output limit", "Maximum size of a result, in bytes or as a string with B, KiB, MiB or GiB.", "256MiB"),
     ] = "64MiB"
     output: (
         Annotated[

@@ -9,8 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from cm_exec.datatypes.check import Check, TypeMismatchError, checker
-from cm_exec.datatypes.model import STRING, DataType, ListType, SetType
-from cm_exec.datatypes.schema_json import TypeJsonError, type_from_json
+from cm_exec.datatypes.model import STRING, DataType, ListType, SetType, TypeJsonError, type_from_json
 
 
 class FunctionSource(StrEnum):

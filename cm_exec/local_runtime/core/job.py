@@ -1,14 +1,72 @@
-"""Jobs of the local runtime as values, and the body that a poll is answered with."""
+"""Jobs of the local runtime as values: their life, the body that a poll is answered with, and their log."""
 
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
+from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
-from cm_exec.local_runtime.core.lifecycle import State
-from cm_exec.local_runtime.core.media_type import MediaType
-from cm_exec.local_runtime.core.outcome import ReportedFailure
-from cm_exec.local_runtime.core.violation import ProtocolViolation
+from cm_exec.local_runtime.core.result import MediaType, ReportedFailure
+from cm_exec.local_runtime.core.worker_status import ProtocolViolation
+
+
+class State(StrEnum):
+    """Where a job stands, as its caller sees it."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    """Answered with an error result, or given up by its caller."""
+    LOST = "lost"
+    """The worker was restarted, or went away, while it had the job."""
+
+    @property
+    def final(self) -> bool:
+        """Whether the caller has its answer."""
+        return self not in _OPEN
+
+
+_OPEN: Final = frozenset({State.QUEUED, State.RUNNING})
+
+
+class Event(StrEnum):
+    """What happens to a job."""
+
+    HANDED_OUT = "handed_out"
+    PUT_BACK = "put_back"
+    """The poll that it was given to was gone before it arrived."""
+    ANSWERED = "answered"
+    ANSWERED_WITH_ERROR = "answered_with_error"
+    GIVEN_UP = "given_up"
+    """The caller's time-out."""
+    DROPPED = "dropped"
+    """A restart notification, or the end of the worker."""
+
+
+TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
+    {
+        (State.QUEUED, Event.HANDED_OUT): State.RUNNING,
+        (State.QUEUED, Event.GIVEN_UP): State.FAILED,
+        (State.RUNNING, Event.PUT_BACK): State.QUEUED,
+        (State.RUNNING, Event.ANSWERED): State.DONE,
+        (State.RUNNING, Event.ANSWERED_WITH_ERROR): State.FAILED,
+        (State.RUNNING, Event.GIVEN_UP): State.FAILED,
+        (State.RUNNING, Event.DROPPED): State.LOST,
+        # A worker that lost its connection after a job was read in full may answer it all the same.
+        (State.QUEUED, Event.ANSWERED): State.DONE,
+        (State.QUEUED, Event.ANSWERED_WITH_ERROR): State.FAILED,
+    }
+)
+"""A pair that is not here changes nothing: a final state stays, and the ledger reports what was wrong."""
+
+
+def after(state: State, event: Event) -> State | None:
+    """Return the next state, None if the event has no effect in this state."""
+    return TRANSITIONS.get((state, event))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,3 +189,61 @@ class Limits:
     history: int = 1000
     history_bytes: int = 256 * 1024 * 1024
     answer_grace: float = 5.0
+
+
+LINES_A_JOB: Final = 500
+LINES_OF_NO_JOB: Final = 1000
+LONGEST_LINE: Final = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """`at` in seconds since the epoch; `stream` is where it was written: stderr, stdout, or the worker's log."""
+
+    job_id: str | None
+    at: float
+    line: str
+    stream: str
+
+
+@dataclass(slots=True)
+class Lines:
+    """Some lines, and how many there were before them."""
+
+    kept: deque[LogLine]
+    total: int = 0
+
+    @property
+    def dropped(self) -> int:
+        """How many are not kept any more."""
+        return self.total - len(self.kept)
+
+
+@dataclass(slots=True)
+class JobLog:
+    """The lines of all jobs that are known, and those of no job under None."""
+
+    _lines: dict[str | None, Lines] = field(default_factory=dict)
+
+    def add(self, line: LogLine) -> None:
+        """Keep a line."""
+        lines = self._lines.get(line.job_id)
+        if lines is None:
+            most = LINES_OF_NO_JOB if line.job_id is None else LINES_A_JOB
+            lines = self._lines[line.job_id] = Lines(kept=deque(maxlen=most))
+        lines.kept.append(line)
+        lines.total += 1
+
+    def of(self, job_id: str | None) -> Lines:
+        """Return a job's lines, the oldest first."""
+        return self._lines.get(job_id) or Lines(kept=deque())
+
+    def forget(self, job_id: str) -> None:
+        """Drop what belongs to an evicted job."""
+        self._lines.pop(job_id, None)
+
+
+def shortened(line: str) -> str:
+    """Return a line as it is kept: without its end, and at most `LONGEST_LINE` characters."""
+    line = line.rstrip("\r\n")
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}… ({len(line)} characters)"

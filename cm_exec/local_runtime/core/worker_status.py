@@ -1,8 +1,43 @@
-"""What is known of the worker: whether it polls, and where its process stands."""
+"""What is known of the worker: whether it polls, where its process stands, and how it violated the protocol."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+
+class ViolationKind(StrEnum):
+    """Which rule was broken; part of the console's contract."""
+
+    UNANSWERED = "unanswered"
+    """A job was taken and no result came: it holds its slot until the replica ends."""
+    ANSWERED_TWICE = "answered_twice"
+    LATE = "late"
+    """A result for a job whose caller had given up, or that a restart had dropped."""
+    UNKNOWN_JOB = "unknown_job"
+    TRUNCATED = "truncated"
+    """A result's body broke off, and what was posted after it has less: data are lost without a word."""
+    CONTENT_TYPE = "content_type"
+    OUTPUT_TYPE = "output_type"
+    """The result is not of the type that the function's schema declares."""
+    INVALID_SCHEMA = "invalid_schema"
+    POLLS_STOPPED = "polls_stopped"
+    UNAUTHORIZED = "unauthorized"
+    CONNECTION = "connection"
+    """A request that never reached the protocol: TLS, address or method were wrong."""
+    TOO_LARGE = "too_large"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolViolation:
+    """One breach. `at` is in seconds since the epoch; `job_id` and `function` where it is about a job."""
+
+    number: int
+    at: float
+    kind: ViolationKind
+    message: str
+    job_id: str | None = None
+    function: str | None = None
+
 
 _RECENT: Final = 2.0
 """Seconds between two polls that say nothing: a worker needs a moment to come again."""

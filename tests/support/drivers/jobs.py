@@ -34,13 +34,13 @@ from cm_exec.config import parse_config  # noqa: E402 - cm_exec looks for pidfds
 from cm_exec.handlers.base import Handler, HandlerContext  # noqa: E402
 from cm_exec.handlers.environment import read_environment  # noqa: E402
 from cm_exec.handlers.factory import create_handlers  # noqa: E402
-from cm_exec.processes import signals, tree  # noqa: E402
-from cm_exec.processes.setup import prepare_process  # noqa: E402
+from cm_exec.processes import signals, termination  # noqa: E402
+from cm_exec.processes.launcher import prepare_process  # noqa: E402
 from cm_exec.processes.termination import Graces  # noqa: E402
 from cm_exec.protocol.job import Job  # noqa: E402
 
 if "children" in SPEC["without"]:
-    tree._children_fd = -1  # reading it fails, as where the kernel has no such file
+    termination._children_fd = -1  # reading it fails, as where the kernel has no such file
 if "subreaper" in SPEC["without"]:
     setattr(signals, "become_subreaper", bool)  # noqa: B010
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from cm_exec.bench.advice import USE, advise
-from cm_exec.bench.measurement import Measurement, Memory
+from cm_exec.bench.measure import Measurement
+from cm_exec.bench.report import USE, advise
+from cm_exec.bench.worker import Memory
 from cm_exec.config.model import Mode
 
 MIB = 1 << 20

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cm_exec.bench.jobs import failure_text
-from cm_exec.bench.measurement import Memory, percentile, throughput
-from cm_exec.bench.memory import MemoryWatch, memory_of
+from cm_exec.bench.measure import percentile, throughput
+from cm_exec.bench.worker import Memory, MemoryWatch, failure_text, memory_of
 from tests.support.processes import wait_until
 
 HUNDRED = [n / 100 for n in range(1, 101)]

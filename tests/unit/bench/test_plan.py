@@ -7,7 +7,7 @@ import pytest
 import tomli
 from msgspec.structs import replace
 
-from cm_exec.bench.plan import BenchPlan, make_plan, variant_text
+from cm_exec.bench.measure import BenchPlan, make_plan, variant_text
 from cm_exec.config import Function, parse_config
 from cm_exec.config.model import Mode
 from tests.support.toml import function

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from cm_exec.bench.advice import advise
-from cm_exec.bench.measurement import FailedMeasurement, Measurement, Memory
-from cm_exec.bench.report import BenchQuery, BenchReport, report_json, report_text
+from cm_exec.bench.measure import FailedMeasurement, Measurement
+from cm_exec.bench.report import BenchQuery, BenchReport, advise, report_json, report_text
+from cm_exec.bench.worker import Memory
 
 QUICK = Measurement(
     function="quick",

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cm_exec.config import Config, ConfigError, parse_config
-from cm_exec.config.diagnostics import suggest_value
 from cm_exec.config.schema import File, FunctionTable, FunctionTestTable, LauncherTable
-from cm_exec.config.schema.key_spec import converted, key_spec
+from cm_exec.config.schema.keys import converted, key_spec
+from cm_exec.config.validate import suggest_value
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PATH = Path("/srv/cm.toml")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.config.lines import LineIndex, Place
 from cm_exec.config.load import parse_config
+from cm_exec.config.toml import LineIndex, Place
 from cm_exec.errors import ConfigError
 
 TEXT = '''\

@@ -18,7 +18,7 @@ from cm_exec.config.schema import (
     ReturnsTable,
     ServiceTable,
 )
-from cm_exec.config.schema.key_spec import converted, key_spec
+from cm_exec.config.schema.keys import converted, key_spec
 
 TABLES = [
     FunctionTable,

@@ -8,7 +8,7 @@ import pytest
 
 from cm_exec.config import ConfigError, Function, parse_config
 from cm_exec.datatypes.model import STRING, DecimalType, Field, ListType, OptionalType, SimpleType, StructType
-from cm_exec.datatypes.ranges import Bound, Range, RangeKind
+from cm_exec.datatypes.scalars import Bound, Range, RangeKind
 from cm_exec.datatypes.syntax import parse_type
 from cm_exec.protocol.function_schema import Input, Returns
 

@@ -3,8 +3,7 @@
 from hypothesis import given, settings
 
 from cm_exec.datatypes.check import checker
-from cm_exec.datatypes.model import DataType
-from cm_exec.datatypes.sample import sample
+from cm_exec.datatypes.model import DataType, sample
 from tests.support.data_types import data_types
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cm_exec.function_tests.json_comparison import ComparisonOptions, decode, differences
+from cm_exec.function_tests.comparison import ComparisonOptions, decode, differences
 from cm_exec.protocol.json_text import InvalidJsonError
 
 SUBSET = ComparisonOptions(subset=True)

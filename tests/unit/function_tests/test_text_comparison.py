@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cm_exec.function_tests.text_comparison import beginning, common_start, text_differences
+from cm_exec.function_tests.comparison import beginning, common_start, text_differences
 
 HEAD = "from line {} on (- expected, + found):"
 

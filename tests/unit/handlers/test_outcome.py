@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.handlers.outcome import (
+from cm_exec.handlers.output import (
     LimitedOutput,
     ProcessExit,
+    Spool,
     StderrTail,
     excerpt,
     failure_of_exit,
@@ -14,9 +15,8 @@ from cm_exec.handlers.outcome import (
     not_started,
     out_of_step,
 )
-from cm_exec.handlers.spool import Spool
 from cm_exec.processes.child import NotStartedError
-from cm_exec.protocol.failure import OUTPUT_EXCERPT, STDERR_TAIL, Failure, Reason
+from cm_exec.protocol.job import OUTPUT_EXCERPT, STDERR_TAIL, Failure, Reason
 from tests.support.handlers import function_of
 
 

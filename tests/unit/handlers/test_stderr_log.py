@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cm_exec.handlers import stderr_log
-from cm_exec.handlers.stderr_log import StderrLogger
+from cm_exec.handlers import output
+from cm_exec.handlers.output import StderrLogger
 
 PIECE = 64 * 1024
 TAGS = {"job_id": "j", "function": "f"}
@@ -30,7 +30,7 @@ class Records(logging.Handler):
 
 @pytest.fixture(scope="module")
 def records() -> Iterator[Records]:
-    records, log = Records(), stderr_log.log
+    records, log = Records(), output.log
     before = log.level, log.propagate
     log.addHandler(records)
     log.setLevel("INFO")

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.preflight.image_facts import ImageFacts
-from cm_exec.preflight.image_rules import RULES, Finding, details, table
+from cm_exec.preflight.image_rules import RULES, Finding, ImageFacts, details, table
 
 GOOD = ImageFacts(
     uid=5000,

@@ -3,7 +3,7 @@
 import asyncio
 import os
 
-from cm_exec.processes.selector import LazySelector
+from cm_exec.processes.signals import LazySelector
 
 
 def loop_with_lazy_selector() -> asyncio.AbstractEventLoop:

@@ -134,7 +134,7 @@ def test_adopted_processes_are_reaped_and_those_of_the_work_are_not(pidfds: bool
     body = f"""
 if not {pidfds}:
     del os.pidfd_open
-from cm_exec.processes.tree import ProcessTree
+from cm_exec.processes.termination import ProcessTree
 async def work():
     own = subprocess.Popen(["true"])
     ProcessTree(own.pid, 1, set())
@@ -172,7 +172,7 @@ run_supervised(work, on_signal)
 def test_an_ignored_sigchld_and_a_blocked_mask_are_undone() -> None:
     """The parent may have set both; the exit statuses of children would be lost, and signals never come."""
     body = """
-from cm_exec.processes.setup import prepare_process
+from cm_exec.processes.launcher import prepare_process
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
 prepare_process()

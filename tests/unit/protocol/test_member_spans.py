@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cm_exec.protocol.member_spans import member_spans
+from cm_exec.protocol.json_text import member_spans
 
 any_text = st.text(st.characters(exclude_categories=[]))
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | any_text

@@ -9,7 +9,7 @@ import pytest
 
 from cm_exec.errors import NoRuntimeError
 from cm_exec.runtime.endpoints import Endpoint, RuntimeEndpoints, is_loopback, read_endpoints, wait_for_endpoints
-from cm_exec.runtime.errors import NotReadyError
+from cm_exec.runtime.retry import NotReadyError
 from tests.support.certificates import Authority
 
 Environ = dict[str, str]

@@ -5,7 +5,7 @@ import ssl
 import pytest
 
 from cm_exec.errors import NoRuntimeError
-from cm_exec.runtime.tls import explain, tls_context
+from cm_exec.runtime.endpoints import explain, tls_context
 from tests.support.certificates import Authority
 
 

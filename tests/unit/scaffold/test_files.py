@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.scaffold.files import ProjectFilesError, write_files
+from cm_exec.scaffold.create import ProjectFilesError, write_files
 
 
 def test_written(tmp_path: Path) -> None:

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NotRequired, Optional, TypedDict
 
 import pytest
 
-from cm_exec.scaffold import templates
+from cm_exec.scaffold.project import TEMPLATES
 from tests.support import official_sdks
 
-FOLDER = Path(templates.__file__).with_name("templates") / "function"
+FOLDER = TEMPLATES / "function"
 SCRIPT = official_sdks.ROOT / "tests" / "support" / "sdk_payload.py"
 
 EVENT = {

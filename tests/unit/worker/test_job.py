@@ -8,13 +8,10 @@ from typing import Any
 import pytest
 
 from cm_exec.handlers.base import Completion, StderrSink
-from cm_exec.handlers.spool import MEMORY_LIMIT, StreamingSpool
-from cm_exec.handlers.stderr_log import StderrLogger
-from cm_exec.protocol.failure import Failure, Reason
-from cm_exec.protocol.job import Job, MalformedJobError
-from cm_exec.runtime.reporter import Delivered, Delivery
-from cm_exec.worker.job import Answer, JobRunner, SpooledResult
-from cm_exec.worker.queue import QueuedJob
+from cm_exec.handlers.output import MEMORY_LIMIT, StderrLogger, StreamingSpool
+from cm_exec.protocol.job import Failure, Job, MalformedJobError, Reason
+from cm_exec.runtime.client import Delivered, Delivery
+from cm_exec.worker.job import Answer, JobRunner, QueuedJob, SpooledResult
 
 JOB = Job(job_id="j", query_type="double", query=b"21", auth_header="Bearer secret")
 FAILURE = Failure(

@@ -1,0 +1,180 @@
+"""The port for callers and the console, and the guard that decides who may use it."""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cm_exec.local_runtime.answers import BY_PROGRAM, JsonAnswer
+from cm_exec.local_runtime.caller_api import CallerApi
+from cm_exec.local_runtime.listener import Listener
+from cm_exec.local_runtime.views import RuntimeInfo
+
+
+class GuardVerdict(Enum):
+    """What becomes of a request."""
+
+    ALLOWED = auto()
+    FORBIDDEN = auto()
+    """It comes from a foreign page, or under a foreign name."""
+    TOKEN_NEEDED = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """Judges requests to `port`. `token` opens it; `names` are the hosts under which it is reached."""
+
+    token: str
+    port: int
+    names: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+
+    @property
+    def cookie_name(self) -> str:
+        """Return a name with the port, since a browser sends a cookie to all ports of a host."""
+        return f"cm-exec-{self.port}"
+
+    def judge(self, method: str, path: str, headers: Mapping[str, str], *, public: bool) -> GuardVerdict:
+        """Return the verdict on a request; header names are in lower case. `public` files need no token."""
+        hosts = {f"{name}:{self.port}" for name in self.names}
+        if headers.get("host", "").lower() not in hosts:
+            return GuardVerdict.FORBIDDEN
+        if "origin" in headers and headers["origin"].lower() not in {f"http://{host}" for host in hosts}:
+            return GuardVerdict.FORBIDDEN
+        if not self._same_origin(method, path, headers):
+            return GuardVerdict.FORBIDDEN
+        if public or self.has_bearer(headers) or self._has_cookie(headers):
+            return GuardVerdict.ALLOWED
+        return GuardVerdict.TOKEN_NEEDED
+
+    def is_token(self, given: str) -> bool:
+        """Return whether this is the token."""
+        return hmac.compare_digest(given.encode(), self.token.encode())
+
+    def has_bearer(self, headers: Mapping[str, str]) -> bool:
+        """Return whether a program sent the token."""
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and self.is_token(given.strip())
+
+    def _has_cookie(self, headers: Mapping[str, str]) -> bool:
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(self.cookie_name)
+        except CookieError:
+            return False
+        return cookie is not None and self.is_token(cookie.value)
+
+    @staticmethod
+    def _same_origin(method: str, path: str, headers: Mapping[str, str]) -> bool:
+        site = headers.get("sec-fetch-site")
+        if site in {None, "same-origin"}:
+            return True
+        if method not in {"GET", "HEAD"}:
+            return False
+        # "none": the person typed the address or opened a bookmark. A link from elsewhere may lead to the front page.
+        return site == "none" or (path == "/" and headers.get("sec-fetch-mode") == "navigate")
+
+
+_DIRECTIVES: Final = (
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self' blob: data:",
+    "media-src blob:",
+    "connect-src 'self'",
+    "font-src 'self'",
+    "manifest-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+)
+_ON_EVERY_ANSWER: Final = (
+    (b"content-security-policy", "; ".join(_DIRECTIVES).encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_API_ROOTS: Final = ("/functions", "/jobs", "/state", "/log", "/faults", "/events")
+
+
+class CallerServer:
+    """Serves the callers of `info` on a port, once `listener` is opened for `application`.
+
+    `names` are the hosts under which callers reach it, besides those of this machine's loopback.
+    """
+
+    def __init__(
+        self, info: RuntimeInfo, *, token: str, address: str, port: int, names: Sequence[str], console: Path
+    ) -> None:
+        self.token = token
+        self.listener = Listener(host=address, port=port)
+        self._address = "127.0.0.1" if address in {"0.0.0.0", "::"} else address  # noqa: S104 - compared, not bound
+        own = ("localhost", "127.0.0.1", "[::1]", self._host, *(name.lower() for name in names))
+        self._guard = Guard(token=token, port=self.listener.port, names=own)
+        self._api = CallerApi(info, console=console).application
+
+    @property
+    def _host(self) -> str:
+        return f"[{self._address}]" if ":" in self._address else self._address
+
+    @property
+    def url(self) -> str:
+        """Where callers find the functions."""
+        return f"http://{self._host}:{self.listener.port}"
+
+    @property
+    def console_url(self) -> str:
+        """The console's address, with the token that lets a browser in."""
+        return f"{self.url}/?token={self.token}"
+
+    async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Judge a request, and lock the answer's page: it may load nothing from elsewhere and be in no frame."""
+        if scope["type"] != "http":
+            return
+
+        async def send_locked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), *_ON_EVERY_ANSWER]}
+            await send(message)
+
+        answer = self._judge(scope) or self._sign_in(scope) or self._api
+        await answer(scope, receive, send_locked)
+
+    def _judge(self, scope: Scope) -> ASGIApp | None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        path: str = scope["path"]
+        verdict = self._guard.judge(scope["method"], path, headers, public=not _is_api(path))
+        scope[BY_PROGRAM] = self._guard.has_bearer(headers)
+        if verdict is GuardVerdict.FORBIDDEN:
+            host = headers.get("host", "")
+            sentence = f"the request comes from a foreign page or under a foreign name (Host: {host}); see --name"
+            return JsonAnswer({"error": sentence}, HTTPStatus.FORBIDDEN)
+        if verdict is GuardVerdict.TOKEN_NEEDED:
+            sentence = (
+                "the token is missing or wrong: open the address that cm-exec dev printed, or send the header "
+                "Authorization: Bearer TOKEN as in the curl line that it printed"
+            )
+            return JsonAnswer({"error": sentence}, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
+        return None
+
+    def _sign_in(self, scope: Scope) -> ASGIApp | None:
+        """Turn the token of the console's address into a cookie, and the address into one without it."""
+        if scope["path"] != "/" or scope["method"] not in {"GET", "HEAD"}:
+            return None
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("token")
+        if not given:
+            return None
+        if not self._guard.is_token(given[0]):
+            return JsonAnswer({"error": "this token is not, or no longer, valid"}, HTTPStatus.UNAUTHORIZED)
+        cookie = f"{self._guard.cookie_name}={self._guard.token}; Path=/; HttpOnly; SameSite=Strict"
+        return JsonAnswer({}, HTTPStatus.SEE_OTHER, {"Location": "/", "Set-Cookie": cookie})
+
+
+def _is_api(path: str) -> bool:
+    return any(path == root or path.startswith(f"{root}/") for root in _API_ROOTS)
