@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Protocol
 
@@ -54,8 +53,7 @@ WorkerSource = Config | Sequence[str]
 """What is started: the functions of a cm.toml, or a command."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogEntry:
+class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A line of a worker. `from_handler` is what a handler wrote; `level` is INFO, WARN, ERROR or DEBUG.
 
     `routine` marks the lines that every worker writes when it starts and ends in good order.

@@ -103,7 +103,9 @@ class SlsFormat:
             "unsafeParams": {},
             "safe": not isinstance(record.msg, bytes),
         }
-        return "".join(json.dumps({**line, "message": message}) + "\n" for message in _messages(record))
+        # only the message differs between the lines of a record: after a flood they are many
+        start, _, end = json.dumps(line).partition('"message": ""')
+        return "".join(f'{start}"message": {json.dumps(message)}{end}\n' for message in _messages(record))
 
 
 class LogWriter(logging.Handler):

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,31 @@ def test_stderr_of_a_handler_is_on_the_terminal_and_with_its_job(program: DevPro
     wait_until(lambda: program.request(job).json["log"], what="the line of the job")
     (line,) = program.request(job).json["log"]
     assert (line["line"], line["stream"]) == ("why", "stderr")
+
+
+def test_a_flood_of_stderr_hides_no_other_job(folder: Path) -> None:
+    """The log of the next job is complete, the last lines of the flood are kept, and the terminal has a few."""
+    write(
+        folder, function("floods", "yes 'a line' | head -n 300000 >&2; echo last >&2"), function("says", "echo so >&2")
+    )
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        flood, *others = (
+            program.request(f"/functions/{name}", b"1").headers["X-Job-Id"] for name in ("floods", "says", "says")
+        )
+        for job in others:
+            log = f"/jobs/{job}/log"
+            wait_until(partial(_has_lines, program, log), what="the log of a job")
+            assert [line["line"] for line in program.request(log).json["log"]] == ["so"]
+        last = program.request(f"/jobs/{flood}/log").json["log"][-1]["line"]
+        assert last in {"last", "a line"}  # the worker drops lines that nobody can read in time
+        more = "more lines; the console has the last ones"
+        wait_until(lambda: program.call("says") == b"" and more in program.output, what=more)
+        assert len(program.output.splitlines()) < 2000
+
+
+def _has_lines(program: DevProgram, log: str) -> bool:
+    return bool(program.request(log).json["log"])
 
 
 def test_a_saved_handler_answers_the_next_call(folder: Path) -> None:
