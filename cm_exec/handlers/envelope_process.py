@@ -10,7 +10,6 @@ from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
 from cm_exec.handlers.framing import frame_message, message_reader
 from cm_exec.handlers.output import (
-    LimitedOutput,
     ProcessExit,
     Spool,
     StderrLogger,
@@ -18,7 +17,7 @@ from cm_exec.handlers.output import (
     failure_of_exit,
     out_of_step,
 )
-from cm_exec.handlers.service_process import ServiceProcess, StartWatch, not_ready
+from cm_exec.handlers.service_process import RunningJob, ServiceProcess, StartWatch, not_ready
 from cm_exec.handlers.step_state import EnvelopeState, Message
 from cm_exec.processes.child import Child
 from cm_exec.protocol.job import Failure, Job, Reason
@@ -43,22 +42,6 @@ def envelope(job: Job, *, credentials: bool) -> bytes:
     return msgspec.json.encode(members)[:-1] + b',"query":' + job.query + b"}"
 
 
-class _Job:
-    """One of the jobs that the process has."""
-
-    def __init__(self, function: Function, job: Job, spool: Spool, stderr: StderrSink) -> None:
-        self.function = function
-        self.job = job
-        self.output = LimitedOutput(spool, function.max_output)
-        self.stderr = stderr
-        self.done: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
-
-    def finish(self, failure: Failure | None) -> None:
-        """Set the outcome, unless it is set."""
-        if not self.done.done():
-            self.done.set_result(failure)
-
-
 class EnvelopeProcess:
     """One process of a service with the envelope."""
 
@@ -70,7 +53,7 @@ class EnvelopeProcess:
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self.idle_since = self._loop.time()
-        self._running: dict[str, _Job] = {}
+        self._running: dict[str, RunningJob] = {}
         self._state = EnvelopeState(message_reader(service.protocol), _MESSAGE_ROOM)
         self._stderr = StderrLogger(pool.tags, self._redact)
         self._secrets: dict[bytes, None] = {}
@@ -114,7 +97,7 @@ class EnvelopeProcess:
             self._io.read_stderr()  # what is in the pipe belongs to the job before
             self._stderr.flush()
             self._io.stderr_tail = StderrTail()
-        entry = _Job(function, job, spool, stderr)
+        entry = RunningJob(function, job, spool, stderr)
         self._remember_secrets(job)
         self._running[job.job_id] = entry
         self.jobs += 1
@@ -204,9 +187,9 @@ class EnvelopeProcess:
         elif message.kind != "chunk":
             entry.finish(None)
 
-    def _cancel(self, entry: _Job, reason: Reason, detail: str = "") -> None:
+    def _cancel(self, entry: RunningJob, reason: Reason, detail: str = "") -> None:
         """Answer a job at once, and notify the process that nobody waits for it."""
-        job_id = entry.job.job_id
+        job_id = entry.job_id
         if entry.done.done() or job_id not in self._running:
             return
         entry.finish(self._failure(entry, reason, detail))
@@ -238,7 +221,7 @@ class EnvelopeProcess:
         is_ready = self._start.is_ready
         self._pool.discard(self, None if is_ready else not_ready(self._service.name, stderr, state.excerpt))
 
-    def _failure(self, entry: _Job, reason: Reason, detail: str) -> Failure:
+    def _failure(self, entry: RunningJob, reason: Reason, detail: str) -> Failure:
         if reason is Reason.TIMEOUT and not detail:
             progress = self._state.progress
             detail = f"it had written {progress}" if progress else "it had written no answer"

@@ -8,10 +8,10 @@ from cm_exec.datatypes.check import Check, TypeMismatchError, checker
 from cm_exec.handlers.base import Completion, Handler, HandlerContext, StderrSink
 from cm_exec.handlers.output import StreamingSpool
 from cm_exec.handlers.spawn import PrespawnHandler, SpawnHandler
+from cm_exec.loops import in_thread
 from cm_exec.protocol.function_schema import query_checker
 from cm_exec.protocol.job import Failure, Job, Reason
 from cm_exec.protocol.json_text import InvalidJsonError, decode_json
-from cm_exec.threads import in_thread
 
 if TYPE_CHECKING:
     from cm_exec.handlers.http_service import HttpService

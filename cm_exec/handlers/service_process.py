@@ -7,11 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
-from cm_exec.config.model import Service
-from cm_exec.handlers.output import StderrTail
+from cm_exec.config.model import Function, Service
+from cm_exec.handlers.base import StderrSink
+from cm_exec.handlers.output import LimitedOutput, Spool, StderrTail
 from cm_exec.processes.child import LARGE_PIPE, PIPE_BUF, Child, bytes_in, resize_pipe
 from cm_exec.processes.stdin_probe import StdinProbe
-from cm_exec.protocol.job import Failure, Reason
+from cm_exec.protocol.job import Failure, Job, Reason
 
 log: Final = logging.getLogger("cm_exec.handler")
 
@@ -41,6 +42,22 @@ class Conversation(Protocol):
     def exited(self, status: int) -> None:
         """Note the exit of the process; all its output was taken before."""
         ...
+
+
+class RunningJob:
+    """A job that a process has now."""
+
+    def __init__(self, function: Function, job: Job, spool: Spool, stderr: StderrSink) -> None:
+        self.function = function
+        self.job_id = job.job_id
+        self.output = LimitedOutput(spool, function.max_output)
+        self.stderr = stderr
+        self.done: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
+
+    def finish(self, failure: Failure | None) -> None:
+        """Set the outcome, unless it is set."""
+        if not self.done.done():
+            self.done.set_result(failure)
 
 
 class ServiceProcess:

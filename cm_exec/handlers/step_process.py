@@ -10,7 +10,6 @@ from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
 from cm_exec.handlers.framing import DesyncError, MessageReader, frame_message, message_reader
 from cm_exec.handlers.output import (
-    LimitedOutput,
     ProcessExit,
     Spool,
     StderrLogger,
@@ -20,8 +19,9 @@ from cm_exec.handlers.output import (
     finish_output,
     out_of_step,
 )
-from cm_exec.handlers.service_process import ServiceProcess, StartWatch, not_ready
+from cm_exec.handlers.service_process import RunningJob, ServiceProcess, StartWatch, not_ready
 from cm_exec.handlers.step_state import Step, StepState, parse_message
+from cm_exec.loops import Deadline
 from cm_exec.processes.child import Child
 from cm_exec.protocol.job import OUTPUT_EXCERPT, Failure, Job, Reason
 from cm_exec.protocol.json_text import json_problem
@@ -49,25 +49,6 @@ class Attempt(Struct, frozen=True):
     is_repeatable: bool
 
 
-class _Job:
-    """The job that the process has now."""
-
-    def __init__(self, function: Function, job: Job, spool: Spool, stderr: StderrSink) -> None:
-        self.function = function
-        self.job_id = job.job_id
-        self.spool = spool
-        self.output = LimitedOutput(spool, function.max_output)
-        self.stderr = stderr
-        self.stderr_tail = StderrTail()
-        self.done: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
-        self.deadline: float | None = None
-
-    def finish(self, failure: Failure | None) -> None:
-        """Set the outcome, unless it is set."""
-        if not self.done.done():
-            self.done.set_result(failure)
-
-
 class StepProcess:
     """One process of a service without the envelope."""
 
@@ -80,9 +61,10 @@ class StepProcess:
         self._loop = asyncio.get_running_loop()
         self.idle_since = self._loop.time()
         self._state = StepState(message_reader(service.protocol))
-        self._job: _Job | None = None
+        self._job: RunningJob | None = None
         self._last_job = ""
-        self._timer: asyncio.TimerHandle | None = None
+        self._job_stderr = StderrTail()
+        self._deadline = Deadline()
         self._closed_timer: asyncio.TimerHandle | None = None
         self._stderr: StderrSink = StderrLogger(pool.tags)
         self._sign = message_reader(service.protocol) if service.ready == "message" else None
@@ -113,9 +95,9 @@ class StepProcess:
     def detach(self) -> None:
         """Stop watching the process."""
         self._start.cancel()
-        for timer in (self._timer, self._closed_timer):
-            if timer is not None:
-                timer.cancel()
+        self._deadline.close()
+        if self._closed_timer is not None:
+            self._closed_timer.cancel()
         self._io.detach()
         self._stderr.flush()
 
@@ -125,7 +107,8 @@ class StepProcess:
         self._stderr.flush()
         self._stderr = stderr
         self._last_job = f"job {job.job_id} of {function.name!r}"
-        current = self._job = _Job(function, job, spool, stderr)
+        self._job_stderr = StderrTail()
+        current = self._job = RunningJob(function, job, spool, stderr)
         self._context.running[job.job_id] = self._abort
         try:
             self._send_query(frame_message(self._service.protocol, message))
@@ -133,6 +116,7 @@ class StepProcess:
         finally:
             self._context.running.pop(job.job_id, None)
             self._job = None
+            self._deadline.clear()
         may_repeat = failure is not None and failure.reason is not Reason.SHUTDOWN
         attempt = Attempt(failure, is_repeatable=may_repeat and not self._state.was_given)
         self._release(failure)
@@ -171,28 +155,11 @@ class StepProcess:
             self._start_timeout()
 
     def _start_timeout(self) -> None:
-        job = self._job
-        if job is None or job.deadline is not None or not job.function.timeout:
-            return
-        job.deadline = self._loop.time() + job.function.timeout
-        if self._timer is None or self._timer.when() > job.deadline:
-            self._arm(job.deadline)
+        if self._job is not None and self._job.function.timeout and not self._deadline.is_set:
+            self._deadline.set(self._job.function.timeout, self._too_late)
 
-    def _arm(self, deadline: float) -> None:
-        """Set the timer. It outlives a job: to set and cancel one for each job costs 5 microseconds."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._deadline_passed)
-
-    def _deadline_passed(self) -> None:
-        self._timer = None
-        job = self._job
-        if job is None or job.deadline is None:
-            return
-        if self._loop.time() < job.deadline:
-            self._arm(job.deadline)
-        else:
-            self._fail(self._failure(Reason.TIMEOUT, self._progress()))
+    def _too_late(self) -> None:
+        self._fail(self._failure(Reason.TIMEOUT, self._progress()))
 
     def _release(self, failure: Failure | None) -> None:
         """Keep the process for its next job, or end it: one that failed its job gets no other."""
@@ -227,7 +194,7 @@ class StepProcess:
     def stderr(self, chunk: bytes) -> None:
         """Take output of stderr, for the job that runs or the one before."""
         if self._job is not None:
-            self._job.stderr_tail.write(chunk)
+            self._job_stderr.write(chunk)
         self._stderr.write(chunk)
 
     def closed(self) -> None:
@@ -245,7 +212,7 @@ class StepProcess:
         if not status:
             self._state.ended()
         if self._state.step is Step.ACCEPTED:
-            job.finish(finish_output(job.function, job.spool, job.stderr_tail.getvalue()))
+            job.finish(finish_output(job.function, job.output.spool, self._job_stderr.getvalue()))
         elif self._state.step is Step.OUT_OF_STEP:
             self._out_of_step(self._state.problem)
         else:
@@ -284,7 +251,7 @@ class StepProcess:
         job = self._job
         assert job is not None  # noqa: S101 - for the type checker
         if self._checks_lines(job):
-            problem = json_problem(job.spool.getvalue())
+            problem = json_problem(job.output.spool.getvalue())
             if problem is not None:
                 self._state.reject("a line that is not JSON")
                 self._out_of_step(f"a line that is not JSON ({problem})")
@@ -296,16 +263,16 @@ class StepProcess:
         else:
             self._confirm_again(job, 0, self._loop.time() + MOMENT)
 
-    def _accept(self, job: _Job, *, is_waiting: bool) -> None:
+    def _accept(self, job: RunningJob, *, is_waiting: bool) -> None:
         self._state.accept(is_waiting=is_waiting)
         is_checked = self._checks_lines(job)
-        job.finish(None if is_checked else finish_output(job.function, job.spool, job.stderr_tail.getvalue()))
+        job.finish(None if is_checked else finish_output(job.function, job.output.spool, self._job_stderr.getvalue()))
 
-    def _checks_lines(self, job: _Job) -> bool:
+    def _checks_lines(self, job: RunningJob) -> bool:
         """Return whether a line that is not JSON is no result: another `output` accepts it."""
         return self._service.protocol == "lines" and job.function.output == "json"
 
-    def _confirm_again(self, job: _Job, look: int, give_up: float) -> None:
+    def _confirm_again(self, job: RunningJob, look: int, give_up: float) -> None:
         if self._job is not job or job.done.done() or self._state.step is not Step.COMPLETE:
             return
         io = self._io
@@ -375,8 +342,8 @@ class StepProcess:
         job = self._job
         if job is not None:
             name = job.function.name
-            output = excerpt(job.spool) or more
-            self._fail(out_of_step(name, problem, stderr=job.stderr_tail.getvalue(), output=output))
+            output = excerpt(job.output.spool) or more
+            self._fail(out_of_step(name, problem, stderr=self._job_stderr.getvalue(), output=output))
 
     def _exit_failure(self, status: int) -> Failure:
         job = self._job
@@ -384,19 +351,19 @@ class StepProcess:
             message = f"the process of {self._service.name!r} ended with status {status} before it was ready"
             stderr = self._io.stderr_tail.getvalue()
             return Failure(reason=Reason.NOT_STARTED, message=message, exit_code=status, stderr=stderr)
-        stderr = job.stderr_tail.getvalue()
+        stderr = self._job_stderr.getvalue()
         if not status:
             message = f"the command of {job.function.name!r} ended without a result"
             return Failure(reason=Reason.EXIT, message=message, exit_code=0, stderr=stderr)
-        failure = failure_of_exit(job.function, ProcessExit(status=status, stderr=stderr), job.spool)
+        failure = failure_of_exit(job.function, ProcessExit(status=status, stderr=stderr), job.output.spool)
         assert failure is not None  # noqa: S101 - the status is not 0
         return failure
 
     def _failure(self, reason: Reason, detail: str) -> Failure:
         assert self._job is not None  # noqa: S101 - for the type checker
         job = self._job
-        ended = ProcessExit(status=None, reason=reason, detail=detail, stderr=job.stderr_tail.getvalue())
-        failure = failure_of_exit(job.function, ended, job.spool)
+        ended = ProcessExit(status=None, reason=reason, detail=detail, stderr=self._job_stderr.getvalue())
+        failure = failure_of_exit(job.function, ended, job.output.spool)
         assert failure is not None  # noqa: S101 - it has a reason
         return failure
 

@@ -23,7 +23,7 @@ from cm_exec.local_runtime.listener import Listener
 from cm_exec.local_runtime.protocol_api import ProtocolApi
 from cm_exec.local_runtime.views import RuntimeInfo
 from cm_exec.local_runtime.worker_files import CONTAINER_HOST, LOCAL_NAMES, Style, WorkerFiles, load_identity
-from cm_exec.threads import LoopThread
+from cm_exec.loops import LoopThread
 
 T = TypeVar("T")
 

@@ -17,6 +17,7 @@ from msgspec import Struct
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from cm_exec.loops import Deadline, in_thread
 from cm_exec.runtime.endpoints import Endpoint, explain
 from cm_exec.runtime.http import (
     IncompleteResponseError,
@@ -27,7 +28,6 @@ from cm_exec.runtime.http import (
     ResponseReader,
 )
 from cm_exec.runtime.retry import RequestError
-from cm_exec.threads import in_thread
 
 _READ_SIZE: Final = 64 * 1024
 _TURN: Final = 1024 * 1024
@@ -40,7 +40,6 @@ _BRIEFLY_IDLE: Final = 0.001
 """Seconds after a response in which the input of a connection is not checked again before its next request."""
 
 _NOTHING: Final = memoryview(b"")
-_CLOCK: Final = 0.001  # the resolution of the loop's timers
 _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _CLOSED: Final = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
@@ -155,8 +154,8 @@ class Connection:
         self._writing = False
         self._sendable: asyncio.Future[None] | None = None
         self.is_open = True
-        self._timer: asyncio.TimerHandle | None = None
-        self._seconds = self._deadline = 0.0
+        self._deadline = Deadline()
+        self._seconds = 0.0
         self._idle_since = 0.0
         self._quiet = select.poll()
         self._quiet.register(sock, select.POLLIN)
@@ -178,8 +177,7 @@ class Connection:
             self.is_open = False
             self._loop.remove_reader(self._sock)
             self._stop_writing()
-            if self._timer is not None:
-                self._timer.cancel()
+            self._deadline.close()
             self._sock.close()
             self._fail(RequestError(f"{self._origin}: the connection was closed"))
 
@@ -191,7 +189,8 @@ class Connection:
         response: asyncio.Future[Response] = self._loop.create_future()
         self._response = response
         self._reader.on_head = on_head
-        self._set_deadline(seconds)
+        self._seconds = seconds
+        self._deadline.set(seconds, self._too_late)
         sender: asyncio.Task[None] | None = None
         try:
             if isinstance(body, StreamingBody):
@@ -207,6 +206,7 @@ class Connection:
             raise
         finally:
             self._response = None
+            self._deadline.clear()
             if sender is not None:
                 await _cancelled(sender)
         if not self._is_sent:
@@ -216,23 +216,6 @@ class Connection:
         elif not result.reusable:
             self.close()
         return result
-
-    def _set_deadline(self, seconds: float) -> None:
-        """Set the deadline of a request. The timer outlives it: to set one for each request costs 5 microseconds."""
-        self._seconds, self._deadline = seconds, self._loop.time() + seconds
-        if self._timer is None or self._timer.when() > self._deadline:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(self._deadline, self._deadline_passed)
-
-    def _deadline_passed(self) -> None:
-        self._timer = None
-        if self._response is None or self._response.done():
-            return
-        if self._loop.time() < self._deadline - _CLOCK:
-            self._timer = self._loop.call_at(self._deadline, self._deadline_passed)
-        else:
-            self._too_late(self._seconds)
 
     def _start_sending(self, head: bytes, body: Iterator[bytes] | None = None) -> None:
         try:
@@ -352,11 +335,11 @@ class Connection:
             self._idle_since = self._loop.time()
             self._response.set_result(response)
 
-    def _too_late(self, seconds: float) -> None:
-        error = RequestError(
-            f"{self._origin}: no complete response within {seconds:g} s", timed_out=True, partial=self._reader.partial
-        )
-        self._end(error)
+    def _too_late(self) -> None:
+        if self._response is None or self._response.done():
+            return  # the response came in the same moment
+        why = f"{self._origin}: no complete response within {self._seconds:g} s"
+        self._end(RequestError(why, timed_out=True, partial=self._reader.partial))
 
     def _end(self, error: Exception) -> None:
         self._fail(error)
