@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import logging
+import re
 import socket
 import ssl
 import struct
@@ -27,17 +29,40 @@ _TLS_HANDSHAKE: Final = 0x16
 """The first byte of a TLS connection; that of an HTTP request is a letter."""
 
 
+_log: Final = logging.getLogger("cm_exec.local_runtime")
+_log.setLevel(logging.ERROR)  # uvicorn's warnings on invalid requests are reported as protocol violations
+
+
+_H2C_OFFER: Final = re.compile(rb"\r\nupgrade:[ \t]*h2c(?=\r\n|$)", re.IGNORECASE)
+
+
 class ServerConnection(HttpToolsProtocol):
     """One worker's or caller's connection. The application finds it in its scope."""
 
     lost: asyncio.Future[None]
     requests: int = 0
     on_unused: Callable[[], None] | None = None
+    on_bad_request: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Implement asyncio.Protocol."""
         super().connection_made(transport)
+        self.logger = _log
         self.lost = self.loop.create_future()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Refuse a request that is not HTTP/1.1."""
+        self.requests += 1
+        if self.on_bad_request is not None:
+            self.on_bad_request()
+        super().send_400_response(endpoints.NOT_HTTP)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of a request. An offer to go on with HTTP/2, as Java's client makes it, would hide the body."""
+        if b"h2c" in data and not getattr(self.cycle, "more_body", False):
+            head, end, rest = data.partition(b"\r\n\r\n")
+            data = _H2C_OFFER.sub(b"", head) + end + rest
+        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Implement asyncio.Protocol."""
@@ -180,6 +205,7 @@ class Listener:
     def _protocol(self) -> ServerConnection:
         assert self._config is not None  # noqa: S101 - for the type checker
         connection = ServerConnection(config=self._config, server_state=self._state, app_state={})
+        connection.on_bad_request = lambda: self._on_bad_connection(endpoints.NOT_HTTP)
         if self._tls is not None:
             connection.on_unused = lambda: self._on_bad_connection(endpoints.UNUSED_TLS)
         return connection

@@ -33,6 +33,7 @@ __all__ = ["ComputeModule", "FunctionError", "ProtocolViolationError", "WorkerEn
 
 _LOG_KEPT: Final = 1000
 _LOG_SHOWN: Final = 20
+_RESULT_SHOWN: Final = 200
 _STOP_SECONDS: Final = 10.0
 
 
@@ -73,10 +74,15 @@ class ComputeModule:
     ) -> Any:
         """Call a function with a JSON value and return its result, decoded. Without a query it gets `{}`.
 
-        A timeout of None means no limit. Raises FunctionError for an error result, TimeoutError, WorkerEndedError.
+        A timeout of None means no limit. Raises FunctionError for an error result, and for one that is not JSON,
+        TimeoutError, WorkerEndedError.
         """
         text = json.dumps({} if query is None else query).encode()
-        return json.loads(self.call_bytes(function, text, timeout=timeout, user_id=user_id, auth_header=auth_header))
+        body = self.call_bytes(function, text, timeout=timeout, user_id=user_id, auth_header=auth_header)
+        try:
+            return json.loads(body)
+        except ValueError:
+            raise FunctionError(f"the result is not JSON: {body[:_RESULT_SHOWN]!r}", body=body) from None
 
     def call_bytes(
         self,

@@ -102,6 +102,21 @@ def test_plain_http_on_the_tls_port(runtime: LocalRuntime) -> None:
     reported(runtime, ViolationKind.CONNECTION, "plain HTTP on the TLS port")
 
 
+@pytest.mark.parametrize("request_", [b"hello\r\n\r\n", b"GET / HTTP/1.1\r\nModule-Auth-Token: a\n b\r\n\r\n"])
+def test_what_is_not_http(runtime: LocalRuntime, request_: bytes) -> None:
+    context = ssl.create_default_context(cafile=str(runtime.files.ca_file))
+    with (
+        socket.create_connection(("localhost", runtime.port)) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as connection,
+    ):
+        connection.sendall(request_)
+        answer = connection.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"a request is not valid HTTP/1.1, such as one with a line break in a header")
+    reported(runtime, ViolationKind.CONNECTION, "not valid HTTP/1.1")
+    assert len(runtime.violations) == 1
+
+
 def test_a_client_that_does_not_trust_the_ca(runtime: LocalRuntime) -> None:
     with socket.create_connection(("localhost", runtime.port)) as raw, pytest.raises(ssl.SSLCertVerificationError):
         ssl.create_default_context().wrap_socket(raw, server_hostname="localhost")
@@ -178,6 +193,27 @@ def test_the_plain_api_s_fixed_addresses_are_for_clients_that_build_them(plain: 
     assert plainly(f"{root}/job")[0] == 401
     assert plainly(f"{root}/job", Module_Auth_Token=plain.token)[0] == 204
     assert plainly(f"{root}/restart-notify", "POST") == (200, b"[]")
+
+
+def test_an_offer_of_http_2_changes_nothing(plain: LocalRuntime) -> None:
+    """Java and `curl --http2` make it with their requests; one connection serves several of them."""
+    variables = plain.environment()
+    call = plain.submit("add", b"1")
+    address = urlsplit(variables["GET_JOB_URI_V2"])
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAEAAEAAAAIAAAAB"}
+    result = urlsplit(f"{variables['POST_RESULT_URI_V2']}/{call.job_id}").path
+    with contextlib.closing(http.client.HTTPConnection(address.hostname or "", address.port)) as connection:
+        for method, path, body, status in (
+            ("GET", address.path, b"", 200),
+            ("POST", result, b'"\r\nUpgrade: h2c\r\n\r\n"', 202),
+            ("GET", address.path, b"", 204),
+        ):
+            connection.request(method, path, body, {"Content-Type": "application/octet-stream", **offer})
+            response = connection.getresponse()
+            response.read()
+            assert response.status == status
+    assert call.wait(10).body == b'"\r\nUpgrade: h2c\r\n\r\n"'
+    assert plain.violations == []
 
 
 def test_tls_on_the_plain_port(plain: LocalRuntime) -> None:

@@ -89,6 +89,7 @@ V1: Final = ProtocolDialect("/interactive-module/api/internal-query")
 
 PLAIN_HTTP: Final = "plain HTTP on the TLS port: use https:// and trust the CA in the file that DEFAULT_CA_PATH names"
 UNEXPECTED_TLS: Final = "TLS on the plain port: use http:// there, or the https:// address of GET_JOB_URI"
+NOT_HTTP: Final = "a request is not valid HTTP/1.1, such as one with a line break in a header"
 UNUSED_TLS: Final = (
     "a client connected with TLS and left without a request: it probably does not trust the CA in the file that "
     "DEFAULT_CA_PATH names (trustStorePath in the connection file)"
