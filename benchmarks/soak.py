@@ -35,11 +35,12 @@ class Setup:
     """What one mode does on request besides a hang; benchmarks/handlers/soak_MODE.py has each fault.
 
     A job with one of `errors` must fail, and one with one of `faults` may. One in `every` jobs hangs, and one has a
-    fault.
+    fault. A handler is killed for every `faults_per_kill` of these.
     """
 
     jobs: int
     every: int = 500
+    faults_per_kill: int = 1
     concurrency: int = 4
     faults: tuple[str, ...]
     errors: tuple[str, ...] = ()
@@ -119,6 +120,7 @@ SETUPS: Final[dict[Mode, Setup]] = {
     "http": Setup(
         jobs=20_000,
         every=100,
+        faults_per_kill=10,
         concurrency=16,
         faults=(
             "close",
@@ -145,7 +147,7 @@ ROOM: Final = 4 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The number of jobs. One in `every` hangs, one misbehaves, and once in `every` a handler is killed.
+    """The number of jobs. One in `every` hangs, and one misbehaves.
 
     `timeout` is that of a job, in seconds; `large` is the size of a large query and result, in bytes.
     """
@@ -259,15 +261,16 @@ class _Soak:
 
     @contextmanager
     def _disturbed(self) -> Iterator[None]:
-        """Kill a random handler after every `every` answers, and take readings, until the end of the block."""
+        """Kill a random handler again and again, and take readings, until the end of the block."""
+        kill_every = self._plan.every * SETUPS[self._plan.mode].faults_per_kill
         over = threading.Event()
 
         def disturb() -> None:
-            next_kill, next_reading = self._plan.every, 0
+            next_kill, next_reading = kill_every, 0
             while not over.wait(random.uniform(0.001, 0.01)):  # noqa: S311
                 answered = self._tally.answered
                 if answered >= next_kill:
-                    next_kill += self._plan.every
+                    next_kill += kill_every
                     self._kill_one()
                 if answered >= next_reading:
                     next_reading += max(1, self._plan.jobs // 60)

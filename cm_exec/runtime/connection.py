@@ -177,6 +177,7 @@ class Connection:
             self.is_open = False
             self._loop.remove_reader(self._sock)
             self._stop_writing()
+            self._view, self._outgoing = _NOTHING, iter(())
             self._deadline.close()
             self._sock.close()
             self._fail(RequestError(f"{self._origin}: the connection was closed"))
@@ -207,6 +208,7 @@ class Connection:
         finally:
             self._response = None
             self._deadline.clear()
+            del response  # with an exception in it, whose traceback has this frame, it would keep the body
             if sender is not None:
                 await _cancelled(sender)
         if not self._is_sent:

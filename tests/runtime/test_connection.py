@@ -1,13 +1,14 @@
 """One connection with a real server over real TLS: kept alive, broken anywhere, or not to be trusted."""
 
 import asyncio
+import gc
 import socket
 import struct
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -275,6 +276,23 @@ async def test_a_body_is_not_kept_after_it_is_sent(runtime: ScriptedRuntime, con
     assert (await post(connection, body)).status == 204
     assert connection.is_open
     assert sys.getrefcount(body) == references
+
+
+async def test_a_body_is_not_kept_after_a_failure(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """Not even until the next garbage collection."""
+    runtime.script(Endpoint.RESULT, behaviours.reset_within_response(b"x" * 100, sent=1))
+    body = bytes(10_000_000)
+    references = sys.getrefcount(body)
+    connection = await connect()
+    gc.disable()
+    try:
+        with suppress(RequestError):  # pytest.raises would keep it
+            await post(connection, body)
+        await asyncio.sleep(0)  # until the loop has forgotten it too
+        assert not connection.is_open
+        assert sys.getrefcount(body) == references
+    finally:
+        gc.enable()
 
 
 async def test_what_is_left_over_from_a_response_is_not_taken_for_the_next(
