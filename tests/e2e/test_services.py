@@ -282,6 +282,39 @@ def test_a_drain_cancels_what_does_not_end_in_time(bench: Bench) -> None:
     assert {error_of(bench.runtime.result(job))["reason"] for job in held} == {"shutdown"}
 
 
+def test_a_drain_tells_the_service_which_jobs_are_cancelled(bench: Bench) -> None:
+    bench.runtime.poll_seconds = 0.2
+    silent = service("s", "trap '' TERM; exec cat >messages", processes=1, jobs_per_process=4)
+    worker = bench.start(silent + served("f"), "--concurrency", "2", "--drain-timeout", "0.5")
+    jobs = [submit(bench, number) for number in range(2)]
+    messages = bench.folder / "messages"
+    wait_until(lambda: len(messages.read_bytes().splitlines()) == 2, what="the jobs in the service")
+    worker.terminate()
+    assert worker.wait(PATIENCE) == 0
+    cancels = [json.loads(line) for line in messages.read_text().splitlines()[2:]]
+    assert sorted(cancels, key=str) == sorted(({"jobId": job, "cancel": True} for job in jobs), key=str)
+    assert {error_of(bench.runtime.result(job))["reason"] for job in jobs} == {"shutdown"}
+    worker.wait_until_alone()
+
+
+@pytest.mark.parametrize("arguments", [(), ("frames",)], ids=["lines", "content-length"])
+def test_a_drain_with_jobs_in_processes_without_the_envelope(bench: Bench, arguments: tuple[str, ...]) -> None:
+    """One job ends in time, and one does not."""
+    bench.runtime.poll_seconds = 0.2
+    config = service("s", [*LOOP, *arguments], protocol="content-length" if arguments else "lines") + served("f")
+    worker = bench.start(config, "--concurrency", "2", "--drain-timeout", "5")
+    ready, go = ([bench.folder / f"{name}-{number}" for number in range(2)] for name in ("ready", "go"))
+    jobs = [submit(bench, "wait_and_reply", str(ready[number]), str(go[number])) for number in range(2)]
+    for path in ready:
+        wait_until(path.exists, what="the job in its process")
+    worker.terminate()
+    go[0].touch()
+    assert worker.wait(PATIENCE) == 0
+    assert int(bench.runtime.result(jobs[0]).body) > 0
+    assert error_of(bench.runtime.result(jobs[1]))["reason"] == "shutdown"
+    worker.wait_until_alone()
+
+
 def test_the_probe_says_whether_the_worker_polls(bench: Bench) -> None:
     environment = bench.environment()
     assert bench.cm_exec("ready", environment=environment).returncode == 1
@@ -293,18 +326,37 @@ def test_the_probe_says_whether_the_worker_polls(bench: Bench) -> None:
 
 
 def test_the_probe_works_on_a_read_only_root_for_any_user(bench: Bench, unshare: tuple[str, ...]) -> None:
-    read_only = ["--mount", "sh", "-c", 'mount -o remount,bind,ro / && exec "$@"', "sh"]
-    bench.start(multiplexed() + served("f"), wrapper=[*unshare, *read_only])
-    as_user = [*unshare, *read_only]
-    if os.getuid() == 0:  # without CAP_DAC_OVERRIDE it would need to read the interpreter, which may be root's
-        as_user += [
-            "setpriv",
-            "--reuid=12345",
-            "--clear-groups",
-            "--inh-caps=+dac_override",
-            "--ambient-caps=+dac_override",
-        ]
-    probe = subprocess.run(
-        [*as_user, CM_EXEC, "ready"], cwd=bench.folder, env=bench.environment(), capture_output=True, check=False
-    )
+    """As root, for a user without any right of root; otherwise for the user of the test."""
+    read_only = "mount -o remount,bind,ro /\n"
+    bench.start(multiplexed() + served("f"), wrapper=[*unshare, "--mount", "sh", "-ec", read_only + 'exec "$@"', "sh"])
+    script, user = read_only, []
+    if os.getuid() == 0:
+        script = readable_by_all(bench.folder) + read_only
+        user = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "--bounding-set=-all", "--no-new-privs"]
+    command = [*unshare, "--mount", "sh", "-ec", script + 'cd / && exec "$@"', "sh", *user]
+    environment = bench.environment()
+    who = subprocess.run([*command, "id", "-u"], env=environment, capture_output=True, check=True)
+    assert who.stdout == (b"12345\n" if user else b"0\n")
+    written = subprocess.run([*command, "touch", "/cm-exec-test"], env=environment, capture_output=True, check=False)
+    assert b"Read-only file system" in written.stderr
+    probe = subprocess.run([*command, CM_EXEC, "ready"], env=environment, capture_output=True, check=False)
     assert (probe.returncode, probe.stderr) == (0, b"")
+
+
+def readable_by_all(scratch: Path) -> str:
+    """Return shell lines that show cm-exec and its Python to every user in a mount namespace.
+
+    A folder on the way to them may be root's alone.
+    """
+    closed = {}
+    for folder in {Path(sys.base_prefix), Path(sys.prefix), Path(CM_EXEC).parent, Path(__file__).parents[2]}:
+        place = next((each for each in reversed(folder.parents) if not each.stat().st_mode & 0o001), None)
+        if place is not None:
+            closed[folder] = place
+    lines = []
+    for number, folder in enumerate(closed):
+        scratch.joinpath(f"{number}").mkdir()
+        lines.append(f"mount --bind {folder} {scratch}/{number}")
+    lines += [f"mount -t tmpfs -o mode=755 tmpfs {place}" for place in set(closed.values())]
+    lines += [f"mkdir -p {folder}; mount --bind {scratch}/{number} {folder}" for number, folder in enumerate(closed)]
+    return "".join(f"{line}\n" for line in lines)
