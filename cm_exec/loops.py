@@ -2,9 +2,10 @@
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -135,6 +136,27 @@ class LoopThread:
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:
             self.loop.close()
+
+
+class Inbox(Generic[T]):
+    """Hands items from any thread to `take` on a loop's thread, in batches: waking the loop for each item is slow."""
+
+    def __init__(self, take: Callable[[T], object]) -> None:
+        self._take = take
+        self._items: deque[T] = deque()
+        self._is_called = False
+
+    def put(self, item: T, thread: LoopThread) -> None:
+        """Hand over an item, some time soon."""
+        self._items.append(item)
+        if not self._is_called:
+            self._is_called = True
+            thread.call_later(self._take_all)
+
+    def _take_all(self) -> None:
+        self._is_called = False  # before the look: an item that comes now calls again
+        while self._items:
+            self._take(self._items.popleft())
 
 
 def _quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 All of it runs on the event loop's thread.
 """
 
+import time
 from asyncio import AbstractEventLoop, TimerHandle  # noqa: TC003 - one import, not a section
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
@@ -53,14 +54,13 @@ class Restart:
 class Broker:
     """Serves the protocol application on one side and the callers on the other.
 
-    `clock` gives seconds since the epoch that never go back. `on_slot_free` is called when a job may go out; `loop` is
-    set before anything else is called.
+    `clock` returns seconds since the epoch that never go back. `on_slot_free` is called when a job may go out; `loop`
+    is set before anything else is called.
     """
 
-    def __init__(
-        self, *, directory: Path, limits: Limits, clock: Callable[[], float], poll_timeout: float = 10.0
-    ) -> None:
-        self.clock = clock
+    def __init__(self, *, directory: Path, limits: Limits, poll_timeout: float = 10.0) -> None:
+        offset = time.time() - time.monotonic()
+        self.clock: Callable[[], float] = lambda: offset + time.monotonic()
         self.directory = directory
         self.loop: AbstractEventLoop | None = None
         self.on_slot_free: Callable[[], None] = lambda: None

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from cm_exec.local_runtime.core.faults import ProtocolEndpoint
 from cm_exec.local_runtime.core.job import Change, Evicted, LogLine, RuntimeJob
 from cm_exec.local_runtime.core.worker_status import ProtocolViolation
 
@@ -12,6 +14,7 @@ JOBS_AT_ONCE: Final = 200
 _LOGS_AT_ONCE: Final = 500
 _VIOLATIONS_AT_ONCE: Final = 200
 _FORGOTTEN_AT_ONCE: Final = 2000
+_REQUESTS_KEPT: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,3 +127,26 @@ class Feed:
         """End all streams: the runtime stops."""
         for subscriber in self.subscribers:
             subscriber.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRequest:
+    """A request of a worker. `at` in seconds since the epoch; `status` is 0 where a fault left it unanswered."""
+
+    at: float
+    endpoint: ProtocolEndpoint
+    status: int
+
+
+class RequestLog:
+    """The last requests of workers, the oldest first: 10,000 at least."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.kept: list[WorkerRequest] = []
+
+    def add(self, endpoint: ProtocolEndpoint, status: int) -> None:
+        """Keep a request."""
+        self.kept.append(WorkerRequest(at=self._clock(), endpoint=endpoint, status=status))
+        if len(self.kept) > _REQUESTS_KEPT * 2:
+            del self.kept[:_REQUESTS_KEPT]

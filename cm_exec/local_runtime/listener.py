@@ -211,6 +211,49 @@ class Listener:
         return connection
 
 
+class WorkerPorts:
+    """The ports for workers: `tls` for the TLS API, and on loopback `plain` for the plain API if `plain_port` is given.
+
+    Raises OSError when a port cannot be had.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        plain_port: int | None,
+        *,
+        tls: ssl.SSLContext,
+        on_bad_connection: Callable[[str], None],
+    ) -> None:
+        self.plain: Listener | None = None
+        self.tls = Listener(host=address, port=port, tls=tls, on_bad_connection=on_bad_connection)
+        if plain_port is not None:
+            try:
+                self.plain = Listener(port=plain_port, on_bad_connection=on_bad_connection)
+            except OSError:
+                self.release()
+                raise
+
+    async def open(self, tls_api: ASGIApp, plain_api: ASGIApp) -> None:
+        """Accept connections, for these applications."""
+        await self.tls.open(tls_api)
+        if self.plain is not None:
+            await self.plain.open(plain_api)
+
+    async def close(self, *, grace: float) -> None:
+        """Refuse connections from now on; requests in progress have `grace` seconds. The ports stay ours."""
+        await self.tls.close(grace=grace)
+        if self.plain is not None:
+            await self.plain.close(grace=grace)
+
+    def release(self) -> None:
+        """Give the ports back. Only after `close`."""
+        self.tls.release()
+        if self.plain is not None:
+            self.plain.release()
+
+
 async def _first_byte(connected: socket.socket) -> int | None:
     """Wait for the first byte and leave it unread; None when there is none."""
     loop = asyncio.get_running_loop()

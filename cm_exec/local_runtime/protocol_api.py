@@ -124,9 +124,8 @@ class ProtocolApi:
     """Serves workers; `application` gives the ASGI application for one of the protocol's two APIs.
 
     `poll_wait` is the long poll's length in seconds, `max_result` the largest result in bytes, None for no limit.
-    `tokens` are accepted, `earlier_tokens` were once; `token_path` is the file that holds the token. `scripted` holds
-    bodies to answer the next polls with, instead of jobs. `on_request` is called with each request and its status,
-    0 where a fault left it unanswered.
+    `tokens` are accepted, `earlier_tokens` were once; `token_path` is the file that holds the token. `on_request` is
+    called with each request and its status, 0 where a fault left it unanswered.
     """
 
     def __init__(
@@ -144,12 +143,27 @@ class ProtocolApi:
         self.earlier_tokens: set[bytes] = set()
         self.poll_wait = poll_wait
         self.faults = faults or FaultPlan()
-        self.scripted: deque[bytes] = deque()
+        self._scripted: deque[bytes] = deque()
         self.polls = OpenPolls(take=self._next, give_back=self._give_back)
         self._broker = broker
         self._token_path = str(token_path)
         self._max_result = max_result
         self._on_request = on_request
+
+    def script(self, body: bytes) -> None:
+        """Answer one poll with this body, whether it is a job or not."""
+        self._scripted.append(body)
+        self.polls.offer()
+
+    def hold(self) -> None:
+        """Hand out no jobs for now, and answer the open polls."""
+        self._broker.hold()
+        self.polls.hold()
+
+    def release(self) -> None:
+        """Hand out jobs again."""
+        self._broker.release()
+        self.polls.release()
 
     def application(self, dialect: ProtocolDialect) -> ASGIApp:
         """Return the ASGI application for one API."""
@@ -245,11 +259,11 @@ class ProtocolApi:
                 self._give_back(found)
 
     def _next(self) -> Found | None:
-        return self.scripted.popleft() if self.scripted else self._broker.hand_out()
+        return self._scripted.popleft() if self._scripted else self._broker.hand_out()
 
     def _give_back(self, found: Found) -> None:
         if isinstance(found, bytes):
-            self.scripted.appendleft(found)
+            self._scripted.appendleft(found)
         else:
             self._broker.put_back(found.job_id)
         self.polls.offer()

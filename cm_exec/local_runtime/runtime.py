@@ -3,12 +3,10 @@
 import secrets
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Self, TypeVar
 
 from cm_exec.local_runtime.broker import Broker, Restart
 from cm_exec.local_runtime.call import Call
@@ -19,25 +17,14 @@ from cm_exec.local_runtime.core.faults import Fault, FaultPlan, ProtocolEndpoint
 from cm_exec.local_runtime.core.functions import FunctionInfo
 from cm_exec.local_runtime.core.job import Limits, LogLine, RuntimeJob, Submission
 from cm_exec.local_runtime.core.worker_status import ProcessState, ProcessStatus, ProtocolViolation, ViolationKind
-from cm_exec.local_runtime.listener import Listener
+from cm_exec.local_runtime.feed import RequestLog, WorkerRequest
+from cm_exec.local_runtime.listener import WorkerPorts
 from cm_exec.local_runtime.protocol_api import ProtocolApi
 from cm_exec.local_runtime.views import RuntimeInfo
 from cm_exec.local_runtime.worker_files import CONTAINER_HOST, LOCAL_NAMES, Style, WorkerFiles, load_identity
-from cm_exec.loops import LoopThread
+from cm_exec.loops import Inbox, LoopThread
 
 T = TypeVar("T")
-
-_REQUESTS_KEPT: Final = 10_000
-_ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerRequest:
-    """A request of a worker. `at` in seconds since the epoch; `status` is 0 where a fault left it unanswered."""
-
-    at: float
-    endpoint: ProtocolEndpoint
-    status: int
 
 
 class LocalRuntime:
@@ -52,17 +39,14 @@ class LocalRuntime:
     runtime with the same directory has the same CA and tokens. `max_concurrent_tasks` is the strict limit of
     outstanding jobs (with `strict=False` workers see it, and it is not enforced). `poll_wait` is the long poll's
     length in seconds; `max_result` the largest result in bytes, None for no limit; `history` how many ended jobs are
-    known. With `listen=False` connections are refused until `resume`.
-
-    `poll_timeout` is how long, in seconds, no poll may be open before that is a violation; `answer_grace` how long a
-    job may be outstanding after its caller gave up before that is one.
+    known. With `listen=False` connections are refused until `resume`. `poll_timeout` is how long, in seconds, no poll
+    may be open before that is a violation; `answer_grace` how long a job may be outstanding after its caller gave up.
 
     `address` is what the ports listen on, `names` are further host names of this machine, for certificate and Host.
     `plain_port` opens the plain API, on loopback only (0: any free port). `caller_port` opens the port for callers and
     the console; `callers_token` is its token instead of the directory's. `call_timeout` is the default timeout of its
-    callers in seconds, None for no limit; `user_id` and `auth_header` are those of callers that send none.
-
-    Raises OSError when a port cannot be had.
+    callers in seconds, None for no limit; `user_id` and `auth_header` are those of callers that send none. Raises
+    OSError when a port cannot be had.
     """
 
     def __init__(
@@ -90,52 +74,48 @@ class LocalRuntime:
         save_test: Callable[[str], str | None] | None = None,
         console: Path = CONSOLE,
     ) -> None:
-        local_host = "localhost" if address in _ANY_ADDRESS or address == "127.0.0.1" else address
+        local_host = "localhost" if address in {"0.0.0.0", "::", "127.0.0.1"} else address  # noqa: S104 - compared
         hosts = [*LOCAL_NAMES, CONTAINER_HOST, "host.containers.internal", *names, local_host]
         self._identity = load_identity(directory, hosts)
         self._token = self._identity.token
-        self._requests: list[WorkerRequest] = []
-        self._lines: deque[tuple[str | None, str, str]] = deque()
-        self._writes_lines = False
         limits = Limits(slots=max_concurrent_tasks if strict else None, history=history, answer_grace=answer_grace)
-        self._broker = Broker(
-            directory=self._identity.directory.parent, limits=limits, clock=_clock(), poll_timeout=poll_timeout
+        self._broker = Broker(directory=self._identity.directory.parent, limits=limits, poll_timeout=poll_timeout)
+        self._lines: Inbox[tuple[str | None, str, str]] = Inbox(lambda line: self._broker.write_log(*line))
+        self._requests = RequestLog(self._broker.clock)
+        report = partial(self._broker.diagnosed, ViolationKind.CONNECTION)
+        self._ports = WorkerPorts(address, port, plain_port, tls=self._identity.tls, on_bad_connection=report)
+        self._environment = WorkerFiles(
+            directory=self._identity.directory,
+            port=self._ports.tls.port,
+            slots=max_concurrent_tasks,
+            host=names[0] if names else local_host,
+            local_host=local_host,
+            plain_port=self._ports.plain.port if self._ports.plain else None,
+            plain=self._identity.plain_dialect,
         )
-        self._listeners: list[Listener] = []
-        try:
-            self._tls = self._listener(address, port, tls=True)
-            self._plain = None if plain_port is None else self._listener("127.0.0.1", plain_port)
-            self._environment = WorkerFiles(
-                directory=self._identity.directory,
-                port=self._tls.port,
-                slots=max_concurrent_tasks,
-                host=names[0] if names else local_host,
-                local_host=local_host,
-                plain_port=self._plain.port if self._plain else None,
-                plain=self._identity.plain_dialect,
-            )
-            self._api = ProtocolApi(
-                self._broker,
-                token=self._token,
-                token_path=self._environment.token_file,
-                poll_wait=poll_wait,
-                max_result=max_result,
-                faults=FaultPlan(list(faults)),
-                on_request=self._note_request,
-            )
-            self._info = RuntimeInfo(
-                self._broker,
-                self._api,
-                self._environment,
-                strict=strict,
-                call_timeout=call_timeout,
-                user_id=user_id,
-                auth_header=auth_header,
-                save_test=save_test,
-                callers_token=callers_token or self._identity.callers_token,
-            )
-            self._caller_server: CallerServer | None = None
-            if caller_port is not None:
+        self._api = ProtocolApi(
+            self._broker,
+            token=self._token,
+            token_path=self._environment.token_file,
+            poll_wait=poll_wait,
+            max_result=max_result,
+            faults=FaultPlan(list(faults)),
+            on_request=self._requests.add,
+        )
+        self._info = RuntimeInfo(
+            self._broker,
+            self._api,
+            self._environment,
+            strict=strict,
+            call_timeout=call_timeout,
+            user_id=user_id,
+            auth_header=auth_header,
+            save_test=save_test,
+            callers_token=callers_token or self._identity.callers_token,
+        )
+        self._caller_server: CallerServer | None = None
+        if caller_port is not None:
+            try:
                 self._caller_server = CallerServer(
                     self._info,
                     token=self._info.callers_token,
@@ -144,24 +124,13 @@ class LocalRuntime:
                     names=[*names, *(() if address == "127.0.0.1" else (CONTAINER_HOST,))],
                     console=console,
                 )
-        except OSError:
-            for listener in self._listeners:
-                listener.release()
-            raise
+            except OSError:
+                self._ports.release()
+                raise
         self._broker.on_slot_free = self._api.polls.offer
         self.write_files()
         self._listen_at_start = listen
         self._thread: LoopThread | None = None
-
-    def _listener(self, address: str, port: int, *, tls: bool = False) -> Listener:
-        listener = Listener(
-            host=address,
-            port=port,
-            tls=self._identity.tls if tls else None,
-            on_bad_connection=lambda sentence: self._broker.diagnosed(ViolationKind.CONNECTION, sentence),
-        )
-        self._listeners.append(listener)
-        return listener
 
     # Start and stop
 
@@ -182,8 +151,7 @@ class LocalRuntime:
             return
         self.pause(grace=1.0)
         thread.call(self._broker.close)
-        for listener in self._listeners:
-            listener.release()
+        self._ports.release()
         if self._caller_server is not None:
             thread.run(self._caller_server.listener.close(grace=1.0))
             self._caller_server.listener.release()
@@ -194,9 +162,7 @@ class LocalRuntime:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def pause(self, *, grace: float = 0.0) -> None:
@@ -205,8 +171,7 @@ class LocalRuntime:
         async def close() -> None:
             self._info.paused = True
             self._api.polls.stop()
-            for listener in self._listeners:
-                await listener.close(grace=grace)
+            await self._ports.close(grace=grace)
             self._broker.polls.forget()
 
         self._running().run(close())
@@ -216,9 +181,7 @@ class LocalRuntime:
 
         async def open_() -> None:
             self._api.polls.start()
-            await self._tls.open(self._api.application(V1))
-            if self._plain is not None:
-                await self._plain.open(self._api.application(self._identity.plain_dialect))
+            await self._ports.open(self._api.application(V1), self._api.application(self._identity.plain_dialect))
             self._info.paused = False
 
         self._running().run(open_())
@@ -228,17 +191,12 @@ class LocalRuntime:
             raise RuntimeError("the runtime is not running")
         return self._thread
 
-    def _note_request(self, endpoint: ProtocolEndpoint, status: int) -> None:
-        self._requests.append(WorkerRequest(at=self._broker.clock(), endpoint=endpoint, status=status))
-        if len(self._requests) > _REQUESTS_KEPT * 2:
-            del self._requests[:_REQUESTS_KEPT]
-
     # The settings of a worker
 
     @property
     def port(self) -> int:
         """The port of the TLS API."""
-        return self._tls.port
+        return self._ports.tls.port
 
     @property
     def token(self) -> str:
@@ -297,41 +255,20 @@ class LocalRuntime:
     # Reports of the program that runs the worker
 
     def record_log(self, job_id: str | None, line: str, stream: str = "stderr") -> None:
-        """Keep a line that a handler wrote, or the worker (with no job). From any thread; returns at once.
-
-        Lines are handed over in batches: waking the loop for each line made the log late after a flood.
-        """
-        self._lines.append((job_id, line, stream))
-        if not self._writes_lines:
-            self._writes_lines = True
-            self._running().call_later(self._write_lines)
-
-    def _write_lines(self) -> None:
-        self._writes_lines = False  # before the look: a line that comes now calls again
-        while self._lines:
-            self._broker.write_log(*self._lines.popleft())
+        """Keep a line that a handler wrote, or the worker (with no job). From any thread; returns at once."""
+        self._lines.put((job_id, line, stream), self._running())
 
     def declare_functions(self, functions: Mapping[str, FunctionInfo]) -> None:
         """Replace what is known of the functions of the worker's configuration."""
         self._running().call(lambda: self._broker.declare_functions(functions))
 
     def report_process(
-        self,
-        state: ProcessState,
-        *,
-        pid: int | None = None,
-        command: str | None = None,
-        exit_code: int | None = None,
+        self, state: ProcessState, *, pid: int | None = None, command: str | None = None, exit_code: int | None = None
     ) -> None:
         """Report where the worker's process stands."""
-
-        def report() -> None:
-            process = ProcessStatus(
-                state=state, since=self._broker.clock(), pid=pid, command=command, exit_code=exit_code
-            )
-            self._broker.report_process(process)
-
-        self._running().call(report)
+        since = self._broker.clock()
+        process = ProcessStatus(state=state, since=since, pid=pid, command=command, exit_code=exit_code)
+        self._running().call(lambda: self._broker.report_process(process))
 
     def report_configuration(self, error: str | None) -> None:
         """Report what is wrong with the worker's configuration, None once it is right again."""
@@ -342,21 +279,11 @@ class LocalRuntime:
 
         Calls are queued as ever. A worker that polls in spite of it gets nothing, and soon.
         """
-
-        def hold() -> None:
-            self._broker.hold()
-            self._api.polls.hold()
-
-        self._running().call(hold)
+        self._running().call(self._api.hold)
 
     def release(self) -> None:
         """Hand out jobs again."""
-
-        def release() -> None:
-            self._broker.release()
-            self._api.polls.release()
-
-        self._running().call(release)
+        self._running().call(self._api.release)
 
     def worker_gone(self, reason: str = "the worker ended", only: Collection[str] | None = None) -> list[str]:
         """Report that the worker's process has ended: its outstanding jobs are lost, its silence is no violation.
@@ -366,7 +293,7 @@ class LocalRuntime:
         """
         return self._running().call(lambda: self._broker.worker_gone(reason, only))
 
-    # Calls
+    # Calls, and faults of what serves them
 
     def submit(
         self,
@@ -402,13 +329,10 @@ class LocalRuntime:
         def script() -> None:
             if expect is not None:
                 self._broker.expect(call)
-            self._api.scripted.append(body)
-            self._api.polls.offer()
+            self._api.script(body)
 
         self._running().call(script)
         return call
-
-    # Faults
 
     def inject(self, *faults: Fault) -> None:
         """Add rules of what goes wrong from now on."""
@@ -417,10 +341,6 @@ class LocalRuntime:
     def set_faults(self, *texts: str) -> None:
         """Replace all rules by these texts (see `parse_fault`). Raises FaultSyntaxError."""
         self._running().call(lambda: self._info.set_faults(list(texts)))
-
-    def clear_faults(self) -> None:
-        """Remove all rules."""
-        self._running().call(self._api.faults.faults.clear)
 
     # What happened
 
@@ -456,7 +376,7 @@ class LocalRuntime:
     @property
     def requests(self) -> list[WorkerRequest]:
         """The last requests of workers (10,000 at most), the oldest first."""
-        return self._look(lambda: list(self._requests))
+        return self._look(lambda: list(self._requests.kept))
 
     @property
     def open_polls(self) -> int:
@@ -477,9 +397,3 @@ class LocalRuntime:
 
     def _look(self, look: Callable[[], T]) -> T:
         return self._thread.call(look) if self._thread else look()
-
-
-def _clock() -> Callable[[], float]:
-    """Return a clock of seconds since the epoch that never goes back."""
-    offset = time.time() - time.monotonic()
-    return lambda: offset + time.monotonic()

@@ -309,7 +309,7 @@ def test_a_posted_result_is_cut_after_so_many_bytes(runtime: LocalRuntime, worke
 def test_faults_are_cleared(runtime: LocalRuntime, worker: HandWorker) -> None:
     runtime.set_faults("500")
     assert worker.poll().status == 500
-    runtime.clear_faults()
+    runtime.set_faults()
     assert worker.poll().status == 204
 
 
