@@ -43,3 +43,11 @@ def test_a_worker_that_is_known_to_be_gone_is_not_overdue() -> None:
     watch = polled(0)
     watch.forget()
     assert (watch.state(100, 0), watch.overdue(100)) == (WorkerState.ABSENT, False)
+
+
+def test_the_end_of_a_poll_of_a_worker_that_is_gone_says_nothing() -> None:
+    watch = PollWatch(poll_timeout=10)
+    watch.began(0)
+    watch.forget()
+    watch.ended(1)
+    assert (watch.state(100, 0), watch.overdue(100)) == (WorkerState.ABSENT, False)

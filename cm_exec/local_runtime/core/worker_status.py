@@ -75,7 +75,8 @@ class PollWatch:
     def ended(self, now: float) -> None:
         """Note the end of a poll."""
         self.open -= 1
-        self.last = now
+        if self.last is not None:  # else it belongs to a worker that is gone
+            self.last = now
 
     def forget(self) -> None:
         """Expect no polls until the next one: the worker or the runtime was gone."""
