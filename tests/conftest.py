@@ -12,12 +12,12 @@ from typing import Final
 import pytest
 
 from tests.support.asyncio_tests import pytest_pyfunc_call  # noqa: F401 - a hook: tests may be coroutines
-from tests.support.bench import Bench
 from tests.support.bundle import Bundle, shared_bundle
 from tests.support.certificates import Authority
 from tests.support.images.store import STORE_FOLDER, Store, make_folder
 from tests.support.replica import Replica
 from tests.support.scripted_runtime import ScriptedRuntime
+from tests.support.worker_harness import WorkerHarness
 
 TIERS: Final = {
     "unit": "unit",
@@ -79,24 +79,24 @@ def runtime(authority: Authority) -> Iterator[ScriptedRuntime]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, runtime: ScriptedRuntime, authority: Authority) -> Iterator[Bench]:
+def harness(tmp_path: Path, runtime: ScriptedRuntime, authority: Authority) -> Iterator[WorkerHarness]:
     """Start a runtime and its replica. At the end every worker must stop with 0 and leave nothing behind."""
     folder = tmp_path / "app"
     folder.mkdir()
     replica = Replica(folder=tmp_path / "replica", runtime=runtime, ca_pem=authority.pem)
     replica.write()
-    bench = Bench(folder=folder, runtime=runtime, replica=replica)
+    harness = WorkerHarness(folder=folder, runtime=runtime, replica=replica)
     try:
-        yield bench
+        yield harness
     finally:
         try:
-            bench.finish()
+            harness.finish()
         finally:
-            _show_logs(bench)
+            _show_logs(harness)
 
 
-def _show_logs(bench: Bench) -> None:
-    for worker in bench.workers:
+def _show_logs(harness: WorkerHarness) -> None:
+    for worker in harness.workers:
         print(f"--- {worker.stdout_file.name} (exit {worker.process.returncode})")
         print(worker.stdout[-4000:], worker.stderr[-4000:], sep="\n")
 

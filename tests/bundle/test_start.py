@@ -9,9 +9,9 @@ import pytest
 
 from cm_exec import __version__
 from cm_exec.cli.program import program
-from tests.support.bench import Bench
 from tests.support.bundle import DEVELOPER_PACKAGES, HOME, Bundle
 from tests.support.toml import function
+from tests.support.worker_harness import WorkerHarness
 
 ENTRY = str(HOME / "bin" / "cm-exec")
 
@@ -85,9 +85,9 @@ def test_a_handler_gets_the_environment_that_the_container_has(
 
 @pytest.mark.parametrize("is_hostile", [False, True], ids=["clean", "hostile"])
 def test_a_worker_answers_jobs_of_all_modes_over_tls(
-    bench: Bench, at_home: list[str], tmp_path: Path, is_hostile: bool
+    harness: WorkerHarness, at_home: list[str], tmp_path: Path, is_hostile: bool
 ) -> None:
-    environment = {**bench.environment(), **(lay_traps(tmp_path) if is_hostile else {})}
+    environment = {**harness.environment(), **(lay_traps(tmp_path) if is_hostile else {})}
     clean = {"inherit_env": ["PATH"]}
     config = (
         function("spawn", "cat", **clean)
@@ -98,10 +98,10 @@ def test_a_worker_answers_jobs_of_all_modes_over_tls(
         + function("large", "head -c 3000000 /dev/zero", **clean)
     )
     variables = [*pairs(environment), "sh", "-c", f'shift && exec {ENTRY} "$@"', "sh"]
-    worker = bench.start(config, environment={"PATH": environment["PATH"]}, wrapper=[*at_home, "env", *variables])
+    worker = harness.start(config, environment={"PATH": environment["PATH"]}, wrapper=[*at_home, "env", *variables])
     for name in ("spawn", "prespawn", "persistent", "stream", "channel"):
-        assert bench.runtime.call(name, b"[1]").strip() == b"[1]", name
-    assert bench.runtime.call("large") == bytes(3_000_000)
+        assert harness.runtime.call(name, b"[1]").strip() == b"[1]", name
+    assert harness.runtime.call("large") == bytes(3_000_000)
     assert worker.stop() == 0
     assert worker.stderr == ""
 

@@ -10,12 +10,12 @@ import pytest
 
 from cm_exec.local_runtime import LocalRuntime
 from tests.support.caller import Caller
-from tests.support.local_runtime import HandWorker
+from tests.support.local_runtime import ManualWorker
 
-Handler = Callable[[HandWorker, dict[str, Any]], None]
+Handler = Callable[[ManualWorker, dict[str, Any]], None]
 
 
-def answer(worker: HandWorker, job: dict[str, Any]) -> None:
+def answer(worker: ManualWorker, job: dict[str, Any]) -> None:
     """Do what the name of the function says."""
     function, job_id = job["queryType"], job["jobId"]
     if function == "echo":
@@ -43,7 +43,7 @@ def serving(tmp_path: Path) -> Iterator[LocalRuntime]:
 
 
 def _work(runtime: LocalRuntime, stop: threading.Event) -> None:
-    with HandWorker(runtime) as worker:
+    with ManualWorker(runtime) as worker:
         while not stop.is_set():
             reply = worker.poll()
             if reply.status == 200:

@@ -16,7 +16,7 @@ import pytest
 
 from cm_exec.local_runtime import FunctionInfo, LocalRuntime, NoResultError, ProcessState
 from tests.support.caller import Caller
-from tests.support.local_runtime import HandWorker
+from tests.support.local_runtime import ManualWorker
 
 LONG = 30.0
 
@@ -105,7 +105,7 @@ def test_a_504_says_that_no_worker_has_polled(tmp_path: Path) -> None:
 
 
 def test_a_504_says_which_job_holds_the_slot(tmp_path: Path) -> None:
-    with LocalRuntime(tmp_path, caller_port=0) as runtime, HandWorker(runtime) as worker:
+    with LocalRuntime(tmp_path, caller_port=0) as runtime, ManualWorker(runtime) as worker:
         holder = runtime.submit("slow", b"1")
         worker.take()
         reply = Caller(runtime).post("/functions/f?timeout=0.1", b"1")
@@ -114,7 +114,7 @@ def test_a_504_says_which_job_holds_the_slot(tmp_path: Path) -> None:
 
 
 def test_a_slow_function_is_not_accused_before_its_own_timeout(tmp_path: Path) -> None:
-    with LocalRuntime(tmp_path, caller_port=0, answer_grace=0.1) as runtime, HandWorker(runtime) as worker:
+    with LocalRuntime(tmp_path, caller_port=0, answer_grace=0.1) as runtime, ManualWorker(runtime) as worker:
         runtime.declare_functions({"slow": FunctionInfo(timeout=60.0), "quick": FunctionInfo(timeout=0.1)})
         for function in ("slow", "quick"):
             call = runtime.submit(function, b"1", timeout=0.05)
@@ -158,7 +158,7 @@ def test_a_mistyped_function_becomes_no_function(caller: Caller) -> None:
 def test_the_identity_of_a_caller_reaches_the_worker(tmp_path: Path) -> None:
     with (
         LocalRuntime(tmp_path, caller_port=0, user_id="default", auth_header="Bearer default") as runtime,
-        HandWorker(runtime) as worker,
+        ManualWorker(runtime) as worker,
     ):
         caller = Caller(runtime)
         caller.post("/functions/f?wait=false", b"1")
@@ -172,7 +172,7 @@ def test_the_identity_of_a_caller_reaches_the_worker(tmp_path: Path) -> None:
 
 
 def test_a_cancelled_job_keeps_its_slot_until_it_is_dropped(tmp_path: Path) -> None:
-    with LocalRuntime(tmp_path, caller_port=0) as runtime, HandWorker(runtime) as worker:
+    with LocalRuntime(tmp_path, caller_port=0) as runtime, ManualWorker(runtime) as worker:
         caller = Caller(runtime)
         first, second = (caller.post("/functions/f?wait=false", b"1").json["jobId"] for _ in range(2))
         assert worker.take()["jobId"] == first
@@ -191,7 +191,7 @@ def test_a_job_becomes_a_test(tmp_path: Path) -> None:
         saved.append(entry)
         return "cm.toml"
 
-    with LocalRuntime(tmp_path, caller_port=0, save_test=save) as runtime, HandWorker(runtime) as worker:
+    with LocalRuntime(tmp_path, caller_port=0, save_test=save) as runtime, ManualWorker(runtime) as worker:
         caller = Caller(runtime)
         job_id = caller.post("/functions/f?wait=false", b'{"a": "\\u00e9\\n"}').json["jobId"]
         assert caller.post(f"/jobs/{job_id}/test").status == 409
@@ -246,15 +246,15 @@ def test_a_wrong_parameter_is_400(caller: Caller, query: str) -> None:
 
 
 @pytest.fixture
-def by_hand(tmp_path: Path) -> Iterator[tuple[LocalRuntime, HandWorker, Caller]]:
+def by_hand(tmp_path: Path) -> Iterator[tuple[LocalRuntime, ManualWorker, Caller]]:
     with (
         LocalRuntime(tmp_path / "runtime", poll_wait=0.2, caller_port=0) as runtime,
-        HandWorker(runtime) as worker,
+        ManualWorker(runtime) as worker,
     ):
         yield runtime, worker, Caller(runtime)
 
 
-def test_a_stream_is_passed_on_as_it_comes(by_hand: tuple[LocalRuntime, HandWorker, Caller]) -> None:
+def test_a_stream_is_passed_on_as_it_comes(by_hand: tuple[LocalRuntime, ManualWorker, Caller]) -> None:
     runtime, worker, caller = by_hand
     seen = threading.Event()
 
@@ -277,7 +277,7 @@ def test_a_stream_is_passed_on_as_it_comes(by_hand: tuple[LocalRuntime, HandWork
 
 
 def test_a_stream_that_breaks_off_cuts_the_caller_s_connection(
-    by_hand: tuple[LocalRuntime, HandWorker, Caller],
+    by_hand: tuple[LocalRuntime, ManualWorker, Caller],
 ) -> None:
     runtime, worker, caller = by_hand
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from cm_exec.local_runtime import LocalRuntime, ViolationKind
-from tests.support.local_runtime import HandWorker
+from tests.support.local_runtime import ManualWorker
 from tests.support.processes import wait_until
 
 ROOT = "/interactive-module/api/internal-query"
@@ -146,9 +146,9 @@ def test_what_is_repeated_is_reported_once(runtime: LocalRuntime) -> None:
 
 
 def test_a_worker_that_does_all_right_is_accused_of_nothing(runtime: LocalRuntime) -> None:
-    with HandWorker(runtime) as worker:
+    with ManualWorker(runtime) as worker:
         worker.poll()
-    with HandWorker(runtime) as worker:
+    with ManualWorker(runtime) as worker:
         worker.connection.connect()
     assert runtime.violations == []
 

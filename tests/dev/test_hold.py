@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cm_exec.local_runtime import LocalRuntime
-from tests.support.local_runtime import HandWorker
+from tests.support.local_runtime import ManualWorker
 from tests.support.processes import wait_until
 
 
@@ -18,7 +18,7 @@ def runtime(tmp_path: Path) -> Iterator[LocalRuntime]:
 
 
 def test_an_open_poll_is_answered_at_once_and_gets_no_job(runtime: LocalRuntime) -> None:
-    with HandWorker(runtime) as worker:
+    with ManualWorker(runtime) as worker:
         answers: list[int] = []
         polling = threading.Thread(target=lambda: answers.append(worker.poll().status))
         polling.start()
@@ -31,7 +31,7 @@ def test_an_open_poll_is_answered_at_once_and_gets_no_job(runtime: LocalRuntime)
 
 
 def test_what_was_held_is_handed_out_afterwards(runtime: LocalRuntime) -> None:
-    with HandWorker(runtime) as worker:
+    with ManualWorker(runtime) as worker:
         runtime.hold()
         call = runtime.submit("f", b"1")
         assert worker.poll().status == 204
@@ -40,7 +40,7 @@ def test_what_was_held_is_handed_out_afterwards(runtime: LocalRuntime) -> None:
 
 
 def test_silence_while_held_is_no_breach(runtime: LocalRuntime) -> None:
-    with HandWorker(runtime) as worker:
+    with ManualWorker(runtime) as worker:
         runtime.hold()
         assert worker.poll().status == 204
         threading.Event().wait(0.5)  # more than the runtime's patience
@@ -51,7 +51,7 @@ def test_silence_while_held_is_no_breach(runtime: LocalRuntime) -> None:
 
 
 def test_of_two_workers_only_the_dead_one_loses_its_job(runtime: LocalRuntime) -> None:
-    with HandWorker(runtime) as worker:
+    with ManualWorker(runtime) as worker:
         first, second = runtime.submit("f", b"1"), runtime.submit("f", b"2")
         assert [worker.take()["jobId"], worker.take()["jobId"]] == [first.job_id, second.job_id]
         assert runtime.worker_gone("the worker ended", {first.job_id, "another"}) == [first.job_id]

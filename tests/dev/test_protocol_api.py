@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from cm_exec.local_runtime import Fault, FaultKind, LocalRuntime, NoResultError, ProtocolEndpoint, State, ViolationKind
-from tests.support.local_runtime import HandWorker
+from tests.support.local_runtime import ManualWorker
 
 LONG = 30.0
 
@@ -25,15 +25,15 @@ def runtime(tmp_path: Path) -> Iterator[LocalRuntime]:
 
 
 @pytest.fixture
-def worker(runtime: LocalRuntime) -> Iterator[HandWorker]:
-    with HandWorker(runtime) as by_hand:
+def worker(runtime: LocalRuntime) -> Iterator[ManualWorker]:
+    with ManualWorker(runtime) as by_hand:
         yield by_hand
 
 
 ODD_QUERY = b'{"b":1.10,"a":123456789012345678901234567890,"e":1E400,"u":"\\u00e9\\/","d":1,"d":2,"z":[ ]}'
 
 
-def test_a_query_goes_out_byte_for_byte(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_a_query_goes_out_byte_for_byte(runtime: LocalRuntime, worker: ManualWorker) -> None:
     call = runtime.submit("double", ODD_QUERY, user_id="someone", auth_header="Bearer x")
     answer = worker.poll()
     assert answer.status == 200
@@ -44,21 +44,21 @@ def test_a_query_goes_out_byte_for_byte(runtime: LocalRuntime, worker: HandWorke
 
 
 @pytest.mark.parametrize("size", [0, 1, 300_000, 5_000_000])
-def test_a_result_comes_back_byte_for_byte(runtime: LocalRuntime, worker: HandWorker, size: int) -> None:
+def test_a_result_comes_back_byte_for_byte(runtime: LocalRuntime, worker: ManualWorker, size: int) -> None:
     body = (bytes(range(256)) * (size // 256 + 1))[:size]
     call = runtime.submit("f", b"1")
     assert worker.post_result(worker.take()["jobId"], body).status == 204
     assert call.wait(LONG).body == body
 
 
-def test_an_idle_poll_is_held_and_then_answered_204(worker: HandWorker) -> None:
+def test_an_idle_poll_is_held_and_then_answered_204(worker: ManualWorker) -> None:
     began = time.monotonic()
     assert worker.poll().status == 204
     assert time.monotonic() - began >= 0.2
 
 
 def test_a_job_ends_an_open_poll(tmp_path: Path) -> None:
-    with LocalRuntime(tmp_path, poll_wait=3600) as runtime, HandWorker(runtime) as worker:
+    with LocalRuntime(tmp_path, poll_wait=3600) as runtime, ManualWorker(runtime) as worker:
 
         def submit_when_polled() -> None:
             runtime.wait_for_poll(LONG)
@@ -70,7 +70,7 @@ def test_a_job_ends_an_open_poll(tmp_path: Path) -> None:
         submitting.join(LONG)
 
 
-def test_no_more_jobs_are_out_than_the_limit(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_no_more_jobs_are_out_than_the_limit(runtime: LocalRuntime, worker: ManualWorker) -> None:
     for _ in range(3):
         runtime.submit("f", b"1")
     first = worker.take()["jobId"]
@@ -81,7 +81,7 @@ def test_no_more_jobs_are_out_than_the_limit(runtime: LocalRuntime, worker: Hand
 
 
 def test_jobs_go_out_in_order(tmp_path: Path) -> None:
-    with LocalRuntime(tmp_path, max_concurrent_tasks=100) as runtime, HandWorker(runtime) as worker:
+    with LocalRuntime(tmp_path, max_concurrent_tasks=100) as runtime, ManualWorker(runtime) as worker:
         ids = [runtime.submit("f", b"1").job_id for _ in range(100)]
         assert [worker.take()["jobId"] for _ in range(100)] == ids
 
@@ -89,13 +89,13 @@ def test_jobs_go_out_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["job", "results/x", "schemas", "restart-notify"])
 @pytest.mark.parametrize("token", ["", "wrong"])
 def test_nothing_is_told_without_the_token(runtime: LocalRuntime, path: str, token: str) -> None:
-    with HandWorker(runtime, token=token) as stranger:
+    with ManualWorker(runtime, token=token) as stranger:
         method = "GET" if path == "job" else "POST"
         assert stranger.request(method, f"/interactive-module/api/internal-query/{path}").status == 401
     assert [violation.kind for violation in runtime.violations] == [ViolationKind.UNAUTHORIZED]
 
 
-def test_a_rotated_token_is_in_the_file_and_the_old_one_is_refused(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_a_rotated_token_is_in_the_file_and_the_old_one_is_refused(runtime: LocalRuntime, worker: ManualWorker) -> None:
     new = runtime.rotate_token()
     assert Path(runtime.environment()["MODULE_AUTH_TOKEN"]).read_text() == new
     assert worker.poll().status == 401
@@ -103,14 +103,14 @@ def test_a_rotated_token_is_in_the_file_and_the_old_one_is_refused(runtime: Loca
     assert worker.poll().status == 204
 
 
-def test_a_result_for_an_unknown_job_is_404(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_a_result_for_an_unknown_job_is_404(runtime: LocalRuntime, worker: ManualWorker) -> None:
     assert worker.post_result("never-heard-of", b"1").status == 404
     assert [violation.kind for violation in runtime.violations] == [ViolationKind.UNKNOWN_JOB]
 
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_result_over_the_limit_is_413_and_the_job_stays_out(tmp_path: Path, chunked: bool) -> None:
-    with LocalRuntime(tmp_path, max_result=1000) as runtime, HandWorker(runtime) as worker:
+    with LocalRuntime(tmp_path, max_result=1000) as runtime, ManualWorker(runtime) as worker:
         call = runtime.submit("f", b"1")
         job_id = worker.take()["jobId"]
         assert worker.post_result(job_id, iter([b"x" * 600] * 2) if chunked else b"x" * 1001).status == 413
@@ -119,7 +119,7 @@ def test_a_result_over_the_limit_is_413_and_the_job_stays_out(tmp_path: Path, ch
         assert call.wait(LONG).body == b"x" * 1000
 
 
-def test_a_restart_drops_the_jobs_in_hand(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_a_restart_drops_the_jobs_in_hand(runtime: LocalRuntime, worker: ManualWorker) -> None:
     taken, waiting = runtime.submit("f", b"1"), runtime.submit("f", b"2")
     worker.take()
     answer = worker.notify_restart()
@@ -131,14 +131,14 @@ def test_a_restart_drops_the_jobs_in_hand(runtime: LocalRuntime, worker: HandWor
     assert [restart.dropped for restart in runtime.restarts] == [(taken.job_id,)]
 
 
-def test_schemas_are_kept(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_schemas_are_kept(runtime: LocalRuntime, worker: ManualWorker) -> None:
     assert worker.post_schemas(b'[{"functionName":"f"}]').status == 204
     assert runtime.schemas == [b'[{"functionName":"f"}]']
 
 
 def test_a_job_goes_back_when_the_poll_is_gone(tmp_path: Path) -> None:
-    with LocalRuntime(tmp_path, poll_wait=3600) as runtime, HandWorker(runtime) as worker:
-        with HandWorker(runtime) as gone:
+    with LocalRuntime(tmp_path, poll_wait=3600) as runtime, ManualWorker(runtime) as worker:
+        with ManualWorker(runtime) as gone:
             gone.connection.request(
                 "GET", "/interactive-module/api/internal-query/job", headers={"Module-Auth-Token": runtime.token}
             )
@@ -149,9 +149,9 @@ def test_a_job_goes_back_when_the_poll_is_gone(tmp_path: Path) -> None:
         assert worker.take()["jobId"] == call.job_id
 
 
-def test_a_large_job_whose_reader_leaves_midway_goes_back(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_a_large_job_whose_reader_leaves_midway_goes_back(runtime: LocalRuntime, worker: ManualWorker) -> None:
     call = runtime.submit("f", b'"' + b"x" * 20_000_000 + b'"')
-    with HandWorker(runtime) as gone:
+    with ManualWorker(runtime) as gone:
         gone.connection.request(
             "GET", "/interactive-module/api/internal-query/job", headers={"Module-Auth-Token": runtime.token}
         )
@@ -163,7 +163,7 @@ def test_a_large_job_whose_reader_leaves_midway_goes_back(runtime: LocalRuntime,
 
 
 def test_a_callers_time_out_fails_the_job_and_a_late_result_is_a_breach(
-    runtime: LocalRuntime, worker: HandWorker
+    runtime: LocalRuntime, worker: ManualWorker
 ) -> None:
     call = runtime.submit("f", b"1", timeout=0.1)
     job_id = worker.take()["jobId"]
@@ -172,7 +172,7 @@ def test_a_callers_time_out_fails_the_job_and_a_late_result_is_a_breach(
     assert [violation.kind for violation in runtime.violations] == [ViolationKind.LATE]
 
 
-def test_a_second_result_changes_nothing_and_is_a_breach(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_a_second_result_changes_nothing_and_is_a_breach(runtime: LocalRuntime, worker: ManualWorker) -> None:
     call = runtime.submit("f", b"1")
     job_id = worker.take()["jobId"]
     worker.post_result(job_id, b"first")
@@ -184,7 +184,7 @@ def test_a_second_result_changes_nothing_and_is_a_breach(runtime: LocalRuntime, 
 def post_half(runtime: LocalRuntime, job_id: str) -> None:
     """Post a result that breaks off after 4 bytes, and wait until the runtime knows."""
     known = len(runtime.log(job_id))
-    with HandWorker(runtime) as breaks_off:
+    with ManualWorker(runtime) as breaks_off:
         breaks_off.connection.putrequest("POST", f"/interactive-module/api/internal-query/results/{job_id}")
         breaks_off.connection.putheader("Module-Auth-Token", runtime.token)
         breaks_off.connection.putheader("Content-Length", "100")
@@ -195,7 +195,7 @@ def post_half(runtime: LocalRuntime, job_id: str) -> None:
 
 @pytest.mark.parametrize("repetition", [b"half and the rest", b'{"error": "it failed midway"}'])
 def test_a_body_that_breaks_off_is_no_result_and_may_be_repeated(
-    runtime: LocalRuntime, worker: HandWorker, repetition: bytes
+    runtime: LocalRuntime, worker: ManualWorker, repetition: bytes
 ) -> None:
     call = runtime.submit("f", b"1")
     job_id = worker.take()["jobId"]
@@ -206,7 +206,7 @@ def test_a_body_that_breaks_off_is_no_result_and_may_be_repeated(
     assert runtime.violations == []
 
 
-def test_a_repetition_with_less_than_had_come_is_a_breach(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_a_repetition_with_less_than_had_come_is_a_breach(runtime: LocalRuntime, worker: ManualWorker) -> None:
     runtime.submit("f", b"1")
     job_id = worker.take()["jobId"]
     post_half(runtime, job_id)
@@ -216,7 +216,7 @@ def test_a_repetition_with_less_than_had_come_is_a_breach(runtime: LocalRuntime,
 
 @pytest.mark.parametrize("fault", ["result.lost*1", "result.500*1"])
 def test_a_repetition_is_no_breach_when_the_answer_was_lost(
-    runtime: LocalRuntime, worker: HandWorker, fault: str
+    runtime: LocalRuntime, worker: ManualWorker, fault: str
 ) -> None:
     call = runtime.submit("f", b"1")
     job_id = worker.take()["jobId"]
@@ -229,7 +229,7 @@ def test_a_repetition_is_no_breach_when_the_answer_was_lost(
     assert runtime.violations == []
 
 
-def test_down_means_refused_and_up_again_the_jobs_are_still_there(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_down_means_refused_and_up_again_the_jobs_are_still_there(runtime: LocalRuntime, worker: ManualWorker) -> None:
     call = runtime.submit("f", b"1")
     runtime.pause()
     with pytest.raises(ConnectionRefusedError):
@@ -239,21 +239,21 @@ def test_down_means_refused_and_up_again_the_jobs_are_still_there(runtime: Local
     assert worker.take()["jobId"] == call.job_id
 
 
-def test_what_is_scripted_goes_out_as_it_stands(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_what_is_scripted_goes_out_as_it_stands(runtime: LocalRuntime, worker: ManualWorker) -> None:
     call = runtime.answer_next_poll_with(b'{"computeModuleJobV1":{"jobId":"j"}}', expect="j")
     assert worker.poll().body == b'{"computeModuleJobV1":{"jobId":"j"}}'
     worker.post_result("j", b"ok")
     assert call.wait(LONG).body == b"ok"
 
 
-def test_a_status_on_purpose_comes_as_often_as_asked(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_a_status_on_purpose_comes_as_often_as_asked(runtime: LocalRuntime, worker: ManualWorker) -> None:
     runtime.inject(Fault(kind=FaultKind.STATUS, endpoint=ProtocolEndpoint.POLL, status=503, remaining=2))
     assert [worker.poll().status for _ in range(3)] == [503, 503, 204]
     assert runtime.count(ProtocolEndpoint.POLL, 503) == 2
 
 
 @pytest.mark.parametrize("kind", [FaultKind.RESET, FaultKind.DROP])
-def test_a_connection_is_broken_on_purpose(runtime: LocalRuntime, worker: HandWorker, kind: FaultKind) -> None:
+def test_a_connection_is_broken_on_purpose(runtime: LocalRuntime, worker: ManualWorker, kind: FaultKind) -> None:
     runtime.inject(Fault(kind=kind, endpoint=ProtocolEndpoint.POLL, remaining=1))
     expected = ConnectionResetError if kind is FaultKind.RESET else http.client.RemoteDisconnected
     with pytest.raises(expected):
@@ -262,7 +262,7 @@ def test_a_connection_is_broken_on_purpose(runtime: LocalRuntime, worker: HandWo
     assert worker.poll().status == 204
 
 
-def test_a_job_cut_by_a_reset_goes_back(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_a_job_cut_by_a_reset_goes_back(runtime: LocalRuntime, worker: ManualWorker) -> None:
     call = runtime.submit("f", b'"a query that is long enough"')
     runtime.inject(Fault(kind=FaultKind.RESET, endpoint=ProtocolEndpoint.POLL, remaining=1, after_bytes=10))
     with pytest.raises((ConnectionResetError, http.client.IncompleteRead)):
@@ -271,7 +271,7 @@ def test_a_job_cut_by_a_reset_goes_back(runtime: LocalRuntime, worker: HandWorke
     assert worker.take()["jobId"] == call.job_id
 
 
-def test_a_result_may_be_stored_and_its_answer_lost(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_a_result_may_be_stored_and_its_answer_lost(runtime: LocalRuntime, worker: ManualWorker) -> None:
     call = runtime.submit("f", b"1")
     runtime.inject(Fault(kind=FaultKind.RESET, endpoint=ProtocolEndpoint.RESULT, remaining=1, processed=True))
     with pytest.raises(ConnectionResetError):
@@ -280,14 +280,14 @@ def test_a_result_may_be_stored_and_its_answer_lost(runtime: LocalRuntime, worke
 
 
 def test_a_hanging_request_ends_with_the_runtime(tmp_path: Path) -> None:
-    with LocalRuntime(tmp_path) as runtime, HandWorker(runtime) as worker:
+    with LocalRuntime(tmp_path) as runtime, ManualWorker(runtime) as worker:
         runtime.inject(Fault(kind=FaultKind.HANG, endpoint=ProtocolEndpoint.POLL))
         worker.connection.timeout = 0.2
         with pytest.raises(TimeoutError):
             worker.poll()
 
 
-def test_a_delayed_request_is_served_all_the_same(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_a_delayed_request_is_served_all_the_same(runtime: LocalRuntime, worker: ManualWorker) -> None:
     runtime.inject(Fault(kind=FaultKind.LATENCY, seconds=0.3, remaining=1))
     call = runtime.submit("f", b"1")
     began = time.monotonic()
@@ -295,7 +295,7 @@ def test_a_delayed_request_is_served_all_the_same(runtime: LocalRuntime, worker:
     assert time.monotonic() - began >= 0.3
 
 
-def test_a_posted_result_is_cut_after_so_many_bytes(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_a_posted_result_is_cut_after_so_many_bytes(runtime: LocalRuntime, worker: ManualWorker) -> None:
     call = runtime.submit("f", b"1")
     job_id = worker.take()["jobId"]
     runtime.set_faults("result.cut=1000*1")
@@ -306,7 +306,7 @@ def test_a_posted_result_is_cut_after_so_many_bytes(runtime: LocalRuntime, worke
     assert worker.post_result(job_id, b"x").status == 204
 
 
-def test_faults_are_cleared(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_faults_are_cleared(runtime: LocalRuntime, worker: ManualWorker) -> None:
     runtime.set_faults("500")
     assert worker.poll().status == 500
     runtime.set_faults()
@@ -314,7 +314,7 @@ def test_faults_are_cleared(runtime: LocalRuntime, worker: HandWorker) -> None:
 
 
 def test_polls_that_stop_are_a_breach_and_a_worker_known_to_be_gone_is_none(tmp_path: Path) -> None:
-    with LocalRuntime(tmp_path, poll_wait=0.1, poll_timeout=0.2) as runtime, HandWorker(runtime) as worker:
+    with LocalRuntime(tmp_path, poll_wait=0.1, poll_timeout=0.2) as runtime, ManualWorker(runtime) as worker:
         worker.poll()
         runtime.worker_gone()
         time.sleep(0.4)
@@ -327,20 +327,20 @@ def test_polls_that_stop_are_a_breach_and_a_worker_known_to_be_gone_is_none(tmp_
 
 
 def test_a_worker_that_is_refused_for_ever_does_not_flood_the_breaches(runtime: LocalRuntime) -> None:
-    with HandWorker(runtime, token="wrong") as stranger:
+    with ManualWorker(runtime, token="wrong") as stranger:
         assert {stranger.poll().status for _ in range(50)} == {401}
     assert len(runtime.violations) == 1
 
 
 def test_what_is_only_told_and_not_kept(tmp_path: Path) -> None:
-    with LocalRuntime(tmp_path, max_concurrent_tasks=1, strict=False) as runtime, HandWorker(runtime) as worker:
+    with LocalRuntime(tmp_path, max_concurrent_tasks=1, strict=False) as runtime, ManualWorker(runtime) as worker:
         assert runtime.environment()["MAX_CONCURRENT_TASKS"] == "1"
         ids = {runtime.submit("f", b"1").job_id for _ in range(3)}
         assert {worker.take()["jobId"] for _ in range(3)} == ids
 
 
 def test_before_it_listens_connections_are_refused(tmp_path: Path) -> None:
-    with LocalRuntime(tmp_path, poll_wait=0.1, listen=False) as runtime, HandWorker(runtime) as worker:
+    with LocalRuntime(tmp_path, poll_wait=0.1, listen=False) as runtime, ManualWorker(runtime) as worker:
         with pytest.raises(ConnectionRefusedError):
             worker.poll()
         worker.close()
@@ -359,12 +359,12 @@ def test_a_port_that_is_taken_is_an_error_that_leaves_nothing_behind(tmp_path: P
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/"), ("GET", "/interactive-module/api/internal-query/results/x"), ("PUT", "/x")]
 )
-def test_what_the_protocol_does_not_have_is_404(worker: HandWorker, method: str, path: str) -> None:
+def test_what_the_protocol_does_not_have_is_404(worker: ManualWorker, method: str, path: str) -> None:
     assert worker.request(method, path).status == 404
 
 
 def test_another_authority_s_certificate_is_refused_by_the_worker(runtime: LocalRuntime, tmp_path: Path) -> None:
-    with LocalRuntime(tmp_path / "other") as other, HandWorker(other) as worker:
+    with LocalRuntime(tmp_path / "other") as other, ManualWorker(other) as worker:
         worker.connection.port = runtime.port
         with pytest.raises(ssl.SSLCertVerificationError):
             worker.poll()
@@ -372,7 +372,7 @@ def test_another_authority_s_certificate_is_refused_by_the_worker(runtime: Local
 
 
 def test_the_end_of_the_runtime_tells_the_callers_and_reports_what_is_out(tmp_path: Path) -> None:
-    with LocalRuntime(tmp_path) as runtime, HandWorker(runtime) as worker:
+    with LocalRuntime(tmp_path) as runtime, ManualWorker(runtime) as worker:
         call = runtime.submit("f", b"1")
         worker.take()
     with pytest.raises(NoResultError):
@@ -382,7 +382,7 @@ def test_the_end_of_the_runtime_tells_the_callers_and_reports_what_is_out(tmp_pa
 
 def test_the_end_answers_an_open_poll_and_leaves_no_thread(tmp_path: Path) -> None:
     statuses: list[int] = []
-    with LocalRuntime(tmp_path, poll_wait=3600) as runtime, HandWorker(runtime) as worker:
+    with LocalRuntime(tmp_path, poll_wait=3600) as runtime, ManualWorker(runtime) as worker:
         polling = threading.Thread(target=lambda: statuses.append(worker.poll().status))
         polling.start()
         runtime.wait_for_poll(LONG)
@@ -392,7 +392,7 @@ def test_the_end_answers_an_open_poll_and_leaves_no_thread(tmp_path: Path) -> No
     assert "local-runtime" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_ten_thousand_jobs_wait_without_trouble(runtime: LocalRuntime, worker: HandWorker) -> None:
+def test_ten_thousand_jobs_wait_without_trouble(runtime: LocalRuntime, worker: ManualWorker) -> None:
     calls = [runtime.submit("f", b"1", timeout=3600) for _ in range(10_000)]
     for call in calls[:50]:
         assert worker.take()["jobId"] == call.job_id

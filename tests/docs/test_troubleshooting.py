@@ -9,12 +9,12 @@ from typing import Final
 import pytest
 
 from cm_exec.protocol.job import Reason
-from tests.support import behaviours
-from tests.support.bench import Bench
+from tests.support import responses
 from tests.support.documents import ROOT, blocks
-from tests.support.ledger import Endpoint
 from tests.support.messages import Message, is_written, worker_s_messages
+from tests.support.request_log import Endpoint
 from tests.support.toml import function
+from tests.support.worker_harness import WorkerHarness
 
 PAGE: Final = ROOT / "docs" / "troubleshooting.md"
 LINES: Final = [line for block in blocks(PAGE) if block.language == "text" for line in block.text.splitlines()]
@@ -75,14 +75,14 @@ TROUBLE: Final = {
 }
 
 
-def test_every_line_of_a_worker_in_trouble_is_explained(bench: Bench) -> None:
-    polls = (behaviours.answer(503), behaviours.answer(401), behaviours.garbage, behaviours.reset_before_response)
-    bench.runtime.script(Endpoint.JOB, *polls)
-    worker = bench.start(function("fine", ["cat"]) + "".join(TROUBLE.values()))
+def test_every_line_of_a_worker_in_trouble_is_explained(harness: WorkerHarness) -> None:
+    polls = (responses.answer(503), responses.answer(401), responses.garbage, responses.reset_before_response)
+    harness.runtime.script(Endpoint.JOB, *polls)
+    worker = harness.start(function("fine", ["cat"]) + "".join(TROUBLE.values()))
     for name in (*TROUBLE, "unknown"):
-        bench.runtime.call(name)
-    bench.runtime.script(Endpoint.RESULT, behaviours.answer(503), behaviours.answer(413))
-    bench.runtime.call("fine")
+        harness.runtime.call(name)
+    harness.runtime.script(Endpoint.RESULT, responses.answer(503), responses.answer(413))
+    harness.runtime.call("fine")
     worker.stop()
     log = re.sub(r"https://localhost:\d+", "https://localhost:8945", worker.stdout)
     told = [line for line in log.splitlines() if re.match(r"\S+ (WARNING|ERROR) ", line)]

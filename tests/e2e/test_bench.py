@@ -14,27 +14,27 @@ import pytest
 from click.testing import CliRunner
 
 from cm_exec.cli.program import program
-from tests.support.bench import Bench
 from tests.support.processes import wait_until
 from tests.support.toml import function
 from tests.support.worker import CM_EXEC
+from tests.support.worker_harness import WorkerHarness
 
 SHORT = ("--seconds", "0.2")
 LOOP = 'while read -r line; do echo "$line"; done'
 
 
-def measured(bench: Bench, *arguments: str) -> Any:
+def measured(harness: WorkerHarness, *arguments: str) -> Any:
     """Return the JSON of a run in which nothing fails."""
-    done = bench.cm_exec("bench", "--json", *SHORT, *arguments, seconds=110)
+    done = harness.cm_exec("bench", "--json", *SHORT, *arguments, seconds=110)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 
 
-def test_all_steps(bench: Bench) -> None:
+def test_all_steps(harness: WorkerHarness) -> None:
     """Each function is measured in each mode with each number of slots; cm.toml and its folder stay as they were."""
     config = function("echo", "cat") + function("loop", LOOP, mode="persistent")
-    bench.write(config)
-    document = measured(bench, "--concurrency", "1,2", "--rate", "1000")
+    harness.write(config)
+    document = measured(harness, "--concurrency", "1,2", "--rate", "1000")
     rows = document["measurements"]
     modes = [("echo", "spawn"), ("echo", "prespawn"), ("loop", "persistent")]
     assert [(r["function"], r["mode"], r["slots"]) for r in rows] == [(*m, n) for m in modes for n in (1, 2)]
@@ -51,27 +51,27 @@ def test_all_steps(bench: Bench) -> None:
         ("loop", True),
     ]
     assert document["failures"] == []
-    assert bench.folder.joinpath("cm.toml").read_text() == config
-    assert [path.name for path in bench.folder.iterdir()] == ["cm.toml"]
+    assert harness.folder.joinpath("cm.toml").read_text() == config
+    assert [path.name for path in harness.folder.iterdir()] == ["cm.toml"]
 
 
-def test_all_slots_busy(bench: Bench) -> None:
+def test_all_slots_busy(harness: WorkerHarness) -> None:
     """As many jobs run at once as there are slots: here a job ends only when that many run."""
-    bench.folder.joinpath("running").mkdir()
+    harness.folder.joinpath("running").mkdir()
     together = (
         'mkdir "running/$CM_JOB_ID"; for n in $(seq 1500); do set -- running/*; '
         "if [ $# -gt 3 ]; then exit 4; fi; if [ $# -eq 3 ]; then touch reached; fi; "
         "if [ -e reached ]; then break; fi; sleep 0.02; done; "
         'rmdir "running/$CM_JOB_ID"; test -e reached'
     )
-    bench.write(function("f", together))
-    (row,) = measured(bench, "--mode", "spawn", "--concurrency", "3")["measurements"]
+    harness.write(function("f", together))
+    (row,) = measured(harness, "--mode", "spawn", "--concurrency", "3")["measurements"]
     assert row["failed"] == 0
 
 
-def test_table(bench: Bench) -> None:
-    bench.write(function("echo", "cat"))
-    done = bench.cm_exec("bench", *SHORT, "--mode", "spawn", "--concurrency", "1", "--rate", "0.5")
+def test_table(harness: WorkerHarness) -> None:
+    harness.write(function("echo", "cat"))
+    done = harness.cm_exec("bench", *SHORT, "--mode", "spawn", "--concurrency", "1", "--rate", "0.5")
     assert done.returncode == 0, done.stderr
     text = done.stdout.decode()
     assert text.startswith("query: {} (default: there is no --query, no --query-file and no query.json)\n\necho\n")
@@ -81,10 +81,10 @@ def test_table(bench: Bench) -> None:
     assert done.stderr == b""
 
 
-def test_failing_function(bench: Bench) -> None:
+def test_failing_function(harness: WorkerHarness) -> None:
     """It is reported with its error, and the others are measured."""
-    bench.write(function("bad", "echo no such customer >&2; exit 3") + function("echo", "cat"))
-    done = bench.cm_exec("bench", *SHORT, "--concurrency", "1")
+    harness.write(function("bad", "echo no such customer >&2; exit 3") + function("echo", "cat"))
+    done = harness.cm_exec("bench", *SHORT, "--concurrency", "1")
     assert done.returncode == 1
     text = done.stdout.decode()
     assert text.count("not measured") == 1
@@ -95,11 +95,11 @@ def test_failing_function(bench: Bench) -> None:
     assert re.search(r"^  prespawn +1 ", text, re.MULTILINE)
 
 
-def test_failing_jobs(bench: Bench) -> None:
+def test_failing_jobs(harness: WorkerHarness) -> None:
     """Jobs that fail now and then do not count. Every other job fails here, but not the first."""
-    bench.write(function("f", "n=$(cat n); echo $((n + 1)) >n; exit $((n % 2))"))
-    bench.folder.joinpath("n").write_text("0")
-    done = bench.cm_exec("bench", "--json", *SHORT, "--mode", "spawn", "--concurrency", "1", "f")
+    harness.write(function("f", "n=$(cat n); echo $((n + 1)) >n; exit $((n % 2))"))
+    harness.folder.joinpath("n").write_text("0")
+    done = harness.cm_exec("bench", "--json", *SHORT, "--mode", "spawn", "--concurrency", "1", "f")
     assert done.returncode == 0, done.stdout
     (row,) = json.loads(done.stdout)["measurements"]
     assert 0 < row["failed"] <= row["jobs"] + 1
@@ -107,48 +107,48 @@ def test_failing_jobs(bench: Bench) -> None:
     assert row["unloaded_p50"] is not None
 
 
-def test_query(bench: Bench) -> None:
+def test_query(harness: WorkerHarness) -> None:
     """The user's query reaches the handler: an option goes before query.json."""
-    bench.folder.joinpath("query.json").write_text('{"from": "query.json"}')
-    bench.folder.joinpath("own.json").write_text('{"from": "own.json"}')
-    bench.write(function("f", "grep -q query.json") + function("g", "grep -q own.json"))
+    harness.folder.joinpath("query.json").write_text('{"from": "query.json"}')
+    harness.folder.joinpath("own.json").write_text('{"from": "own.json"}')
+    harness.write(function("f", "grep -q query.json") + function("g", "grep -q own.json"))
     one_step = ("--mode", "spawn", "--concurrency", "1")
-    assert measured(bench, *one_step, "f")["query"] == {"source": "query.json", "bytes": 22}
-    assert measured(bench, *one_step, "--query-file", "own.json", "g")["query"]["source"] == "own.json"
-    assert measured(bench, *one_step, "--query", '"query.json"', "f")["query"] == {"source": "--query", "bytes": 12}
+    assert measured(harness, *one_step, "f")["query"] == {"source": "query.json", "bytes": 22}
+    assert measured(harness, *one_step, "--query-file", "own.json", "g")["query"]["source"] == "own.json"
+    assert measured(harness, *one_step, "--query", '"query.json"', "f")["query"] == {"source": "--query", "bytes": 12}
 
 
-def test_production_settings(bench: Bench) -> None:
+def test_production_settings(harness: WorkerHarness) -> None:
     """Neither the replica's runtime nor its settings are used."""
-    bench.write(function("f", "cat") + '[launcher]\ntls_server_name = "elsewhere"\nconcurrency = 5\n')
-    environment = bench.replica.modern() | {"CM_EXEC_TLS_SERVER_NAME": "elsewhere", "CM_EXEC_CONCURRENCY": "7"}
-    done = bench.cm_exec("bench", *SHORT, "--mode", "spawn", "--concurrency", "1", environment=environment)
+    harness.write(function("f", "cat") + '[launcher]\ntls_server_name = "elsewhere"\nconcurrency = 5\n')
+    environment = harness.replica.modern() | {"CM_EXEC_TLS_SERVER_NAME": "elsewhere", "CM_EXEC_CONCURRENCY": "7"}
+    done = harness.cm_exec("bench", *SHORT, "--mode", "spawn", "--concurrency", "1", environment=environment)
     assert done.returncode == 0, done.stdout
-    assert bench.runtime.ledger.connections == 0
+    assert harness.runtime.request_log.connections == 0
 
 
-def test_worker_ends(bench: Bench) -> None:
+def test_worker_ends(harness: WorkerHarness) -> None:
     """Its log is shown."""
-    bench.write(function("f", "cat"))
-    done = bench.cm_exec("bench", *SHORT, "--mode", "spawn", environment={"CM_EXEC_LOG_LEVEL": "nonsense"})
+    harness.write(function("f", "cat"))
+    done = harness.cm_exec("bench", *SHORT, "--mode", "spawn", environment={"CM_EXEC_LOG_LEVEL": "nonsense"})
     assert done.returncode == 1
     assert b"not measured: the worker ended with exit status 2; its log ends: " in done.stdout
     assert b"nonsense" in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted(bench: Bench, number: signal.Signals) -> None:
+def test_interrupted(harness: WorkerHarness, number: signal.Signals) -> None:
     """A signal prints the results so far."""
-    bench.write(function("echo", "cat") + function("slow", "touch started; exec sleep 300"))
+    harness.write(function("echo", "cat") + function("slow", "touch started; exec sleep 300"))
     with subprocess.Popen(
         [CM_EXEC, "bench", *SHORT, "--mode", "spawn", "--concurrency", "1"],
-        cwd=bench.folder,
-        env=bench.environment({}),
+        cwd=harness.folder,
+        env=harness.environment({}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     ) as process:
-        wait_until(bench.folder.joinpath("started").exists, what="the slow handler's start")
+        wait_until(harness.folder.joinpath("started").exists, what="the slow handler's start")
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 128 + number
@@ -159,13 +159,13 @@ def test_interrupted(bench: Bench, number: signal.Signals) -> None:
     assert text.endswith("Interrupted: these are the results until then.\n")
 
 
-def test_progress_bar(bench: Bench) -> None:
-    bench.write(function("echo", "cat"))
+def test_progress_bar(harness: WorkerHarness) -> None:
+    harness.write(function("echo", "cat"))
     master, terminal = pty.openpty()
     with subprocess.Popen(
         [CM_EXEC, "bench", *SHORT, "--mode", "prespawn", "--concurrency", "2", "--json"],
-        cwd=bench.folder,
-        env=bench.environment({}) | {"TERM": "xterm"},
+        cwd=harness.folder,
+        env=harness.environment({}) | {"TERM": "xterm"},
         stdout=subprocess.PIPE,
         stderr=terminal,
         start_new_session=True,
@@ -206,18 +206,18 @@ def _read_all(master: int) -> str:
         (("--seconds", "0"), b"--seconds"),
     ],
 )
-def test_usage_errors(bench: Bench, arguments: tuple[str, ...], message: bytes) -> None:
-    bench.write(function("echo", "cat"))
-    done = bench.cm_exec("bench", *arguments)
+def test_usage_errors(harness: WorkerHarness, arguments: tuple[str, ...], message: bytes) -> None:
+    harness.write(function("echo", "cat"))
+    done = harness.cm_exec("bench", *arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert b"Traceback" not in done.stderr
     assert not done.stdout
 
 
-def test_invalid_config(bench: Bench) -> None:
-    bench.write("[functions]\nf = 3\n")
-    done = bench.cm_exec("bench")
+def test_invalid_config(harness: WorkerHarness) -> None:
+    harness.write("[functions]\nf = 3\n")
+    done = harness.cm_exec("bench")
     assert done.returncode == 3
     assert b"functions.f" in done.stderr
 
@@ -238,15 +238,15 @@ for line in sys.stdin:
 """
 
 
-def test_services(bench: Bench) -> None:
+def test_services(harness: WorkerHarness) -> None:
     """A function is measured with its service, which keeps its envelope and its folder."""
-    bench.folder.joinpath("app").mkdir()
-    bench.folder.joinpath("app", "service.py").write_text(SERVICE)
-    bench.write(
+    harness.folder.joinpath("app").mkdir()
+    harness.folder.joinpath("app", "service.py").write_text(SERVICE)
+    harness.write(
         '[services.s]\ncommand = ["python3", "service.py"]\ncwd = "app"\n'
         '[functions.one]\nservice = "s"\n[functions.two]\nservice = "s"\n'
     )
-    rows = measured(bench, "--concurrency", "2")["measurements"]
+    rows = measured(harness, "--concurrency", "2")["measurements"]
     assert [(row["function"], row["mode"], row["failed"]) for row in rows] == [
         ("one", "persistent", 0),
         ("two", "persistent", 0),

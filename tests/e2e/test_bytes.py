@@ -3,9 +3,9 @@ import json
 import pytest
 
 from tests.support.answers import error_of
-from tests.support.bench import Bench
 from tests.support.processes import cpu_seconds, peak_memory
 from tests.support.toml import function
+from tests.support.worker_harness import WorkerHarness
 
 MIB = 1 << 20
 
@@ -26,9 +26,9 @@ QUERIES = [
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query[:24].decode(errors="replace"))
-def test_a_query_reaches_the_handler_byte_for_byte(bench: Bench, query: bytes) -> None:
-    bench.start(function("f", ["cat"]))
-    assert bench.runtime.call("f", query) == query
+def test_a_query_reaches_the_handler_byte_for_byte(harness: WorkerHarness, query: bytes) -> None:
+    harness.start(function("f", ["cat"]))
+    assert harness.runtime.call("f", query) == query
 
 
 BODIES = {
@@ -42,84 +42,84 @@ BODIES = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_every_form_of_a_job_is_understood(bench: Bench, name: str) -> None:
-    bench.start(function("f", ["cat"]))
-    bench.runtime.submit_raw("j", BODIES[name])
-    assert bytes(bench.runtime.result("j").body) == b'{"n": 1}'
+def test_every_form_of_a_job_is_understood(harness: WorkerHarness, name: str) -> None:
+    harness.start(function("f", ["cat"]))
+    harness.runtime.submit_raw("j", BODIES[name])
+    assert bytes(harness.runtime.result("j").body) == b'{"n": 1}'
 
 
 @pytest.mark.parametrize("output", [b"no line end", b"line end\n", b"", b"\0\xff\xfe", b"\r\n", b"\xef\xbb\xbfbom"])
-def test_stdout_comes_back_byte_for_byte(bench: Bench, output: bytes) -> None:
-    bench.folder.joinpath("output").write_bytes(output)
-    bench.start(function("f", "cat output"))
-    assert bench.runtime.call("f") == output
+def test_stdout_comes_back_byte_for_byte(harness: WorkerHarness, output: bytes) -> None:
+    harness.folder.joinpath("output").write_bytes(output)
+    harness.start(function("f", "cat output"))
+    assert harness.runtime.call("f") == output
 
 
-def test_a_result_has_the_documented_headers(bench: Bench) -> None:
-    bench.start(function("f", "printf abc"))
-    head = bench.runtime.result(bench.runtime.submit("f")).head
+def test_a_result_has_the_documented_headers(harness: WorkerHarness) -> None:
+    harness.start(function("f", "printf abc"))
+    head = harness.runtime.result(harness.runtime.submit("f")).head
     assert head.header("content-type") == "application/octet-stream"
-    assert head.header("module-auth-token") == bench.runtime.token
+    assert head.header("module-auth-token") == harness.runtime.token
 
 
 @pytest.mark.parametrize("job_id", ["a/b c?d#e%2F", "ü", "..%2f", "a;b&c=d+e", "../job"])
-def test_a_strange_job_id_is_percent_encoded(bench: Bench, job_id: str) -> None:
-    bench.start(function("f", "printf abc"))
-    bench.runtime.submit("f", job_id=job_id)
-    result = bench.runtime.result(job_id)
+def test_a_strange_job_id_is_percent_encoded(harness: WorkerHarness, job_id: str) -> None:
+    harness.start(function("f", "printf abc"))
+    harness.runtime.submit("f", job_id=job_id)
+    result = harness.runtime.result(job_id)
     assert result.head.target.count("/") == 5
     assert result.head.target.isascii()
 
 
-def test_256_mib_of_output_cost_less_than_64_mib_of_memory(bench: Bench) -> None:
+def test_256_mib_of_output_cost_less_than_64_mib_of_memory(harness: WorkerHarness) -> None:
     size = 256 * MIB
-    worker = bench.start(function("f", f"head -c {size} /dev/zero", max_output="256MiB") + function("warm", "cat"))
-    bench.runtime.call("warm")
+    worker = harness.start(function("f", f"head -c {size} /dev/zero", max_output="256MiB") + function("warm", "cat"))
+    harness.runtime.call("warm")
     before = peak_memory(worker.pid)
-    result = bench.runtime.result(bench.runtime.submit("f"), seconds=100)
+    result = harness.runtime.result(harness.runtime.submit("f"), seconds=100)
     assert result.size == size
     assert peak_memory(worker.pid) - before < 64 * MIB
 
 
-def test_a_query_of_32_mb_goes_through_cat_and_back(bench: Bench) -> None:
+def test_a_query_of_32_mb_goes_through_cat_and_back(harness: WorkerHarness) -> None:
     query = json.dumps({"data": "0123456789abcdef" * 2_000_000}).encode()
-    worker = bench.start(function("f", ["cat"]))
+    worker = harness.start(function("f", ["cat"]))
     before = cpu_seconds(worker.pid)
-    assert bench.runtime.call("f", query) == query
+    assert harness.runtime.call("f", query) == query
     assert cpu_seconds(worker.pid) - before < 3
 
 
 @pytest.mark.parametrize(("limit", "size"), [("1KiB", 1024), (1024, 1024), ("1MiB", MIB)])
-def test_max_output_is_the_most_that_is_taken(bench: Bench, limit: object, size: int) -> None:
-    bench.start(
+def test_max_output_is_the_most_that_is_taken(harness: WorkerHarness, limit: object, size: int) -> None:
+    harness.start(
         function("fits", f"head -c {size} /dev/zero", max_output=limit)
         + function("over", f"head -c {size + 1} /dev/zero", max_output=limit)
     )
-    assert bench.runtime.call("fits") == bytes(size)
-    assert error_of(bench.runtime.result(bench.runtime.submit("over")))["reason"] == "output_limit"
+    assert harness.runtime.call("fits") == bytes(size)
+    assert error_of(harness.runtime.result(harness.runtime.submit("over")))["reason"] == "output_limit"
 
 
 @pytest.mark.parametrize("output", [b'{"a": 1.10,\n "b":[ ]}\n', b" null", b'"x"', b"1E400"])
-def test_output_json_posts_valid_json_as_it_is(bench: Bench, output: bytes) -> None:
-    bench.folder.joinpath("output").write_bytes(output)
-    bench.start(function("f", "cat output", output="json"))
-    assert bench.runtime.call("f") == output
+def test_output_json_posts_valid_json_as_it_is(harness: WorkerHarness, output: bytes) -> None:
+    harness.folder.joinpath("output").write_bytes(output)
+    harness.start(function("f", "cat output", output="json"))
+    assert harness.runtime.call("f") == output
 
 
 @pytest.mark.parametrize("output", [b"", b"{", b"NaN", b"1 2", b'"\xff"', b"{} x", b"[1,]", b"Infinity"])
-def test_output_json_refuses_what_is_no_json(bench: Bench, output: bytes) -> None:
-    bench.folder.joinpath("output").write_bytes(output)
-    bench.start(function("f", "cat output", output="json"))
-    assert error_of(bench.runtime.result(bench.runtime.submit("f")))["reason"] == "invalid_output"
+def test_output_json_refuses_what_is_no_json(harness: WorkerHarness, output: bytes) -> None:
+    harness.folder.joinpath("output").write_bytes(output)
+    harness.start(function("f", "cat output", output="json"))
+    assert error_of(harness.runtime.result(harness.runtime.submit("f")))["reason"] == "invalid_output"
 
 
 @pytest.mark.parametrize("text", ["", "plain", 'a "quoted" \\ line\n', "ü\t\u2028🎉\x01", "{}"])
-def test_output_text_posts_a_json_string(bench: Bench, text: str) -> None:
-    bench.folder.joinpath("output").write_bytes(text.encode())
-    bench.start(function("f", "cat output", output="text"))
-    assert json.loads(bench.runtime.call("f")) == text.removesuffix("\n")
+def test_output_text_posts_a_json_string(harness: WorkerHarness, text: str) -> None:
+    harness.folder.joinpath("output").write_bytes(text.encode())
+    harness.start(function("f", "cat output", output="text"))
+    assert json.loads(harness.runtime.call("f")) == text.removesuffix("\n")
 
 
-def test_output_text_that_is_not_utf8_is_an_error(bench: Bench) -> None:
-    bench.start(function("f", r"printf 'a\377b'", output="text"))
-    assert error_of(bench.runtime.result(bench.runtime.submit("f")))["reason"] == "invalid_output"
+def test_output_text_that_is_not_utf8_is_an_error(harness: WorkerHarness) -> None:
+    harness.start(function("f", r"printf 'a\377b'", output="text"))
+    assert error_of(harness.runtime.result(harness.runtime.submit("f")))["reason"] == "invalid_output"

@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
-from tests.support.bench import Bench
 from tests.support.toml import function, table
+from tests.support.worker_harness import WorkerHarness
 
 MISTAKES = """
 [functions.thumbnail]
@@ -23,9 +23,9 @@ log_format = "xml"
 """
 
 
-def test_table(bench: Bench) -> None:
-    bench.write(function("thumbnail", ["cat"], timeout=30) + function("double", "jq '. * 2'"))
-    done = bench.cm_exec("check")
+def test_table(harness: WorkerHarness) -> None:
+    harness.write(function("thumbnail", ["cat"], timeout=30) + function("double", "jq '. * 2'"))
+    done = harness.cm_exec("check")
     assert done.returncode == 0
     table_text = done.stdout.decode()
     for text in ("thumbnail", "double", "30"):
@@ -33,10 +33,10 @@ def test_table(bench: Bench) -> None:
     assert re.search(r"/\S*/cat\b", table_text), "the executable is resolved"
 
 
-def test_errors(bench: Bench) -> None:
+def test_errors(harness: WorkerHarness) -> None:
     """All errors are listed, with the nearest valid names."""
-    bench.write(MISTAKES)
-    done = bench.cm_exec("check")
+    harness.write(MISTAKES)
+    done = harness.cm_exec("check")
     assert done.returncode == 3
     text = (done.stdout + done.stderr).decode()
     for expected in (
@@ -55,10 +55,10 @@ def test_errors(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("command", [["no-such-program"], ["./plain"], ["/no/such/program"]])
-def test_wrong_command(bench: Bench, command: list[str]) -> None:
-    bench.folder.joinpath("plain").write_text("")
-    bench.write(function("good", ["cat"]) + function("bad", command))
-    done = bench.cm_exec("check")
+def test_wrong_command(harness: WorkerHarness, command: list[str]) -> None:
+    harness.folder.joinpath("plain").write_text("")
+    harness.write(function("good", ["cat"]) + function("bad", command))
+    done = harness.cm_exec("check")
     assert done.returncode != 0
     text = (done.stdout + done.stderr).decode()
     assert command[0].removeprefix("./") in text
@@ -66,22 +66,22 @@ def test_wrong_command(bench: Bench, command: list[str]) -> None:
     assert "Traceback" not in text
 
 
-def test_missing_folder(bench: Bench) -> None:
-    bench.write(function("bad", ["cat"], cwd="missing"))
-    done = bench.cm_exec("check")
+def test_missing_folder(harness: WorkerHarness) -> None:
+    harness.write(function("bad", ["cat"], cwd="missing"))
+    done = harness.cm_exec("check")
     assert done.returncode != 0
     assert b"missing" in done.stdout + done.stderr
 
 
-def test_runs_nothing(bench: Bench) -> None:
-    bench.write(function("f", "touch was-run"))
-    assert bench.cm_exec("check").returncode == 0
-    assert not bench.folder.joinpath("was-run").exists()
+def test_runs_nothing(harness: WorkerHarness) -> None:
+    harness.write(function("f", "touch was-run"))
+    assert harness.cm_exec("check").returncode == 0
+    assert not harness.folder.joinpath("was-run").exists()
 
 
-def test_config_option(bench: Bench) -> None:
-    bench.folder.joinpath("my.toml").write_text(function("elsewhere", ["cat"]))
-    done = bench.cm_exec("check", "--config", "my.toml")
+def test_config_option(harness: WorkerHarness) -> None:
+    harness.folder.joinpath("my.toml").write_text(function("elsewhere", ["cat"]))
+    done = harness.cm_exec("check", "--config", "my.toml")
     assert done.returncode == 0
     assert b"elsewhere" in done.stdout
 
@@ -114,56 +114,56 @@ BAD = [
 
 
 @pytest.mark.parametrize("config", BAD)
-def test_invalid_config(bench: Bench, config: str) -> None:
-    bench.write(config)
-    done = bench.cm_exec("check")
+def test_invalid_config(harness: WorkerHarness, config: str) -> None:
+    harness.write(config)
+    done = harness.cm_exec("check")
     assert done.returncode == 3
     assert b"cm.toml" in done.stderr
     assert b"Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("config", [BAD[0], BAD[8], BAD[9]])
-def test_worker_invalid_config(bench: Bench, config: str) -> None:
+def test_worker_invalid_config(harness: WorkerHarness, config: str) -> None:
     """A worker with an invalid cm.toml exits before it connects."""
-    bench.write(config)
-    done = bench.cm_exec("run", environment=bench.replica.modern())
+    harness.write(config)
+    done = harness.cm_exec("run", environment=harness.replica.modern())
     assert done.returncode == 3
     assert b"cm.toml" in done.stderr
     assert b"Traceback" not in done.stderr
-    assert bench.runtime.ledger.connections == 0
+    assert harness.runtime.request_log.connections == 0
 
 
 @pytest.mark.parametrize("command", [["python3", "lost.py"], "python3 lost.py", "exec python3 -u lost.py"])
-def test_missing_script(bench: Bench, command: str | list[str]) -> None:
+def test_missing_script(harness: WorkerHarness, command: str | list[str]) -> None:
     """The script of a known interpreter is searched, also in a plain shell command."""
-    bench.write(function("f", command))
-    done = bench.cm_exec("check")
+    harness.write(function("f", command))
+    done = harness.cm_exec("check")
     assert done.returncode == 3
     assert re.search(r"^f +NOT FOUND ", done.stdout.decode(), re.MULTILINE)
     assert (
-        f"functions.f: command: the script '{bench.folder}/lost.py' does not exist: create it" in done.stderr.decode()
+        f"functions.f: command: the script '{harness.folder}/lost.py' does not exist: create it" in done.stderr.decode()
     )
 
 
-def test_not_executable(bench: Bench) -> None:
+def test_not_executable(harness: WorkerHarness) -> None:
     """NOT FOUND stands only for what does not exist; the remedy in the message works."""
-    bench.folder.joinpath("it's.sh").write_text("#!/bin/sh\ncat\n")
-    bench.write(function("f", ["./it's.sh"]))
-    done = bench.cm_exec("check")
+    harness.folder.joinpath("it's.sh").write_text("#!/bin/sh\ncat\n")
+    harness.write(function("f", ["./it's.sh"]))
+    done = harness.cm_exec("check")
     assert re.search(r"^f +NOT EXECUTABLE ", done.stdout.decode(), re.MULTILINE)
     remedy = done.stderr.decode().partition("is not executable: ")[2].partition(", or ")[0]
     assert remedy.startswith("chmod +x ")
     subprocess.run(remedy, shell=True, check=True)
-    assert bench.cm_exec("check").returncode == 0
+    assert harness.cm_exec("check").returncode == 0
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_not_readable(bench: Bench) -> None:
-    script = bench.folder / "f.py"
+def test_not_readable(harness: WorkerHarness) -> None:
+    script = harness.folder / "f.py"
     script.write_text("")
     script.chmod(0)
-    bench.write(function("f", ["python3", "f.py"]))
-    done = bench.cm_exec("check")
+    harness.write(function("f", ["python3", "f.py"]))
+    done = harness.cm_exec("check")
     assert re.search(r"^f +NOT READABLE ", done.stdout.decode(), re.MULTILINE)
     assert b"chmod a+r" in done.stderr
 
@@ -173,10 +173,10 @@ def test_not_readable(bench: Bench) -> None:
     [("handler.sh", "write ./handler.sh"), ("no-such-program", "install it, or write its path")],
 )
 @pytest.mark.parametrize("shell", [True, False])
-def test_not_on_path(bench: Bench, command: str, remedy: str, *, shell: bool) -> None:
-    bench.folder.joinpath("handler.sh").write_text("")
-    bench.write(function("f", command if shell else [command]))
-    done = bench.cm_exec("check")
+def test_not_on_path(harness: WorkerHarness, command: str, remedy: str, *, shell: bool) -> None:
+    harness.folder.joinpath("handler.sh").write_text("")
+    harness.write(function("f", command if shell else [command]))
+    done = harness.cm_exec("check")
     assert done.returncode == 3
     assert f"command not found: '{command}' is not on PATH; " in done.stderr.decode()
     assert remedy in done.stderr.decode()
@@ -194,11 +194,13 @@ def test_not_on_path(bench: Bench, command: str, remedy: str, *, shell: bool) ->
         (["cat", "a|b"], {}, False),
     ],
 )
-def test_pipe_warning(bench: Bench, command: str | list[str], options: dict[str, object], *, warned: bool) -> None:
+def test_pipe_warning(
+    harness: WorkerHarness, command: str | list[str], options: dict[str, object], *, warned: bool
+) -> None:
     """A persistent shell command with a pipe can answer the wrong job: a warning, and no error."""
-    bench.folder.joinpath("h.py").write_text("")
-    bench.write(function("f", command, **{"mode": "persistent", **options}))
-    done = bench.cm_exec("check")
+    harness.folder.joinpath("h.py").write_text("")
+    harness.write(function("f", command, **{"mode": "persistent", **options}))
+    done = harness.cm_exec("check")
     assert done.returncode == 0, done.stderr
     assert (b"cm-exec: warning: cm.toml: functions.f: a persistent command with a pipe" in done.stderr) is warned
     assert (b"set envelope = true" in done.stderr) is warned
@@ -219,10 +221,10 @@ service = "web"
 """
 
 
-def test_services(bench: Bench) -> None:
+def test_services(harness: WorkerHarness) -> None:
     """The problem of a service is reported once; a server that something else starts has its URL."""
-    bench.write(SERVICES)
-    done = bench.cm_exec("check")
+    harness.write(SERVICES)
+    done = harness.cm_exec("check")
     table_text, errors = done.stdout.decode(), done.stderr.decode().splitlines()
     assert done.returncode == 3
     assert re.search(r"^one +NOT FOUND ", table_text, re.MULTILINE)

@@ -2,8 +2,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.bench import Bench
 from tests.support.toml import function, table
+from tests.support.worker_harness import WorkerHarness
 
 COUNTING = """
 mkdir -p run counted
@@ -17,19 +17,19 @@ rm "run/$CM_JOB_ID"
 ECHO = function("echo", ["cat"])
 
 
-def counted(bench: Bench) -> int:
+def counted(harness: WorkerHarness) -> int:
     """How many have counted so far."""
-    return sum(1 for file in bench.folder.glob("counted/*") if file.stat().st_size)
+    return sum(1 for file in harness.folder.glob("counted/*") if file.stat().st_size)
 
 
-def most_at_once(bench: Bench, jobs: int, expected: int) -> int:
+def most_at_once(harness: WorkerHarness, jobs: int, expected: int) -> int:
     """Submit jobs, wait until `expected` of them run and all are in hand, and let them end."""
-    ids = [bench.runtime.submit("counting") for _ in range(jobs)]
-    handed_out = bench.runtime.jobs.handed_out
-    bench.runtime.ledger.wait_for(lambda: len(handed_out) == jobs, what="handing out all jobs")
-    bench.runtime.ledger.wait_for(lambda: counted(bench) >= expected, what="their start")
-    bench.folder.joinpath("go").touch()
-    return max(int(bench.runtime.result(job).body) for job in ids)
+    ids = [harness.runtime.submit("counting") for _ in range(jobs)]
+    handed_out = harness.runtime.jobs.handed_out
+    harness.runtime.request_log.wait_for(lambda: len(handed_out) == jobs, what="handing out all jobs")
+    harness.runtime.request_log.wait_for(lambda: counted(harness) >= expected, what="their start")
+    harness.folder.joinpath("go").touch()
+    return max(int(harness.runtime.result(job).body) for job in ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,46 +58,46 @@ class Sources:
     ids=str,
 )
 def test_concurrency_is_taken_from_option_then_variable_then_cm_toml_then_platform(
-    bench: Bench, sources: Sources
+    harness: WorkerHarness, sources: Sources
 ) -> None:
     launcher = "" if sources.toml is None else table("launcher", concurrency=sources.toml)
     named = {"CM_EXEC_CONCURRENCY": sources.variable, "MAX_CONCURRENT_TASKS": sources.platform}
     variables = {name: text for name, text in named.items() if text is not None}
     arguments = [] if sources.option is None else ["--concurrency", sources.option]
     config = function("counting", COUNTING) + launcher
-    bench.start(config, *arguments, environment={**bench.environment(), **variables})
-    assert most_at_once(bench, 6, sources.expected) == sources.expected
+    harness.start(config, *arguments, environment={**harness.environment(), **variables})
+    assert most_at_once(harness, 6, sources.expected) == sources.expected
 
 
-def test_more_jobs_than_slots_are_all_answered_in_order(bench: Bench) -> None:
+def test_more_jobs_than_slots_are_all_answered_in_order(harness: WorkerHarness) -> None:
     record = 'echo "$CM_JOB_ID" >> order; cat'
-    bench.start(function("f", record))
-    jobs = [bench.runtime.submit("f", b"%d" % n) for n in range(12)]
-    assert [bytes(bench.runtime.result(job).body) for job in jobs] == [b"%d" % n for n in range(12)]
-    assert bench.folder.joinpath("order").read_text().split() == jobs
+    harness.start(function("f", record))
+    jobs = [harness.runtime.submit("f", b"%d" % n) for n in range(12)]
+    assert [bytes(harness.runtime.result(job).body) for job in jobs] == [b"%d" % n for n in range(12)]
+    assert harness.folder.joinpath("order").read_text().split() == jobs
 
 
-def test_max_concurrency_of_one_function_does_not_hold_up_others(bench: Bench) -> None:
-    bench.start(function("counting", COUNTING, max_concurrency=1) + ECHO, "--concurrency", "2")
-    slow = [bench.runtime.submit("counting") for _ in range(3)]
-    assert [bench.runtime.call("echo", b"%d" % n) for n in range(3)] == [b"0", b"1", b"2"]
-    assert all(bench.runtime.posts(job) == [] for job in slow)
-    bench.folder.joinpath("go").touch()
-    assert [int(bench.runtime.result(job).body) for job in slow] == [1, 1, 1]
+def test_max_concurrency_of_one_function_does_not_hold_up_others(harness: WorkerHarness) -> None:
+    harness.start(function("counting", COUNTING, max_concurrency=1) + ECHO, "--concurrency", "2")
+    slow = [harness.runtime.submit("counting") for _ in range(3)]
+    assert [harness.runtime.call("echo", b"%d" % n) for n in range(3)] == [b"0", b"1", b"2"]
+    assert all(harness.runtime.posts(job) == [] for job in slow)
+    harness.folder.joinpath("go").touch()
+    assert [int(harness.runtime.result(job).body) for job in slow] == [1, 1, 1]
 
 
-def test_jobs_of_one_function_above_its_share_hold_no_slot(bench: Bench) -> None:
+def test_jobs_of_one_function_above_its_share_hold_no_slot(harness: WorkerHarness) -> None:
     config = function("counting", COUNTING, max_concurrency=2) + ECHO
-    bench.start(config, "--concurrency", "3")
-    slow = [bench.runtime.submit("counting") for _ in range(6)]
-    assert bench.runtime.call("echo", b"1") == b"1"
-    bench.runtime.ledger.wait_for(lambda: counted(bench) == 2, what="the start of two")
-    bench.folder.joinpath("go").touch()
-    assert max(int(bench.runtime.result(job).body) for job in slow) == 2
+    harness.start(config, "--concurrency", "3")
+    slow = [harness.runtime.submit("counting") for _ in range(6)]
+    assert harness.runtime.call("echo", b"1") == b"1"
+    harness.runtime.request_log.wait_for(lambda: counted(harness) == 2, what="the start of two")
+    harness.folder.joinpath("go").touch()
+    assert max(int(harness.runtime.result(job).body) for job in slow) == 2
 
 
-def test_many_jobs_on_many_slots_are_each_answered_once_with_their_own_result(bench: Bench) -> None:
-    bench.start(ECHO, "--concurrency", "8")
-    queries = {bench.runtime.submit("echo", b"[%d]" % n): b"[%d]" % n for n in range(200)}
-    assert {job: bytes(bench.runtime.result(job).body) for job in queries} == queries
-    assert all(len(bench.runtime.posts(job)) == 1 for job in queries)
+def test_many_jobs_on_many_slots_are_each_answered_once_with_their_own_result(harness: WorkerHarness) -> None:
+    harness.start(ECHO, "--concurrency", "8")
+    queries = {harness.runtime.submit("echo", b"[%d]" % n): b"[%d]" % n for n in range(200)}
+    assert {job: bytes(harness.runtime.result(job).body) for job in queries} == queries
+    assert all(len(harness.runtime.posts(job)) == 1 for job in queries)

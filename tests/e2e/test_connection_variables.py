@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bench import Bench
 from tests.support.replica import Replica, without
 from tests.support.scripted_runtime import API, ScriptedRuntime
 from tests.support.toml import function
+from tests.support.worker_harness import WorkerHarness
 
 LOOP = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / "loop_handler.py")]
 ECHO = function("f", ["cat"])
@@ -17,39 +17,39 @@ ECHO = function("f", ["cat"])
 CA_PATHS = ("DEFAULT_CA_PATH", "CONNECTIONS_TO_OTHER_PODS_CA_PATH")
 
 
-def test_slash_at_the_end_of_the_result_uri(bench: Bench) -> None:
+def test_slash_at_the_end_of_the_result_uri(harness: WorkerHarness) -> None:
     """A slash at the end of POST_RESULT_URI is not doubled."""
-    environment = bench.environment()
+    environment = harness.environment()
     environment["POST_RESULT_URI"] += "/"
-    bench.start(ECHO, environment=environment)
-    job = bench.runtime.submit("f", b"1")
-    assert bench.runtime.result(job).head.target == f"{API}/results/{job}"
+    harness.start(ECHO, environment=environment)
+    job = harness.runtime.submit("f", b"1")
+    assert harness.runtime.result(job).head.target == f"{API}/results/{job}"
 
 
 @pytest.fixture
-def plain(bench: Bench) -> Iterator[Bench]:
+def plain(harness: WorkerHarness) -> Iterator[WorkerHarness]:
     """Start a runtime that speaks HTTP without TLS, as emulators do."""
     with ScriptedRuntime(None) as runtime:
-        replica = Replica(folder=bench.replica.folder, runtime=runtime, ca_pem=b"")
-        other = Bench(folder=bench.folder, runtime=runtime, replica=replica)
+        replica = Replica(folder=harness.replica.folder, runtime=runtime, ca_pem=b"")
+        other = WorkerHarness(folder=harness.folder, runtime=runtime, replica=replica)
         yield other
         other.finish()
 
 
-def plain_environment(bench: Bench, host: str) -> dict[str, str]:
-    origin = f"http://{host}:{bench.runtime.port}{API}"
+def plain_environment(harness: WorkerHarness, host: str) -> dict[str, str]:
+    origin = f"http://{host}:{harness.runtime.port}{API}"
     connection = {
         "GET_JOB_URI": f"{origin}/job",
         "POST_RESULT_URI": f"{origin}/results",
         "POST_SCHEMA_URI": f"{origin}/schemas",
         "RESTART_NOTIFICATION_URI": f"{origin}/restart-notify",
-        "MODULE_AUTH_TOKEN": str(bench.replica.token_file),
+        "MODULE_AUTH_TOKEN": str(harness.replica.token_file),
     }
-    return bench.environment(connection)
+    return harness.environment(connection)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_http_on_loopback(plain: Bench, host: str) -> None:
+def test_http_on_loopback(plain: WorkerHarness, host: str) -> None:
     """`http://` is accepted for loopback addresses, and needs no CA."""
     plain.start(ECHO, environment=plain_environment(plain, host))
     assert plain.runtime.call("f", b"1") == b"1"
@@ -58,7 +58,7 @@ def test_http_on_loopback(plain: Bench, host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["192.0.2.1", "runtime.example", "localhost.example", "127.0.0.1.example", "[2001:db8::1]"]
 )
-def test_http_elsewhere(plain: Bench, host: str) -> None:
+def test_http_elsewhere(plain: WorkerHarness, host: str) -> None:
     """`http://` on any other host is refused before anything is sent, with the variable's name."""
     worker = plain.launch(ECHO, environment=plain_environment(plain, host))
     assert worker.wait() == 4
@@ -68,7 +68,7 @@ def test_http_elsewhere(plain: Bench, host: str) -> None:
 
 
 @pytest.mark.parametrize("variable", ["POST_RESULT_URI", "POST_SCHEMA_URI", "RESTART_NOTIFICATION_URI"])
-def test_http_elsewhere_in_one_variable(plain: Bench, variable: str) -> None:
+def test_http_elsewhere_in_one_variable(plain: WorkerHarness, variable: str) -> None:
     """Each URI is held to the rule."""
     environment = plain_environment(plain, "127.0.0.1")
     environment[variable] = environment[variable].replace("127.0.0.1", "192.0.2.1")
@@ -78,34 +78,34 @@ def test_http_elsewhere_in_one_variable(plain: Bench, variable: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["spawn", "prespawn"])
-def test_ca_paths_reach_handlers(bench: Bench, mode: str) -> None:
+def test_ca_paths_reach_handlers(harness: WorkerHarness, mode: str) -> None:
     """A handler finds the CA files that Foundry's recipes name, and none of the other connection variables."""
-    environment = {**bench.environment(), CA_PATHS[1]: "/certificates/ca.pem"}
-    bench.start(function("f", 'printf "%s %s" "$DEFAULT_CA_PATH" "$CONNECTIONS_TO_OTHER_PODS_CA_PATH"', mode=mode),
+    environment = {**harness.environment(), CA_PATHS[1]: "/certificates/ca.pem"}
+    harness.start(function("f", 'printf "%s %s" "$DEFAULT_CA_PATH" "$CONNECTIONS_TO_OTHER_PODS_CA_PATH"', mode=mode),
                 environment=environment)  # fmt: skip
-    assert bench.runtime.call("f").decode() == f"{bench.replica.ca_file} /certificates/ca.pem"
+    assert harness.runtime.call("f").decode() == f"{harness.replica.ca_file} /certificates/ca.pem"
 
 
-def test_ca_paths_reach_persistent_handlers(bench: Bench) -> None:
+def test_ca_paths_reach_persistent_handlers(harness: WorkerHarness) -> None:
     """So does a persistent one."""
-    bench.start(function("f", LOOP, mode="persistent"))
-    assert bench.runtime.call("f", b'["env", "DEFAULT_CA_PATH"]').strip() == f'"{bench.replica.ca_file}"'.encode()
-    assert bench.runtime.call("f", b'["env", "GET_JOB_URI"]').strip() == b"null"
+    harness.start(function("f", LOOP, mode="persistent"))
+    assert harness.runtime.call("f", b'["env", "DEFAULT_CA_PATH"]').strip() == f'"{harness.replica.ca_file}"'.encode()
+    assert harness.runtime.call("f", b'["env", "GET_JOB_URI"]').strip() == b"null"
 
 
-def test_ca_paths_in_inherit_env(bench: Bench) -> None:
+def test_ca_paths_in_inherit_env(harness: WorkerHarness) -> None:
     """`inherit_env` may name them, and leaves them out where it does not."""
     show = 'printf "%s" "$DEFAULT_CA_PATH"'
-    bench.start(
+    harness.start(
         function("f", show, inherit_env=["PATH", "DEFAULT_CA_PATH"]) + function("g", show, inherit_env=["PATH"])
     )
-    assert bench.runtime.call("f").decode() == str(bench.replica.ca_file)
-    assert bench.runtime.call("g") == b""
+    assert harness.runtime.call("f").decode() == str(harness.replica.ca_file)
+    assert harness.runtime.call("g") == b""
 
 
-def test_no_token_reaches_handlers(bench: Bench) -> None:
+def test_no_token_reaches_handlers(harness: WorkerHarness) -> None:
     """The token, its file and the runtime's addresses stay hidden."""
-    bench.start(function("f", ["cat", "/proc/self/environ"]))
-    seen = bench.runtime.call("f").decode()
-    for name in without(bench.replica.modern(), "DEFAULT_CA_PATH", "COMPUTE_SESSION_ID"):
+    harness.start(function("f", ["cat", "/proc/self/environ"]))
+    seen = harness.runtime.call("f").decode()
+    for name in without(harness.replica.modern(), "DEFAULT_CA_PATH", "COMPUTE_SESSION_ID"):
         assert f"{name}=" not in seen

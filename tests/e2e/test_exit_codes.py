@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import cm_exec
-from tests.support.bench import Bench
 from tests.support.replica import without
 from tests.support.toml import function
+from tests.support.worker_harness import WorkerHarness
 
 ECHO = function("f", ["cat"])
 
@@ -31,12 +31,12 @@ ECHO = function("f", ["cat"])
     ],
     ids=" ".join,
 )
-def test_usage_errors(bench: Bench, arguments: list[str]) -> None:
-    bench.write(ECHO)
-    done = bench.cm_exec(*arguments, environment=bench.replica.modern())
+def test_usage_errors(harness: WorkerHarness, arguments: list[str]) -> None:
+    harness.write(ECHO)
+    done = harness.cm_exec(*arguments, environment=harness.replica.modern())
     assert done.returncode == 2, done.stderr
     assert b"Traceback" not in done.stderr
-    assert bench.runtime.ledger.connections == 0
+    assert harness.runtime.request_log.connections == 0
 
 
 @pytest.mark.parametrize(
@@ -49,26 +49,26 @@ def test_usage_errors(bench: Bench, arguments: list[str]) -> None:
     ],
     ids=str,
 )
-def test_invalid_variable(bench: Bench, variables: dict[str, str]) -> None:
+def test_invalid_variable(harness: WorkerHarness, variables: dict[str, str]) -> None:
     """It is reported by its name, and never replaced by a default."""
-    bench.write(ECHO)
-    done = bench.cm_exec("run", environment={**bench.replica.modern(), **variables})
+    harness.write(ECHO)
+    done = harness.cm_exec("run", environment={**harness.replica.modern(), **variables})
     assert done.returncode == 2
     assert next(iter(variables)).encode() in done.stderr
     assert b"Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("command", ["", "run", "check", "invoke f null", "test", "schema", "bench", "dev"])
-def test_no_config(bench: Bench, command: str) -> None:
+def test_no_config(harness: WorkerHarness, command: str) -> None:
     """Every command that reads cm.toml says what to do if there is none."""
-    done = bench.cm_exec(*command.split(), environment=bench.replica.modern())
+    done = harness.cm_exec(*command.split(), environment=harness.replica.modern())
     assert done.returncode == 3
     assert b"cm.toml: cannot be read: No such file or directory; create a project with `cm-exec init`" in done.stderr
     assert b"Traceback" not in done.stderr
 
 
-def unusable(bench: Bench) -> dict[str, dict[str, str]]:
-    modern = bench.replica.modern()
+def unusable(harness: WorkerHarness) -> dict[str, dict[str, str]]:
+    modern = harness.replica.modern()
     return {
         "nothing": {},
         "no GET_JOB_URI": without(modern, "GET_JOB_URI"),
@@ -96,36 +96,36 @@ def unusable(bench: Bench) -> dict[str, dict[str, str]]:
         "a bad port",
     ],
 )
-def test_unusable_environment(bench: Bench, case: str) -> None:
-    bench.write(ECHO)
-    done = bench.cm_exec("run", environment=unusable(bench)[case])
+def test_unusable_environment(harness: WorkerHarness, case: str) -> None:
+    harness.write(ECHO)
+    done = harness.cm_exec("run", environment=unusable(harness)[case])
     assert done.returncode == 4, done.stderr
     assert done.stderr
     assert b"Traceback" not in done.stderr
-    assert bench.runtime.ledger.all() == []
+    assert harness.runtime.request_log.all() == []
 
 
-def test_default_command(bench: Bench) -> None:
-    bench.write(ECHO)
-    assert bench.cm_exec().returncode == 4
+def test_default_command(harness: WorkerHarness) -> None:
+    harness.write(ECHO)
+    assert harness.cm_exec().returncode == 4
 
 
-def test_version(bench: Bench) -> None:
-    done = bench.cm_exec("--version")
+def test_version(harness: WorkerHarness) -> None:
+    done = harness.cm_exec("--version")
     assert done.returncode == 0
     assert cm_exec.__version__.encode() in done.stdout
 
 
 @pytest.mark.parametrize("command", ["", "run", "invoke", "check", "test"])
-def test_help(bench: Bench, command: str) -> None:
-    done = bench.cm_exec(*command.split(), "--help")
+def test_help(harness: WorkerHarness, command: str) -> None:
+    done = harness.cm_exec(*command.split(), "--help")
     assert done.returncode == 0
     assert done.stdout.startswith(b"Usage:")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts(bench: Bench, shell: str) -> None:
-    done = bench.cm_exec(environment={"_CM_EXEC_COMPLETE": f"{shell}_source"})
+def test_completion_scripts(harness: WorkerHarness, shell: str) -> None:
+    done = harness.cm_exec(environment={"_CM_EXEC_COMPLETE": f"{shell}_source"})
     assert done.returncode == 0
     assert b"_CM_EXEC_COMPLETE" in done.stdout
 

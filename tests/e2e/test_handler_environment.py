@@ -1,9 +1,9 @@
 import signal
 from pathlib import Path
 
-from tests.support.bench import Bench
 from tests.support.processes import oom_score_adj
 from tests.support.toml import function, table
+from tests.support.worker_harness import WorkerHarness
 
 ENVIRON = "cat /proc/self/environ"
 
@@ -17,108 +17,110 @@ def signal_mask(name: str, status: str) -> int:
     return int(next(line for line in status.splitlines() if line.startswith(name)).split()[1], 16)
 
 
-def test_a_handler_is_told_of_its_job(bench: Bench) -> None:
-    bench.start(function("f.1-x", ENVIRON))
-    job = bench.runtime.submit("f.1-x", members={"userId": "user-1"})
-    seen = environment_of(bytes(bench.runtime.result(job).body))
+def test_a_handler_is_told_of_its_job(harness: WorkerHarness) -> None:
+    harness.start(function("f.1-x", ENVIRON))
+    job = harness.runtime.submit("f.1-x", members={"userId": "user-1"})
+    seen = environment_of(bytes(harness.runtime.result(job).body))
     assert (seen["CM_JOB_ID"], seen["CM_QUERY_TYPE"], seen["CM_USER_ID"]) == (job, "f.1-x", "user-1")
 
 
-def test_the_launchers_environment_is_inherited_and_env_is_added(bench: Bench) -> None:
+def test_the_launchers_environment_is_inherited_and_env_is_added(harness: WorkerHarness) -> None:
     config = function("f", ENVIRON, env={"ADDED": "a b=c", "LANG": "de_DE.UTF-8"})
-    bench.start(config, environment={**bench.environment(), "OWN": "of the image"})
-    seen = environment_of(bench.runtime.call("f"))
+    harness.start(config, environment={**harness.environment(), "OWN": "of the image"})
+    seen = environment_of(harness.runtime.call("f"))
     assert (seen["OWN"], seen["ADDED"], seen["LANG"]) == ("of the image", "a b=c", "de_DE.UTF-8")
 
 
-def test_inherit_env_lets_only_these_through(bench: Bench) -> None:
+def test_inherit_env_lets_only_these_through(harness: WorkerHarness) -> None:
     config = function("f", ENVIRON, inherit_env=["PATH", "ABSENT"], env={"ADDED": "1"})
-    bench.start(config, environment={**bench.environment(), "OWN": "of the image"})
-    seen = set(environment_of(bench.runtime.call("f"))) - {"PWD", "SHLVL", "_", "OLDPWD"}
+    harness.start(config, environment={**harness.environment(), "OWN": "of the image"})
+    seen = set(environment_of(harness.runtime.call("f"))) - {"PWD", "SHLVL", "_", "OLDPWD"}
     assert seen == {"PATH", "ADDED", "CM_JOB_ID", "CM_QUERY_TYPE"}
 
 
-def test_inherit_env_cannot_bring_back_the_token(bench: Bench) -> None:
-    bench.write(function("f", ENVIRON, inherit_env=["PATH", "MODULE_AUTH_TOKEN"]))
-    done = bench.cm_exec("run", environment=bench.replica.modern())
+def test_inherit_env_cannot_bring_back_the_token(harness: WorkerHarness) -> None:
+    harness.write(function("f", ENVIRON, inherit_env=["PATH", "MODULE_AUTH_TOKEN"]))
+    done = harness.cm_exec("run", environment=harness.replica.modern())
     assert done.returncode == 3
     assert b"functions.f.inherit_env" in done.stderr
 
 
-def test_defaults_hold_for_all_functions_that_do_not_say_otherwise(bench: Bench) -> None:
+def test_defaults_hold_for_all_functions_that_do_not_say_otherwise(harness: WorkerHarness) -> None:
     config = table("defaults", env={"COMMON": "1"}) + function("f", ENVIRON)
-    bench.start(config + function("g", ["sleep", "300"], timeout=1))
-    assert environment_of(bench.runtime.call("f"))["COMMON"] == "1"
-    assert b'"timeout"' in bench.runtime.call("g")
+    harness.start(config + function("g", ["sleep", "300"], timeout=1))
+    assert environment_of(harness.runtime.call("f"))["COMMON"] == "1"
+    assert b'"timeout"' in harness.runtime.call("g")
 
 
-def test_a_handler_runs_in_the_folder_of_cm_toml_unless_cwd_says_otherwise(bench: Bench) -> None:
-    elsewhere = bench.folder / "elsewhere"
+def test_a_handler_runs_in_the_folder_of_cm_toml_unless_cwd_says_otherwise(harness: WorkerHarness) -> None:
+    elsewhere = harness.folder / "elsewhere"
     elsewhere.joinpath("handlers").mkdir(parents=True)
     elsewhere.joinpath("my.toml").write_text(
         function("here", "pwd -P") + function("below", "pwd -P", cwd="handlers") + function("root", "pwd -P", cwd="/")
     )
-    bench.start("", "--config", "elsewhere/my.toml")
-    folders = [bench.runtime.call(name).decode().strip() for name in ("here", "below", "root")]
+    harness.start("", "--config", "elsewhere/my.toml")
+    folders = [harness.runtime.call(name).decode().strip() for name in ("here", "below", "root")]
     assert folders == [str(elsewhere.resolve()), str(elsewhere.resolve() / "handlers"), "/"]
 
 
-def test_cm_exec_config_names_the_file(bench: Bench) -> None:
-    elsewhere = bench.folder / "my.toml"
+def test_cm_exec_config_names_the_file(harness: WorkerHarness) -> None:
+    elsewhere = harness.folder / "my.toml"
     elsewhere.write_text(function("f", "printf elsewhere"))
-    bench.start("", environment={**bench.environment(), "CM_EXEC_CONFIG": str(elsewhere)})
-    assert bench.runtime.call("f") == b"elsewhere"
+    harness.start("", environment={**harness.environment(), "CM_EXEC_CONFIG": str(elsewhere)})
+    assert harness.runtime.call("f") == b"elsewhere"
 
 
-def test_a_relative_command_is_found_from_the_folder_it_runs_in(bench: Bench) -> None:
-    script = bench.folder / "handlers" / "run.sh"
+def test_a_relative_command_is_found_from_the_folder_it_runs_in(harness: WorkerHarness) -> None:
+    script = harness.folder / "handlers" / "run.sh"
     script.parent.mkdir()
     script.write_text("#!/bin/sh\nprintf found\n")
     script.chmod(0o755)
-    bench.start(function("f", ["./run.sh"], cwd="handlers"))
-    assert bench.runtime.call("f") == b"found"
+    harness.start(function("f", ["./run.sh"], cwd="handlers"))
+    assert harness.runtime.call("f") == b"found"
 
 
-def test_a_string_is_run_by_the_shell_and_an_array_as_it_stands(bench: Bench) -> None:
-    bench.start('[functions]\na = "printf %s $((1+1)) | tr 2 3"\n' + function("b", ["printf", "%s", "$((1+1)) | 'x'"]))
-    assert [bench.runtime.call(name) for name in "ab"] == [b"3", b"$((1+1)) | 'x'"]
+def test_a_string_is_run_by_the_shell_and_an_array_as_it_stands(harness: WorkerHarness) -> None:
+    harness.start(
+        '[functions]\na = "printf %s $((1+1)) | tr 2 3"\n' + function("b", ["printf", "%s", "$((1+1)) | 'x'"])
+    )
+    assert [harness.runtime.call(name) for name in "ab"] == [b"3", b"$((1+1)) | 'x'"]
 
 
-def test_a_handler_holds_no_descriptor_but_its_three(bench: Bench) -> None:
-    bench.start(function("f", ["ls", "/proc/self/fd"]), "--concurrency", "2")
-    assert bench.runtime.call("f").split() == [b"0", b"1", b"2", b"3"]
+def test_a_handler_holds_no_descriptor_but_its_three(harness: WorkerHarness) -> None:
+    harness.start(function("f", ["ls", "/proc/self/fd"]), "--concurrency", "2")
+    assert harness.runtime.call("f").split() == [b"0", b"1", b"2", b"3"]
 
 
-def test_a_handler_starts_with_the_signals_that_the_launcher_was_started_with(bench: Bench) -> None:
+def test_a_handler_starts_with_the_signals_that_the_launcher_was_started_with(harness: WorkerHarness) -> None:
     """None is blocked, and the launcher's own use of a signal goes no further than the launcher.
 
     A shell that runs the tests in the background ignores SIGINT, which the launcher handles.
     """
-    bench.start(function("f", ["cat", "/proc/self/status"]))
+    harness.start(function("f", ["cat", "/proc/self/status"]))
     own = sum(1 << (number - 1) for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM))
     inherited = signal_mask("SigIgn", Path("/proc/self/status").read_text()) & ~own
-    status = bench.runtime.call("f").decode()
+    status = harness.runtime.call("f").decode()
     assert (signal_mask("SigBlk", status), signal_mask("SigIgn", status)) == (0, inherited)
 
 
-def test_sigpipe_ends_a_handlers_pipeline_as_it_does_in_a_shell(bench: Bench) -> None:
-    bench.start(function("f", "yes | head -n 1"))
-    assert bench.runtime.call("f") == b"y\n"
+def test_sigpipe_ends_a_handlers_pipeline_as_it_does_in_a_shell(harness: WorkerHarness) -> None:
+    harness.start(function("f", "yes | head -n 1"))
+    assert harness.runtime.call("f") == b"y\n"
 
 
-def test_handlers_are_first_in_line_for_the_out_of_memory_killer(bench: Bench) -> None:
-    worker = bench.start(function("f", "cat /proc/self/oom_score_adj"))
-    assert int(bench.runtime.call("f")) > oom_score_adj(worker.pid)
+def test_handlers_are_first_in_line_for_the_out_of_memory_killer(harness: WorkerHarness) -> None:
+    worker = harness.start(function("f", "cat /proc/self/oom_score_adj"))
+    assert int(harness.runtime.call("f")) > oom_score_adj(worker.pid)
 
 
-def test_a_handler_can_be_told_apart_from_the_launchers_group(bench: Bench) -> None:
-    worker = bench.start(function("f", ["cat", "/proc/self/stat"]))
-    process_group = int(bench.runtime.call("f").rpartition(b")")[2].split()[2])
+def test_a_handler_can_be_told_apart_from_the_launchers_group(harness: WorkerHarness) -> None:
+    worker = harness.start(function("f", ["cat", "/proc/self/stat"]))
+    process_group = int(harness.runtime.call("f").rpartition(b")")[2].split()[2])
     assert process_group != worker.pid
 
 
-def test_the_worker_survives_a_handler_that_signals_its_whole_group(bench: Bench) -> None:
-    worker = bench.start(function("f", f"kill -{signal.SIGTERM.value} 0") + function("g", ["cat"]))
-    assert b'"SIGTERM"' in bench.runtime.call("f")
-    assert bench.runtime.call("g", b"1") == b"1"
+def test_the_worker_survives_a_handler_that_signals_its_whole_group(harness: WorkerHarness) -> None:
+    worker = harness.start(function("f", f"kill -{signal.SIGTERM.value} 0") + function("g", ["cat"]))
+    assert b'"SIGTERM"' in harness.runtime.call("f")
+    assert harness.runtime.call("g", b"1") == b"1"
     assert worker.is_running()

@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.support import behaviours
-from tests.support.bench import Bench
+from tests.support import responses
 from tests.support.jobs import job_body
-from tests.support.ledger import Endpoint
 from tests.support.processes import peak_memory
+from tests.support.raw_http import response
+from tests.support.request_log import Endpoint
 from tests.support.toml import function
-from tests.support.wire import response
+from tests.support.worker_harness import WorkerHarness
 
 ECHO = function("f", ["cat"])
 JOB = job_body(b"[1,2,3]", job_id="j", query_type="f", members={})
@@ -39,12 +39,12 @@ JOBS = {
 
 
 @pytest.mark.parametrize("form", JOBS)
-def test_a_job_is_read_in_every_form_that_http_has(bench: Bench, form: str) -> None:
-    bench.runtime.jobs.known.add("j")
-    bench.runtime.script(Endpoint.JOB, behaviours.raw(JOBS[form], status=200))
-    bench.start(ECHO)
-    assert bytes(bench.runtime.result("j").body) == b"[1,2,3]"
-    assert bench.runtime.call("f", b"2") == b"2"
+def test_a_job_is_read_in_every_form_that_http_has(harness: WorkerHarness, form: str) -> None:
+    harness.runtime.jobs.known.add("j")
+    harness.runtime.script(Endpoint.JOB, responses.raw(JOBS[form], status=200))
+    harness.start(ECHO)
+    assert bytes(harness.runtime.result("j").body) == b"[1,2,3]"
+    assert harness.runtime.call("f", b"2") == b"2"
 
 
 CLOSED = {
@@ -56,12 +56,12 @@ CLOSED = {
 
 
 @pytest.mark.parametrize("form", CLOSED)
-def test_a_job_that_ends_with_its_connection_is_read(bench: Bench, form: str) -> None:
-    bench.runtime.jobs.known.add("j")
-    bench.runtime.script(Endpoint.JOB, behaviours.raw(CLOSED[form], status=200, close=True))
-    bench.start(ECHO)
-    assert bytes(bench.runtime.result("j").body) == b"[1,2,3]"
-    assert bench.runtime.call("f", b"2") == b"2"
+def test_a_job_that_ends_with_its_connection_is_read(harness: WorkerHarness, form: str) -> None:
+    harness.runtime.jobs.known.add("j")
+    harness.runtime.script(Endpoint.JOB, responses.raw(CLOSED[form], status=200, close=True))
+    harness.start(ECHO)
+    assert bytes(harness.runtime.result("j").body) == b"[1,2,3]"
+    assert harness.runtime.call("f", b"2") == b"2"
 
 
 BROKEN = {
@@ -83,13 +83,13 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("form", BROKEN)
-def test_what_is_no_http_is_a_failure_that_passes(bench: Bench, form: str) -> None:
-    broken = behaviours.raw(BROKEN[form], close=True)
-    bench.runtime.script(Endpoint.JOB, broken, broken)
-    bench.runtime.script(Endpoint.RESULT, broken, broken)
-    worker = bench.start(ECHO)
-    assert bench.runtime.call("f", b"[1]") == b"[1]"
-    assert {bytes(p.body) for p in bench.runtime.ledger.all(Endpoint.RESULT)} == {b"[1]"}
+def test_what_is_no_http_is_a_failure_that_passes(harness: WorkerHarness, form: str) -> None:
+    broken = responses.raw(BROKEN[form], close=True)
+    harness.runtime.script(Endpoint.JOB, broken, broken)
+    harness.runtime.script(Endpoint.RESULT, broken, broken)
+    worker = harness.start(ECHO)
+    assert harness.runtime.call("f", b"[1]") == b"[1]"
+    assert {bytes(p.body) for p in harness.runtime.request_log.all(Endpoint.RESULT)} == {b"[1]"}
     assert "Traceback" not in worker.log
 
 
@@ -103,47 +103,47 @@ ANSWERED = {
 
 
 @pytest.mark.parametrize("form", ANSWERED)
-def test_an_answer_to_a_result_leaves_its_connection_in_step(bench: Bench, form: str) -> None:
-    bench.runtime.script(Endpoint.RESULT, *[behaviours.raw(ANSWERED[form], status=204)] * 3)
-    bench.start(ECHO)
-    assert [bench.runtime.call("f", b"%d" % n) for n in range(6)] == [b"%d" % n for n in range(6)]
-    assert len(bench.runtime.ledger.all(Endpoint.RESULT)) == 6
+def test_an_answer_to_a_result_leaves_its_connection_in_step(harness: WorkerHarness, form: str) -> None:
+    harness.runtime.script(Endpoint.RESULT, *[responses.raw(ANSWERED[form], status=204)] * 3)
+    harness.start(ECHO)
+    assert [harness.runtime.call("f", b"%d" % n) for n in range(6)] == [b"%d" % n for n in range(6)]
+    assert len(harness.runtime.request_log.all(Endpoint.RESULT)) == 6
 
 
-def test_a_failure_with_a_body_leaves_its_connection_in_step(bench: Bench) -> None:
+def test_a_failure_with_a_body_leaves_its_connection_in_step(harness: WorkerHarness) -> None:
     body = b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"x" * 5000) + b"0\r\n\r\n"
     for endpoint in (Endpoint.JOB, Endpoint.RESULT):
-        bench.runtime.script(endpoint, behaviours.raw(body, status=500), behaviours.answer(500, b"y" * 70_000))
-    bench.start(ECHO)
-    assert [bench.runtime.call("f", b"%d" % n) for n in range(3)] == [b"0", b"1", b"2"]
+        harness.runtime.script(endpoint, responses.raw(body, status=500), responses.answer(500, b"y" * 70_000))
+    harness.start(ECHO)
+    assert [harness.runtime.call("f", b"%d" % n) for n in range(3)] == [b"0", b"1", b"2"]
 
 
-def test_bytes_behind_an_answer_are_not_taken_for_the_next_one(bench: Bench) -> None:
-    bench.runtime.poll_seconds = 0.2
+def test_bytes_behind_an_answer_are_not_taken_for_the_next_one(harness: WorkerHarness) -> None:
+    harness.runtime.poll_seconds = 0.2
     injected = job_body(b'"injected"', job_id="i", query_type="f", members={})
     smuggled = b"HTTP/1.1 204 No Content\r\n\r\n" + response(200, injected)
-    bench.runtime.script(Endpoint.JOB, behaviours.raw(smuggled, status=204))
-    bench.start(ECHO)
-    assert bench.runtime.call("f", b"1") == b"1"
-    assert bench.runtime.posts("i") == []
+    harness.runtime.script(Endpoint.JOB, responses.raw(smuggled, status=204))
+    harness.start(ECHO)
+    assert harness.runtime.call("f", b"1") == b"1"
+    assert harness.runtime.posts("i") == []
 
 
 @pytest.mark.parametrize("line", [b"X-Flood: x\r\n" * 5000, b"x" * 65536], ids=["headers", "one header"])
-def test_headers_without_an_end_are_cut_off(bench: Bench, line: bytes) -> None:
-    bench.runtime.script(Endpoint.JOB, behaviours.flood(line))
-    worker = bench.launch(ECHO)
-    bench.runtime.wait_for_poll(after=1)
+def test_headers_without_an_end_are_cut_off(harness: WorkerHarness, line: bytes) -> None:
+    harness.runtime.script(Endpoint.JOB, responses.flood(line))
+    worker = harness.launch(ECHO)
+    harness.runtime.wait_for_poll(after=1)
     assert peak_memory(worker.pid) < 200 << 20
-    assert bench.runtime.call("f", b"1") == b"1"
+    assert harness.runtime.call("f", b"1") == b"1"
 
 
-def test_requests_are_as_http_wants_them(bench: Bench) -> None:
-    bench.start(ECHO)
-    result = bench.runtime.result(bench.runtime.submit("f", b"12345"))
+def test_requests_are_as_http_wants_them(harness: WorkerHarness) -> None:
+    harness.start(ECHO)
+    result = harness.runtime.result(harness.runtime.submit("f", b"12345"))
     assert result.head.header("content-length") == "5"
-    for request in bench.runtime.ledger.all():
+    for request in harness.runtime.request_log.all():
         names = [name for name, _ in request.head.headers]
-        assert request.head.header("host") == f"localhost:{bench.runtime.port}"
+        assert request.head.header("host") == f"localhost:{harness.runtime.port}"
         assert len(names) == len(set(names))
         assert request.head.method == "POST" or request.head.header("content-length") in {None, "0"}
         assert request.head.method == "GET" or request.head.header("content-length") is not None

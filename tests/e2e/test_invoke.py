@@ -4,47 +4,47 @@ import subprocess
 
 import pytest
 
-from tests.support.bench import Bench
 from tests.support.processes import wait_until
 from tests.support.toml import function
 from tests.support.worker import CM_EXEC
+from tests.support.worker_harness import WorkerHarness
 
 ECHO = function("echo", ["cat"])
 
 
-def test_stdout_is_exactly_what_would_be_posted(bench: Bench) -> None:
-    bench.folder.joinpath("output").write_bytes(b"\0\xff no line end")
-    bench.write(function("f", "cat output"))
-    done = bench.cm_exec("invoke", "f", "null")
+def test_stdout_is_exactly_what_would_be_posted(harness: WorkerHarness) -> None:
+    harness.folder.joinpath("output").write_bytes(b"\0\xff no line end")
+    harness.write(function("f", "cat output"))
+    done = harness.cm_exec("invoke", "f", "null")
     assert (done.returncode, done.stdout) == (0, b"\0\xff no line end")
 
 
-def test_output_text_is_posted_as_a_json_string_here_too(bench: Bench) -> None:
+def test_output_text_is_posted_as_a_json_string_here_too(harness: WorkerHarness) -> None:
     """Without one final newline."""
-    bench.write(function("f", "printf 'hi\\n\\n'", output="text"))
-    assert bench.cm_exec("invoke", "f", "null").stdout == b'"hi\\n"'
+    harness.write(function("f", "printf 'hi\\n\\n'", output="text"))
+    assert harness.cm_exec("invoke", "f", "null").stdout == b'"hi\\n"'
 
 
-def test_the_query_may_be_the_argument(bench: Bench) -> None:
-    bench.write(ECHO)
-    assert bench.cm_exec("invoke", "echo", '{"a": 1.10}').stdout == b'{"a": 1.10}'
+def test_the_query_may_be_the_argument(harness: WorkerHarness) -> None:
+    harness.write(ECHO)
+    assert harness.cm_exec("invoke", "echo", '{"a": 1.10}').stdout == b'{"a": 1.10}'
 
 
-def test_the_query_may_come_from_a_file(bench: Bench) -> None:
-    bench.write(ECHO)
-    bench.folder.joinpath("query.json").write_bytes(b'{"a": 1.10 }\n')
-    assert bench.cm_exec("invoke", "echo", "--query-file", "query.json").stdout.rstrip(b"\n") == b'{"a": 1.10 }'
+def test_the_query_may_come_from_a_file(harness: WorkerHarness) -> None:
+    harness.write(ECHO)
+    harness.folder.joinpath("query.json").write_bytes(b'{"a": 1.10 }\n')
+    assert harness.cm_exec("invoke", "echo", "--query-file", "query.json").stdout.rstrip(b"\n") == b'{"a": 1.10 }'
 
 
-def test_the_query_may_come_on_stdin(bench: Bench) -> None:
-    bench.write(ECHO)
+def test_the_query_may_come_on_stdin(harness: WorkerHarness) -> None:
+    harness.write(ECHO)
     query = b'{"data": "%s"}' % (b"x" * 5_000_000)
-    assert bench.cm_exec("invoke", "echo", stdin=query).stdout == query
+    assert harness.cm_exec("invoke", "echo", stdin=query).stdout == query
 
 
-def test_stderr_of_the_handler_passes_through(bench: Bench) -> None:
-    bench.write(function("f", "echo 'seen by the author' >&2; printf ok"))
-    done = bench.cm_exec("invoke", "f", "null")
+def test_stderr_of_the_handler_passes_through(harness: WorkerHarness) -> None:
+    harness.write(function("f", "echo 'seen by the author' >&2; printf ok"))
+    done = harness.cm_exec("invoke", "f", "null")
     assert done.stdout == b"ok"
     assert b"seen by the author\n" in done.stderr
 
@@ -60,72 +60,72 @@ def test_stderr_of_the_handler_passes_through(bench: Bench) -> None:
         ("sleep 300", 124),
     ],
 )
-def test_the_exit_status_is_the_handlers_as_a_shell_tells_it(bench: Bench, command: str, status: int) -> None:
-    bench.write(function("f", command, timeout=1))
-    done = bench.cm_exec("invoke", "f", "null")
+def test_the_exit_status_is_the_handlers_as_a_shell_tells_it(harness: WorkerHarness, command: str, status: int) -> None:
+    harness.write(function("f", command, timeout=1))
+    done = harness.cm_exec("invoke", "f", "null")
     assert done.returncode == status
     assert b"Traceback" not in done.stderr
 
 
-def test_a_program_that_is_not_there_is_127_and_one_that_cannot_be_run_126(bench: Bench) -> None:
-    bench.folder.joinpath("plain").write_text("#!/bin/sh\n")
-    bench.write(function("lost", ["no-such-program"]) + function("plain", ["./plain"]))
-    assert bench.cm_exec("invoke", "lost", "null").returncode == 127
-    assert bench.cm_exec("invoke", "plain", "null").returncode == 126
+def test_a_program_that_is_not_there_is_127_and_one_that_cannot_be_run_126(harness: WorkerHarness) -> None:
+    harness.folder.joinpath("plain").write_text("#!/bin/sh\n")
+    harness.write(function("lost", ["no-such-program"]) + function("plain", ["./plain"]))
+    assert harness.cm_exec("invoke", "lost", "null").returncode == 127
+    assert harness.cm_exec("invoke", "plain", "null").returncode == 126
 
 
-def test_the_error_result_is_what_would_be_posted(bench: Bench) -> None:
-    bench.write(function("f", "printf half; echo why >&2; exit 3"))
-    done = bench.cm_exec("invoke", "f", "null")
+def test_the_error_result_is_what_would_be_posted(harness: WorkerHarness) -> None:
+    harness.write(function("f", "printf half; echo why >&2; exit 3"))
+    done = harness.cm_exec("invoke", "f", "null")
     error = json.loads(done.stdout)
     assert (error["reason"], error["exitCode"], error["stderr"], error["queryType"]) == ("exit", 3, "why\n", "f")
 
 
-def test_output_over_the_limit_is_a_failure(bench: Bench) -> None:
-    bench.write(function("f", "printf 12345", max_output=4))
-    done = bench.cm_exec("invoke", "f", "null")
+def test_output_over_the_limit_is_a_failure(harness: WorkerHarness) -> None:
+    harness.write(function("f", "printf 12345", max_output=4))
+    done = harness.cm_exec("invoke", "f", "null")
     assert done.returncode != 0
     assert json.loads(done.stdout)["reason"] == "output_limit"
 
 
-def test_an_unknown_function_names_the_nearest_one(bench: Bench) -> None:
-    bench.write(function("thumbnail", ["cat"]))
-    done = bench.cm_exec("invoke", "tumbnail", "null")
+def test_an_unknown_function_names_the_nearest_one(harness: WorkerHarness) -> None:
+    harness.write(function("thumbnail", ["cat"]))
+    done = harness.cm_exec("invoke", "tumbnail", "null")
     assert done.returncode == 2
     assert b"thumbnail" in done.stderr
     assert b"Traceback" not in done.stderr
 
 
-def test_nothing_of_a_handler_outlives_the_call(bench: Bench) -> None:
-    bench.write(function("f", "setsid sleep 300 >/dev/null 2>&1 & printf done"))
-    assert bench.cm_exec("invoke", "f", "null").stdout == b"done"
+def test_nothing_of_a_handler_outlives_the_call(harness: WorkerHarness) -> None:
+    harness.write(function("f", "setsid sleep 300 >/dev/null 2>&1 & printf done"))
+    assert harness.cm_exec("invoke", "f", "null").stdout == b"done"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_call_ends_its_handler(bench: Bench, number: signal.Signals) -> None:
-    bench.write(function("f", "touch started; exec sleep 300"))
+def test_an_interrupted_call_ends_its_handler(harness: WorkerHarness, number: signal.Signals) -> None:
+    harness.write(function("f", "touch started; exec sleep 300"))
     with subprocess.Popen(
         [CM_EXEC, "invoke", "f", "null"],
-        cwd=bench.folder,
-        env=bench.environment({}),
+        cwd=harness.folder,
+        env=harness.environment({}),
         stderr=subprocess.PIPE,
         start_new_session=True,
     ) as process:
-        wait_until(bench.folder.joinpath("started").exists, what="the handler's start")
+        wait_until(harness.folder.joinpath("started").exists, what="the handler's start")
         process.send_signal(number)
         _, stderr = process.communicate(timeout=30)
     assert process.returncode != 0
     assert b"Traceback" not in stderr
 
 
-def test_a_handler_has_the_same_environment_as_in_the_worker(bench: Bench) -> None:
-    bench.write(function("f", 'echo "$CM_QUERY_TYPE $ADDED"; test -n "$CM_JOB_ID"', env={"ADDED": "1"}))
-    done = bench.cm_exec("invoke", "f", "null")
+def test_a_handler_has_the_same_environment_as_in_the_worker(harness: WorkerHarness) -> None:
+    harness.write(function("f", 'echo "$CM_QUERY_TYPE $ADDED"; test -n "$CM_JOB_ID"', env={"ADDED": "1"}))
+    done = harness.cm_exec("invoke", "f", "null")
     assert (done.returncode, done.stdout) == (0, b"f 1\n")
 
 
-def test_a_connection_to_a_runtime_does_not_reach_the_handler_here_either(bench: Bench) -> None:
-    bench.write(function("f", "cat /proc/self/environ"))
-    done = bench.cm_exec("invoke", "f", "null", environment=bench.replica.modern())
+def test_a_connection_to_a_runtime_does_not_reach_the_handler_here_either(harness: WorkerHarness) -> None:
+    harness.write(function("f", "cat /proc/self/environ"))
+    done = harness.cm_exec("invoke", "f", "null", environment=harness.replica.modern())
     assert b"GET_JOB_URI" not in done.stdout
-    assert bench.runtime.ledger.connections == 0
+    assert harness.runtime.request_log.connections == 0

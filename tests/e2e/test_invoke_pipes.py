@@ -10,22 +10,26 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from tests.support.bench import Bench
 from tests.support.toml import function
 from tests.support.worker import CM_EXEC
+from tests.support.worker_harness import WorkerHarness
 
 SIZE = 5_000_000
 
 
 @contextmanager
 def started(
-    bench: Bench, *arguments: str, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
+    harness: WorkerHarness,
+    *arguments: str,
+    stdin: int | None = None,
+    stdout: int | None = None,
+    stderr: int | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `cm-exec invoke` with the given descriptors, and end it in any case."""
     process = subprocess.Popen(
         [CM_EXEC, "invoke", *arguments],
-        cwd=bench.folder,
-        env=bench.environment({}),
+        cwd=harness.folder,
+        env=harness.environment({}),
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
@@ -58,12 +62,12 @@ def read_slowly(fd: int) -> bytes:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_nonblocking_stdout(bench: Bench, stream: bool) -> None:
+def test_nonblocking_stdout(harness: WorkerHarness, stream: bool) -> None:
     """A result is written whole to a pipe that is non-blocking and read slowly."""
-    bench.write(function("f", f"yes 0123456 | head -c {SIZE}", stream=stream))
+    harness.write(function("f", f"yes 0123456 | head -c {SIZE}", stream=stream))
     read, write = nonblocking_pipe()
     holder = os.dup(read)  # keeps O_NONBLOCK on the writing end only
-    with started(bench, "f", "null", stdout=write) as process:
+    with started(harness, "f", "null", stdout=write) as process:
         os.close(write)
         os.close(holder)
         output = read_slowly(read)
@@ -71,11 +75,11 @@ def test_nonblocking_stdout(bench: Bench, stream: bool) -> None:
     assert output == b"0123456\n" * (SIZE // 8)
 
 
-def test_nonblocking_stderr(bench: Bench) -> None:
+def test_nonblocking_stderr(harness: WorkerHarness) -> None:
     """So are a handler's words on stderr."""
-    bench.write(function("f", f"yes 0123456 | head -c {SIZE} >&2; echo 42"))
+    harness.write(function("f", f"yes 0123456 | head -c {SIZE} >&2; echo 42"))
     read, write = nonblocking_pipe()
-    with started(bench, "f", "null", stderr=write, stdout=subprocess.PIPE) as process:
+    with started(harness, "f", "null", stderr=write, stdout=subprocess.PIPE) as process:
         os.close(write)
         output = read_slowly(read)
         assert process.stdout is not None
@@ -84,13 +88,13 @@ def test_nonblocking_stderr(bench: Bench) -> None:
     assert output == b"0123456\n" * (SIZE // 8)
 
 
-def test_nonblocking_stdin(bench: Bench) -> None:
+def test_nonblocking_stdin(harness: WorkerHarness) -> None:
     """A query that comes in parts on a non-blocking pipe is read to its end."""
-    bench.write(function("f", ["cat"]))
+    harness.write(function("f", ["cat"]))
     query = json.dumps("x" * SIZE).encode()
     read, write = os.pipe()
     os.set_blocking(read, False)
-    with started(bench, "f", stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with started(harness, "f", stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         os.close(read)
 
         def feed() -> None:
@@ -106,11 +110,11 @@ def test_nonblocking_stdin(bench: Bench) -> None:
     assert (process.returncode, output, stderr) == (0, query, b"")
 
 
-def test_reader_that_leaves(bench: Bench) -> None:
+def test_reader_that_leaves(harness: WorkerHarness) -> None:
     """`invoke STREAM | head` ends when head does, and the handler with it."""
-    bench.write(function("f", "while :; do echo x; sleep 0.01; done", stream=True, timeout=0))
+    harness.write(function("f", "while :; do echo x; sleep 0.01; done", stream=True, timeout=0))
     read, write = os.pipe()
-    with started(bench, "f", "null", stdout=write, stderr=subprocess.PIPE) as process:
+    with started(harness, "f", "null", stdout=write, stderr=subprocess.PIPE) as process:
         os.close(write)
         assert os.read(read, 1) == b"x"
         os.close(read)
@@ -119,11 +123,11 @@ def test_reader_that_leaves(bench: Bench) -> None:
     assert process.returncode != 0
 
 
-def test_reader_that_leaves_a_whole_result(bench: Bench) -> None:
+def test_reader_that_leaves_a_whole_result(harness: WorkerHarness) -> None:
     """A whole result whose reader has gone ends without a traceback too."""
-    bench.write(function("f", f"touch started; head -c {SIZE} /dev/zero"))
+    harness.write(function("f", f"touch started; head -c {SIZE} /dev/zero"))
     read, write = os.pipe()
-    with started(bench, "f", "null", stdout=write, stderr=subprocess.PIPE) as process:
+    with started(harness, "f", "null", stdout=write, stderr=subprocess.PIPE) as process:
         os.close(write)
         os.close(read)
         _, stderr = process.communicate(timeout=30)
@@ -131,11 +135,11 @@ def test_reader_that_leaves_a_whole_result(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_full_disk(bench: Bench, stream: bool) -> None:
+def test_full_disk(harness: WorkerHarness, stream: bool) -> None:
     """A result that cannot be written is an error with its reason."""
-    bench.write(function("f", "echo 42", stream=stream))
+    harness.write(function("f", "echo 42", stream=stream))
     full = os.open("/dev/full", os.O_WRONLY)
-    with started(bench, "f", "null", stdout=full, stderr=subprocess.PIPE) as process:
+    with started(harness, "f", "null", stdout=full, stderr=subprocess.PIPE) as process:
         os.close(full)
         _, stderr = process.communicate(timeout=30)
     assert process.returncode != 0
@@ -145,13 +149,13 @@ def test_full_disk(bench: Bench, stream: bool) -> None:
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-"])
-def test_closed_descriptors(bench: Bench, closed: str) -> None:
+def test_closed_descriptors(harness: WorkerHarness, closed: str) -> None:
     """A closed standard descriptor gives no traceback and goes to no other file."""
-    bench.write(function("f", "cat; echo words >&2"))
+    harness.write(function("f", "cat; echo words >&2"))
     done = subprocess.run(
         ["sh", "-c", f'exec "$@" {closed}', "sh", CM_EXEC, "invoke", "f", "7"],
-        cwd=bench.folder,
-        env=bench.environment({}),
+        cwd=harness.folder,
+        env=harness.environment({}),
         capture_output=True,
         check=False,
         timeout=60,

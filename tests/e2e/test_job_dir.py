@@ -6,23 +6,23 @@ from typing import Any
 import pytest
 
 from tests.support.answers import error_of
-from tests.support.bench import Bench
 from tests.support.processes import wait_until
 from tests.support.toml import function
+from tests.support.worker_harness import WorkerHarness
 
 SHOW = 'printf "%s %s" "$CM_JOB_DIR" "$(stat -c %a "$CM_JOB_DIR")"; ls -A "$CM_JOB_DIR" >&2; touch "$CM_JOB_DIR/made"'
 
 
-def failed(bench: Bench, name: str = "f") -> dict[str, Any]:
-    return error_of(bench.runtime.result(bench.runtime.submit(name)), function=name)
+def failed(harness: WorkerHarness, name: str = "f") -> dict[str, Any]:
+    return error_of(harness.runtime.result(harness.runtime.submit(name)), function=name)
 
 
 @pytest.mark.parametrize("mode", ["spawn", "prespawn"])
-def test_each_job_has_an_empty_folder_of_its_own_that_is_removed(bench: Bench, mode: str) -> None:
-    bench.start(function("f", f"{SHOW}; mkdir -m 0 $CM_JOB_DIR/deep", mode=mode, job_dir=True), "--concurrency", "2")
+def test_each_job_has_an_empty_folder_of_its_own_that_is_removed(harness: WorkerHarness, mode: str) -> None:
+    harness.start(function("f", f"{SHOW}; mkdir -m 0 $CM_JOB_DIR/deep", mode=mode, job_dir=True), "--concurrency", "2")
     folders = set()
     for _ in range(3):
-        folder, rights = bench.runtime.call("f").decode().split()
+        folder, rights = harness.runtime.call("f").decode().split()
         assert rights == "700"
         folders.add(Path(folder))
     assert len(folders) == 3
@@ -32,29 +32,29 @@ def test_each_job_has_an_empty_folder_of_its_own_that_is_removed(bench: Bench, m
 @pytest.mark.parametrize(
     ("end", "reason"), [("exit 3", "exit"), ("kill -9 $$", "signal"), ("sleep 300", "timeout"), ("yes", "output_limit")]
 )
-def test_the_folder_is_removed_however_the_job_ends(bench: Bench, end: str, reason: str) -> None:
-    note = bench.folder / "note"
+def test_the_folder_is_removed_however_the_job_ends(harness: WorkerHarness, end: str, reason: str) -> None:
+    note = harness.folder / "note"
     command = f'echo "$CM_JOB_DIR" >{note}; cp -r /proc/self/status "$CM_JOB_DIR/copy"; {end}'
-    bench.start(function("f", command, job_dir=True, timeout=2, max_output=100_000))
-    assert failed(bench)["reason"] == reason
+    harness.start(function("f", command, job_dir=True, timeout=2, max_output=100_000))
+    assert failed(harness)["reason"] == reason
     folder = Path(note.read_text().strip())
     wait_until(lambda: not folder.exists(), what="the end of the folder")
 
 
-def test_a_caller_gets_the_output_of_a_failed_command(bench: Bench) -> None:
+def test_a_caller_gets_the_output_of_a_failed_command(harness: WorkerHarness) -> None:
     config = function("json", """echo '{"code": 7}'; exit 1""", error_output=True)
     config += function("text", "echo 'not \"JSON\"'; exit 1", error_output=True)
     config += function("large", "head -c 100000 /dev/zero | tr '\\0' x; exit 1", error_output=True)
     config += function("without", """echo '{"code": 7}'; exit 1""")
-    bench.start(config)
-    assert failed(bench, "json")["output"] == {"code": 7}
-    assert failed(bench, "text")["output"].strip() == 'not "JSON"'
-    assert failed(bench, "large")["output"] == "x" * 65_536
-    assert failed(bench, "without")["exitCode"] == 1
-    assert isinstance(failed(bench, "without").get("output", ""), str)
+    harness.start(config)
+    assert failed(harness, "json")["output"] == {"code": 7}
+    assert failed(harness, "text")["output"].strip() == 'not "JSON"'
+    assert failed(harness, "large")["output"] == "x" * 65_536
+    assert failed(harness, "without")["exitCode"] == 1
+    assert isinstance(failed(harness, "without").get("output", ""), str)
 
 
 @pytest.mark.parametrize(("text", "result"), [("a\\n", '"a"'), ("a\\n\\n", '"a\\n"'), ("a", '"a"'), ("a\\r\\n", None)])
-def test_a_text_loses_one_final_newline(bench: Bench, text: str, result: str | None) -> None:
-    bench.start(function("f", f"printf '{text}'", output="text"))
-    assert bench.runtime.call("f").decode() in ({result} if result else {'"a"', '"a\\r"'})
+def test_a_text_loses_one_final_newline(harness: WorkerHarness, text: str, result: str | None) -> None:
+    harness.start(function("f", f"printf '{text}'", output="text"))
+    assert harness.runtime.call("f").decode() in ({result} if result else {'"a"', '"a\\r"'})

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 import cm_exec
-from tests.support.bench import Bench
 from tests.support.processes import wait_until
 from tests.support.toml import function, table
 from tests.support.worker import Worker
+from tests.support.worker_harness import WorkerHarness
 
 ECHO = function("f", ["cat"])
 NOISY = function("noisy", "yes 'a line of noise' | head -c 3000000 >&2; printf done")
@@ -31,19 +31,19 @@ def sls_lines(worker: Worker) -> list[dict[str, Any]]:
     return lines
 
 
-def test_one_line_tells_of_the_start(bench: Bench) -> None:
-    worker = bench.start(ECHO + function("thumbnail", ["cat"]), "--concurrency", "3")
+def test_one_line_tells_of_the_start(harness: WorkerHarness) -> None:
+    worker = harness.start(ECHO + function("thumbnail", ["cat"]), "--concurrency", "3")
     worker.wait_for_log(cm_exec.__version__)
     worker.stop()
     (line,) = [line for line in worker.stdout.splitlines() if cm_exec.__version__ in line]
-    for text in ("thumbnail", "3", str(bench.runtime.port)):
+    for text in ("thumbnail", "3", str(harness.runtime.port)):
         assert text in line
 
 
-def test_one_line_tells_of_each_job(bench: Bench) -> None:
-    worker = bench.start(ECHO + function("fails", "exit 7"))
-    good, bad = bench.runtime.submit("f", b"[1,2,3]"), bench.runtime.submit("fails")
-    bench.runtime.result(bad)
+def test_one_line_tells_of_each_job(harness: WorkerHarness) -> None:
+    worker = harness.start(ECHO + function("fails", "exit 7"))
+    good, bad = harness.runtime.submit("f", b"[1,2,3]"), harness.runtime.submit("fails")
+    harness.runtime.result(bad)
     worker.wait_for_log(bad)
     worker.stop()
     (line,) = [line for line in worker.stdout.splitlines() if good in line]
@@ -55,18 +55,18 @@ def test_one_line_tells_of_each_job(bench: Bench) -> None:
     assert "7" in line
 
 
-def test_text_for_a_file_has_no_colour(bench: Bench) -> None:
-    worker = bench.start(ECHO)
-    bench.runtime.call("f")
+def test_text_for_a_file_has_no_colour(harness: WorkerHarness) -> None:
+    worker = harness.start(ECHO)
+    harness.runtime.call("f")
     worker.stop()
     assert "\x1b" not in worker.log
 
 
-def test_text_for_a_terminal_marks_failures_with_colour(bench: Bench) -> None:
+def test_text_for_a_terminal_marks_failures_with_colour(harness: WorkerHarness) -> None:
     ours, terminal = os.openpty()
-    worker = bench.launch(function("fails", "exit 7"), stdout=terminal)
+    worker = harness.launch(function("fails", "exit 7"), stdout=terminal)
     worker.wait_until_ready()
-    bench.runtime.call("fails")
+    harness.runtime.call("fails")
     worker.stop()
     os.close(terminal)
     shown = os.read(ours, 1 << 16)
@@ -74,29 +74,29 @@ def test_text_for_a_terminal_marks_failures_with_colour(bench: Bench) -> None:
     assert re.search(rb"\x1b\[[0-9;]*m[^\n]*fails", shown)
 
 
-def test_stderr_is_relayed_while_the_job_runs_and_says_whose_it_is(bench: Bench) -> None:
-    worker = bench.start(function("f", "echo first line >&2; while [ ! -e go ]; do sleep 0.05; done"))
-    job = bench.runtime.submit("f")
+def test_stderr_is_relayed_while_the_job_runs_and_says_whose_it_is(harness: WorkerHarness) -> None:
+    worker = harness.start(function("f", "echo first line >&2; while [ ! -e go ]; do sleep 0.05; done"))
+    job = harness.runtime.submit("f")
     worker.wait_for_log("first line")
-    assert bench.runtime.posts(job) == []
-    bench.folder.joinpath("go").touch()
-    bench.runtime.result(job)
+    assert harness.runtime.posts(job) == []
+    harness.folder.joinpath("go").touch()
+    harness.runtime.result(job)
     (line,) = [line for line in worker.log.splitlines() if "first line" in line]
     assert re.search(r"\bf\b", line.replace("first line", ""))
     assert job in line or job[:8] in line
 
 
-def test_a_last_stderr_line_without_its_end_is_relayed(bench: Bench) -> None:
-    worker = bench.start(function("f", "printf 'one\\ntwo' >&2"))
-    bench.runtime.call("f")
+def test_a_last_stderr_line_without_its_end_is_relayed(harness: WorkerHarness) -> None:
+    worker = harness.start(function("f", "printf 'one\\ntwo' >&2"))
+    harness.runtime.call("f")
     worker.wait_for_log("two")
 
 
-def test_sls_lines_are_as_foundry_reads_them(bench: Bench) -> None:
+def test_sls_lines_are_as_foundry_reads_them(harness: WorkerHarness) -> None:
     config = ECHO + function("talks", r"printf 'a \"quote\" \377 \\\n' >&2; exit 1")
-    worker = bench.start(config + table("launcher", log_format="sls"))
-    good, bad = bench.runtime.submit("f"), bench.runtime.submit("talks")
-    bench.runtime.result(bad)
+    worker = harness.start(config + table("launcher", log_format="sls"))
+    good, bad = harness.runtime.submit("f"), harness.runtime.submit("talks")
+    harness.runtime.result(bad)
     worker.stop()
     lines = sls_lines(worker)
     assert {line["params"].get("job_id") for line in lines} >= {good, bad}
@@ -106,68 +106,68 @@ def test_sls_lines_are_as_foundry_reads_them(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("source", ["option", "variable"])
-def test_the_log_format_is_an_option_and_a_variable_too(bench: Bench, source: str) -> None:
+def test_the_log_format_is_an_option_and_a_variable_too(harness: WorkerHarness, source: str) -> None:
     arguments = ["--log-format", "sls"] if source == "option" else []
     variables = {"CM_EXEC_LOG_FORMAT": "sls"} if source == "variable" else {}
-    worker = bench.start(ECHO, *arguments, environment={**bench.environment(), **variables})
-    bench.runtime.call("f")
+    worker = harness.start(ECHO, *arguments, environment={**harness.environment(), **variables})
+    harness.runtime.call("f")
     worker.stop()
     assert sls_lines(worker)
 
 
-def test_sls_has_no_session_where_the_platform_names_none(bench: Bench) -> None:
-    environment = bench.environment()
+def test_sls_has_no_session_where_the_platform_names_none(harness: WorkerHarness) -> None:
+    environment = harness.environment()
     del environment["COMPUTE_SESSION_ID"]
-    worker = bench.start(ECHO, "--log-format", "sls", environment=environment)
+    worker = harness.start(ECHO, "--log-format", "sls", environment=environment)
     worker.stop()
     assert not any(json.loads(line)["params"].get("session_id") for line in worker.stdout.splitlines())
 
 
-def test_log_level_error_leaves_out_what_went_well(bench: Bench) -> None:
-    worker = bench.start(ECHO, "--log-level", "error")
-    job = bench.runtime.submit("f")
-    bench.runtime.result(job)
+def test_log_level_error_leaves_out_what_went_well(harness: WorkerHarness) -> None:
+    worker = harness.start(ECHO, "--log-level", "error")
+    job = harness.runtime.submit("f")
+    harness.runtime.result(job)
     worker.stop()
     assert worker.log == ""
 
 
-def test_a_handlers_line_cannot_forge_a_line_of_the_log(bench: Bench) -> None:
+def test_a_handlers_line_cannot_forge_a_line_of_the_log(harness: WorkerHarness) -> None:
     forged = "2026-01-01T00:00:00.000Z INFO    [g 1] ok, 1 ms, 1 bytes"
-    worker = bench.start(function("f", f"printf '%s\\r\\n\\n%s\\n' '{forged}' '{forged}' >&2"))
-    bench.runtime.call("f")
+    worker = harness.start(function("f", f"printf '%s\\r\\n\\n%s\\n' '{forged}' '{forged}' >&2"))
+    harness.runtime.call("f")
     worker.stop()
     assert worker.stdout.count(forged) == 2
     assert [line for line in worker.stdout.splitlines() if line.startswith(forged)] == []
 
 
-def test_a_log_reader_that_is_gone_is_no_reason_to_stop(bench: Bench) -> None:
+def test_a_log_reader_that_is_gone_is_no_reason_to_stop(harness: WorkerHarness) -> None:
     read, write = os.pipe()
-    worker = bench.launch(ECHO + NOISY, stdout=write)
+    worker = harness.launch(ECHO + NOISY, stdout=write)
     os.close(write)
     worker.wait_until_ready()
     os.close(read)
-    assert bench.runtime.call("noisy") == b"done"
-    assert [bench.runtime.call("f", b"%d" % n) for n in range(5)] == [b"%d" % n for n in range(5)]
+    assert harness.runtime.call("noisy") == b"done"
+    assert [harness.runtime.call("f", b"%d" % n) for n in range(5)] == [b"%d" % n for n in range(5)]
     assert worker.stop() == 0
 
 
-def test_a_log_reader_that_never_reads_holds_up_no_job_and_no_end(bench: Bench) -> None:
+def test_a_log_reader_that_never_reads_holds_up_no_job_and_no_end(harness: WorkerHarness) -> None:
     read, write = os.pipe()
-    worker = bench.launch(ECHO + NOISY, stdout=write)
+    worker = harness.launch(ECHO + NOISY, stdout=write)
     os.close(write)
     worker.wait_until_ready()
-    assert bench.runtime.call("noisy") == b"done"
-    assert [bench.runtime.call("f", b"%d" % n) for n in range(5)] == [b"%d" % n for n in range(5)]
+    assert harness.runtime.call("noisy") == b"done"
+    assert [harness.runtime.call("f", b"%d" % n) for n in range(5)] == [b"%d" % n for n in range(5)]
     assert worker.stop() == 0
     os.close(read)
 
 
-def test_lines_that_a_slow_reader_cost_are_counted(bench: Bench) -> None:
+def test_lines_that_a_slow_reader_cost_are_counted(harness: WorkerHarness) -> None:
     read, write = os.pipe()
-    worker = bench.launch(function("noisy", "yes noise | head -c 40000000 >&2; printf done") + ECHO, stdout=write)
+    worker = harness.launch(function("noisy", "yes noise | head -c 40000000 >&2; printf done") + ECHO, stdout=write)
     os.close(write)
     worker.wait_until_ready()
-    assert bench.runtime.call("noisy") == b"done"
+    assert harness.runtime.call("noisy") == b"done"
     with os.fdopen(read, "rb") as reader:
         lines = bytearray()
         os.set_blocking(read, False)
@@ -177,9 +177,9 @@ def test_lines_that_a_slow_reader_cost_are_counted(bench: Bench) -> None:
             return bool(re.search(rb"\d+ (?:log )?lines?.*(?:dropped|lost)|dropped.*\d+", bytes(lines)))
 
         wait_until(dropped, what="a count of dropped lines")
-        assert bench.runtime.call("f", b"1") == b"1"
+        assert harness.runtime.call("f", b"1") == b"1"
         os.set_blocking(read, True)
-        bench.runtime.release_polls()
+        harness.runtime.release_polls()
         worker.terminate()
         reader.read()
         assert worker.wait() == 0

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.support.answers import error_of
-from tests.support.bench import Bench
 from tests.support.processes import has_ended, wait_until
 from tests.support.toml import function
+from tests.support.worker_harness import WorkerHarness
 
 LOOP = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / "loop_handler.py")]
 
@@ -21,42 +21,42 @@ def loop(*arguments: str, **options: object) -> str:
     return function("f", [*LOOP, *arguments], **{"mode": "persistent", **options})
 
 
-def ask(bench: Bench, *query: object) -> Any:
-    return json.loads(bench.runtime.call("f", json.dumps(query).encode()))
+def ask(harness: WorkerHarness, *query: object) -> Any:
+    return json.loads(harness.runtime.call("f", json.dumps(query).encode()))
 
 
-def error(bench: Bench, *query: object) -> dict[str, Any]:
-    return error_of(bench.runtime.result(bench.runtime.submit("f", json.dumps(query).encode())), function="f")
+def error(harness: WorkerHarness, *query: object) -> dict[str, Any]:
+    return error_of(harness.runtime.result(harness.runtime.submit("f", json.dumps(query).encode())), function="f")
 
 
 @pytest.mark.parametrize("mode", ["prespawn", "persistent"])
-def test_processes_are_started_before_there_is_a_job(bench: Bench, mode: str) -> None:
-    note = bench.folder / "note"
+def test_processes_are_started_before_there_is_a_job(harness: WorkerHarness, mode: str) -> None:
+    note = harness.folder / "note"
     note.touch()
-    bench.start(loop("note", str(note), mode=mode), "--concurrency", "2")
+    harness.start(loop("note", str(note), mode=mode), "--concurrency", "2")
     wait_until(lambda: len(note.read_text().split()) == 2, what="two starts")
-    assert str(ask(bench, "pid")) in note.read_text().split()
+    assert str(ask(harness, "pid")) in note.read_text().split()
 
 
-def test_a_persistent_process_serves_many_jobs(bench: Bench) -> None:
-    bench.start(loop())
-    assert len({ask(bench, "pid") for _ in range(10)}) == 1
+def test_a_persistent_process_serves_many_jobs(harness: WorkerHarness) -> None:
+    harness.start(loop())
+    assert len({ask(harness, "pid") for _ in range(10)}) == 1
 
 
-def test_a_prespawned_process_serves_one(bench: Bench) -> None:
-    bench.start(loop(mode="prespawn"))
-    assert len({ask(bench, "pid") for _ in range(5)}) == 5
+def test_a_prespawned_process_serves_one(harness: WorkerHarness) -> None:
+    harness.start(loop(mode="prespawn"))
+    assert len({ask(harness, "pid") for _ in range(5)}) == 5
 
 
-def test_each_of_many_jobs_at_once_gets_its_own_answer(bench: Bench) -> None:
-    bench.start(loop(), "--concurrency", "4")
-    jobs = {bench.runtime.submit("f", json.dumps(["echo", n]).encode()): n for n in range(200)}
-    assert {job: int(bench.runtime.result(job).body) for job in jobs} == jobs
-    assert all(len(bench.runtime.posts(job)) == 1 for job in jobs)
+def test_each_of_many_jobs_at_once_gets_its_own_answer(harness: WorkerHarness) -> None:
+    harness.start(loop(), "--concurrency", "4")
+    jobs = {harness.runtime.submit("f", json.dumps(["echo", n]).encode()): n for n in range(200)}
+    assert {job: int(harness.runtime.result(job).body) for job in jobs} == jobs
+    assert all(len(harness.runtime.posts(job)) == 1 for job in jobs)
 
 
-def test_every_way_to_fail_is_answered_and_the_next_job_is_served(bench: Bench) -> None:
-    bench.start(loop(timeout=2, max_output=100_000))
+def test_every_way_to_fail_is_answered_and_the_next_job_is_served(harness: WorkerHarness) -> None:
+    harness.start(loop(timeout=2, max_output=100_000))
     for query, reason in (
         (["exit", 3], "exit"),
         (["kill"], "signal"),
@@ -65,80 +65,82 @@ def test_every_way_to_fail_is_answered_and_the_next_job_is_served(bench: Bench) 
         (["ones", 100_001], "output_limit"),
         (["hang"], "timeout"),
     ):
-        assert error(bench, *query)["reason"] == reason
-        assert ask(bench, "echo", reason) == reason
+        assert error(harness, *query)["reason"] == reason
+        assert ask(harness, "echo", reason) == reason
 
 
-def test_a_stray_line_reaches_no_other_job(bench: Bench) -> None:
-    bench.start(loop())
+def test_a_stray_line_reaches_no_other_job(harness: WorkerHarness) -> None:
+    harness.start(loop())
     for number in range(20):
-        stray = bench.runtime.submit("f", b'["after", 0.001]')
-        job = bench.runtime.submit("f", json.dumps(["slow", 0.002, number]).encode())
-        assert bytes(bench.runtime.result(job).body) == b"%d" % number
-        assert b"first" in bench.runtime.result(stray).body or error_of(bench.runtime.result(stray))
+        stray = harness.runtime.submit("f", b'["after", 0.001]')
+        job = harness.runtime.submit("f", json.dumps(["slow", 0.002, number]).encode())
+        assert bytes(harness.runtime.result(job).body) == b"%d" % number
+        assert b"first" in harness.runtime.result(stray).body or error_of(harness.runtime.result(stray))
 
 
-def test_a_process_that_is_killed_while_idle_is_replaced_and_told(bench: Bench) -> None:
-    worker = bench.start(loop())
-    pid = ask(bench, "pid")
+def test_a_process_that_is_killed_while_idle_is_replaced_and_told(harness: WorkerHarness) -> None:
+    worker = harness.start(loop())
+    pid = ask(harness, "pid")
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: has_ended(pid), what="its end")
-    assert ask(bench, "pid") != pid
+    assert ask(harness, "pid") != pid
     wait_until(lambda: "ended while it waited" in worker.log, what="the line in the log")
 
 
-def test_credentials_are_in_the_envelope_and_not_in_the_log(bench: Bench) -> None:
-    worker = bench.start(loop(envelope=True, credentials=True))
-    job = bench.runtime.submit("f", b'["whole"]', members={"authHeader": "Bearer s3cret", "userId": "u"})
-    members = json.loads(bytes(bench.runtime.result(job).body))
+def test_credentials_are_in_the_envelope_and_not_in_the_log(harness: WorkerHarness) -> None:
+    worker = harness.start(loop(envelope=True, credentials=True))
+    job = harness.runtime.submit("f", b'["whole"]', members={"authHeader": "Bearer s3cret", "userId": "u"})
+    members = json.loads(bytes(harness.runtime.result(job).body))
     assert members["authHeader"] == "Bearer s3cret"
     assert (members["jobId"], members["queryType"], members["userId"]) == (job, "f", "u")
-    noisy = bench.runtime.submit("f", b'["noisy", "I know Bearer s3cret\\n"]', members={"authHeader": "Bearer s3cret"})
-    bench.runtime.result(noisy)
+    noisy = harness.runtime.submit(
+        "f", b'["noisy", "I know Bearer s3cret\\n"]', members={"authHeader": "Bearer s3cret"}
+    )
+    harness.runtime.result(noisy)
     wait_until(lambda: "I know" in worker.log, what="the line in the log")
     assert "s3cret" not in worker.log
 
 
 @pytest.mark.parametrize("mode", ["spawn", "prespawn"])
-def test_with_result_fd_3_what_is_printed_goes_to_the_log(bench: Bench, mode: str) -> None:
+def test_with_result_fd_3_what_is_printed_goes_to_the_log(harness: WorkerHarness, mode: str) -> None:
     command = "echo printed; cat >&3; echo more"
-    worker = bench.start(function("f", command, mode=mode, result_fd=3))
-    assert bench.runtime.call("f", b'"x"') == b'"x"'
+    worker = harness.start(function("f", command, mode=mode, result_fd=3))
+    assert harness.runtime.call("f", b'"x"') == b'"x"'
     wait_until(lambda: "printed" in worker.log and "more" in worker.log, what="the lines in the log")
 
 
-def test_a_persistent_process_with_result_fd_3_may_print(bench: Bench) -> None:
-    worker = bench.start(loop("fd3", result_fd=3), "--concurrency", "2")
+def test_a_persistent_process_with_result_fd_3_may_print(harness: WorkerHarness) -> None:
+    worker = harness.start(loop("fd3", result_fd=3), "--concurrency", "2")
     for number in range(5):
-        assert ask(bench, "printing", f"noise {number}\n") == "printed"
+        assert ask(harness, "printing", f"noise {number}\n") == "printed"
     wait_until(lambda: all(f"noise {n}" in worker.log for n in range(5)), what="the lines in the log")
 
 
-def test_frames_carry_a_large_query_and_result(bench: Bench) -> None:
-    bench.start(loop("frames", protocol="content-length"))
+def test_frames_carry_a_large_query_and_result(harness: WorkerHarness) -> None:
+    harness.start(loop("frames", protocol="content-length"))
     large = "0123456789abcdef" * 500_000
-    assert ask(bench, "echo", large) == large
+    assert ask(harness, "echo", large) == large
 
 
 @pytest.mark.parametrize("mode", ["prespawn", "persistent"])
-def test_a_drain_ends_what_waits_also_where_it_ignores_sigterm(bench: Bench, mode: str) -> None:
-    worker = bench.start(
+def test_a_drain_ends_what_waits_also_where_it_ignores_sigterm(harness: WorkerHarness, mode: str) -> None:
+    worker = harness.start(
         function("f", "trap '' TERM; while read -r x; do echo 1; done; sleep 300", mode=mode, timeout=3)
     )
     assert worker.stop() == 0
     worker.wait_until_alone()
 
 
-def test_a_worker_that_is_killed_leaves_no_process_that_waits(bench: Bench) -> None:
+def test_a_worker_that_is_killed_leaves_no_process_that_waits(harness: WorkerHarness) -> None:
     """Its end is the end of their stdin."""
-    worker = bench.start(loop() + function("g", "cat", mode="prespawn"), "--concurrency", "2")
+    worker = harness.start(loop() + function("g", "cat", mode="prespawn"), "--concurrency", "2")
     wait_until(lambda: len(worker.descendants()) >= 4, what="all that wait")
     worker.end()
     worker.wait_until_alone()
 
 
 @pytest.mark.parametrize("mode", ["prespawn", "persistent"])
-def test_a_command_that_always_dies_does_not_stop_the_worker(bench: Bench, mode: str) -> None:
-    bench.start(loop("die", "5", mode=mode) + function("good", "cat"), "--concurrency", "2")
-    assert error(bench, "pid")["exitCode"] == 5
-    assert bench.runtime.call("good", b"1") == b"1"
+def test_a_command_that_always_dies_does_not_stop_the_worker(harness: WorkerHarness, mode: str) -> None:
+    harness.start(loop("die", "5", mode=mode) + function("good", "cat"), "--concurrency", "2")
+    assert error(harness, "pid")["exitCode"] == 5
+    assert harness.runtime.call("good", b"1") == b"1"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.answers import error_of
-from tests.support.bench import Bench
+from tests.support.worker_harness import WorkerHarness
 
 SERVER = """
 import http.server, json, sys
@@ -74,21 +74,21 @@ OPENAPI = {
 
 
 @pytest.fixture
-def module(bench: Bench) -> Bench:
+def module(harness: WorkerHarness) -> WorkerHarness:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = {"servers": [{"url": f"http://localhost:{port}"}]}
-    bench.folder.joinpath("openapi.json").write_text(json.dumps(OPENAPI | server))
-    bench.folder.joinpath("server.py").write_text(SERVER)
-    described = bench.cm_exec("schema", "--from", "openapi.json")
+    harness.folder.joinpath("openapi.json").write_text(json.dumps(OPENAPI | server))
+    harness.folder.joinpath("server.py").write_text(SERVER)
+    described = harness.cm_exec("schema", "--from", "openapi.json")
     assert described.returncode == 0
     example = '# command = ["uvicorn", "main:app", "--port", "8000"]'
     command = json.dumps([sys.executable, "server.py", str(port)])
     text = described.stdout.decode()
     assert example in text
-    bench.start(text.replace(example, f"command = {command}"))
-    return bench
+    harness.start(text.replace(example, f"command = {command}"))
+    return harness
 
 
 @pytest.mark.parametrize(
@@ -101,12 +101,14 @@ def module(bench: Bench) -> Bench:
         ("classify", {"text": "ä"}, ["POST", "/classify", '{"text": "ä"}']),
     ],
 )
-def test_an_operation_becomes_a_function(module: Bench, function: str, query: object, request_: list[str]) -> None:
+def test_an_operation_becomes_a_function(
+    module: WorkerHarness, function: str, query: object, request_: list[str]
+) -> None:
     sent = json.dumps(query, ensure_ascii=False).encode()
     assert json.loads(module.runtime.call(function, sent)) == request_
 
 
 @pytest.mark.parametrize(("function", "query"), [("read", b"{}"), ("read", b"[]"), ("predict", b"3")])
-def test_a_query_that_cannot_become_a_request(module: Bench, function: str, query: bytes) -> None:
+def test_a_query_that_cannot_become_a_request(module: WorkerHarness, function: str, query: bytes) -> None:
     error = error_of(module.runtime.result(module.runtime.submit(function, query)), function=function)
     assert error["reason"] == "invalid_query"

@@ -10,10 +10,10 @@ import click
 import pytest
 
 from cm_exec.cli.program import COMMANDS, VARIABLES, program
-from tests.support.bench import Bench
 from tests.support.processes import wait_until
 from tests.support.toml import function
 from tests.support.worker import CM_EXEC
+from tests.support.worker_harness import WorkerHarness
 
 CONFIG = function("echo", ["cat"]) + '[[tests]]\nfunction = "echo"\nquery = 1\nresult = 1\n'
 NOT_UTF8 = os.fsdecode(b"\xff")
@@ -34,11 +34,11 @@ PRINTING = [
 ]
 
 
-def run(bench: Bench, arguments: list[str], redirection: str) -> subprocess.CompletedProcess[bytes]:
+def run(harness: WorkerHarness, arguments: list[str], redirection: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         ["bash", "-c", f'set -o pipefail; "$@" {redirection}', "bash", CM_EXEC, *arguments],
-        cwd=bench.folder,
-        env=bench.environment({}),
+        cwd=harness.folder,
+        env=harness.environment({}),
         capture_output=True,
         timeout=60,
         check=False,
@@ -46,10 +46,10 @@ def run(bench: Bench, arguments: list[str], redirection: str) -> subprocess.Comp
 
 
 @pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
-def test_full_device(bench: Bench, arguments: list[str]) -> None:
+def test_full_device(harness: WorkerHarness, arguments: list[str]) -> None:
     """Lost output is reported in one line, and is no success."""
-    bench.write(CONFIG)
-    done = run(bench, arguments, ">/dev/full")
+    harness.write(CONFIG)
+    done = run(harness, arguments, ">/dev/full")
     lines = done.stderr.splitlines()
     assert lines.count(b"cm-exec: cannot write to stdout: No space left on device") == 1
     assert b"Traceback" not in done.stderr
@@ -59,10 +59,10 @@ def test_full_device(bench: Bench, arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
 @pytest.mark.parametrize("redirection", [">&-", "<&- >&- 2>&-", "2>/dev/full", "| true", "2>&1 | true"])
-def test_streams(bench: Bench, arguments: list[str], redirection: str) -> None:
+def test_streams(harness: WorkerHarness, arguments: list[str], redirection: str) -> None:
     """Closed streams, a full stderr, and a reader that is gone are no accident."""
-    bench.write(CONFIG)
-    done = run(bench, arguments, redirection)
+    harness.write(CONFIG)
+    done = run(harness, arguments, redirection)
     assert b"Traceback" not in done.stdout + done.stderr
     assert b"Exception" not in done.stderr
     assert b"cannot write to stdout" not in done.stderr
@@ -101,23 +101,23 @@ def test_streams(bench: Bench, arguments: list[str], redirection: str) -> None:
     ids=lambda arguments: " ".join(arguments).encode(errors="backslashreplace").decode(),
 )
 @pytest.mark.parametrize("locale", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}], ids=["", "C"])
-def test_not_utf8(bench: Bench, arguments: list[str], locale: dict[str, str]) -> None:
+def test_not_utf8(harness: WorkerHarness, arguments: list[str], locale: dict[str, str]) -> None:
     """Arguments that are not UTF-8 are usage errors, or files that do not exist."""
-    bench.write(CONFIG)
-    done = bench.cm_exec(*arguments, environment=locale)
+    harness.write(CONFIG)
+    done = harness.cm_exec(*arguments, environment=locale)
     assert done.returncode in {2, 3}, done.stderr
     assert b"Traceback" not in done.stderr
     assert done.stderr
 
 
-def test_interrupted_query(bench: Bench) -> None:
+def test_interrupted_query(harness: WorkerHarness) -> None:
     """Ctrl-C while a query is typed exits like in other programs."""
-    bench.write(CONFIG)
+    harness.write(CONFIG)
     terminal, its = pty.openpty()
     with subprocess.Popen(
         [CM_EXEC, "invoke", "echo"],
-        cwd=bench.folder,
-        env=bench.environment({}),
+        cwd=harness.folder,
+        env=harness.environment({}),
         stdin=its,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -142,24 +142,24 @@ def _waits_for_input(pid: int) -> bool:
         (["zzz"], "there is no command 'zzz'; the commands are 'init', 'run'"),
     ],
 )
-def test_unknown_command(bench: Bench, arguments: list[str], hint: str) -> None:
-    done = bench.cm_exec(*arguments)
+def test_unknown_command(harness: WorkerHarness, arguments: list[str], hint: str) -> None:
+    done = harness.cm_exec(*arguments)
     assert done.returncode == 2
     assert hint in done.stderr.decode()
 
 
 @pytest.mark.parametrize("option", [["--config", "other.toml"], ["-c", "other.toml"], ["--config=other.toml"]])
 @pytest.mark.parametrize("command", [["check"], ["invoke", "echo", "1"], ["test", "echo"]])
-def test_config_before_command(bench: Bench, option: list[str], command: list[str]) -> None:
-    bench.folder.joinpath("other.toml").write_text(CONFIG)
-    done = bench.cm_exec(*option, *command)
+def test_config_before_command(harness: WorkerHarness, option: list[str], command: list[str]) -> None:
+    harness.folder.joinpath("other.toml").write_text(CONFIG)
+    done = harness.cm_exec(*option, *command)
     assert done.returncode == 0, done.stderr
 
 
-def test_misspelt_variable(bench: Bench) -> None:
+def test_misspelt_variable(harness: WorkerHarness) -> None:
     """A variable that is nearly a setting is reported; one of somebody else is not."""
-    bench.write(CONFIG)
-    done = bench.cm_exec("check", environment={"CM_EXEC_CONCURENCY": "4", "CM_EXEC_BASE": "x"})
+    harness.write(CONFIG)
+    done = harness.cm_exec("check", environment={"CM_EXEC_CONCURENCY": "4", "CM_EXEC_BASE": "x"})
     warning = b"cm-exec: warning: there is no variable CM_EXEC_CONCURENCY; did you mean CM_EXEC_CONCURRENCY?\n"
     assert (done.returncode, done.stderr) == (0, warning)
 

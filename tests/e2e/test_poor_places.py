@@ -5,10 +5,10 @@ import json
 import pytest
 
 from tests.support.answers import error_of
-from tests.support.bench import Bench
-from tests.support.ledger import Endpoint
 from tests.support.processes import open_descriptors, wait_until
+from tests.support.request_log import Endpoint
 from tests.support.toml import function
+from tests.support.worker_harness import WorkerHarness
 
 ECHO = function("echo", ["cat"])
 LARGE = function("large", "head -c 20000000 /dev/zero")
@@ -19,51 +19,55 @@ def after_mounting(mounts: str) -> list[str]:
 
 
 def test_without_a_writable_folder_results_stay_in_memory_and_the_start_line_says_so(
-    bench: Bench, unshare: tuple[str, ...]
+    harness: WorkerHarness, unshare: tuple[str, ...]
 ) -> None:
-    worker = bench.start(LARGE + ECHO, wrapper=[*unshare, *after_mounting("mount -o remount,bind,ro /")])
-    assert bench.runtime.call("large") == bytes(20_000_000)
-    assert bench.runtime.call("echo", b"1") == b"1"
+    worker = harness.start(LARGE + ECHO, wrapper=[*unshare, *after_mounting("mount -o remount,bind,ro /")])
+    assert harness.runtime.call("large") == bytes(20_000_000)
+    assert harness.runtime.call("echo", b"1") == b"1"
     worker.wait_for_log("memory")
 
 
-def test_a_full_temporary_folder_fails_only_the_job_that_fills_it(bench: Bench, unshare: tuple[str, ...]) -> None:
+def test_a_full_temporary_folder_fails_only_the_job_that_fills_it(
+    harness: WorkerHarness, unshare: tuple[str, ...]
+) -> None:
     full = after_mounting('mount -t tmpfs -o size=1m none "$TMPDIR"')
-    worker = bench.start(LARGE + ECHO, wrapper=[*unshare, *full])
-    result = bench.runtime.result(bench.runtime.submit("large"))
+    worker = harness.start(LARGE + ECHO, wrapper=[*unshare, *full])
+    result = harness.runtime.result(harness.runtime.submit("large"))
     assert bytes(result.body) == bytes(20_000_000) or error_of(result, function="large")
-    assert bench.runtime.call("echo", b"1") == b"1"
+    assert harness.runtime.call("echo", b"1") == b"1"
     assert "Traceback" not in worker.log
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_standard_descriptors_corrupt_nothing(bench: Bench, closed: str) -> None:
-    bench.start(ECHO + function("fails", "echo why >&2; exit 1"), wrapper=["sh", "-c", f'exec "$@" {closed}', "sh"])
-    assert error_of(bench.runtime.result(bench.runtime.submit("fails")))["stderr"] == "why\n"
-    assert [bench.runtime.call("echo", b"%d" % n) for n in range(5)] == [b"%d" % n for n in range(5)]
+def test_closed_standard_descriptors_corrupt_nothing(harness: WorkerHarness, closed: str) -> None:
+    harness.start(ECHO + function("fails", "echo why >&2; exit 1"), wrapper=["sh", "-c", f'exec "$@" {closed}', "sh"])
+    assert error_of(harness.runtime.result(harness.runtime.submit("fails")))["stderr"] == "why\n"
+    assert [harness.runtime.call("echo", b"%d" % n) for n in range(5)] == [b"%d" % n for n in range(5)]
 
 
-def test_too_few_descriptors_fail_jobs_and_not_the_worker(bench: Bench) -> None:
+def test_too_few_descriptors_fail_jobs_and_not_the_worker(harness: WorkerHarness) -> None:
     config = function("f", "touch started; while [ ! -e go ]; do sleep 0.05; done; printf done")
     limited = ["sh", "-c", 'ulimit -n 36 && exec "$@"', "sh"]
-    worker = bench.start(config, "--concurrency", "6", wrapper=limited)
-    jobs = [bench.runtime.submit("f") for _ in range(12)]
-    bench.runtime.ledger.wait_for(lambda: len(bench.runtime.jobs.handed_out) == 12, what="handing out all jobs")
-    bench.folder.joinpath("go").touch()
+    worker = harness.start(config, "--concurrency", "6", wrapper=limited)
+    jobs = [harness.runtime.submit("f") for _ in range(12)]
+    harness.runtime.request_log.wait_for(
+        lambda: len(harness.runtime.jobs.handed_out) == 12, what="handing out all jobs"
+    )
+    harness.folder.joinpath("go").touch()
     for job in jobs:
-        result = bench.runtime.result(job, seconds=60)
+        result = harness.runtime.result(job, seconds=60)
         assert bytes(result.body) == b"done" or error_of(result)["reason"] == "not_started"
-    assert bench.runtime.call("f") == b"done"
+    assert harness.runtime.call("f") == b"done"
     assert "Traceback" not in worker.log
 
 
-def test_jobs_leave_no_descriptor_open(bench: Bench) -> None:
-    worker = bench.start(ECHO + LARGE + function("lost", ["/no/such/program"]) + function("fails", "exit 1"))
+def test_jobs_leave_no_descriptor_open(harness: WorkerHarness) -> None:
+    worker = harness.start(ECHO + LARGE + function("lost", ["/no/such/program"]) + function("fails", "exit 1"))
     functions = ["echo", "large", "lost", "fails"]
 
     def some_of_each() -> None:
         for name in functions * 5:
-            bench.runtime.call(name)
+            harness.runtime.call(name)
 
     some_of_each()
     before = open_descriptors(worker.pid)
@@ -76,78 +80,80 @@ STRANGE = ["a\0b", "line\nFORGED\r\nend", "\x1b[2J", " ", "%", "'; exit 1; '"]
 
 
 @pytest.mark.parametrize("text", STRANGE, ids=ascii)
-def test_a_strange_function_name_is_answered_and_forges_no_log_line(bench: Bench, text: str) -> None:
-    worker = bench.start(ECHO)
-    job = bench.runtime.submit(text)
-    assert error_of(bench.runtime.result(job), function=text)["reason"] == "unknown_function"
+def test_a_strange_function_name_is_answered_and_forges_no_log_line(harness: WorkerHarness, text: str) -> None:
+    worker = harness.start(ECHO)
+    job = harness.runtime.submit(text)
+    assert error_of(harness.runtime.result(job), function=text)["reason"] == "unknown_function"
     worker.stop()
     assert [line for line in worker.stdout.splitlines() if line.startswith("FORGED")] == []
 
 
-def test_a_function_name_that_is_no_unicode_is_answered(bench: Bench) -> None:
-    bench.start(ECHO)
-    result = bench.runtime.result(bench.runtime.submit("\ud83d"))
+def test_a_function_name_that_is_no_unicode_is_answered(harness: WorkerHarness) -> None:
+    harness.start(ECHO)
+    result = harness.runtime.result(harness.runtime.submit("\ud83d"))
     assert error_of(result)["reason"] in {"unknown_function", "malformed_job"}
 
 
 @pytest.mark.parametrize("text", STRANGE, ids=ascii)
-def test_a_job_with_a_strange_id_is_answered_and_forges_no_log_line(bench: Bench, text: str) -> None:
-    worker = bench.start(ECHO)
-    bench.runtime.submit("echo", b"[1]", job_id=text)
-    result = bench.runtime.result(text)
+def test_a_job_with_a_strange_id_is_answered_and_forges_no_log_line(harness: WorkerHarness, text: str) -> None:
+    worker = harness.start(ECHO)
+    harness.runtime.submit("echo", b"[1]", job_id=text)
+    result = harness.runtime.result(text)
     assert bytes(result.body) == b"[1]" or error_of(result)
-    assert bench.runtime.call("echo", b"2") == b"2"
+    assert harness.runtime.call("echo", b"2") == b"2"
     worker.stop()
     assert [line for line in worker.stdout.splitlines() if line.startswith("FORGED")] == []
 
 
-def test_a_job_id_that_no_url_can_carry_does_not_stop_the_worker(bench: Bench) -> None:
-    bench.start(ECHO)
-    bench.runtime.submit("echo", b"[1]", job_id="\ud83d")
-    assert bench.runtime.call("echo", b"2") == b"2"
+def test_a_job_id_that_no_url_can_carry_does_not_stop_the_worker(harness: WorkerHarness) -> None:
+    harness.start(ECHO)
+    harness.runtime.submit("echo", b"[1]", job_id="\ud83d")
+    assert harness.runtime.call("echo", b"2") == b"2"
 
 
 @pytest.mark.parametrize("member", ["userId", "authHeader", "temporaryCredentialsAuthToken"])
 @pytest.mark.parametrize("text", ["a\0b", "\ud83d", "x" * 300_000], ids=["NUL", "half a pair", "long"])
-def test_a_member_that_no_environment_can_carry_does_not_cost_the_answer(bench: Bench, member: str, text: str) -> None:
-    worker = bench.start(function("echo", ["cat"], credentials=True))
-    result = bench.runtime.result(bench.runtime.submit("echo", b"[1]", members={member: text}))
+def test_a_member_that_no_environment_can_carry_does_not_cost_the_answer(
+    harness: WorkerHarness, member: str, text: str
+) -> None:
+    worker = harness.start(function("echo", ["cat"], credentials=True))
+    result = harness.runtime.result(harness.runtime.submit("echo", b"[1]", members={member: text}))
     assert bytes(result.body) == b"[1]" or error_of(result)["reason"] in {"malformed_job", "not_started"}
-    assert bench.runtime.call("echo", b"2") == b"2"
+    assert harness.runtime.call("echo", b"2") == b"2"
     assert "Traceback" not in worker.log
 
 
-def test_a_member_of_another_type_does_not_cost_the_answer(bench: Bench) -> None:
-    bench.start(ECHO)
+def test_a_member_of_another_type_does_not_cost_the_answer(harness: WorkerHarness) -> None:
+    harness.start(ECHO)
     body = {"jobId": "j", "queryType": "echo", "query": 1, "userId": 7, "authHeader": {"a": 1}}
-    bench.runtime.submit_raw("j", json.dumps({"computeModuleJobV1": body}).encode())
-    assert bytes(bench.runtime.result("j").body) == b"1"
+    harness.runtime.submit_raw("j", json.dumps({"computeModuleJobV1": body}).encode())
+    assert bytes(harness.runtime.result("j").body) == b"1"
 
 
-def test_a_numeric_job_id_is_answered(bench: Bench) -> None:
-    bench.start(ECHO)
-    bench.runtime.submit_raw("7", b'{"computeModuleJobV1":{"jobId":7,"queryType":"echo","query":1}}')
-    assert bench.runtime.result("7").size
+def test_a_numeric_job_id_is_answered(harness: WorkerHarness) -> None:
+    harness.start(ECHO)
+    harness.runtime.submit_raw("7", b'{"computeModuleJobV1":{"jobId":7,"queryType":"echo","query":1}}')
+    assert harness.runtime.result("7").size
 
 
-def test_a_token_with_a_line_end_in_it_adds_no_header(bench: Bench) -> None:
-    bench.replica.token_file.write_text("token\r\nX-Injected: yes\r\n")
-    worker = bench.launch(ECHO)
-    bench.runtime.tokens.add("token")
+def test_a_token_with_a_line_end_in_it_adds_no_header(harness: WorkerHarness) -> None:
+    harness.replica.token_file.write_text("token\r\nX-Injected: yes\r\n")
+    worker = harness.launch(ECHO)
+    harness.runtime.tokens.add("token")
     worker.wait_for_log("token")
-    assert not any(r.head.header("x-injected") for r in bench.runtime.ledger.all())
+    assert not any(r.head.header("x-injected") for r in harness.runtime.request_log.all())
     assert "Traceback" not in worker.log
-    bench.replica.write_token(bench.runtime.token)
+    harness.replica.write_token(harness.runtime.token)
     if worker.is_running():
         worker.wait_until_ready()
     else:
         assert worker.process.returncode == 4
 
 
-def test_every_result_goes_to_the_result_endpoint_only(bench: Bench) -> None:
-    bench.start(ECHO)
+def test_every_result_goes_to_the_result_endpoint_only(harness: WorkerHarness) -> None:
+    harness.start(ECHO)
     for job_id in ("..", ".", "../restart-notify", "//x/y", "?x", "#x"):
-        bench.runtime.submit("echo", b"1", job_id=job_id)
-    assert bench.runtime.call("echo", b"2") == b"2"
-    assert len(bench.runtime.ledger.all(Endpoint.RESTART)) == 1
-    assert not bench.runtime.ledger.all(Endpoint.OTHER)
+        harness.runtime.submit("echo", b"1", job_id=job_id)
+    assert harness.runtime.call("echo", b"2") == b"2"
+    assert len(harness.runtime.request_log.all(Endpoint.RESTART)) == 1
+    assert not harness.runtime.request_log.all(Endpoint.OTHER)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.answers import error_of
-from tests.support.bench import Bench
 from tests.support.processes import wait_until
 from tests.support.toml import function
+from tests.support.worker_harness import WorkerHarness
 
 LOOP = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / "loop_handler.py")]
 
@@ -27,10 +27,10 @@ def leaks(text: str, *secrets: str) -> set[str]:
     return {piece for piece in pieces if piece in text}
 
 
-def check_no_leak(bench: Bench, config: str, query: bytes = b"1") -> str:
+def check_no_leak(harness: WorkerHarness, config: str, query: bytes = b"1") -> str:
     """Run one failing job, and return its error result after checking it and the log."""
-    worker = bench.start(config, "--log-level", "debug")
-    result = bench.runtime.result(bench.runtime.submit("f", query, members=MEMBERS))
+    worker = harness.start(config, "--log-level", "debug")
+    result = harness.runtime.result(harness.runtime.submit("f", query, members=MEMBERS))
     error_of(result)
     body = result.body.decode()
     worker.stop()
@@ -39,11 +39,11 @@ def check_no_leak(bench: Bench, config: str, query: bytes = b"1") -> str:
 
 
 @pytest.mark.parametrize("mode", ["spawn", "persistent"])
-def test_without_its_scheme(bench: Bench, mode: str) -> None:
+def test_without_its_scheme(harness: WorkerHarness, mode: str) -> None:
     """The token of `Bearer X` is redacted where only X appears."""
     if mode == "spawn":
         config = function("f", f'echo "token: {BARE}" >&2; exit 1', credentials=True)
-        assert "token: " in check_no_leak(bench, config)
+        assert "token: " in check_no_leak(harness, config)
     else:
         script = (
             "import json,sys\nfor line in sys.stdin:\n job=json.loads(line)\n"
@@ -51,44 +51,44 @@ def test_without_its_scheme(bench: Bench, mode: str) -> None:
         )
         command = [sys.executable, "-S", "-E", "-c", script]
         config = function("f", command, mode="persistent", envelope=True, credentials=True)
-        assert "token: " in check_no_leak(bench, config)
+        assert "token: " in check_no_leak(harness, config)
 
 
 @pytest.mark.parametrize("descriptor", [1, 2], ids=["stdout", "stderr"])
-def test_across_two_writes(bench: Bench, descriptor: int) -> None:
+def test_across_two_writes(harness: WorkerHarness, descriptor: int) -> None:
     """A token that is written in two parts is redacted as a whole."""
     parts = f"""t={BARE}; printf 'token: %.20s' "$t"; sleep 0.3; printf '%s\\n' "${{t#????????????????????}}" """
     script = f"({parts}) >&{descriptor}; exit 1"
-    check_no_leak(bench, function("f", script, credentials=True, result_fd=3))
+    check_no_leak(harness, function("f", script, credentials=True, result_fd=3))
 
 
 @pytest.mark.parametrize("padding", [0, 1, 7, 30])
-def test_across_the_pieces_of_a_long_line(bench: Bench, padding: int) -> None:
+def test_across_the_pieces_of_a_long_line(harness: WorkerHarness, padding: int) -> None:
     """A line that is logged in pieces, or of which an error result has the end, is cut within no token."""
     program = "import os; print((os.environ['CM_AUTH_HEADER'].split()[1] + '-') * 4000, end='')"
     repeat = f'{sys.executable} -S -E -c "{program}" >&2'
     script = f"printf '%{padding}s' '' >&2; {repeat}; exit 1"
-    check_no_leak(bench, function("f", script, credentials=True))
+    check_no_leak(harness, function("f", script, credentials=True))
 
 
 @pytest.mark.parametrize("padding", [200, 220, 240, 250])
-def test_in_the_output_of_an_error(bench: Bench, padding: int) -> None:
+def test_in_the_output_of_an_error(harness: WorkerHarness, padding: int) -> None:
     """`output` shows wrong output without the token, also where it ends within the token."""
     script = f"printf '%{padding}s%s' '' \"{BARE}\""
-    body = check_no_leak(bench, function("f", script, credentials=True, output="json"))
+    body = check_no_leak(harness, function("f", script, credentials=True, output="json"))
     assert json.loads(body)["reason"] == "invalid_output"
     assert json.loads(body)["output"].startswith(" " * 150)
 
 
-def test_late_stderr(bench: Bench) -> None:
+def test_late_stderr(harness: WorkerHarness) -> None:
     """What a persistent process writes after its answer belongs to that job, not to the next one."""
-    worker = bench.start(function("f", LOOP, mode="persistent"))
-    bench.folder.joinpath("go").touch()
+    worker = harness.start(function("f", LOOP, mode="persistent"))
+    harness.folder.joinpath("go").touch()
     for _ in range(15):
-        first = bench.runtime.submit("f", b'["late_noise", "go", "words of the job before\\n"]')
-        second = bench.runtime.submit("f", b'["exit", 3]')
-        assert bytes(bench.runtime.result(first).body).strip() == b'"first"'
-        error = error_of(bench.runtime.result(second))
+        first = harness.runtime.submit("f", b'["late_noise", "go", "words of the job before\\n"]')
+        second = harness.runtime.submit("f", b'["exit", 3]')
+        assert bytes(harness.runtime.result(first).body).strip() == b'"first"'
+        error = error_of(harness.runtime.result(second))
         assert error["exitCode"] == 3
         assert "stderr" not in error, error
     worker.stop()
@@ -107,17 +107,17 @@ for line in sys.stdin:
 """
 
 
-def test_late_stderr_with_a_token(bench: Bench) -> None:
+def test_late_stderr_with_a_token(harness: WorkerHarness) -> None:
     """Such words are redacted with the secrets of the job that they belong to."""
     command = [sys.executable, "-S", "-E", "-c", LATE]
-    worker = bench.start(function("f", command, mode="persistent", envelope=True, credentials=True))
+    worker = harness.start(function("f", command, mode="persistent", envelope=True, credentials=True))
     for number in range(10):
-        written = bench.folder / f"written-{number}"
-        first = bench.runtime.submit("f", json.dumps(str(written)).encode(), members=MEMBERS)
+        written = harness.folder / f"written-{number}"
+        first = harness.runtime.submit("f", json.dumps(str(written)).encode(), members=MEMBERS)
         wait_until(written.exists, what="late words on stderr")
-        second = bench.runtime.submit("f", b'"fail"', members={"authHeader": f"Bearer another-caller-{number}"})
-        assert bytes(bench.runtime.result(first).body).strip() == b"1"
-        error = error_of(bench.runtime.result(second))
+        second = harness.runtime.submit("f", b'"fail"', members={"authHeader": f"Bearer another-caller-{number}"})
+        assert bytes(harness.runtime.result(first).body).strip() == b"1"
+        error = error_of(harness.runtime.result(second))
         assert error["exitCode"] == 3
         assert "stderr" not in error, error
     worker.stop()

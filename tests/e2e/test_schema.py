@@ -6,10 +6,10 @@ import pytest
 
 from cm_exec.config.schema.json_schema import cm_toml_schema_text
 from tests.support.answers import error_of
-from tests.support.bench import Bench
-from tests.support.ledger import Endpoint
+from tests.support.request_log import Endpoint
 from tests.support.toml import function
 from tests.support.tools import needs
+from tests.support.worker_harness import WorkerHarness
 
 TYPED = """
 [types.Point]
@@ -29,11 +29,11 @@ plain = "cat"
 """
 
 
-def test_what_is_printed_is_what_is_posted_byte_for_byte(bench: Bench) -> None:
-    worker = bench.start(TYPED)
-    (request,) = bench.runtime.ledger.all(Endpoint.SCHEMA)
+def test_what_is_printed_is_what_is_posted_byte_for_byte(harness: WorkerHarness) -> None:
+    worker = harness.start(TYPED)
+    (request,) = harness.runtime.request_log.all(Endpoint.SCHEMA)
     posted = bytes(request.body)
-    printed = bench.cm_exec("schema")
+    printed = harness.cm_exec("schema")
     assert printed.returncode == 0
     assert printed.stdout == posted
     assert b'"max":99.90' in posted
@@ -41,35 +41,35 @@ def test_what_is_printed_is_what_is_posted_byte_for_byte(bench: Bench) -> None:
     assert worker.stop() == 0
 
 
-def test_pretty_is_the_same_for_people(bench: Bench) -> None:
-    bench.write(TYPED)
-    pretty = bench.cm_exec("schema", "--pretty")
-    assert json.loads(pretty.stdout) == json.loads(bench.cm_exec("schema").stdout)
+def test_pretty_is_the_same_for_people(harness: WorkerHarness) -> None:
+    harness.write(TYPED)
+    pretty = harness.cm_exec("schema", "--pretty")
+    assert json.loads(pretty.stdout) == json.loads(harness.cm_exec("schema").stdout)
     assert b'\n  {\n    "functionName": "measure",\n' in pretty.stdout
     assert b'"max": 99.90' in pretty.stdout
     assert pretty.stdout.endswith(b"]\n")
 
 
-def test_config_alone_prints_the_json_schema_of_cm_toml(bench: Bench) -> None:
+def test_config_alone_prints_the_json_schema_of_cm_toml(harness: WorkerHarness) -> None:
     for option in ("--config", "-c"):
-        printed = bench.cm_exec("schema", option)
+        printed = harness.cm_exec("schema", option)
         assert printed.returncode == 0
         assert printed.stdout.decode() == cm_toml_schema_text()
 
 
-def test_config_with_a_path_names_the_file(bench: Bench) -> None:
-    bench.folder.joinpath("other.toml").write_text(function("elsewhere", "cat"))
+def test_config_with_a_path_names_the_file(harness: WorkerHarness) -> None:
+    harness.folder.joinpath("other.toml").write_text(function("elsewhere", "cat"))
     for arguments in (["--config", "other.toml"], ["--config=other.toml"], ["-c", "other.toml"]):
-        (schema,) = json.loads(bench.cm_exec("schema", *arguments).stdout)
+        (schema,) = json.loads(harness.cm_exec("schema", *arguments).stdout)
         assert schema["functionName"] == "elsewhere"
-    (schema,) = json.loads(bench.cm_exec("schema", environment={"CM_EXEC_CONFIG": "other.toml"}).stdout)
+    (schema,) = json.loads(harness.cm_exec("schema", environment={"CM_EXEC_CONFIG": "other.toml"}).stdout)
     assert schema["functionName"] == "elsewhere"
 
 
-def test_a_wrong_type_is_exit_3_and_points_at_the_character(bench: Bench) -> None:
-    bench.write(function("f", "cat", returns="list<strng>"))
+def test_a_wrong_type_is_exit_3_and_points_at_the_character(harness: WorkerHarness) -> None:
+    harness.write(function("f", "cat", returns="list<strng>"))
     for command in ("schema", "check", "run"):
-        done = bench.cm_exec(command, environment=bench.replica.modern())
+        done = harness.cm_exec(command, environment=harness.replica.modern())
         assert done.returncode == 3
         message = b'cm.toml: functions.f.returns: unknown type "strng" in "list<strng>"; did you mean "string"?'
         assert message in done.stderr
@@ -97,14 +97,16 @@ inputs = { name = "string", age = { type = "optional<integer>", min = 0, max = 1
         ('"s3cret"', "$: expected an object, found a string of 6 characters"),
     ],
 )
-def test_a_query_that_does_not_fit_reaches_no_handler_and_no_log(bench: Bench, query: str, problem: str) -> None:
-    worker = bench.start(CHECKED)
-    error = error_of(bench.runtime.result(bench.runtime.submit("f", query.encode())), function="f")
+def test_a_query_that_does_not_fit_reaches_no_handler_and_no_log(
+    harness: WorkerHarness, query: str, problem: str
+) -> None:
+    worker = harness.start(CHECKED)
+    error = error_of(harness.runtime.result(harness.runtime.submit("f", query.encode())), function="f")
     assert error["reason"] == "invalid_query"
     assert error["error"] == f"the query does not match the inputs of 'f': {problem}"
     assert not error.keys() & {"exitCode", "signal", "stderr"}
     assert worker.stop() == 0
-    assert not bench.folder.joinpath("seen").exists()
+    assert not harness.folder.joinpath("seen").exists()
     assert problem in worker.log
     assert "s3cret" not in worker.log
 
@@ -112,10 +114,10 @@ def test_a_query_that_does_not_fit_reaches_no_handler_and_no_log(bench: Bench, q
 @pytest.mark.parametrize(
     "query", [b'{"name":"\\ud83d", "age"  : 150}', b'{"age":null,"name":""}', b'{ "name" : "x", "name":"y" }']
 )
-def test_a_query_that_fits_reaches_the_handler_byte_for_byte(bench: Bench, query: bytes) -> None:
-    bench.start(CHECKED)
-    assert bench.runtime.call("f", query) == query
-    assert bench.folder.joinpath("seen").read_bytes() == query
+def test_a_query_that_fits_reaches_the_handler_byte_for_byte(harness: WorkerHarness, query: bytes) -> None:
+    harness.start(CHECKED)
+    assert harness.runtime.call("f", query) == query
+    assert harness.folder.joinpath("seen").read_bytes() == query
 
 
 @pytest.mark.parametrize(
@@ -137,34 +139,34 @@ def test_a_query_that_fits_reaches_the_handler_byte_for_byte(bench: Bench, query
     ],
 )
 def test_a_result_that_does_not_fit_is_replaced_by_an_error(
-    bench: Bench, returns: str, right: bytes, wrong: bytes, problem: str
+    harness: WorkerHarness, returns: str, right: bytes, wrong: bytes, problem: str
 ) -> None:
-    worker = bench.start(function("f", "cat", returns=returns, check_results=True))
-    error = error_of(bench.runtime.result(bench.runtime.submit("f", wrong)))
+    worker = harness.start(function("f", "cat", returns=returns, check_results=True))
+    error = error_of(harness.runtime.result(harness.runtime.submit("f", wrong)))
     assert error["reason"] == "invalid_output"
     assert error["error"] == f"the result of 'f' does not match its returns: {problem}"
-    assert bench.runtime.call("f", right.strip()) == right.strip()
+    assert harness.runtime.call("f", right.strip()) == right.strip()
     assert worker.stop() == 0
     assert "s3cret" not in worker.log
 
 
-def test_a_result_that_is_no_json_is_no_result(bench: Bench) -> None:
-    bench.start(function("f", "printf nope", returns="string", check_results=True))
-    error = error_of(bench.runtime.result(bench.runtime.submit("f")))
+def test_a_result_that_is_no_json_is_no_result(harness: WorkerHarness) -> None:
+    harness.start(function("f", "printf nope", returns="string", check_results=True))
+    error = error_of(harness.runtime.result(harness.runtime.submit("f")))
     assert error["reason"] == "invalid_output"
     assert "expected JSON" in error["error"]
 
 
-def test_text_output_is_checked_as_it_is_posted(bench: Bench) -> None:
-    bench.start(function("f", "printf nope", returns="string", check_results=True, output="text"))
-    assert bench.runtime.call("f") == b'"nope"'
+def test_text_output_is_checked_as_it_is_posted(harness: WorkerHarness) -> None:
+    harness.start(function("f", "printf nope", returns="string", check_results=True, output="text"))
+    assert harness.runtime.call("f") == b'"nope"'
 
 
 @pytest.mark.parametrize("mode", ["prespawn", "persistent"])
 @needs("jq")
-def test_the_checks_hold_in_every_mode(bench: Bench, mode: str) -> None:
+def test_the_checks_hold_in_every_mode(harness: WorkerHarness, mode: str) -> None:
     command = ["jq", "--unbuffered", "-c", ".n"]
-    bench.start(
+    harness.start(
         function(
             "f",
             command,
@@ -176,16 +178,16 @@ def test_the_checks_hold_in_every_mode(bench: Bench, mode: str) -> None:
         )
     )
     reasons = {
-        query: error_of(bench.runtime.result(bench.runtime.submit("f", query)))["reason"]
+        query: error_of(harness.runtime.result(harness.runtime.submit("f", query)))["reason"]
         for query in (b"[]", b'{"n": "x"}')
     }
     assert reasons == {b"[]": "invalid_query", b'{"n": "x"}': "invalid_output"}
-    assert bench.runtime.call("f", b'{"n": 3}').strip() == b"3"
+    assert harness.runtime.call("f", b'{"n": 3}').strip() == b"3"
 
 
-def test_invoke_tells_of_what_does_not_fit_and_runs_all_the_same(bench: Bench) -> None:
-    bench.write(function("f", "cat", inputs={"n": "integer"}, returns="integer"))
-    done = bench.cm_exec("invoke", "f", '{"n": "three"}')
+def test_invoke_tells_of_what_does_not_fit_and_runs_all_the_same(harness: WorkerHarness) -> None:
+    harness.write(function("f", "cat", inputs={"n": "integer"}, returns="integer"))
+    done = harness.cm_exec("invoke", "f", '{"n": "three"}')
     assert done.returncode == 0
     assert done.stdout == b'{"n": "three"}'
     assert (
@@ -198,47 +200,47 @@ def test_invoke_tells_of_what_does_not_fit_and_runs_all_the_same(bench: Bench) -
     )
 
 
-def test_invoke_says_nothing_of_what_fits(bench: Bench) -> None:
-    bench.write(function("f", "cat", inputs={"n": "integer"}, returns={"n": "integer"}))
-    done = bench.cm_exec("invoke", "f", '{"n": 3}')
+def test_invoke_says_nothing_of_what_fits(harness: WorkerHarness) -> None:
+    harness.write(function("f", "cat", inputs={"n": "integer"}, returns={"n": "integer"}))
+    done = harness.cm_exec("invoke", "f", '{"n": 3}')
     assert (done.returncode, done.stdout, done.stderr) == (0, b'{"n": 3}', b"")
 
 
-def test_invoke_refuses_what_run_would_refuse(bench: Bench) -> None:
-    bench.write(CHECKED)
-    done = bench.cm_exec("invoke", "f", "{}")
+def test_invoke_refuses_what_run_would_refuse(harness: WorkerHarness) -> None:
+    harness.write(CHECKED)
+    done = harness.cm_exec("invoke", "f", "{}")
     assert done.returncode == 1
     assert json.loads(done.stdout)["reason"] == "invalid_query"
     assert done.stderr.count(b"$.name: expected a string, found nothing") == 1
-    assert not bench.folder.joinpath("seen").exists()
+    assert not harness.folder.joinpath("seen").exists()
 
 
-def test_from_starts_a_cm_toml_from_a_description(bench: Bench) -> None:
-    bench.write(TYPED)
-    published = bench.cm_exec("schema").stdout
-    bench.folder.joinpath("published.json").write_bytes(published)
-    described = bench.cm_exec("schema", "--from", "published.json")
+def test_from_starts_a_cm_toml_from_a_description(harness: WorkerHarness) -> None:
+    harness.write(TYPED)
+    published = harness.cm_exec("schema").stdout
+    harness.folder.joinpath("published.json").write_bytes(published)
+    described = harness.cm_exec("schema", "--from", "published.json")
     assert (described.returncode, described.stderr) == (0, b"")
-    bench.write(described.stdout.decode())
-    again = bench.cm_exec("schema", "--pretty")
+    harness.write(described.stdout.decode())
+    again = harness.cm_exec("schema", "--pretty")
     assert json.loads(again.stdout) == json.loads(published)
 
 
-def test_from_tells_what_it_could_not_take_over(bench: Bench) -> None:
-    bench.folder.joinpath("measure.schema.json").write_text('{"properties": {"a": {}}}')
-    described = bench.cm_exec("schema", "--from", "measure.schema.json")
+def test_from_tells_what_it_could_not_take_over(harness: WorkerHarness) -> None:
+    harness.folder.joinpath("measure.schema.json").write_text('{"properties": {"a": {}}}')
+    described = harness.cm_exec("schema", "--from", "measure.schema.json")
     assert described.returncode == 0
     assert described.stdout.startswith(b"[functions.measure]\n")
     assert described.stderr == b"cm-exec: note: measure.a is unknown: its schema has no type\n"
 
 
-def test_from_python_reads_hints_with_the_python3_of_path(bench: Bench) -> None:
-    bench.folder.joinpath("handlers.py").write_text("def double(x: int) -> float: ...\n")
-    described = bench.cm_exec("schema", "--from-python", "handlers:double")
+def test_from_python_reads_hints_with_the_python3_of_path(harness: WorkerHarness) -> None:
+    harness.folder.joinpath("handlers.py").write_text("def double(x: int) -> float: ...\n")
+    described = harness.cm_exec("schema", "--from-python", "handlers:double")
     note = b"cm-exec: note: `cm-exec init --from-python handlers:double` writes cm_handler.py\n"
     assert (described.returncode, described.stderr) == (0, note)
-    bench.write(described.stdout.decode())
-    (schema,) = json.loads(bench.cm_exec("schema").stdout)
+    harness.write(described.stdout.decode())
+    (schema,) = json.loads(harness.cm_exec("schema").stdout)
     assert schema["functionName"] == "double"
     assert schema["inputs"][0]["dataType"] == {"type": "integer", "integer": {}}
     assert schema["output"]["single"]["dataType"] == {"type": "float", "float": {}}
@@ -253,9 +255,11 @@ def test_from_python_reads_hints_with_the_python3_of_path(bench: Bench) -> None:
         (["--from-python", "nowhere:f"], b"No module named 'nowhere'"),
     ],
 )
-def test_a_description_that_cannot_be_taken_over_is_exit_2(bench: Bench, arguments: list[str], message: bytes) -> None:
-    bench.folder.joinpath("openapi.yaml").write_text("openapi: 3.1.0")
-    done = bench.cm_exec("schema", *arguments)
+def test_a_description_that_cannot_be_taken_over_is_exit_2(
+    harness: WorkerHarness, arguments: list[str], message: bytes
+) -> None:
+    harness.folder.joinpath("openapi.yaml").write_text("openapi: 3.1.0")
+    done = harness.cm_exec("schema", *arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert b"Traceback" not in done.stderr

@@ -3,10 +3,10 @@ import re
 
 import pytest
 
-from tests.support import behaviours
-from tests.support.bench import Bench
-from tests.support.ledger import Endpoint
+from tests.support import responses
+from tests.support.request_log import Endpoint
 from tests.support.toml import function, table
+from tests.support.worker_harness import WorkerHarness
 
 AUTH = "Bearer-secret-of-the-caller"
 TEMPORARY = "secret-temporary-credentials"
@@ -24,7 +24,7 @@ def environment_of(output: bytes) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("log_format", ["text", "sls"])
-def test_no_secret_is_ever_in_the_log_or_in_an_error_result(bench: Bench, log_format: str) -> None:
+def test_no_secret_is_ever_in_the_log_or_in_an_error_result(harness: WorkerHarness, log_format: str) -> None:
     result = f"printf {RESULT}"
     config = (
         function("good", result)
@@ -36,74 +36,76 @@ def test_no_secret_is_ever_in_the_log_or_in_an_error_result(bench: Bench, log_fo
         + function("lost", ["/no/such/program"], credentials=True)
         + table("launcher", log_format=log_format, log_level="debug")
     )
-    worker = bench.start(config)
-    bench.runtime.script(Endpoint.RESULT, behaviours.answer(500), behaviours.answer(401), behaviours.answer(413))
+    worker = harness.start(config)
+    harness.runtime.script(Endpoint.RESULT, responses.answer(500), responses.answer(401), responses.answer(413))
     functions = ["good", "good", "fails", "slow", "json", "large", "lost", "unknown"]
     query = json.dumps({"q": QUERY}).encode()
-    jobs = [bench.runtime.submit(name, query, members=MEMBERS) for name in functions]
-    bench.runtime.submit_raw("m", b'{"computeModuleJobV1":{"jobId":"m","authHeader":"%s"}}' % AUTH.encode())
-    bench.runtime.submit_raw("n", b'{"jobId":"n","queryType":"good","query":["%s",nope]}' % QUERY.encode())
+    jobs = [harness.runtime.submit(name, query, members=MEMBERS) for name in functions]
+    harness.runtime.submit_raw("m", b'{"computeModuleJobV1":{"jobId":"m","authHeader":"%s"}}' % AUTH.encode())
+    harness.runtime.submit_raw("n", b'{"jobId":"n","queryType":"good","query":["%s",nope]}' % QUERY.encode())
     for job in [*jobs, "m", "n"]:
-        body = bench.runtime.result(job).body.decode()
+        body = harness.runtime.result(job).body.decode()
         assert body == RESULT or not any(secret in body for secret in SECRETS)
-    bench.runtime.rotate_token("rotated-token-of-the-module")
-    bench.replica.write_token("rotated-token-of-the-module")
-    assert bench.runtime.call("good") == RESULT.encode()
-    assert bench.runtime.call("quiet") == b"a result that only its caller sees"
+    harness.runtime.rotate_token("rotated-token-of-the-module")
+    harness.replica.write_token("rotated-token-of-the-module")
+    assert harness.runtime.call("good") == RESULT.encode()
+    assert harness.runtime.call("quiet") == b"a result that only its caller sees"
     assert worker.stop() == 0
     assert [secret for secret in SECRETS if secret in worker.log] == []
     assert "only its caller" not in worker.log
 
 
-def test_a_handler_sees_nothing_of_the_connection_to_the_runtime(bench: Bench) -> None:
+def test_a_handler_sees_nothing_of_the_connection_to_the_runtime(harness: WorkerHarness) -> None:
     extra = {
         "GET_JOB_URI_V2": "http://127.0.0.1:8946/job",
-        "CONNECTIONS_TO_OTHER_PODS_CA_PATH": str(bench.replica.ca_file),
+        "CONNECTIONS_TO_OTHER_PODS_CA_PATH": str(harness.replica.ca_file),
         "RUNTIME_API": "localhost:8945",
-        "CONNECTION_TO_RUNTIME": str(bench.replica.connection_file),
+        "CONNECTION_TO_RUNTIME": str(harness.replica.connection_file),
     }
-    bench.start(function("f", ENVIRON), environment={**extra, **bench.environment()})
-    seen = environment_of(bench.runtime.call("f"))
+    harness.start(function("f", ENVIRON), environment={**extra, **harness.environment()})
+    seen = environment_of(harness.runtime.call("f"))
     public = {"COMPUTE_SESSION_ID", "DEFAULT_CA_PATH", "CONNECTIONS_TO_OTHER_PODS_CA_PATH"}
-    hidden = {*bench.replica.modern(), *extra} - public
+    hidden = {*harness.replica.modern(), *extra} - public
     assert hidden & set(seen) == set()
-    assert seen["DEFAULT_CA_PATH"] == str(bench.replica.ca_file)  # for calls to Foundry
-    assert [n for n, value in seen.items() if re.search(rf"token-of-the-module|:{bench.runtime.port}\b", value)] == []
+    assert seen["DEFAULT_CA_PATH"] == str(harness.replica.ca_file)  # for calls to Foundry
+    assert [n for n, value in seen.items() if re.search(rf"token-of-the-module|:{harness.runtime.port}\b", value)] == []
     assert public <= set(seen)
     assert seen["COMPUTE_SESSION_ID"] == "ses-of-the-replica"
 
 
-def test_credentials_reach_only_the_handlers_that_ask_for_them(bench: Bench) -> None:
-    bench.start(function("trusted", ENVIRON, credentials=True) + function("other", ENVIRON))
-    trusted, other = (bench.runtime.submit(name, members=MEMBERS) for name in ("trusted", "other"))
-    seen = environment_of(bytes(bench.runtime.result(trusted).body))
+def test_credentials_reach_only_the_handlers_that_ask_for_them(harness: WorkerHarness) -> None:
+    harness.start(function("trusted", ENVIRON, credentials=True) + function("other", ENVIRON))
+    trusted, other = (harness.runtime.submit(name, members=MEMBERS) for name in ("trusted", "other"))
+    seen = environment_of(bytes(harness.runtime.result(trusted).body))
     assert (seen["CM_AUTH_HEADER"], seen["CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN"]) == (AUTH, TEMPORARY)
-    output = bench.runtime.result(other).body
+    output = harness.runtime.result(other).body
     assert AUTH.encode() not in output
     assert TEMPORARY.encode() not in output
 
 
 @pytest.mark.parametrize("log_format", ["text", "sls"])
-def test_credentials_that_a_handler_prints_reach_neither_log_nor_error_result(bench: Bench, log_format: str) -> None:
+def test_credentials_that_a_handler_prints_reach_neither_log_nor_error_result(
+    harness: WorkerHarness, log_format: str
+) -> None:
     prints = 'echo "I was given $CM_AUTH_HEADER and $CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN" >&2; exit 1'
-    worker = bench.start(function("f", prints, credentials=True), "--log-format", log_format)
-    body = bench.runtime.result(bench.runtime.submit("f", members=MEMBERS)).body.decode()
+    worker = harness.start(function("f", prints, credentials=True), "--log-format", log_format)
+    body = harness.runtime.result(harness.runtime.submit("f", members=MEMBERS)).body.decode()
     worker.wait_for_log("I was given")
     worker.stop()
     assert "I was given" in body
     assert [secret for secret in SECRETS if secret in worker.log + body] == []
 
 
-def test_credentials_that_a_job_does_not_have_are_not_set(bench: Bench) -> None:
-    bench.start(function("f", ENVIRON, credentials=True))
-    seen = environment_of(bench.runtime.call("f"))
+def test_credentials_that_a_job_does_not_have_are_not_set(harness: WorkerHarness) -> None:
+    harness.start(function("f", ENVIRON, credentials=True))
+    seen = environment_of(harness.runtime.call("f"))
     assert {"CM_AUTH_HEADER", "CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN", "CM_USER_ID"} & set(seen) == set()
 
 
-def test_secrets_are_on_no_command_line(bench: Bench) -> None:
+def test_secrets_are_on_no_command_line(harness: WorkerHarness) -> None:
     command_lines = "cat /proc/[0-9]*/cmdline 2>/dev/null || true"
-    bench.start(function("f", command_lines, credentials=True))
-    job = bench.runtime.submit("f", json.dumps(QUERY).encode(), members=MEMBERS)
-    output = bench.runtime.result(job).body.decode(errors="replace")
+    harness.start(function("f", command_lines, credentials=True))
+    job = harness.runtime.submit("f", json.dumps(QUERY).encode(), members=MEMBERS)
+    output = harness.runtime.result(job).body.decode(errors="replace")
     assert "cm-exec" in output
-    assert [secret for secret in (AUTH, TEMPORARY, QUERY, bench.runtime.token) if secret in output] == []
+    assert [secret for secret in (AUTH, TEMPORARY, QUERY, harness.runtime.token) if secret in output] == []

@@ -12,11 +12,11 @@ from typing import Any, Final
 import pytest
 
 from tests.support.answers import error_of
-from tests.support.bench import Bench
-from tests.support.ledger import Endpoint
 from tests.support.processes import has_ended, wait_until
+from tests.support.request_log import Endpoint
 from tests.support.toml import function, served, service, table
 from tests.support.worker import CM_EXEC
+from tests.support.worker_harness import WorkerHarness
 
 HANDLER: Final = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / "envelope_handler.py")]
 LOOP: Final = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / "loop_handler.py")]
@@ -28,94 +28,94 @@ def multiplexed(*arguments: str, **options: object) -> str:
     return service("s", [*HANDLER, *arguments], **{"processes": 1, "jobs_per_process": 16, **options})
 
 
-def submit(bench: Bench, *query: object, to: str = "f") -> str:
-    return bench.runtime.submit(to, json.dumps(query).encode())
+def submit(harness: WorkerHarness, *query: object, to: str = "f") -> str:
+    return harness.runtime.submit(to, json.dumps(query).encode())
 
 
-def ask(bench: Bench, *query: object, to: str = "f") -> Any:
-    return json.loads(bytes(bench.runtime.result(submit(bench, *query, to=to), seconds=PATIENCE).body))
+def ask(harness: WorkerHarness, *query: object, to: str = "f") -> Any:
+    return json.loads(bytes(harness.runtime.result(submit(harness, *query, to=to), seconds=PATIENCE).body))
 
 
-def error(bench: Bench, *query: object) -> dict[str, Any]:
-    return error_of(bench.runtime.result(submit(bench, *query), seconds=PATIENCE), function="f")
+def error(harness: WorkerHarness, *query: object) -> dict[str, Any]:
+    return error_of(harness.runtime.result(submit(harness, *query), seconds=PATIENCE), function="f")
 
 
-def hold(bench: Bench, number: int) -> tuple[str, Path]:
+def hold(harness: WorkerHarness, number: int) -> tuple[str, Path]:
     """Submit a job that holds until a file exists, and wait until the service has it."""
-    ready, go = bench.folder / f"ready-{number}", bench.folder / f"go-{number}"
-    job = submit(bench, "hold", str(ready), str(go), number)
+    ready, go = harness.folder / f"ready-{number}", harness.folder / f"go-{number}"
+    job = submit(harness, "hold", str(ready), str(go), number)
     wait_until(ready.exists, what="the job in the service")
     return job, go
 
 
-def test_several_functions_share_one_process(bench: Bench) -> None:
-    worker = bench.start(
+def test_several_functions_share_one_process(harness: WorkerHarness) -> None:
+    worker = harness.start(
         service("s", HANDLER) + served("f") + served("g") + function("other", "cat"), "--concurrency", "1"
     )
-    assert ask(bench, "pid") == ask(bench, "pid", to="g")
-    assert ask(bench, "members", to="g")["queryType"] == "g"
+    assert ask(harness, "pid") == ask(harness, "pid", to="g")
+    assert ask(harness, "members", to="g")["queryType"] == "g"
     assert len(worker.descendants()) == 1
 
 
-def test_sixteen_jobs_at_a_time_are_answered_in_any_order(bench: Bench) -> None:
-    worker = bench.start(multiplexed() + served("f"), "--concurrency", "16")
-    held = [hold(bench, number) for number in range(16)]
+def test_sixteen_jobs_at_a_time_are_answered_in_any_order(harness: WorkerHarness) -> None:
+    worker = harness.start(multiplexed() + served("f"), "--concurrency", "16")
+    held = [hold(harness, number) for number in range(16)]
     assert len(worker.descendants()) == 1
     for number, (job, go) in reversed(list(enumerate(held))):
         go.touch()
-        assert bytes(bench.runtime.result(job).body) == b"%d" % number
-    assert all(len(bench.runtime.posts(job)) == 1 for job, _ in held)
+        assert bytes(harness.runtime.result(job).body) == b"%d" % number
+    assert all(len(harness.runtime.posts(job)) == 1 for job, _ in held)
 
 
-def test_an_error_fails_the_job_and_keeps_the_process(bench: Bench) -> None:
-    bench.start(multiplexed() + served("f"))
-    pid = ask(bench, "pid")
-    failed = error(bench, "members_of", {"error": "no such book"})
+def test_an_error_fails_the_job_and_keeps_the_process(harness: WorkerHarness) -> None:
+    harness.start(multiplexed() + served("f"))
+    pid = ask(harness, "pid")
+    failed = error(harness, "members_of", {"error": "no such book"})
     assert (failed["error"], failed["reason"]) == ("no such book", "handler")
     assert "exitCode" not in failed
-    job = submit(bench, "members_of", {"error": {"code": 7}})
-    assert json.loads(bytes(bench.runtime.result(job).body))["error"] == {"code": 7}
-    assert ask(bench, "pid") == pid
+    job = submit(harness, "members_of", {"error": {"code": 7}})
+    assert json.loads(bytes(harness.runtime.result(job).body))["error"] == {"code": 7}
+    assert ask(harness, "pid") == pid
 
 
-def test_chunks_are_posted_as_they_come(bench: Bench) -> None:
-    bench.start(multiplexed() + served("f", stream=True), "--concurrency", "2")
-    go = bench.folder / "go"
-    job = submit(bench, "stream", str(go), {"token": "a"}, "b")
-    runtime = bench.runtime
-    runtime.ledger.wait_for(
+def test_chunks_are_posted_as_they_come(harness: WorkerHarness) -> None:
+    harness.start(multiplexed() + served("f", stream=True), "--concurrency", "2")
+    go = harness.folder / "go"
+    job = submit(harness, "stream", str(go), {"token": "a"}, "b")
+    runtime = harness.runtime
+    runtime.request_log.wait_for(
         lambda: any(bytes(post.body) == b'{"token": "a"}' for post in runtime.posts(job)), what="the first chunk"
     )
-    assert ask(bench, "members_of", {"chunk": 1}, {"end": True}) == 1
+    assert ask(harness, "members_of", {"chunk": 1}, {"end": True}) == 1
     go.touch()
     assert bytes(runtime.result(job).body) == b'{"token": "a"}"b"'
     assert len(runtime.posts(job)) == 1
 
 
-def test_log_lines_carry_their_job(bench: Bench) -> None:
-    worker = bench.start(multiplexed() + served("f"), "--log-format", "sls")
-    job = submit(bench, "members_of", {"log": "half way"}, {"result": 1})
-    assert bytes(bench.runtime.result(job).body) == b"1"
+def test_log_lines_carry_their_job(harness: WorkerHarness) -> None:
+    worker = harness.start(multiplexed() + served("f"), "--log-format", "sls")
+    job = submit(harness, "members_of", {"log": "half way"}, {"result": 1})
+    assert bytes(harness.runtime.result(job).body) == b"1"
     wait_until(
         lambda: any("half way" in line and job in line for line in worker.log.splitlines()), what="the line in the log"
     )
 
 
-def test_after_a_timeout_the_late_answer_reaches_nobody(bench: Bench) -> None:
-    bench.start(multiplexed() + served("f", timeout=1), "--concurrency", "2")
-    pid = ask(bench, "pid")
-    late = submit(bench, "until_cancelled", str(bench.folder / "ready"))
-    assert error_of(bench.runtime.result(late))["reason"] == "timeout"
-    assert [ask(bench, "echo", number) for number in range(5)] == list(range(5))
-    assert ask(bench, "pid") == pid
-    assert len(bench.runtime.posts(late)) == 1
+def test_after_a_timeout_the_late_answer_reaches_nobody(harness: WorkerHarness) -> None:
+    harness.start(multiplexed() + served("f", timeout=1), "--concurrency", "2")
+    pid = ask(harness, "pid")
+    late = submit(harness, "until_cancelled", str(harness.folder / "ready"))
+    assert error_of(harness.runtime.result(late))["reason"] == "timeout"
+    assert [ask(harness, "echo", number) for number in range(5)] == list(range(5))
+    assert ask(harness, "pid") == pid
+    assert len(harness.runtime.posts(late)) == 1
 
 
-def test_a_process_that_never_answers_a_cancelled_job_is_replaced(bench: Bench) -> None:
-    bench.start(multiplexed() + served("f", timeout=1), "--concurrency", "2")
-    pid = ask(bench, "pid")
-    assert error(bench, "forget", str(bench.folder / "ready"))["reason"] == "timeout"
-    assert ask(bench, "pid") != pid
+def test_a_process_that_never_answers_a_cancelled_job_is_replaced(harness: WorkerHarness) -> None:
+    harness.start(multiplexed() + served("f", timeout=1), "--concurrency", "2")
+    pid = ask(harness, "pid")
+    assert error(harness, "forget", str(harness.folder / "ready"))["reason"] == "timeout"
+    assert ask(harness, "pid") != pid
     wait_until(lambda: has_ended(pid), what="the end of the old process")
 
 
@@ -123,49 +123,49 @@ def test_a_process_that_never_answers_a_cancelled_job_is_replaced(bench: Bench) 
     "text",
     ['{"result": 1}', '{"jobId": "nobody", "result": 1}', '{"jobId": "nobody"}', "a print", '{"ready": 1}', "[]", "1"],
 )
-def test_a_message_that_answers_no_job_fails_each_job_of_its_process(bench: Bench, text: str) -> None:
-    bench.start(multiplexed() + served("f"), "--concurrency", "4")
-    pid = ask(bench, "pid")
-    held = [hold(bench, number)[0] for number in range(3)]
-    jobs = [*held, submit(bench, "raw", f"{text}\n")]
+def test_a_message_that_answers_no_job_fails_each_job_of_its_process(harness: WorkerHarness, text: str) -> None:
+    harness.start(multiplexed() + served("f"), "--concurrency", "4")
+    pid = ask(harness, "pid")
+    held = [hold(harness, number)[0] for number in range(3)]
+    jobs = [*held, submit(harness, "raw", f"{text}\n")]
     for job in jobs:
-        failed = error_of(bench.runtime.result(job), function="f")
+        failed = error_of(harness.runtime.result(job), function="f")
         assert (failed["reason"], failed["jobId"], failed["output"].strip()) == ("out_of_step", job, text)
-    assert ask(bench, "pid") != pid
-    assert all(len(bench.runtime.posts(job)) == 1 for job in jobs)
+    assert ask(harness, "pid") != pid
+    assert all(len(harness.runtime.posts(job)) == 1 for job in jobs)
 
 
-def test_a_job_id_alone_is_no_answer(bench: Bench) -> None:
-    bench.start(multiplexed() + served("f"))
-    pid = ask(bench, "pid")
-    assert error(bench, "members_of", {})["reason"] == "out_of_step"
-    assert ask(bench, "pid") != pid
+def test_a_job_id_alone_is_no_answer(harness: WorkerHarness) -> None:
+    harness.start(multiplexed() + served("f"))
+    pid = ask(harness, "pid")
+    assert error(harness, "members_of", {})["reason"] == "out_of_step"
+    assert ask(harness, "pid") != pid
 
 
-def test_a_process_that_dies_fails_the_jobs_that_it_has(bench: Bench) -> None:
-    bench.start(multiplexed() + served("f"), "--concurrency", "16")
-    held = [hold(bench, number)[0] for number in range(8)]
-    for job in [*held, submit(bench, "exit", 3)]:
-        failed = error_of(bench.runtime.result(job), function="f")
+def test_a_process_that_dies_fails_the_jobs_that_it_has(harness: WorkerHarness) -> None:
+    harness.start(multiplexed() + served("f"), "--concurrency", "16")
+    held = [hold(harness, number)[0] for number in range(8)]
+    for job in [*held, submit(harness, "exit", 3)]:
+        failed = error_of(harness.runtime.result(job), function="f")
         assert (failed["reason"], failed["exitCode"], failed["jobId"]) == ("exit", 3, job)
-    assert ask(bench, "echo", "next") == "next"
+    assert ask(harness, "echo", "next") == "next"
 
 
-def test_no_poll_comes_before_the_service_is_ready(bench: Bench) -> None:
-    ready = bench.folder / "ready"
-    worker = bench.launch(multiplexed("ready", str(ready), ready="message") + served("f") + function("g", "cat"))
+def test_no_poll_comes_before_the_service_is_ready(harness: WorkerHarness) -> None:
+    ready = harness.folder / "ready"
+    worker = harness.launch(multiplexed("ready", str(ready), ready="message") + served("f") + function("g", "cat"))
     wait_until(worker.descendants, what="the start of the service")
-    polls_before = bench.runtime.ledger.all(Endpoint.JOB)
-    assert bench.cm_exec("ready", environment=bench.environment()).returncode == 1
+    polls_before = harness.runtime.request_log.all(Endpoint.JOB)
+    assert harness.cm_exec("ready", environment=harness.environment()).returncode == 1
     assert not polls_before
-    assert not bench.runtime.ledger.all(Endpoint.JOB)
+    assert not harness.runtime.request_log.all(Endpoint.JOB)
     ready.touch()
     worker.wait_until_ready()
-    assert ask(bench, "echo", 1) == 1
+    assert ask(harness, "echo", 1) == 1
 
 
 @pytest.mark.parametrize("protocol", ["lines", "content-length"])
-def test_a_process_without_the_envelope_may_say_when_it_is_ready(bench: Bench, protocol: str) -> None:
+def test_a_process_without_the_envelope_may_say_when_it_is_ready(harness: WorkerHarness, protocol: str) -> None:
     sign = '{"ready": true}'
     frame = "Content-Length: 15\\r\\n\\r\\n" + sign
     text = f"{sign}\\n" if protocol == "lines" else frame
@@ -177,33 +177,33 @@ def test_a_process_without_the_envelope_may_say_when_it_is_ready(bench: Bench, p
         ready="message",
         timeout=1,
     )
-    bench.start(config + table("launcher", wait_for_services=False), "--concurrency", "2")
-    jobs = [bench.runtime.submit("f", b"%d" % number) for number in range(3)]
-    bench.runtime.wait_until_handed_out(jobs[0])
-    bench.folder.joinpath("go").touch()
-    assert [bytes(bench.runtime.result(job).body) for job in jobs] == [b"0", b"1", b"2"]
+    harness.start(config + table("launcher", wait_for_services=False), "--concurrency", "2")
+    jobs = [harness.runtime.submit("f", b"%d" % number) for number in range(3)]
+    harness.runtime.wait_until_handed_out(jobs[0])
+    harness.folder.joinpath("go").touch()
+    assert [bytes(harness.runtime.result(job).body) for job in jobs] == [b"0", b"1", b"2"]
 
 
 @pytest.mark.parametrize("waits", [True, False])
-def test_the_start_is_not_part_of_a_job(bench: Bench, waits: bool) -> None:
+def test_the_start_is_not_part_of_a_job(harness: WorkerHarness, waits: bool) -> None:
     """Loading takes three times as long as a job may take, and no job fails."""
     launcher = table("launcher", wait_for_services=waits)
-    bench.start(multiplexed("load", "3") + served("f", timeout=1) + launcher, "--concurrency", "4")
-    jobs = [submit(bench, "echo", number) for number in range(6)]
-    assert [bytes(bench.runtime.result(job, seconds=PATIENCE).body) for job in jobs] == [b"%d" % n for n in range(6)]
+    harness.start(multiplexed("load", "3") + served("f", timeout=1) + launcher, "--concurrency", "4")
+    jobs = [submit(harness, "echo", number) for number in range(6)]
+    assert [bytes(harness.runtime.result(job, seconds=PATIENCE).body) for job in jobs] == [b"%d" % n for n in range(6)]
 
 
-def test_polls_need_not_wait_for_services(bench: Bench) -> None:
-    ready = bench.folder / "ready"
+def test_polls_need_not_wait_for_services(harness: WorkerHarness) -> None:
+    ready = harness.folder / "ready"
     launcher = table("launcher", wait_for_services=False)
     config = multiplexed("ready", str(ready), ready="message") + served("f") + function("g", "cat") + launcher
-    bench.start(config, "--concurrency", "2")
-    job = submit(bench, "echo", 1)
-    bench.runtime.wait_until_handed_out(job)
-    assert bench.runtime.call("g", b"2") == b"2"
-    assert not bench.runtime.posts(job)
+    harness.start(config, "--concurrency", "2")
+    job = submit(harness, "echo", 1)
+    harness.runtime.wait_until_handed_out(job)
+    assert harness.runtime.call("g", b"2") == b"2"
+    assert not harness.runtime.posts(job)
     ready.touch()
-    assert bytes(bench.runtime.result(job).body) == b"1"
+    assert bytes(harness.runtime.result(job).body) == b"1"
 
 
 @pytest.mark.parametrize(
@@ -217,124 +217,130 @@ def test_polls_need_not_wait_for_services(bench: Bench) -> None:
 )
 @pytest.mark.parametrize("envelope", [True, False])
 def test_a_service_that_does_not_start_keeps_no_other_function_from_working(
-    bench: Bench, command: str | list[str], detail: str, envelope: bool
+    harness: WorkerHarness, command: str | list[str], detail: str, envelope: bool
 ) -> None:
     broken = service("s", command, ready="message", start_timeout=1, envelope=envelope)
-    bench.start(broken + served("f") + function("good", "cat"), "--concurrency", "2")
-    assert bench.runtime.call("good", b"1") == b"1"
-    failed = error(bench, "echo", 1)
+    harness.start(broken + served("f") + function("good", "cat"), "--concurrency", "2")
+    assert harness.runtime.call("good", b"1") == b"1"
+    failed = error(harness, "echo", 1)
     assert failed["reason"] == "not_started"
     assert detail in failed["error"]
-    assert bench.runtime.call("good", b"2") == b"2"
+    assert harness.runtime.call("good", b"2") == b"2"
 
 
 @pytest.mark.parametrize("protocol", ["lines", "content-length"])
-def test_a_process_that_dies_before_it_has_read_its_query_was_not_started(bench: Bench, protocol: str) -> None:
+def test_a_process_that_dies_before_it_has_read_its_query_was_not_started(
+    harness: WorkerHarness, protocol: str
+) -> None:
     command = "echo start >>starts; echo 'no memory' >&2; exit 3"
     launcher = table("launcher", wait_for_services=False)
-    bench.start(function("f", command, mode="persistent", protocol=protocol) + launcher, "--concurrency", "1")
-    failed = error(bench, "echo", 1)
+    harness.start(function("f", command, mode="persistent", protocol=protocol) + launcher, "--concurrency", "1")
+    failed = error(harness, "echo", 1)
     assert (failed["reason"], failed["exitCode"], failed["stderr"]) == ("not_started", 3, "no memory\n")
-    assert len(bench.folder.joinpath("starts").read_text().split()) >= 3
+    assert len(harness.folder.joinpath("starts").read_text().split()) >= 3
 
 
 @pytest.mark.parametrize("envelope", [True, False])
-def test_jobs_do_not_wait_for_a_service_that_cannot_start_again(bench: Bench, envelope: bool) -> None:
+def test_jobs_do_not_wait_for_a_service_that_cannot_start_again(harness: WorkerHarness, envelope: bool) -> None:
     broken = "[ ! -e broken ] || { echo 'no memory' >&2; exit 4; }"
     handler = HANDLER if envelope else LOOP
-    bench.start(service("s", f"{broken}; exec {shlex.join(handler)}", envelope=envelope) + served("f"))
-    pid = ask(bench, "pid")
-    bench.folder.joinpath("broken").touch()
+    harness.start(service("s", f"{broken}; exec {shlex.join(handler)}", envelope=envelope) + served("f"))
+    pid = ask(harness, "pid")
+    harness.folder.joinpath("broken").touch()
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: has_ended(pid), what="the end of the process")
     for _ in range(20):
-        failed = error(bench, "echo", 1)
+        failed = error(harness, "echo", 1)
         assert (failed["reason"], failed["exitCode"], failed["stderr"]) == ("not_started", 4, "no memory\n")
-    bench.folder.joinpath("broken").unlink()
-    wait_until(lambda: ask(bench, "echo", 1) == 1, what="the next start", seconds=PATIENCE)
+    harness.folder.joinpath("broken").unlink()
+    wait_until(lambda: ask(harness, "echo", 1) == 1, what="the next start", seconds=PATIENCE)
 
 
-def test_max_jobs_replaces_a_process(bench: Bench) -> None:
-    bench.start(multiplexed(max_jobs=3) + served("f"))
-    pids = [ask(bench, "pid") for _ in range(7)]
+def test_max_jobs_replaces_a_process(harness: WorkerHarness) -> None:
+    harness.start(multiplexed(max_jobs=3) + served("f"))
+    pids = [ask(harness, "pid") for _ in range(7)]
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 1]
 
 
-def test_a_drain_finishes_the_jobs_of_a_service(bench: Bench) -> None:
-    bench.runtime.poll_seconds = 0.2
-    worker = bench.start(multiplexed() + served("f"), "--concurrency", "4")
-    held = [hold(bench, number) for number in range(4)]
+def test_a_drain_finishes_the_jobs_of_a_service(harness: WorkerHarness) -> None:
+    harness.runtime.poll_seconds = 0.2
+    worker = harness.start(multiplexed() + served("f"), "--concurrency", "4")
+    held = [hold(harness, number) for number in range(4)]
     worker.terminate()
-    assert bench.cm_exec("ready", environment=bench.environment()).returncode == 1
+    assert harness.cm_exec("ready", environment=harness.environment()).returncode == 1
     assert worker.is_running()
     for _, go in held:
         go.touch()
     assert worker.wait() == 0
-    assert [bytes(bench.runtime.result(job).body) for job, _ in held] == [b"0", b"1", b"2", b"3"]
+    assert [bytes(harness.runtime.result(job).body) for job, _ in held] == [b"0", b"1", b"2", b"3"]
 
 
-def test_a_drain_cancels_what_does_not_end_in_time(bench: Bench) -> None:
-    bench.runtime.poll_seconds = 0.2
-    worker = bench.start(multiplexed() + served("f"), "--concurrency", "4", "--drain-timeout", "0.5")
-    held = [hold(bench, number)[0] for number in range(4)]
+def test_a_drain_cancels_what_does_not_end_in_time(harness: WorkerHarness) -> None:
+    harness.runtime.poll_seconds = 0.2
+    worker = harness.start(multiplexed() + served("f"), "--concurrency", "4", "--drain-timeout", "0.5")
+    held = [hold(harness, number)[0] for number in range(4)]
     worker.terminate()
     assert worker.wait(PATIENCE) == 0
-    assert {error_of(bench.runtime.result(job))["reason"] for job in held} == {"shutdown"}
+    assert {error_of(harness.runtime.result(job))["reason"] for job in held} == {"shutdown"}
 
 
-def test_a_drain_tells_the_service_which_jobs_are_cancelled(bench: Bench) -> None:
-    bench.runtime.poll_seconds = 0.2
+def test_a_drain_tells_the_service_which_jobs_are_cancelled(harness: WorkerHarness) -> None:
+    harness.runtime.poll_seconds = 0.2
     silent = service("s", "trap '' TERM; exec cat >messages", processes=1, jobs_per_process=4)
-    worker = bench.start(silent + served("f"), "--concurrency", "2", "--drain-timeout", "0.5")
-    jobs = [submit(bench, number) for number in range(2)]
-    messages = bench.folder / "messages"
+    worker = harness.start(silent + served("f"), "--concurrency", "2", "--drain-timeout", "0.5")
+    jobs = [submit(harness, number) for number in range(2)]
+    messages = harness.folder / "messages"
     wait_until(lambda: len(messages.read_bytes().splitlines()) == 2, what="the jobs in the service")
     worker.terminate()
     assert worker.wait(PATIENCE) == 0
     cancels = [json.loads(line) for line in messages.read_text().splitlines()[2:]]
     assert sorted(cancels, key=str) == sorted(({"jobId": job, "cancel": True} for job in jobs), key=str)
-    assert {error_of(bench.runtime.result(job))["reason"] for job in jobs} == {"shutdown"}
+    assert {error_of(harness.runtime.result(job))["reason"] for job in jobs} == {"shutdown"}
     worker.wait_until_alone()
 
 
 @pytest.mark.parametrize("arguments", [(), ("frames",)], ids=["lines", "content-length"])
-def test_a_drain_with_jobs_in_processes_without_the_envelope(bench: Bench, arguments: tuple[str, ...]) -> None:
+def test_a_drain_with_jobs_in_processes_without_the_envelope(
+    harness: WorkerHarness, arguments: tuple[str, ...]
+) -> None:
     """One job ends in time, and one does not."""
-    bench.runtime.poll_seconds = 0.2
+    harness.runtime.poll_seconds = 0.2
     config = service("s", [*LOOP, *arguments], protocol="content-length" if arguments else "lines") + served("f")
-    worker = bench.start(config, "--concurrency", "2", "--drain-timeout", "5")
-    ready, go = ([bench.folder / f"{name}-{number}" for number in range(2)] for name in ("ready", "go"))
-    jobs = [submit(bench, "wait_and_reply", str(ready[number]), str(go[number])) for number in range(2)]
+    worker = harness.start(config, "--concurrency", "2", "--drain-timeout", "5")
+    ready, go = ([harness.folder / f"{name}-{number}" for number in range(2)] for name in ("ready", "go"))
+    jobs = [submit(harness, "wait_and_reply", str(ready[number]), str(go[number])) for number in range(2)]
     for path in ready:
         wait_until(path.exists, what="the job in its process")
     worker.terminate()
     go[0].touch()
     assert worker.wait(PATIENCE) == 0
-    assert int(bench.runtime.result(jobs[0]).body) > 0
-    assert error_of(bench.runtime.result(jobs[1]))["reason"] == "shutdown"
+    assert int(harness.runtime.result(jobs[0]).body) > 0
+    assert error_of(harness.runtime.result(jobs[1]))["reason"] == "shutdown"
     worker.wait_until_alone()
 
 
-def test_the_probe_says_whether_the_worker_polls(bench: Bench) -> None:
-    environment = bench.environment()
-    assert bench.cm_exec("ready", environment=environment).returncode == 1
-    worker = bench.start(multiplexed() + served("f"))
-    wait_until(lambda: bench.cm_exec("ready", environment=environment).returncode == 0, what="readiness")
+def test_the_probe_says_whether_the_worker_polls(harness: WorkerHarness) -> None:
+    environment = harness.environment()
+    assert harness.cm_exec("ready", environment=environment).returncode == 1
+    worker = harness.start(multiplexed() + served("f"))
+    wait_until(lambda: harness.cm_exec("ready", environment=environment).returncode == 0, what="readiness")
     assert worker.stop() == 0
-    done = bench.cm_exec("ready", environment=environment)
+    done = harness.cm_exec("ready", environment=environment)
     assert (done.returncode, done.stdout) == (1, b"")
 
 
-def test_the_probe_works_on_a_read_only_root_for_any_user(bench: Bench, unshare: tuple[str, ...]) -> None:
+def test_the_probe_works_on_a_read_only_root_for_any_user(harness: WorkerHarness, unshare: tuple[str, ...]) -> None:
     """As root, for a user without any right of root; otherwise for the user of the test."""
     read_only = "mount -o remount,bind,ro /\n"
-    bench.start(multiplexed() + served("f"), wrapper=[*unshare, "--mount", "sh", "-ec", read_only + 'exec "$@"', "sh"])
+    harness.start(
+        multiplexed() + served("f"), wrapper=[*unshare, "--mount", "sh", "-ec", read_only + 'exec "$@"', "sh"]
+    )
     script, user = read_only, []
     if os.getuid() == 0:
-        script = readable_by_all(bench.folder) + read_only
+        script = readable_by_all(harness.folder) + read_only
         user = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "--bounding-set=-all", "--no-new-privs"]
     command = [*unshare, "--mount", "sh", "-ec", script + 'cd / && exec "$@"', "sh", *user]
-    environment = bench.environment()
+    environment = harness.environment()
     who = subprocess.run([*command, "id", "-u"], env=environment, capture_output=True, check=True)
     assert who.stdout == (b"12345\n" if user else b"0\n")
     written = subprocess.run([*command, "touch", "/cm-exec-test"], env=environment, capture_output=True, check=False)

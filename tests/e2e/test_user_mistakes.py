@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.bench import Bench
 from tests.support.scaffold import init, run
 from tests.support.toml import function
 from tests.support.tools import needs
+from tests.support.worker_harness import WorkerHarness
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,22 +119,22 @@ def errors_of(done: subprocess.CompletedProcess[bytes]) -> str:
     return messages[0]
 
 
-def check(bench: Bench, command: list[str]) -> str:
-    bench.write(function("f", command))
-    return errors_of(bench.cm_exec("check"))
+def check(harness: WorkerHarness, command: list[str]) -> str:
+    harness.write(function("f", command))
+    return errors_of(harness.cm_exec("check"))
 
 
 @each_language
-def test_missing_script(bench: Bench, language: Language) -> None:
-    message = check(bench, [language.program, language.script])
-    assert f"the script '{bench.folder / language.script}' does not exist: create it, or correct its path" in message
+def test_missing_script(harness: WorkerHarness, language: Language) -> None:
+    message = check(harness, [language.program, language.script])
+    assert f"the script '{harness.folder / language.script}' does not exist: create it, or correct its path" in message
 
 
 @each_language
-def test_not_executable(bench: Bench, language: Language) -> None:
-    script = bench.folder / language.script
+def test_not_executable(harness: WorkerHarness, language: Language) -> None:
+    script = harness.folder / language.script
     script.write_text(f"#!/usr/bin/env {language.program}\n")
-    assert f"is not executable: chmod +x {script}" in check(bench, [f"./{language.script}"])
+    assert f"is not executable: chmod +x {script}" in check(harness, [f"./{language.script}"])
 
 
 @pytest.mark.parametrize(
@@ -149,29 +149,29 @@ def test_not_executable(bench: Bench, language: Language) -> None:
     ids=["CRLF", "BOM", "option", "missing", "none"],
 )
 @each_language
-def test_first_line(bench: Bench, language: Language, first_line: str, cause: str, remedy: str) -> None:
-    script = bench.folder / language.script
+def test_first_line(harness: WorkerHarness, language: Language, first_line: str, cause: str, remedy: str) -> None:
+    script = harness.folder / language.script
     script.write_bytes(first_line.format(language.program).encode())
     script.chmod(0o755)
-    message = check(bench, [f"./{language.script}"])
+    message = check(harness, [f"./{language.script}"])
     assert cause.format(language.program) in message
     assert remedy.format(language.program) in message
 
 
 @each_language
-def test_program_without_path(bench: Bench, language: Language) -> None:
+def test_program_without_path(harness: WorkerHarness, language: Language) -> None:
     """A script in the folder is not on PATH."""
-    (bench.folder / language.script).write_text("")
-    message = check(bench, [language.script])
+    (harness.folder / language.script).write_text("")
+    message = check(harness, [language.script])
     assert f"command not found: '{language.script}' is not on PATH" in message
     assert f"write ./{language.script}" in message
 
 
 @pytest.mark.parametrize("name", ["go", "rust", "java", "c"])
-def test_not_built(bench: Bench, name: str) -> None:
+def test_not_built(harness: WorkerHarness, name: str) -> None:
     """A program that must be built first: the remedy is `make build`."""
-    assert init(bench.folder, "hello", "--lang", name).returncode == 0
-    folder = bench.folder / "hello"
+    assert init(harness.folder, "hello", "--lang", name).returncode == 0
+    folder = harness.folder / "hello"
     done = run(folder, "cm-exec", "check")
     tool = {"java": "java"}.get(name, "sh")
     if run(folder, "sh", "-c", f"command -v {tool}").returncode:
@@ -186,31 +186,31 @@ def test_not_built(bench: Bench, name: str) -> None:
     [("fails", "exit", "the command of 'f' failed with exit status"), ("no_json", "invalid_output", "is not JSON")],
 )
 @each_language
-def test_own_words(bench: Bench, language: Language, mistake: str, reason: str, message: str) -> None:
+def test_own_words(harness: WorkerHarness, language: Language, mistake: str, reason: str, message: str) -> None:
     """The handler's own words, or its wrong output, are in the error result, and in what `test` prints."""
-    (bench.folder / language.script).write_text(f"{getattr(language, mistake)}\n")
+    (harness.folder / language.script).write_text(f"{getattr(language, mistake)}\n")
     test = '[[tests]]\nfunction = "f"\nquery = 1\nresult = 1\n'
-    bench.write(function("f", [language.program, language.script], output="json") + test)
+    harness.write(function("f", [language.program, language.script], output="json") + test)
     own_words = "no such customer" if mistake == "fails" else language.marks
-    invoked = bench.cm_exec("invoke", "f", "1")
+    invoked = harness.cm_exec("invoke", "f", "1")
     failure = json.loads(invoked.stdout)
     assert failure["reason"] == reason
     assert own_words in failure.get("stderr", "") + failure.get("output", "")
     assert message in errors_of(invoked)
-    tested = bench.cm_exec("test").stdout.decode()
+    tested = harness.cm_exec("test").stdout.decode()
     assert own_words in tested
     assert message in tested
 
 
 @each_language
-def test_stray_print(bench: Bench, language: Language) -> None:
+def test_stray_print(harness: WorkerHarness, language: Language) -> None:
     """A print in a persistent handler is an error that shows it, never a result."""
-    (bench.folder / language.script).write_text(f"{language.prints}\n")
-    bench.write(
-        function("f", [language.program, language.script], mode="persistent", env={"TMPDIR": str(bench.folder)})
+    (harness.folder / language.script).write_text(f"{language.prints}\n")
+    harness.write(
+        function("f", [language.program, language.script], mode="persistent", env={"TMPDIR": str(harness.folder)})
     )
     for _ in range(5):
-        invoked = bench.cm_exec("invoke", "f", "[1]")
+        invoked = harness.cm_exec("invoke", "f", "[1]")
         failure = json.loads(invoked.stdout)
         assert failure["reason"] == "out_of_step"
         assert failure["output"].startswith("debug")
@@ -222,19 +222,19 @@ def test_stray_print(bench: Bench, language: Language) -> None:
     [pytest.param(language, marks=needs(language.program)) for language in LANGUAGES if language.buffers],
     ids=str,
 )
-def test_buffered(bench: Bench, language: Language) -> None:
+def test_buffered(harness: WorkerHarness, language: Language) -> None:
     """An answer that is still in a buffer is diagnosed."""
-    (bench.folder / language.script).write_text(f"{language.buffers}\n")
-    bench.write(
+    (harness.folder / language.script).write_text(f"{language.buffers}\n")
+    harness.write(
         function(
             "f",
             [language.program, language.script],
             mode="persistent",
             timeout=2,
-            env={"PYTHONUNBUFFERED": "", "TMPDIR": str(bench.folder)},
+            env={"PYTHONUNBUFFERED": "", "TMPDIR": str(harness.folder)},
         )
     )
-    invoked = bench.cm_exec("invoke", "f", "[1]")
+    invoked = harness.cm_exec("invoke", "f", "[1]")
     failure = json.loads(invoked.stdout)
     assert failure["reason"] == "timeout"
     assert "its answer is probably in a buffer: flush the output after each answer" in errors_of(invoked)

@@ -9,7 +9,7 @@ from tests.support.images.images import Images
 from tests.support.images.needs import PATIENCE, needs_containers, needs_memory_limit
 from tests.support.images.node import Node
 from tests.support.images.spec import NOEXEC_TMP, Spec
-from tests.support.ledger import Endpoint
+from tests.support.request_log import Endpoint
 from tests.support.toml import function, table
 
 pytestmark = [needs_containers(), pytest.mark.timeout(PATIENCE)]
@@ -51,5 +51,5 @@ def test_a_handler_that_is_killed_for_its_memory_is_answered_for_and_the_launche
     error = error_of(node.runtime.result(node.runtime.submit("greedy")), function="greedy")
     assert (error["reason"], error["signal"]) == ("signal", "SIGKILL")
     assert node.runtime.call("echo", b"[1]") == b"[1]"
-    assert len(node.runtime.ledger.all(Endpoint.RESTART)) == 1
+    assert len(node.runtime.request_log.all(Endpoint.RESTART)) == 1
     assert container.stop() == 0

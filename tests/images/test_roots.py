@@ -17,8 +17,8 @@ from tests.support.images.node import SHARED, Node, open_node
 from tests.support.images.roots import ROOTS
 from tests.support.images.spec import NO_TMP, NOEXEC_TMP, PROGRAM, Image, Spec
 from tests.support.images.store import Store
-from tests.support.ledger import Endpoint
 from tests.support.processes import wait_until
+from tests.support.request_log import Endpoint
 from tests.support.toml import function, table
 
 pytestmark = [needs_containers(), pytest.mark.timeout(PATIENCE)]
@@ -87,8 +87,8 @@ def place(
 
 def test_a_job_is_answered_over_tls(place: Place) -> None:
     assert place.call("echo", b'{"x": 1}') == b'{"x": 1}'
-    assert len(place.node.runtime.ledger.all(Endpoint.SCHEMA)) == 1
-    assert not place.node.runtime.ledger.handshake_failures
+    assert len(place.node.runtime.request_log.all(Endpoint.SCHEMA)) == 1
+    assert not place.node.runtime.request_log.handshake_failures
 
 
 def test_invoke_prints_the_result(place: Place) -> None:

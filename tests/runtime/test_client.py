@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from cm_exec.runtime.client import Delivery, RuntimeClient
 from cm_exec.runtime.endpoints import RuntimeEndpoints
 from cm_exec.runtime.retry import RetryLimits
-from tests.support import behaviours, stalls
+from tests.support import responses, stalls
 from tests.support.asyncio_tests import eventually
 from tests.support.certificates import Authority
-from tests.support.ledger import Endpoint
 from tests.support.replica import Replica
+from tests.support.request_log import Endpoint
 from tests.support.scripted_runtime import ScriptedRuntime
 
 SCHEMAS = b'[{"functionName":"f"}]'
@@ -43,7 +43,7 @@ def client(new_client: NewClient) -> RuntimeClient:
 
 
 def seen(runtime: ScriptedRuntime) -> list[Endpoint]:
-    return [request.endpoint for request in runtime.ledger.all()]
+    return [request.endpoint for request in runtime.request_log.all()]
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -54,7 +54,7 @@ async def test_registration_and_the_first_poll_use_one_connection(
     runtime: ScriptedRuntime, client: RuntimeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     await client.register(SCHEMAS)
-    schema, restart = runtime.ledger.all()
+    schema, restart = runtime.request_log.all()
     assert (schema.endpoint, bytes(schema.body)) == (Endpoint.SCHEMA, SCHEMAS)
     assert (restart.endpoint, bytes(restart.body)) == (Endpoint.RESTART, b"")
     assert schema.head.header("content-type") == "application/json"
@@ -63,7 +63,7 @@ async def test_registration_and_the_first_poll_use_one_connection(
     assert warnings(caplog) == []
     runtime.submit("f", b"1")
     assert (await client.poller.poll()).body
-    assert {request.connection for request in runtime.ledger.all()} == {schema.connection}
+    assert {request.connection for request in runtime.request_log.all()} == {schema.connection}
     client.close()
     await eventually(lambda: not runtime._wires, what="the end of the connection")
 
@@ -72,7 +72,7 @@ async def test_endpoints_that_the_runtime_does_not_have_get_no_request(
     runtime: ScriptedRuntime, new_client: NewClient
 ) -> None:
     await new_client(schema=None, restart=None).register(SCHEMAS)
-    assert runtime.ledger.all() == []
+    assert runtime.request_log.all() == []
 
 
 async def test_a_runtime_that_does_not_run_yet_is_waited_for(runtime: ScriptedRuntime, client: RuntimeClient) -> None:
@@ -94,7 +94,7 @@ async def test_a_runtime_that_is_not_trusted_yet_is_waited_for(
     registering = asyncio.create_task(client.register(SCHEMAS))
     await asyncio.sleep(0.7)
     assert not registering.done()
-    assert runtime.ledger.all() == []
+    assert runtime.request_log.all() == []
     replica.ca_file.write_bytes(other.pem)
     await registering
     assert seen(runtime) == [Endpoint.SCHEMA, Endpoint.RESTART]
@@ -105,7 +105,7 @@ async def test_a_runtime_that_refuses_is_not_asked_again(
     runtime: ScriptedRuntime, client: RuntimeClient, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     for endpoint in (Endpoint.SCHEMA, Endpoint.RESTART):
-        runtime.always(endpoint, behaviours.answer(status))
+        runtime.always(endpoint, responses.answer(status))
     await client.register(SCHEMAS)
     assert seen(runtime) == [Endpoint.SCHEMA, Endpoint.RESTART]
     assert warnings(caplog) == [
@@ -115,10 +115,10 @@ async def test_a_runtime_that_refuses_is_not_asked_again(
 
 
 NOT_READY = {
-    **{str(status): behaviours.answer(status) for status in (408, 429, 502, 503, 504)},
-    "reset": behaviours.reset_before_response,
-    "reset within the response": behaviours.reset_within_response(b"[]", sent=1),
-    "garbage": behaviours.garbage,
+    **{str(status): responses.answer(status) for status in (408, 429, 502, 503, 504)},
+    "reset": responses.reset_before_response,
+    "reset within the response": responses.reset_within_response(b"[]", sent=1),
+    "garbage": responses.garbage,
 }
 
 
@@ -130,7 +130,7 @@ async def test_a_runtime_that_is_not_ready_is_asked_again(
     client = new_client(RetryLimits(first_delay=0.01, longest_delay=0.02, schema_patience=60, restart_patience=60))
     runtime.script(endpoint, *[NOT_READY[name]] * 5)
     await client.register(SCHEMAS)
-    requests = runtime.ledger.all(endpoint)
+    requests = runtime.request_log.all(endpoint)
     assert len(requests) == 6
     assert requests[-1].accepted
 
@@ -152,7 +152,7 @@ async def test_a_runtime_that_hangs_at_the_start_holds_it_up_for_its_patience_on
     runtime: ScriptedRuntime, new_client: NewClient
 ) -> None:
     client = new_client(RetryLimits(start_post=0.2, schema_patience=0.3, first_delay=0.01, longest_delay=0.02))
-    runtime.always(Endpoint.SCHEMA, behaviours.hang)
+    runtime.always(Endpoint.SCHEMA, responses.hang)
     await client.register(SCHEMAS)
     assert seen(runtime)[:2] == [Endpoint.SCHEMA] * 2
     assert seen(runtime)[-1] == Endpoint.RESTART
@@ -171,7 +171,7 @@ async def test_a_rotated_token_is_read_again(runtime: ScriptedRuntime, client: R
     runtime.rotate_token("next")
     replica.write_token("next")
     await client.register(SCHEMAS)
-    assert [r.status for r in runtime.ledger.all()] == [401, 204, 200]
+    assert [r.status for r in runtime.request_log.all()] == [401, 204, 200]
 
 
 async def test_a_token_that_is_never_accepted_is_tried_for_the_patience_only(
@@ -179,12 +179,12 @@ async def test_a_token_that_is_never_accepted_is_tried_for_the_patience_only(
 ) -> None:
     runtime.rotate_token("another")
     await client.register(SCHEMAS)
-    assert {r.status for r in runtime.ledger.all()} == {401}
+    assert {r.status for r in runtime.request_log.all()} == {401}
     assert seen(runtime)[-1] == Endpoint.RESTART
 
 
 async def test_a_start_can_be_ended_while_the_runtime_hangs(runtime: ScriptedRuntime, client: RuntimeClient) -> None:
-    runtime.always(Endpoint.SCHEMA, behaviours.hang)
+    runtime.always(Endpoint.SCHEMA, responses.hang)
     registering = asyncio.create_task(client.register(SCHEMAS))
     await eventually(lambda: seen(runtime), what="the first post")
     registering.cancel()
@@ -201,7 +201,7 @@ def answered(runtime: ScriptedRuntime, client: RuntimeClient, caplog: pytest.Log
     async def answered(body: bytes) -> list[str]:
         """Return the warnings after this response to the restart notification."""
         caplog.clear()
-        runtime.script(Endpoint.RESTART, behaviours.answer(200, body))
+        runtime.script(Endpoint.RESTART, responses.answer(200, body))
         await client.register(SCHEMAS)
         return warnings(caplog)
 
@@ -220,13 +220,13 @@ async def test_any_other_response_to_the_restart_is_ignored(answered: Answered, 
 async def test_whether_polls_succeed_decides_about_a_result(runtime: ScriptedRuntime, new_client: NewClient) -> None:
     """The reporter asks the poller: a result waits for a runtime that is ill, and not for ever for one that is well."""
     client = new_client(RetryLimits(first_delay=0.02, longest_delay=0.05, rejected_result=0.3))
-    runtime.always(Endpoint.RESULT, behaviours.answer(500))
-    runtime.always(Endpoint.JOB, behaviours.answer(503))
+    runtime.always(Endpoint.RESULT, responses.answer(500))
+    runtime.always(Endpoint.JOB, responses.answer(503))
     await client.poller.poll()
     delivering = asyncio.create_task(client.reporter.deliver("j", b"r"))
     await asyncio.sleep(1.0)
     assert not delivering.done()
-    runtime.always(Endpoint.JOB, behaviours.normal)
+    runtime.always(Endpoint.JOB, responses.normal)
     runtime.poll_seconds = 0.05
     await client.poller.poll()
     assert (await delivering).delivery is Delivery.REJECTED

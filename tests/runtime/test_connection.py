@@ -19,14 +19,14 @@ from cm_exec.runtime.endpoints import Endpoint as At
 from cm_exec.runtime.endpoints import tls_context
 from cm_exec.runtime.http import Response, request_head
 from cm_exec.runtime.retry import RequestError
-from tests.support import behaviours, stalls
+from tests.support import responses, stalls
 from tests.support.asyncio_tests import eventually
-from tests.support.behaviours import Behaviour, Exchange
 from tests.support.certificates import Authority
-from tests.support.ledger import Endpoint
+from tests.support.raw_http import HungUp
+from tests.support.request_log import Endpoint
+from tests.support.responses import Behaviour, RequestContext
 from tests.support.scripted_runtime import API, TOKEN, ScriptedRuntime
 from tests.support.slow_proxy import SlowProxy
-from tests.support.wire import HungUp
 
 JOB, RESULT = f"{API}/job", f"{API}/results/j"
 LONG = 30.0
@@ -99,7 +99,7 @@ async def test_requests_share_one_connection(runtime: ScriptedRuntime, connect: 
     assert (await poll(connection)).body.endswith(b'"query":[1]}}')
     assert (await post(connection)).status == 204
     assert [(await poll(connection)).status for _ in range(3)] == [204] * 3
-    assert runtime.ledger.connections == 1
+    assert runtime.request_log.connections == 1
     assert connection.is_reusable()
 
 
@@ -140,7 +140,7 @@ async def test_a_response_that_is_there_when_the_last_byte_was_sent_is_one_to_th
 
 
 async def test_a_new_connection_that_is_closed_is_a_failure(runtime: ScriptedRuntime, connect: Connect) -> None:
-    runtime.always(Endpoint.JOB, behaviours.reset_before_response)
+    runtime.always(Endpoint.JOB, responses.reset_before_response)
     connection = await connect()
     error = await failure(poll(connection))
     assert "closed without a response" in str(error)
@@ -150,24 +150,24 @@ async def test_a_new_connection_that_is_closed_is_a_failure(runtime: ScriptedRun
 
 async def test_after_a_failure_the_connection_is_closed(runtime: ScriptedRuntime, connect: Connect) -> None:
     connection = await connect()
-    runtime.script(Endpoint.JOB, behaviours.garbage)
+    runtime.script(Endpoint.JOB, responses.garbage)
     await failure(poll(connection))
     assert not connection.is_open
     assert not connection.is_reusable()
 
 
-def close_early(exchange: Exchange) -> None:
+def close_early(context: RequestContext) -> None:
     """Refuse after the first byte and close without reading the rest, as most servers do."""
-    exchange.receive(1)
-    exchange.respond(413, b"too large", [("Connection", "close")])
+    context.receive(1)
+    context.respond(413, b"too large", [("Connection", "close")])
     raise HungUp
 
 
-def reset_early(exchange: Exchange) -> None:
+def reset_early(context: RequestContext) -> None:
     """Do the same with a reset."""
-    exchange.receive(1)
-    exchange.respond(413, b"too large", [("Connection", "close")])
-    exchange.wire.reset()
+    context.receive(1)
+    context.respond(413, b"too large", [("Connection", "close")])
+    context.wire.reset()
     raise HungUp
 
 
@@ -179,7 +179,7 @@ async def _endless() -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize(
     "behaviour",
-    [behaviours.answer_early(413), stalls.answer_without_reading(413), close_early],
+    [responses.answer_early(413), stalls.answer_without_reading(413), close_early],
     ids=["reads on", "stops reading", "closes"],
 )
 @pytest.mark.parametrize("kind", ["bytes", "spooled", "streamed"])
@@ -207,7 +207,7 @@ async def test_a_refusal_that_a_reset_follows_is_seen_or_tried_again(
     try:
         assert (await post(connection, bytes(64 * MIB))).status == 413
     except RequestError:
-        assert len(runtime.ledger.all()) == 1
+        assert len(runtime.request_log.all()) == 1
     assert not connection.is_open
 
 
@@ -224,7 +224,7 @@ async def test_a_server_that_accepts_half_a_result_has_not_accepted_it(
 
 
 async def test_a_server_that_stops_reading_is_given_up(runtime: ScriptedRuntime, connect: Connect) -> None:
-    runtime.script(Endpoint.RESULT, behaviours.stop_reading(1))
+    runtime.script(Endpoint.RESULT, responses.stop_reading(1))
     error = await failure(post(await connect(), Zeros(64 * MIB), 0.5))
     assert "no complete response within 0.5 s" in str(error)
     assert error.timed_out
@@ -243,7 +243,7 @@ async def test_bytes_may_come_and_go_in_the_smallest_pieces(
         assert (await poll(connection)).status == 204
         connection.close()
     assert runtime.posts("j")[0].size == 300 * size
-    assert runtime.ledger.connections == 1
+    assert runtime.request_log.connections == 1
 
 
 async def test_a_connection_on_which_something_came_unasked_is_not_used_again(
@@ -251,9 +251,9 @@ async def test_a_connection_on_which_something_came_unasked_is_not_used_again(
 ) -> None:
     """Such as the 408 that some servers send before they close an idle connection; also before the loop sees it."""
 
-    def answer_and_warn(exchange: Exchange) -> None:
-        behaviours.answer(204)(exchange)
-        exchange.wire.send(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    def answer_and_warn(context: RequestContext) -> None:
+        responses.answer(204)(context)
+        context.wire.send(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         warned.set()
 
     warned = threading.Event()
@@ -280,7 +280,7 @@ async def test_a_body_is_not_kept_after_it_is_sent(runtime: ScriptedRuntime, con
 
 async def test_a_body_is_not_kept_after_a_failure(runtime: ScriptedRuntime, connect: Connect) -> None:
     """Not even until the next garbage collection."""
-    runtime.script(Endpoint.RESULT, behaviours.reset_within_response(b"x" * 100, sent=1))
+    runtime.script(Endpoint.RESULT, responses.reset_within_response(b"x" * 100, sent=1))
     body = bytes(10_000_000)
     references = sys.getrefcount(body)
     connection = await connect()
@@ -298,10 +298,10 @@ async def test_a_body_is_not_kept_after_a_failure(runtime: ScriptedRuntime, conn
 async def test_what_is_left_over_from_a_response_is_not_taken_for_the_next(
     runtime: ScriptedRuntime, connect: Connect
 ) -> None:
-    def answer_twice(exchange: Exchange) -> None:
-        exchange.receive()
-        exchange.conclude(204)
-        exchange.wire.send(b"HTTP/1.1 204 No Content\r\n\r\n" * 2)
+    def answer_twice(context: RequestContext) -> None:
+        context.receive()
+        context.conclude(204)
+        context.wire.send(b"HTTP/1.1 204 No Content\r\n\r\n" * 2)
 
     runtime.script(Endpoint.JOB, answer_twice)
     connection = await connect()
@@ -380,7 +380,7 @@ async def test_a_body_whose_production_fails_is_cut_off_without_its_end(
 @pytest.mark.parametrize("sent", [0, 1, 4000])
 async def test_a_body_that_breaks_off_leaves_what_came(runtime: ScriptedRuntime, connect: Connect, sent: int) -> None:
     whole = bytes(range(250)) * 800
-    runtime.script(Endpoint.JOB, behaviours.reset_within_response(whole, sent=sent))
+    runtime.script(Endpoint.JOB, responses.reset_within_response(whole, sent=sent))
     error = await failure(poll(await connect()))
     assert error.partial == whole[:sent]
     assert not error.never_connected
@@ -390,7 +390,7 @@ async def test_of_a_large_body_that_breaks_off_the_beginning_is_left(
     runtime: ScriptedRuntime, connect: Connect
 ) -> None:
     whole = bytes(range(250)) * 80_000
-    runtime.script(Endpoint.JOB, behaviours.reset_within_response(whole, sent=len(whole) - 1))
+    runtime.script(Endpoint.JOB, responses.reset_within_response(whole, sent=len(whole) - 1))
     partial = (await failure(poll(await connect()))).partial
     assert partial  # a reset overtakes what is still on its way
     assert whole.startswith(partial)
@@ -398,16 +398,16 @@ async def test_of_a_large_body_that_breaks_off_the_beginning_is_left(
 
 async def test_a_large_response_is_read_whole(runtime: ScriptedRuntime, connect: Connect) -> None:
     whole = bytes(range(250)) * 80_000
-    runtime.script(Endpoint.JOB, behaviours.answer(200, whole))
+    runtime.script(Endpoint.JOB, responses.answer(200, whole))
     assert (await poll(await connect())).body == whole
 
 
 async def test_a_body_that_stops_coming_is_given_up_with_what_came(runtime: ScriptedRuntime, connect: Connect) -> None:
-    def stall(exchange: Exchange) -> None:
-        exchange.receive()
-        exchange.conclude(200)
-        exchange.wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234")
-        exchange.wire.wait_until_gone()
+    def stall(context: RequestContext) -> None:
+        context.receive()
+        context.conclude(200)
+        context.wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234")
+        context.wire.wait_until_gone()
         raise HungUp
 
     runtime.script(Endpoint.JOB, stall)
@@ -415,10 +415,10 @@ async def test_a_body_that_stops_coming_is_given_up_with_what_came(runtime: Scri
 
 
 async def test_no_response_in_time_is_reported_with_the_time(runtime: ScriptedRuntime, connect: Connect) -> None:
-    runtime.script(Endpoint.JOB, behaviours.hang)
+    runtime.script(Endpoint.JOB, responses.hang)
     error = await failure(poll(await connect(), 0.3))
     assert str(error) == f"https://localhost:{runtime.port}: no complete response within 0.3 s"
-    await eventually(lambda: runtime.ledger.all()[0].gone_at, what="giving up")
+    await eventually(lambda: runtime.request_log.all()[0].gone_at, what="giving up")
 
 
 @pytest.mark.parametrize(
@@ -432,21 +432,21 @@ async def test_interim_responses_do_not_prolong_a_request(
 
 
 async def test_what_is_not_http_is_reported(runtime: ScriptedRuntime, connect: Connect) -> None:
-    runtime.script(Endpoint.JOB, behaviours.garbage)
+    runtime.script(Endpoint.JOB, responses.garbage)
     error = await failure(poll(await connect()))
     assert str(error) == f"https://localhost:{runtime.port}: the response is not HTTP"
 
 
 async def test_a_request_that_is_cancelled_closes_its_connection(runtime: ScriptedRuntime, connect: Connect) -> None:
-    runtime.script(Endpoint.JOB, behaviours.hang)
+    runtime.script(Endpoint.JOB, responses.hang)
     connection = await connect()
     polling = asyncio.create_task(poll(connection))
-    await eventually(runtime.ledger.open_polls, what="the poll")
+    await eventually(runtime.request_log.open_polls, what="the poll")
     polling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await polling
     assert not connection.is_open
-    await eventually(lambda: runtime.ledger.all()[0].gone_at, what="giving up")
+    await eventually(lambda: runtime.request_log.all()[0].gone_at, what="giving up")
 
 
 async def test_a_refused_connection_is_distinguished_from_a_broken_one(
@@ -496,7 +496,7 @@ async def test_nothing_is_sent_to_a_server_that_is_not_to_be_trusted(
     assert error.untrusted
     assert words in str(error)
     assert str(error).endswith("nothing was sent")
-    assert runtime.ledger.all() == []
+    assert runtime.request_log.all() == []
     runtime.show_certificate(authority.good())
     assert (await poll(await connect())).status == 204
 

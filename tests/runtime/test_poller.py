@@ -11,9 +11,9 @@ from cm_exec.runtime.client import Polled, Poller
 from cm_exec.runtime.endpoints import RuntimeEndpoints
 from cm_exec.runtime.retry import RetryLimits
 from cm_exec.runtime.session import RuntimeSession
-from tests.support import behaviours, stalls
-from tests.support.ledger import Endpoint
+from tests.support import responses, stalls
 from tests.support.replica import Replica
+from tests.support.request_log import Endpoint
 from tests.support.scripted_runtime import ScriptedRuntime
 
 NOTHING = Polled()
@@ -64,7 +64,7 @@ async def test_after_a_held_poll_the_next_comes_at_once(runtime: ScriptedRuntime
     runtime.poll_seconds = 0.1
     assert [await waits.poll() for _ in range(3)] == [NOTHING] * 3
     assert waits.seconds == [0.0] * 3
-    assert runtime.ledger.connections == 1
+    assert runtime.request_log.connections == 1
 
 
 async def test_a_runtime_that_does_not_hold_polls_is_asked_less_often(
@@ -86,15 +86,15 @@ async def test_a_runtime_that_does_not_hold_polls_is_asked_less_often(
 async def test_no_failure_ends_the_polling_or_makes_it_spin(
     runtime: ScriptedRuntime, waits: RecordedWaits, poller: Poller, status: int
 ) -> None:
-    runtime.always(Endpoint.JOB, behaviours.answer(status, b"oops"))
+    runtime.always(Endpoint.JOB, responses.answer(status, b"oops"))
     assert [await waits.poll() for _ in range(8)] == [NOTHING] * 8
     waits.assert_backs_off()
     assert not poller.is_well
 
 
-@pytest.mark.parametrize("behaviour", [behaviours.garbage, behaviours.reset_before_response])
+@pytest.mark.parametrize("behaviour", [responses.garbage, responses.reset_before_response])
 async def test_no_breakdown_ends_the_polling_or_makes_it_spin(
-    runtime: ScriptedRuntime, waits: RecordedWaits, behaviour: behaviours.Behaviour
+    runtime: ScriptedRuntime, waits: RecordedWaits, behaviour: responses.Behaviour
 ) -> None:
     runtime.always(Endpoint.JOB, behaviour)
     assert [await waits.poll() for _ in range(4)] == [NOTHING] * 4
@@ -107,7 +107,7 @@ async def test_no_breakdown_ends_the_polling_or_makes_it_spin(
 async def test_a_success_with_an_empty_body_is_a_failure(
     runtime: ScriptedRuntime, waits: RecordedWaits, status: int
 ) -> None:
-    runtime.always(Endpoint.JOB, behaviours.answer(status))
+    runtime.always(Endpoint.JOB, responses.answer(status))
     assert [await waits.poll() for _ in range(4)] == [NOTHING] * 4
     waits.assert_backs_off()
 
@@ -115,7 +115,7 @@ async def test_a_success_with_an_empty_body_is_a_failure(
 async def test_a_response_that_is_no_job_is_a_failure_too(
     runtime: ScriptedRuntime, waits: RecordedWaits, poller: Poller
 ) -> None:
-    runtime.always(Endpoint.JOB, behaviours.answer(200, b"<html>"))
+    runtime.always(Endpoint.JOB, responses.answer(200, b"<html>"))
     for _ in range(6):
         assert (await poller.poll()).body == b"<html>"
         poller.reject("not a job")
@@ -126,7 +126,7 @@ async def test_a_response_that_is_no_job_is_a_failure_too(
 async def test_a_job_that_is_handed_out_again_and_again_is_asked_for_less_often(
     runtime: ScriptedRuntime, waits: RecordedWaits, poller: Poller
 ) -> None:
-    runtime.always(Endpoint.JOB, behaviours.answer(200, b"{}"))
+    runtime.always(Endpoint.JOB, responses.answer(200, b"{}"))
     for _ in range(6):
         await poller.poll()
         poller.repeated()
@@ -140,7 +140,7 @@ async def test_a_job_that_is_handed_out_again_and_again_is_asked_for_less_often(
 
 async def test_after_a_success_failures_start_small_again(runtime: ScriptedRuntime, waits: RecordedWaits) -> None:
     runtime.poll_seconds = 0.1
-    runtime.script(Endpoint.JOB, *[behaviours.answer(500)] * 4, behaviours.normal, behaviours.answer(500))
+    runtime.script(Endpoint.JOB, *[responses.answer(500)] * 4, responses.normal, responses.answer(500))
     for _ in range(6):
         await waits.poll()
     assert waits.seconds[3] >= 0.8
@@ -152,11 +152,11 @@ async def test_the_pause_is_waited_for_before_the_next_poll(
     runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints
 ) -> None:
     poller = Poller(session, endpoints.job, RetryLimits(first_delay=0.4))
-    runtime.script(Endpoint.JOB, behaviours.answer(500))
+    runtime.script(Endpoint.JOB, responses.answer(500))
     runtime.poll_seconds = 0
     await poller.poll()
     await poller.poll()
-    first, second = runtime.ledger.all()
+    first, second = runtime.request_log.all()
     assert second.at - first.at >= 0.2
 
 
@@ -164,7 +164,7 @@ async def test_a_failure_and_its_end_are_logged_once(
     runtime: ScriptedRuntime, waits: RecordedWaits, caplog: pytest.LogCaptureFixture
 ) -> None:
     runtime.poll_seconds = 0.1
-    runtime.script(Endpoint.JOB, *[behaviours.answer(503)] * 5)
+    runtime.script(Endpoint.JOB, *[responses.answer(503)] * 5)
     for _ in range(7):
         await waits.poll()
     first, last = (r.getMessage() for r in caplog.records if r.name.startswith("cm_exec"))
@@ -174,7 +174,7 @@ async def test_a_failure_and_its_end_are_logged_once(
 
 async def test_of_a_truncated_job_the_beginning_is_brought(runtime: ScriptedRuntime, poller: Poller) -> None:
     body = b'{"computeModuleJobV1":{"jobId":"j-7","queryType":"f","query":"%s"}}' % (b"q" * 1000)
-    runtime.script(Endpoint.JOB, behaviours.reset_within_response(body, sent=500))
+    runtime.script(Endpoint.JOB, responses.reset_within_response(body, sent=500))
     polled = await poller.poll()
     assert polled == Polled(partial=body[:500])
     assert salvage_job_id(polled.partial) == "j-7"
@@ -194,7 +194,7 @@ async def test_a_rotated_token_is_read_again_before_the_next_poll(
 
 @pytest.mark.parametrize("behaviour", [stalls.repeat_for_ever(b"{", every=0.05, first=b"HTTP/1.1 200 OK\r\n\r\n")])
 async def test_a_poll_has_a_total_deadline_and_what_came_is_kept(
-    runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints, behaviour: behaviours.Behaviour
+    runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints, behaviour: responses.Behaviour
 ) -> None:
     """A byte now and then does not prolong it."""
     runtime.script(Endpoint.JOB, behaviour)
@@ -225,7 +225,7 @@ async def test_a_runtime_that_rejects_the_token_for_too_long_ends_the_worker(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     waits = RecordedWaits(Poller(session, endpoints.job, RetryLimits(auth_failure=0.4)))
-    runtime.always(Endpoint.JOB, behaviours.answer(status))
+    runtime.always(Endpoint.JOB, responses.answer(status))
     started = time.monotonic()
 
     async def poll_for_ever() -> None:
@@ -241,13 +241,13 @@ async def test_a_runtime_that_rejects_the_token_for_too_long_ends_the_worker(
     assert runtime.token not in caplog.text
 
 
-@pytest.mark.parametrize("between", [behaviours.answer(500), behaviours.garbage, behaviours.normal])
+@pytest.mark.parametrize("between", [responses.answer(500), responses.garbage, responses.normal])
 async def test_only_rejections_without_a_break_end_the_worker(
-    runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints, between: behaviours.Behaviour
+    runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints, between: responses.Behaviour
 ) -> None:
     waits = RecordedWaits(Poller(session, endpoints.job, RetryLimits(auth_failure=0.1)))
     runtime.poll_seconds = 0
-    refused = behaviours.answer(401)
+    refused = responses.answer(401)
     runtime.script(Endpoint.JOB, refused, between, refused, between, refused)
     for _ in range(5):
         assert await waits.poll() == NOTHING

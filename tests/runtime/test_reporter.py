@@ -12,10 +12,10 @@ from cm_exec.runtime.client import Delivered, Delivery, Reporter
 from cm_exec.runtime.endpoints import RuntimeEndpoints
 from cm_exec.runtime.retry import RetryLimits
 from cm_exec.runtime.session import RuntimeSession
-from tests.support import behaviours, stalls
+from tests.support import responses, stalls
 from tests.support.asyncio_tests import eventually
-from tests.support.ledger import Endpoint
 from tests.support.replica import Replica
+from tests.support.request_log import Endpoint
 from tests.support.scripted_runtime import API, ScriptedRuntime
 
 QUICK = RetryLimits(first_delay=0.01, longest_delay=0.04)
@@ -42,7 +42,7 @@ def a_job(runtime: ScriptedRuntime) -> None:
 
 @pytest.mark.parametrize("status", [200, 202, 204])
 async def test_any_2xx_is_success(runtime: ScriptedRuntime, reporter: Reporter, status: int) -> None:
-    runtime.always(Endpoint.RESULT, behaviours.answer(status, b"" if status == 204 else b"thanks"))
+    runtime.always(Endpoint.RESULT, responses.answer(status, b"" if status == 204 else b"thanks"))
     delivered = await reporter.deliver("j", b"result")
     assert (delivered.is_accepted, delivered.is_rejected) == (True, False)
     (post,) = runtime.posts("j")
@@ -53,20 +53,20 @@ async def test_any_2xx_is_success(runtime: ScriptedRuntime, reporter: Reporter, 
 async def test_a_transient_failure_is_tried_again_until_the_result_is_accepted(
     runtime: ScriptedRuntime, reporter: Reporter, status: int
 ) -> None:
-    runtime.script(Endpoint.RESULT, *[behaviours.answer(status)] * 9)
+    runtime.script(Endpoint.RESULT, *[responses.answer(status)] * 9)
     assert (await reporter.deliver("j", b"result")).delivery is Delivery.ACCEPTED
     assert [bytes(post.body) for post in runtime.posts("j")] == [b"result"] * 10
 
 
 async def test_tries_back_off(runtime: ScriptedRuntime, new_reporter: NewReporter) -> None:
-    runtime.script(Endpoint.RESULT, *[behaviours.answer(500)] * 5)
+    runtime.script(Endpoint.RESULT, *[responses.answer(500)] * 5)
     await new_reporter(RetryLimits(first_delay=0.1, longest_delay=0.3)).deliver("j", b"result")
     gaps = [later.at - (earlier.answered_at or 0) for earlier, later in pairwise(runtime.posts("j"))]
     assert all(gap >= least for gap, least in zip(gaps, [0.05, 0.1, 0.15, 0.15, 0.15], strict=True)), gaps
 
 
 async def test_a_runtime_that_breaks_in_any_way_is_tried_again(runtime: ScriptedRuntime, reporter: Reporter) -> None:
-    runtime.script(Endpoint.RESULT, behaviours.reset_before_response, behaviours.garbage, behaviours.accept_then_reset)
+    runtime.script(Endpoint.RESULT, responses.reset_before_response, responses.garbage, responses.accept_then_reset)
     delivering = asyncio.create_task(reporter.deliver("j", b"result"))
     await eventually(lambda: runtime.posts("j"), what="the first post")
     runtime.go_down()
@@ -80,7 +80,7 @@ async def test_a_runtime_that_breaks_in_any_way_is_tried_again(runtime: Scripted
 async def test_a_result_that_nobody_waits_for_is_dropped(
     runtime: ScriptedRuntime, reporter: Reporter, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    runtime.always(Endpoint.RESULT, behaviours.answer(status))
+    runtime.always(Endpoint.RESULT, responses.answer(status))
     assert await reporter.deliver("j", b"result") == Delivered(Delivery.GONE, f"the runtime answers {status}")
     assert len(runtime.posts("j")) == 1
     assert "job j" in caplog.text
@@ -91,7 +91,7 @@ async def test_a_result_that_nobody_waits_for_is_dropped(
 async def test_a_result_that_will_never_be_accepted_is_rejected_at_once(
     runtime: ScriptedRuntime, reporter: Reporter, status: int
 ) -> None:
-    runtime.always(Endpoint.RESULT, behaviours.answer(status))
+    runtime.always(Endpoint.RESULT, responses.answer(status))
     assert await reporter.deliver("j", b"result") == Delivered(Delivery.REJECTED, f"the runtime answers {status}")
     assert len(runtime.posts("j")) == 1
 
@@ -101,7 +101,7 @@ async def test_a_rotated_token_is_read_again(
     runtime: ScriptedRuntime, reporter: Reporter, replica: Replica, status: int
 ) -> None:
     runtime.rotate_token("next")
-    runtime.script(Endpoint.RESULT, behaviours.answer(status))
+    runtime.script(Endpoint.RESULT, responses.answer(status))
     delivering = asyncio.create_task(reporter.deliver("j", b"result"))
     await eventually(lambda: len(runtime.posts("j")) >= 2, what="a second try")
     replica.write_token("next")
@@ -110,12 +110,12 @@ async def test_a_rotated_token_is_read_again(
     assert (statuses[:2], statuses[-1]) == ([status, 401], 204)
 
 
-FAILURES: dict[str, behaviours.Behaviour] = {
-    "500": behaviours.answer(500),
-    "403": behaviours.answer(403),
-    "reset": behaviours.reset_before_response,
-    "proxy": behaviours.reset_within_request(1),
-    "hang": behaviours.hang,
+FAILURES: dict[str, responses.Behaviour] = {
+    "500": responses.answer(500),
+    "403": responses.answer(403),
+    "reset": responses.reset_before_response,
+    "proxy": responses.reset_within_request(1),
+    "hang": responses.hang,
 }
 
 
@@ -136,7 +136,7 @@ async def test_a_result_that_fails_again_and_again_while_polls_succeed_is_reject
 
 
 async def test_while_polls_fail_too_a_result_waits(runtime: ScriptedRuntime, new_reporter: NewReporter) -> None:
-    runtime.always(Endpoint.RESULT, behaviours.answer(500))
+    runtime.always(Endpoint.RESULT, responses.answer(500))
     is_well = False
     reporter = new_reporter(RetryLimits(first_delay=0.02, longest_delay=0.05, rejected_result=0.3), lambda: is_well)
     delivering = asyncio.create_task(reporter.deliver("j", b"result"))
@@ -150,7 +150,7 @@ async def test_while_polls_fail_too_a_result_waits(runtime: ScriptedRuntime, new
 
 async def test_a_post_s_deadline_doubles_after_a_timeout(runtime: ScriptedRuntime, new_reporter: NewReporter) -> None:
     """A runtime that takes its time is reached in the end, and each try before is given up at its deadline."""
-    runtime.script(Endpoint.RESULT, behaviours.hang, behaviours.hang, behaviours.answer(500), behaviours.hang)
+    runtime.script(Endpoint.RESULT, responses.hang, responses.hang, responses.answer(500), responses.hang)
     reporter = new_reporter(RetryLimits(first_delay=0.01, longest_delay=0.01, post=0.2))
     assert (await reporter.deliver("j", b"result")).delivery is Delivery.ACCEPTED
     waited = [(post.gone_at or 0) - post.at for post in runtime.posts("j") if post.gone_at]
@@ -165,9 +165,9 @@ async def test_interim_responses_do_not_prolong_a_post(runtime: ScriptedRuntime,
 
 @pytest.mark.parametrize("job_id", ["a/b", "../x", "a b?c#d%", "é😀", "", "a\r\nX: y"])
 async def test_any_job_id_is_one_segment_of_the_path(runtime: ScriptedRuntime, reporter: Reporter, job_id: str) -> None:
-    runtime.always(Endpoint.RESULT, behaviours.answer(204))
+    runtime.always(Endpoint.RESULT, responses.answer(204))
     await reporter.deliver(job_id, b"")
-    (post,) = runtime.ledger.all(Endpoint.RESULT)
+    (post,) = runtime.request_log.all(Endpoint.RESULT)
     assert post.job_id == job_id
     assert post.head.target.count("/") == f"{API}/results/".count("/")
 
@@ -175,7 +175,7 @@ async def test_any_job_id_is_one_segment_of_the_path(runtime: ScriptedRuntime, r
 async def test_neither_result_nor_token_is_logged(
     runtime: ScriptedRuntime, reporter: Reporter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    runtime.script(Endpoint.RESULT, *(behaviours.answer(status) for status in (500, 401)), behaviours.garbage)
+    runtime.script(Endpoint.RESULT, *(responses.answer(status) for status in (500, 401)), responses.garbage)
     await reporter.deliver("j", b"s3cret result")
     assert "the result of job j" in caplog.text
     assert "s3cret" not in caplog.text
@@ -204,13 +204,13 @@ async def test_what_becomes_of_a_streamed_result_may_be_decided_while_it_is_prod
             yield b"more"
             await asyncio.sleep(0.02)
 
-    runtime.script(Endpoint.RESULT, behaviours.answer_early(status))
+    runtime.script(Endpoint.RESULT, responses.answer_early(status))
     assert await reporter.stream("j", endless()) == Delivered(delivery, f"the runtime answers {status}")
 
 
-@pytest.mark.parametrize("behaviour", [behaviours.answer(503), behaviours.reset_before_response, behaviours.garbage])
+@pytest.mark.parametrize("behaviour", [responses.answer(503), responses.reset_before_response, responses.garbage])
 async def test_a_streamed_result_that_failed_is_left_to_be_posted_whole(
-    runtime: ScriptedRuntime, reporter: Reporter, behaviour: behaviours.Behaviour
+    runtime: ScriptedRuntime, reporter: Reporter, behaviour: responses.Behaviour
 ) -> None:
     runtime.script(Endpoint.RESULT, behaviour)
     assert await reporter.stream("j", chunks(b"a")) is None

@@ -1,4 +1,4 @@
-"""The bench of the end-to-end tests, tried with a plain client: what it breaks is broken as it says."""
+"""The harness of the end-to-end tests, tried with a plain client: what it breaks is broken as it says."""
 
 import http.client
 import json
@@ -11,9 +11,9 @@ from http.client import HTTPSConnection
 
 import pytest
 
-from tests.support import behaviours
+from tests.support import responses
 from tests.support.certificates import Authority
-from tests.support.ledger import Endpoint
+from tests.support.request_log import Endpoint
 from tests.support.scripted_runtime import API, TOKEN, ScriptedRuntime
 
 JOB = f"{API}/job"
@@ -110,7 +110,7 @@ def test_an_unknown_job_is_404_and_a_wrong_token_401(runtime: ScriptedRuntime, c
     runtime.rotate_token("next")
     assert ask(connection, "GET", JOB)[0] == 401
     assert ask(connection, "GET", JOB, token="next")[0] == 204
-    assert runtime.ledger.connections == 1
+    assert runtime.request_log.connections == 1
 
 
 def test_schema_and_restart_answer_as_documented(connect: Connect) -> None:
@@ -119,15 +119,15 @@ def test_schema_and_restart_answer_as_documented(connect: Connect) -> None:
 
 
 def test_scripted_answers_come_first_and_the_lasting_one_after(runtime: ScriptedRuntime, connect: Connect) -> None:
-    runtime.script(Endpoint.JOB, behaviours.answer(500, b"oops"), behaviours.answer(429))
-    runtime.always(Endpoint.JOB, behaviours.answer(418, b"tea"))
+    runtime.script(Endpoint.JOB, responses.answer(500, b"oops"), responses.answer(429))
+    runtime.always(Endpoint.JOB, responses.answer(418, b"tea"))
     connection = connect()
     assert [ask(connection, "GET", JOB) for _ in range(3)] == [(500, b"oops"), (429, b""), (418, b"tea")]
 
 
 def test_resets_reach_the_client_as_resets(runtime: ScriptedRuntime, connect: Connect) -> None:
     job_id = runtime.submit("f")
-    runtime.script(Endpoint.RESULT, behaviours.reset_before_response, behaviours.accept_then_reset)
+    runtime.script(Endpoint.RESULT, responses.reset_before_response, responses.accept_then_reset)
     for _ in range(2):
         with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected, ssl.SSLError)):
             post(connect(), job_id, b"x")
@@ -136,7 +136,7 @@ def test_resets_reach_the_client_as_resets(runtime: ScriptedRuntime, connect: Co
 
 def test_a_reset_within_the_request_leaves_it_incomplete(runtime: ScriptedRuntime, connect: Connect) -> None:
     job_id = runtime.submit("f")
-    runtime.script(Endpoint.RESULT, behaviours.reset_within_request(1000))
+    runtime.script(Endpoint.RESULT, responses.reset_within_request(1000))
     with pytest.raises((OSError, http.client.HTTPException)):
         post(connect(), job_id, b"x" * 30_000_000)
     (recorded,) = runtime.posts(job_id)
@@ -144,7 +144,7 @@ def test_a_reset_within_the_request_leaves_it_incomplete(runtime: ScriptedRuntim
 
 
 def test_a_lost_job_breaks_off_and_can_be_handed_out_again(runtime: ScriptedRuntime, connect: Connect) -> None:
-    runtime.script(Endpoint.JOB, behaviours.lose_job)
+    runtime.script(Endpoint.JOB, responses.lose_job)
     runtime.submit("f", b'"query"', job_id="j")
     with pytest.raises((OSError, http.client.HTTPException)):
         ask(connect(), "GET", JOB)
@@ -153,7 +153,7 @@ def test_a_lost_job_breaks_off_and_can_be_handed_out_again(runtime: ScriptedRunt
 
 
 def test_garbage_and_partial_answers_are_no_http(runtime: ScriptedRuntime, connect: Connect) -> None:
-    runtime.script(Endpoint.JOB, behaviours.garbage, behaviours.reset_within_response(b"0123456789", sent=4))
+    runtime.script(Endpoint.JOB, responses.garbage, responses.reset_within_response(b"0123456789", sent=4))
     with pytest.raises(http.client.HTTPException):
         ask(connect(), "GET", JOB)
     with pytest.raises((OSError, http.client.HTTPException)):
@@ -161,31 +161,31 @@ def test_garbage_and_partial_answers_are_no_http(runtime: ScriptedRuntime, conne
 
 
 def test_a_hang_lasts_until_the_client_leaves(runtime: ScriptedRuntime, connect: Connect) -> None:
-    runtime.script(Endpoint.JOB, behaviours.hang)
+    runtime.script(Endpoint.JOB, responses.hang)
     connection = connect()
     connection.request("GET", JOB, headers={"Module-Auth-Token": runtime.token})
     runtime.wait_for_poll()
-    assert runtime.ledger.open_polls() == 1
+    assert runtime.request_log.open_polls() == 1
     connection.close()
-    runtime.ledger.wait_for(lambda: runtime.ledger.all()[0].gone_at, what="giving up")
-    assert runtime.ledger.open_polls() == 0
+    runtime.request_log.wait_for(lambda: runtime.request_log.all()[0].gone_at, what="giving up")
+    assert runtime.request_log.open_polls() == 0
 
 
 def test_a_drip_arrives_whole(runtime: ScriptedRuntime, connect: Connect) -> None:
-    runtime.script(Endpoint.JOB, behaviours.drip(0.001))
+    runtime.script(Endpoint.JOB, responses.drip(0.001))
     runtime.submit("f", b"[1,2]")
     assert ask(connect(), "GET", JOB)[1].endswith(b"[1,2]}}")
 
 
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_connection_is_closed_after_the_answer(runtime: ScriptedRuntime, connect: Connect, announced: bool) -> None:
-    runtime.script(Endpoint.JOB, behaviours.then_close(behaviours.answer(200, b"{}"), announced=announced))
+    runtime.script(Endpoint.JOB, responses.then_close(responses.answer(200, b"{}"), announced=announced))
     connection = connect()
     connection.request("GET", JOB, headers={"Module-Auth-Token": runtime.token})
     answer = connection.getresponse()
     assert (answer.status, answer.read()) == (200, b"{}")
     assert answer.will_close is announced
-    runtime.ledger.wait_for(lambda: not runtime._wires, what="the end of the connection")
+    runtime.request_log.wait_for(lambda: not runtime._wires, what="the end of the connection")
 
 
 def test_a_runtime_that_is_down_refuses_and_keeps_its_port(runtime: ScriptedRuntime, connect: Connect) -> None:
@@ -212,8 +212,8 @@ def test_wrong_certificates_are_wrong(
     runtime.show_certificate(wrong[fault]())
     with pytest.raises(ssl.SSLCertVerificationError):
         ask(connect(), "GET", JOB)
-    runtime.ledger.wait_for(lambda: runtime.ledger.handshake_failures, what="a failed handshake")
-    assert runtime.ledger.all() == []
+    runtime.request_log.wait_for(lambda: runtime.request_log.handshake_failures, what="a failed handshake")
+    assert runtime.request_log.all() == []
 
 
 def test_a_job_is_kept_when_the_asking_client_has_gone(runtime: ScriptedRuntime, connect: Connect) -> None:

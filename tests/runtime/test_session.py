@@ -10,11 +10,11 @@ from cm_exec.errors import NoRuntimeError
 from cm_exec.runtime.endpoints import RuntimeEndpoints
 from cm_exec.runtime.retry import RequestError, RetryLimits
 from cm_exec.runtime.session import RuntimeSession
-from tests.support import behaviours
+from tests.support import responses
 from tests.support.asyncio_tests import eventually
 from tests.support.certificates import Authority
-from tests.support.ledger import Endpoint
 from tests.support.replica import Replica
+from tests.support.request_log import Endpoint
 from tests.support.scripted_runtime import API, ScriptedRuntime
 
 LONG = 30.0
@@ -42,11 +42,11 @@ async def test_every_request_carries_the_token(
 ) -> None:
     assert await poll(session, endpoints) == 204
     await post(session, endpoints)
-    polled, posted = runtime.ledger.all()
+    polled, posted = runtime.request_log.all()
     assert polled.head.header("module-auth-token") == posted.head.header("module-auth-token") == runtime.token
     assert (polled.head.header("content-type"), posted.head.header("content-type")) == (None, "text/plain")
     assert posted.head.target == f"{API}/results/j"
-    assert runtime.ledger.connections == 1
+    assert runtime.request_log.connections == 1
 
 
 async def test_requests_at_the_same_time_have_a_connection_each_and_both_are_kept(
@@ -58,7 +58,7 @@ async def test_requests_at_the_same_time_have_a_connection_each_and_both_are_kep
         await asyncio.sleep(0.1)
         await post(session, endpoints)
         assert await polling == 204
-    assert runtime.ledger.connections == 2
+    assert runtime.request_log.connections == 2
 
 
 async def test_a_rotated_token_is_used_after_a_reload(
@@ -112,7 +112,7 @@ async def test_a_connection_of_the_old_authority_is_not_used_again(
         with pytest.raises(RequestError) as caught:
             await poll(session, endpoints)
         assert caught.value.untrusted
-    assert len(runtime.ledger.all()) == 2
+    assert len(runtime.request_log.all()) == 2
 
 
 @pytest.mark.parametrize("damage", ["token gone", "CA gone", "CA cut", "CA unusable"])
@@ -148,7 +148,7 @@ async def test_each_origin_has_a_connection_of_its_own(
     by_address = replace(endpoints.job, host="127.0.0.1")
     assert (await session.request("GET", by_address, seconds=LONG)).status == 204
     await poll(session, endpoints)
-    assert [r.connection for r in runtime.ledger.all()] == [1, 2, 1]
+    assert [r.connection for r in runtime.request_log.all()] == [1, 2, 1]
     session.close()
     await eventually(lambda: not runtime._wires, what="the end of the connections")
 
@@ -158,7 +158,7 @@ async def test_closing_ends_open_requests(
 ) -> None:
     runtime.poll_seconds = 600
     polling = asyncio.create_task(poll(session, endpoints))
-    await eventually(runtime.ledger.open_polls, what="the poll")
+    await eventually(runtime.request_log.open_polls, what="the poll")
     session.close()
     with pytest.raises(RequestError, match="closed"):
         await polling
@@ -167,7 +167,7 @@ async def test_closing_ends_open_requests(
 async def test_a_request_has_a_deadline_of_its_own(
     runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints
 ) -> None:
-    runtime.script(Endpoint.JOB, behaviours.hang)
+    runtime.script(Endpoint.JOB, responses.hang)
     with pytest.raises(RequestError, match=r"within 0\.2 s") as caught:
         await poll(session, endpoints, 0.2)
     assert caught.value.timed_out
@@ -178,22 +178,22 @@ async def test_a_request_has_a_deadline_of_its_own(
 async def test_a_kept_alive_connection_that_was_closed_is_replaced_in_silence(
     runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints, announced: bool
 ) -> None:
-    runtime.script(Endpoint.JOB, behaviours.then_close(behaviours.answer(204), announced=announced))
+    runtime.script(Endpoint.JOB, responses.then_close(responses.answer(204), announced=announced))
     await poll(session, endpoints)
     await eventually(lambda: not runtime._wires, what="the end of the connection")
     assert await poll(session, endpoints) == 204
-    assert runtime.ledger.connections == 2
-    assert len(runtime.ledger.all()) == 2
+    assert runtime.request_log.connections == 2
+    assert len(runtime.request_log.all()) == 2
 
 
 async def test_a_kept_alive_connection_is_tried_only_once_more(
     runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints
 ) -> None:
     await poll(session, endpoints)
-    runtime.always(Endpoint.JOB, behaviours.reset_before_response)
+    runtime.always(Endpoint.JOB, responses.reset_before_response)
     with pytest.raises(RequestError, match="closed without a response"):
         await poll(session, endpoints)
-    assert len(runtime.ledger.all()) == 3
+    assert len(runtime.request_log.all()) == 3
 
 
 async def test_the_name_in_the_certificate_may_be_another_than_the_host(

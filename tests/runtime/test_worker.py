@@ -18,11 +18,11 @@ from cm_exec.runtime.endpoints import RuntimeEndpoints
 from cm_exec.runtime.retry import RetryLimits
 from cm_exec.worker.job import JobQueue, JobRunner, TruncatedJobs
 from cm_exec.worker.worker import DrainTimes, Worker
-from tests.support import behaviours
+from tests.support import responses
 from tests.support.asyncio_tests import eventually
 from tests.support.handlers import context_of
-from tests.support.ledger import Endpoint, Request
 from tests.support.replica import Replica
+from tests.support.request_log import Endpoint, Request
 from tests.support.scripted_runtime import ScriptedRuntime
 
 LONG = 30.0
@@ -164,7 +164,7 @@ class WorkerHarness:
         await eventually(lambda: len(self.runtime.jobs.handed_out) >= number, what=f"handing out {number} jobs")
 
     async def polls(self, more_than: int) -> None:
-        await eventually(lambda: len(self.runtime.ledger.all(Endpoint.JOB)) > more_than, what="a poll")
+        await eventually(lambda: len(self.runtime.request_log.all(Endpoint.JOB)) > more_than, what="a poll")
 
 
 NewHarness = Callable[..., Any]
@@ -196,7 +196,7 @@ async def test_jobs_are_answered_and_a_drain_ends_it(runtime: ScriptedRuntime, h
         assert worker.lost == 0
         assert handler.calls == ["open", "ready", "close"]
         assert bench.polling == [True, False]
-    endpoints = [request.endpoint for request in runtime.ledger.all()[:3]]
+    endpoints = [request.endpoint for request in runtime.request_log.all()[:3]]
     assert endpoints == [Endpoint.SCHEMA, Endpoint.RESTART, Endpoint.JOB]
 
 
@@ -205,7 +205,7 @@ async def test_nothing_is_sent_before_the_handlers_are_ready(runtime: ScriptedRu
         handler = Handler(bench.context, becomes_ready=False)
         bench.start(handler)
         await asyncio.sleep(0.2)
-        assert runtime.ledger.all() == []
+        assert runtime.request_log.all() == []
         handler.ready.set()
         assert await bench.call(b"1") == b"1"
 
@@ -224,7 +224,7 @@ async def test_polls_go_on_while_all_slots_are_busy_and_jobs_wait_in_order(
         bench.start(handler)
         ids = [runtime.submit("f", b"1") for _ in range(4)]
         await bench.handed_out(4)
-        await bench.polls(len(runtime.ledger.all(Endpoint.JOB)) + 2)
+        await bench.polls(len(runtime.request_log.all(Endpoint.JOB)) + 2)
         assert handler.started == ids[:1]
         handler.release.set()
         for job_id in ids:
@@ -282,7 +282,7 @@ async def test_an_answered_job_that_is_handed_out_again_is_not_run_again(
 async def test_a_job_whose_result_was_not_accepted_is_run_again(runtime: ScriptedRuntime, harness: NewHarness) -> None:
     async with harness() as bench:
         bench.start(Handler(bench.context))
-        runtime.script(Endpoint.RESULT, behaviours.answer(404))
+        runtime.script(Endpoint.RESULT, responses.answer(404))
         runtime.submit("f", b"1", job_id="j")
         await eventually(lambda: runtime.posts("j"), what="the first result")
         await asyncio.sleep(0.1)
@@ -296,10 +296,10 @@ async def test_a_job_that_is_handed_out_for_ever_is_asked_for_less_often(
     async with harness(RetryLimits(first_delay=0.2, longest_delay=1)) as bench:
         handler = Handler(bench.context, held=True)
         body = b'{"computeModuleJobV1":{"jobId":"j","queryType":"f","query":1}}'
-        runtime.always(Endpoint.JOB, behaviours.answer(200, body))
+        runtime.always(Endpoint.JOB, responses.answer(200, body))
         bench.start(handler)
         await asyncio.sleep(2)
-        assert 2 <= len(runtime.ledger.all(Endpoint.JOB)) <= 12
+        assert 2 <= len(runtime.request_log.all(Endpoint.JOB)) <= 12
         assert handler.started == ["j"]
 
 
@@ -311,7 +311,7 @@ async def test_a_truncated_job_is_answered_when_it_does_not_come_again(
 ) -> None:
     async with harness(RetryLimits(first_delay=0.02, longest_delay=0.1, redelivery=1.0)) as bench:
         runtime.jobs.known.add("truncated")
-        runtime.script(Endpoint.JOB, behaviours.reset_within_response(TRUNCATED, sent=500))
+        runtime.script(Endpoint.JOB, responses.reset_within_response(TRUNCATED, sent=500))
         bench.start(Handler(bench.context))
         await bench.polls(1)
         since = time.monotonic()
@@ -324,7 +324,7 @@ async def test_a_truncated_job_is_answered_when_it_does_not_come_again(
 
 async def test_a_truncated_job_that_came_again_has_one_answer(runtime: ScriptedRuntime, harness: NewHarness) -> None:
     async with harness(RetryLimits(first_delay=0.02, longest_delay=0.1, redelivery=0.5)) as bench:
-        runtime.script(Endpoint.JOB, behaviours.reset_within_response(TRUNCATED, sent=500))
+        runtime.script(Endpoint.JOB, responses.reset_within_response(TRUNCATED, sent=500))
         bench.start(Handler(bench.context))
         runtime.submit_raw("truncated", TRUNCATED)
         assert bytes((await bench.result("truncated")).body) == b'"%s"' % (b"q" * 1000)
@@ -344,8 +344,8 @@ async def test_a_truncated_redelivery_never_overwrites_a_result(
         await bench.handed_out(1)
         if not held:
             await bench.result("truncated")
-        polls = len(runtime.ledger.all(Endpoint.JOB))
-        runtime.script(Endpoint.JOB, behaviours.reset_within_response(TRUNCATED, sent=500))
+        polls = len(runtime.request_log.all(Endpoint.JOB))
+        runtime.script(Endpoint.JOB, responses.reset_within_response(TRUNCATED, sent=500))
         await bench.polls(polls + 1)
         await asyncio.sleep(0.6)
         handler.release.set()
@@ -357,7 +357,7 @@ async def test_a_truncated_redelivery_never_overwrites_a_result(
 async def test_at_the_end_a_truncated_job_is_answered_at_once(runtime: ScriptedRuntime, harness: NewHarness) -> None:
     async with harness() as bench:
         runtime.jobs.known.add("truncated")
-        runtime.script(Endpoint.JOB, behaviours.reset_within_response(TRUNCATED, sent=500))
+        runtime.script(Endpoint.JOB, responses.reset_within_response(TRUNCATED, sent=500))
         worker = bench.start(Handler(bench.context))
         await bench.polls(1)
         worker.drain()
@@ -374,7 +374,7 @@ async def test_a_broken_job_with_an_id_is_answered_and_one_without_is_not(
         runtime.submit_raw("nobody", b"<html>")
         assert (await bench.error("j"))["reason"] == "malformed_job"
         assert await bench.call(b"1") == b"1"
-        assert {request.job_id for request in runtime.ledger.all(Endpoint.RESULT)} & {"nobody", ""} == set()
+        assert {request.job_id for request in runtime.request_log.all(Endpoint.RESULT)} & {"nobody", ""} == set()
         assert "what is not a job" in caplog.text
         assert "<html>" not in caplog.text
 
@@ -389,17 +389,17 @@ async def test_a_drain_waits_for_the_open_poll_and_answers_its_job(
         worker.drain()
         assert await bench.call(b"[1]") == b"[1]"
         await bench.end()
-        assert len(runtime.ledger.all(Endpoint.JOB)) == 1
+        assert len(runtime.request_log.all(Endpoint.JOB)) == 1
 
 
 async def test_an_open_poll_that_hangs_is_given_up(runtime: ScriptedRuntime, harness: NewHarness) -> None:
-    runtime.script(Endpoint.JOB, behaviours.hang)
+    runtime.script(Endpoint.JOB, responses.hang)
     async with harness() as bench:
         worker = bench.start(Handler(bench.context), times=DrainTimes(jobs=LONG, poll=0.2))
         await bench.polls(0)
         worker.drain()
         await bench.end()
-        assert len(runtime.ledger.all(Endpoint.JOB)) == 1
+        assert len(runtime.request_log.all(Endpoint.JOB)) == 1
         assert worker.lost == 0
 
 
@@ -417,7 +417,7 @@ async def test_jobs_that_take_too_long_are_ended_and_answered(runtime: ScriptedR
 async def test_a_result_that_cannot_be_posted_before_the_end_is_counted(
     runtime: ScriptedRuntime, harness: NewHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    runtime.always(Endpoint.RESULT, behaviours.hang)
+    runtime.always(Endpoint.RESULT, responses.hang)
     async with harness() as bench:
         worker = bench.start(Handler(bench.context), times=DrainTimes(jobs=0.2, poll=0.1, posts=0.3))
         job_id = runtime.submit("f")
@@ -436,7 +436,7 @@ async def test_an_order_to_give_up_waits_for_no_poll_and_lets_errors_be_posted(
         worker = bench.start(Handler(bench.context, held=True))
         job_id = runtime.submit("f")
         await bench.handed_out(1)
-        runtime.always(Endpoint.JOB, behaviours.hang)
+        runtime.always(Endpoint.JOB, responses.hang)
         await bench.polls(2)
         bench.context.abort_all()
         worker.give_up_soon()
@@ -447,14 +447,14 @@ async def test_an_order_to_give_up_waits_for_no_poll_and_lets_errors_be_posted(
 
 @pytest.mark.parametrize("what", ["posts", "handlers"])
 async def test_a_drain_ends_a_start_that_hangs(runtime: ScriptedRuntime, harness: NewHarness, what: str) -> None:
-    runtime.always(Endpoint.SCHEMA, behaviours.hang)
+    runtime.always(Endpoint.SCHEMA, responses.hang)
     async with harness() as bench:
         handler = Handler(bench.context, becomes_ready=what == "posts")
         worker = bench.start(handler)
-        await eventually(lambda: runtime.ledger.all() if what == "posts" else handler.calls, what="the start")
+        await eventually(lambda: runtime.request_log.all() if what == "posts" else handler.calls, what="the start")
         worker.drain()
         await bench.end()
-        assert runtime.ledger.all(Endpoint.JOB) == []
+        assert runtime.request_log.all(Endpoint.JOB) == []
         assert handler.calls[-1] == "close"
 
 
@@ -462,7 +462,7 @@ async def test_a_drain_before_the_start_sends_nothing(runtime: ScriptedRuntime, 
     async with harness() as bench:
         bench.start(Handler(bench.context)).drain()
         await bench.end()
-        assert runtime.ledger.all(Endpoint.JOB) == []
+        assert runtime.request_log.all(Endpoint.JOB) == []
 
 
 async def test_a_runtime_that_rejects_the_token_for_too_long_ends_the_worker_with_its_jobs_answered(
@@ -470,8 +470,8 @@ async def test_a_runtime_that_rejects_the_token_for_too_long_ends_the_worker_wit
 ) -> None:
     async with harness(RetryLimits(first_delay=0.02, longest_delay=0.05, auth_failure=0.2)) as bench:
         handler = Handler(bench.context, held=True)
-        runtime.script(Endpoint.JOB, behaviours.normal)
-        runtime.always(Endpoint.JOB, behaviours.answer(401))
+        runtime.script(Endpoint.JOB, responses.normal)
+        runtime.always(Endpoint.JOB, responses.answer(401))
         job_id = runtime.submit("f", b"1")
         worker = bench.start(handler)
         await eventually(lambda: bench.polling == [True, False], what="the end of polling")

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.support.ledger import Request
+from tests.support.request_log import Request
 
 _ALWAYS = {"error", "reason", "jobId", "queryType"}
 _SOMETIMES = {"exitCode", "signal", "status", "stderr", "output"}

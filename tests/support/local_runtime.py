@@ -20,7 +20,7 @@ class Answer:
     body: bytes
 
 
-class HandWorker:
+class ManualWorker:
     """Sends what it is told to. One connection, so one request at a time."""
 
     def __init__(self, runtime: LocalRuntime, *, token: str | None = None) -> None:

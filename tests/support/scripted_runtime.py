@@ -12,11 +12,11 @@ from socket import socket
 from types import TracebackType
 from typing import Final, Self
 
-from tests.support.behaviours import Behaviour, Exchange, normal
 from tests.support.jobs import JobQueue, Offer
-from tests.support.ledger import PATIENCE, Endpoint, Ledger, Request
 from tests.support.listener import Listener
-from tests.support.wire import ClientGoneError, Head, HungUp, Wire, over
+from tests.support.raw_http import ClientGoneError, Head, HungUp, RawConnection, over
+from tests.support.request_log import PATIENCE, Endpoint, Request, RequestLog
+from tests.support.responses import Behaviour, RequestContext, normal
 
 API: Final = "/interactive-module/api/internal-query"
 
@@ -40,12 +40,12 @@ class ScriptedRuntime:
         self.token = TOKEN
         self.tokens = {TOKEN}
         self.poll_seconds = 5.0
-        self.ledger = Ledger()
-        self.jobs = JobQueue(self.ledger.changed)
+        self.request_log = RequestLog()
+        self.jobs = JobQueue(self.request_log.changed)
         self._context = context
         self._once: dict[Endpoint, deque[Behaviour]] = {endpoint: deque() for endpoint in Endpoint}
         self._always: dict[Endpoint, Behaviour] = dict.fromkeys(Endpoint, normal)
-        self._wires: set[Wire] = set()
+        self._wires: set[RawConnection] = set()
         self._stopping = threading.Event()
         self._listener = Listener(self._serve)
         self.port = self._listener.port
@@ -66,12 +66,12 @@ class ScriptedRuntime:
 
     def script(self, endpoint: Endpoint, *behaviours: Behaviour) -> None:
         """Set the behaviours of the next requests to `endpoint`, one each."""
-        with self.ledger.changed:
+        with self.request_log.changed:
             self._once[endpoint].extend(behaviours)
 
     def always(self, endpoint: Endpoint, behaviour: Behaviour) -> None:
         """Set the behaviour of all further requests to `endpoint`."""
-        with self.ledger.changed:
+        with self.request_log.changed:
             self._always[endpoint] = behaviour
 
     def go_down(self) -> None:
@@ -93,7 +93,7 @@ class ScriptedRuntime:
 
     def release_polls(self) -> None:
         """Answer open and later polls at once, so that a worker which is told to stop does so quickly."""
-        self.ledger.note(lambda: setattr(self, "poll_seconds", 0.0))
+        self.request_log.note(lambda: setattr(self, "poll_seconds", 0.0))
 
     def submit(
         self,
@@ -112,11 +112,11 @@ class ScriptedRuntime:
 
     def posts(self, job_id: str) -> list[Request]:
         """All results posted for a job, in order, accepted or not."""
-        return [r for r in self.ledger.all(Endpoint.RESULT) if r.job_id == job_id]
+        return [r for r in self.request_log.all(Endpoint.RESULT) if r.job_id == job_id]
 
     def result(self, job_id: str, *, seconds: float = PATIENCE) -> Request:
         """Return the first accepted result of a job."""
-        return self.ledger.wait_for(
+        return self.request_log.wait_for(
             lambda: next((r for r in self.posts(job_id) if r.accepted), None),
             what=f"a result for {job_id}",
             seconds=seconds,
@@ -128,66 +128,68 @@ class ScriptedRuntime:
 
     def wait_for_poll(self, *, after: int = 0, seconds: float = PATIENCE) -> None:
         """Wait until more than `after` polls have come."""
-        self.ledger.wait_for(lambda: len(self.ledger.all(Endpoint.JOB)) > after, what="a poll", seconds=seconds)
+        self.request_log.wait_for(
+            lambda: len(self.request_log.all(Endpoint.JOB)) > after, what="a poll", seconds=seconds
+        )
 
     def wait_until_handed_out(self, job_id: str) -> None:
-        self.ledger.wait_for(lambda: job_id in self.jobs.handed_out, what=f"handing out {job_id}")
+        self.request_log.wait_for(lambda: job_id in self.jobs.handed_out, what=f"handing out {job_id}")
 
     def _shut_connections(self) -> None:
-        with self.ledger.changed:
+        with self.request_log.changed:
             wires = list(self._wires)
         for wire in wires:
             wire.shut()
 
     def _serve(self, sock: socket) -> None:
         wire = over(sock, self._context)
-        with self.ledger.changed:
+        with self.request_log.changed:
             self._wires.add(wire)
-            self.ledger.connections += 1
-            number = self.ledger.connections
+            self.request_log.connections += 1
+            number = self.request_log.connections
         try:
             self._converse(wire, number)
         finally:
             wire.close()
-            with self.ledger.changed:
+            with self.request_log.changed:
                 self._wires.discard(wire)
 
-    def _converse(self, wire: Wire, number: int) -> None:
+    def _converse(self, wire: RawConnection, number: int) -> None:
         try:
             wire.handshake()
         except (OSError, ValueError) as error:
-            self.ledger.handshake_failed(str(error))
+            self.request_log.handshake_failed(str(error))
             return
         while self._exchange(wire, number):
             pass
 
-    def _exchange(self, wire: Wire, number: int) -> bool:
+    def _exchange(self, wire: RawConnection, number: int) -> bool:
         """Serve one request; False when the connection is at its end."""
         try:
             head = wire.read_head()
             if head is None:
                 return False
             request = Request(at=time.monotonic(), connection=number, endpoint=endpoint_of(head), head=head)
-            self.ledger.add(request)
+            self.request_log.add(request)
         except ClientGoneError:
             return False
         try:
             self._behaviour(request.endpoint)(self._exchange_of(request, wire))
         except (ClientGoneError, HungUp):
-            self.ledger.give_up(request)
+            self.request_log.give_up(request)
             return False
         return not self._stopping.is_set()
 
     def _behaviour(self, endpoint: Endpoint) -> Behaviour:
-        with self.ledger.changed:
+        with self.request_log.changed:
             once = self._once[endpoint]
             return once.popleft() if once else self._always[endpoint]
 
-    def _exchange_of(self, request: Request, wire: Wire) -> Exchange:
-        return Exchange(
+    def _exchange_of(self, request: Request, wire: RawConnection) -> RequestContext:
+        return RequestContext(
             request=request,
             wire=wire,
-            ledger=self.ledger,
+            request_log=self.request_log,
             jobs=self.jobs,
             tokens=self.tokens,
             poll_seconds=lambda: self.poll_seconds,

@@ -3,8 +3,8 @@
 import time
 from typing import Final
 
-from tests.support.behaviours import Behaviour, Exchange, normal
-from tests.support.wire import ClientGoneError, HungUp
+from tests.support.raw_http import ClientGoneError, HungUp
+from tests.support.responses import Behaviour, RequestContext, normal
 
 _LOOK: Final = 0.2
 """Seconds between two looks at whether the client has hung up."""
@@ -13,10 +13,10 @@ _LOOK: Final = 0.2
 def answer_after(seconds: float) -> Behaviour:
     """Send the normal response, `seconds` after the request."""
 
-    def behave(exchange: Exchange) -> None:
-        exchange.receive()
-        _pause(exchange, seconds)
-        exchange.respond(204 if exchange.is_authorized() else 401)
+    def behave(context: RequestContext) -> None:
+        context.receive()
+        _pause(context, seconds)
+        context.respond(204 if context.is_authorized() else 401)
 
     return behave
 
@@ -24,12 +24,12 @@ def answer_after(seconds: float) -> Behaviour:
 def repeat_for_ever(part: bytes, *, every: float, first: bytes = b"") -> Behaviour:
     """Send `first`, then `part` every so many seconds, until the client hangs up."""
 
-    def behave(exchange: Exchange) -> None:
-        exchange.receive()
-        exchange.wire.send(first)
+    def behave(context: RequestContext) -> None:
+        context.receive()
+        context.wire.send(first)
         while True:
-            exchange.wire.send(part)
-            _pause(exchange, every)
+            context.wire.send(part)
+            _pause(context, every)
 
     return behave
 
@@ -44,9 +44,9 @@ INTERIM: Behaviour = repeat_for_ever(b"HTTP/1.1 102 Processing\r\n\r\n", every=1
 def answer_without_reading(status: int) -> Behaviour:
     """Respond to the head of a request, read no byte of its body, and keep the connection open."""
 
-    def behave(exchange: Exchange) -> None:
-        exchange.respond(status)
-        exchange.stopping.wait()
+    def behave(context: RequestContext) -> None:
+        context.respond(status)
+        context.stopping.wait()
         raise HungUp
 
     return behave
@@ -55,14 +55,14 @@ def answer_without_reading(status: int) -> Behaviour:
 def reset_large_bodies(limit: int) -> Behaviour:
     """Behave as a proxy that breaks the connection of every request whose body exceeds `limit` bytes."""
 
-    def behave(exchange: Exchange) -> None:
-        length = int(exchange.request.head.header("content-length") or 0)
+    def behave(context: RequestContext) -> None:
+        length = int(context.request.head.header("content-length") or 0)
         if length <= limit:
-            normal(exchange)
+            normal(context)
             return
-        exchange.receive(limit)
-        exchange.conclude(None)
-        exchange.wire.reset()
+        context.receive(limit)
+        context.conclude(None)
+        context.wire.reset()
         raise HungUp
 
     return behave
@@ -71,8 +71,8 @@ def reset_large_bodies(limit: int) -> Behaviour:
 def only_for(job_id: str, behaviour: Behaviour) -> Behaviour:
     """Apply `behaviour` to the results of one job and respond normally to all others."""
 
-    def behave(exchange: Exchange) -> None:
-        (behaviour if exchange.request.job_id == job_id else normal)(exchange)
+    def behave(context: RequestContext) -> None:
+        (behaviour if context.request.job_id == job_id else normal)(context)
 
     return behave
 
@@ -80,20 +80,20 @@ def only_for(job_id: str, behaviour: Behaviour) -> Behaviour:
 def hand_out_again(job_id: str, body: bytes) -> Behaviour:
     """Respond to every poll at once with the same job."""
 
-    def behave(exchange: Exchange) -> None:
-        exchange.receive()
-        exchange.jobs.known.add(job_id)
-        exchange.jobs.handed_out.append(job_id)
-        exchange.respond(200, body, [("Content-Type", "application/json")])
+    def behave(context: RequestContext) -> None:
+        context.receive()
+        context.jobs.known.add(job_id)
+        context.jobs.handed_out.append(job_id)
+        context.respond(200, body, [("Content-Type", "application/json")])
 
     return behave
 
 
-def _pause(exchange: Exchange, seconds: float) -> None:
+def _pause(context: RequestContext, seconds: float) -> None:
     """Wait, and raise ClientGoneError as soon as the client has hung up."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
-        if exchange.stopping.wait(min(left, _LOOK)):
+        if context.stopping.wait(min(left, _LOOK)):
             raise HungUp
-        if not exchange.wire.is_alive():
+        if not context.wire.is_alive():
             raise ClientGoneError

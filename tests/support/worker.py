@@ -55,8 +55,8 @@ class Worker:
 
     def wait_until_ready(self) -> None:
         """Wait for the first poll; AssertionError with the log when the worker ends instead."""
-        polled = self.runtime.ledger.wait_for(
-            lambda: "polled" if self.runtime.ledger.open_polls() else not self.is_running() and "ended",
+        polled = self.runtime.request_log.wait_for(
+            lambda: "polled" if self.runtime.request_log.open_polls() else not self.is_running() and "ended",
             what="the first poll",
         )
         assert polled == "polled", f"the worker ended with {self.process.returncode}:\n{self.log}"

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
-from tests.support.wire import Head
+from tests.support.raw_http import Head
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Request:
             self.body += part
 
 
-class Ledger:
+class RequestLog:
     """The record of a runtime; safe to read from the test while connections write to it."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from tests.support.worker import CM_EXEC, Worker, start_worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class WorkerHarness:
     """`folder` holds cm.toml and is where the worker runs; `replica` is beside it."""
 
     folder: Path

@@ -36,7 +36,7 @@ class Head:
         return next((value for key, value in self.headers if key == name.lower()), None)
 
 
-class Wire:
+class RawConnection:
     """One connection of a client."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -168,7 +168,9 @@ def response(status: int, body: bytes = b"", headers: Iterable[tuple[str, str]] 
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
-def over(sock: socket.socket, context: ssl.SSLContext | None) -> Wire:
+def over(sock: socket.socket, context: ssl.SSLContext | None) -> RawConnection:
     """Open a connection without its TLS handshake."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return Wire(context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False) if context else sock)
+    return RawConnection(
+        context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False) if context else sock
+    )
