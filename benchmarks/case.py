@@ -10,7 +10,7 @@ TASKS: Final[dict[Task, str]] = {
     "echo": "echo",
     "numpy": "a Python handler that imports numpy",
     "http": "echo by an HTTP server",
-    "shared": "echo by a Python handler",
+    "shared": "echo by a Python handler that keeps 300 MiB",
 }
 """The tasks with their names in tables."""
 

@@ -53,6 +53,8 @@ _ROWS: Final[dict[Task, tuple[str, ...]]] = {
 """The rows of each task, in the order of the tables."""
 
 _JOBS_PER_PROCESS: Final = 16
+_MODEL_MIB: Final = 300
+"""Memory of the handler that several jobs share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +123,8 @@ class Rows:
                 command = (sys.executable, str(_WORKERS / "http_loop.py"), *http_server())
             case _:
                 command = self._launcher(key, task)
-        return Row(key=key, task=task, command=command)
+        environment = (("MODEL_MIB", str(_MODEL_MIB)),) if task == "shared" else ()
+        return Row(key=key, task=task, command=command, environment=environment)
 
     def _node_row(self) -> Row:
         node = shutil.which("node")
