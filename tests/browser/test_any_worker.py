@@ -187,3 +187,32 @@ def test_the_user_of_a_call_reaches_the_handler(folder: Path, open_console: Open
         page.get_by_label("user").fill("ada")
         call(page, "who")
         expect(page.locator("#job-body pre")).to_have_text("ada")
+
+
+@pytest.mark.parametrize("width", [400, 1000, 1440])
+def test_a_long_name_is_cut_nowhere(folder: Path, open_console: Open, width: int) -> None:
+    name = "estimate_" * 12 + "price"
+    write(folder, function(name, ["cat"]))
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        job = program.request(f"/functions/{name}", b"1").headers["X-Job-Id"]
+        page = open_console(program, width=width)
+        for part, view in (("#function-name", "call"), ("#job-head h2", "job")):
+            page.evaluate("place => { location.hash = place; location.reload() }", f"function={name}&job={job}")
+            page.get_by_role("button", name="worker ready").wait_for()
+            if width == 400:
+                page.locator(f"#views [data-go={view}]").click()
+            heading = page.locator(part)
+            expect(heading).to_contain_text("price")
+            assert heading.evaluate("(h) => h.scrollWidth <= h.clientWidth")
+
+
+def test_the_call_button_is_in_sight_below_a_long_form(folder: Path, open_console: Open) -> None:
+    inputs = {f"input_{number}": "string" for number in range(20)}
+    write(folder, function("long", ["cat"], inputs=inputs))
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        page = open_console(program, width=400)
+        button = page.get_by_role("button", name="Call Ctrl")
+        expect(button).to_be_in_viewport(ratio=1)
+        expect(page.get_by_label("user", exact=True)).to_be_in_viewport(ratio=1)

@@ -45,7 +45,8 @@ function render() {
 
 function renderHead(job) {
   const times = job.runMs === null ? elapsed(job) : duration(job.runMs);
-  const facts = [times, `${size(job.queryBytes)} → ${job.resultBytes === null ? "…" : size(job.resultBytes)}`];
+  const result = job.resultBytes === null ? job.ended === null && "…" : size(job.resultBytes);
+  const facts = [times, `${size(job.queryBytes)}${result ? ` → ${result}` : ""}`];
   const exit = exitOf(job);
   if (exit && exit !== "0") facts.push(/^\d+$/.test(exit) ? `exit ${exit}` : exit);
   const head = byId("job-head");
