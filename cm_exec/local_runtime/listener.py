@@ -7,8 +7,9 @@ import re
 import socket
 import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, cast
+from weakref import WeakKeyDictionary
 
 from starlette.types import ASGIApp, Scope
 from uvicorn import Config
@@ -41,13 +42,17 @@ class ServerConnection(HttpToolsProtocol):
 
     lost: asyncio.Future[None]
     requests: int = 0
-    on_unused: Callable[[], None] | None = None
+    unknown_name: str | None = None
+    """The host that the client asked for, if the certificate does not have it."""
+    on_unused: Callable[[str | None], None] | None = None
     on_bad_request: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Implement asyncio.Protocol."""
         super().connection_made(transport)
         self.logger = _log
+        tls = transport.get_extra_info("ssl_object")
+        self.unknown_name = tls and _unknown_names.get(tls)
         self.lost = self.loop.create_future()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature
@@ -68,7 +73,7 @@ class ServerConnection(HttpToolsProtocol):
         """Implement asyncio.Protocol."""
         super().connection_lost(exc)
         if not self.requests and self.on_unused is not None:
-            self.on_unused()
+            self.on_unused(self.unknown_name)
         if not self.lost.done():
             self.lost.set_result(None)
 
@@ -207,14 +212,29 @@ class Listener:
         connection = ServerConnection(config=self._config, server_state=self._state, app_state={})
         connection.on_bad_request = lambda: self._on_bad_connection(endpoints.NOT_HTTP)
         if self._tls is not None:
-            connection.on_unused = lambda: self._on_bad_connection(endpoints.UNUSED_TLS)
+            connection.on_unused = self._left_unused
         return connection
+
+    def _left_unused(self, unknown_name: str | None) -> None:
+        self._on_bad_connection(endpoints.unknown_name(unknown_name) if unknown_name else endpoints.UNUSED_TLS)
+
+
+_unknown_names: Final[WeakKeyDictionary[ssl.SSLObject, str]] = WeakKeyDictionary()
+"""The hosts that clients asked for and that the certificate does not have."""
+
+
+def _note_unknown_names(context: ssl.SSLContext, hosts: Collection[str]) -> None:
+    def note(connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _context: ssl.SSLContext) -> None:
+        if name is not None and name.lower() not in hosts and isinstance(connection, ssl.SSLObject):
+            _unknown_names[connection] = name
+
+    context.sni_callback = note
 
 
 class WorkerPorts:
     """The ports for workers: `tls` for the TLS API, and on loopback `plain` for the plain API if `plain_port` is given.
 
-    Raises OSError when a port cannot be had.
+    `hosts` are those of the certificate. Raises OSError when a port cannot be had.
     """
 
     def __init__(
@@ -224,8 +244,10 @@ class WorkerPorts:
         plain_port: int | None,
         *,
         tls: ssl.SSLContext,
+        hosts: Collection[str],
         on_bad_connection: Callable[[str], None],
     ) -> None:
+        _note_unknown_names(tls, {host.lower() for host in hosts})
         self.plain: Listener | None = None
         self.tls = Listener(host=address, port=port, tls=tls, on_bad_connection=on_bad_connection)
         if plain_port is not None:

@@ -224,12 +224,12 @@ class ProtocolApi:
 
     async def _refuse_address(self, exchange: "_WorkerExchange") -> None:
         """Answer a request that is none of the protocol's with the nearest right one."""
-        method, path, dialect = exchange.scope["method"], exchange.scope["path"], exchange.dialect
-        sentence = endpoints.wrong_address(method, path, dialect.known)
+        path = exchange.scope["path"]
+        sentence, method = endpoints.wrong_address(exchange.scope["method"], path, exchange.dialect.known_beside(path))
         self._broker.diagnosed(ViolationKind.CONNECTION, sentence)
         await RequestBody(exchange.receive).discard()
-        status = HTTPStatus.METHOD_NOT_ALLOWED if path in dialect.known else HTTPStatus.NOT_FOUND
-        headers = [(b"allow", dialect.known[path].encode())] if path in dialect.known else []
+        status = HTTPStatus.METHOD_NOT_ALLOWED if method else HTTPStatus.NOT_FOUND
+        headers = [(b"allow", method.encode())] if method else []
         await send_reply(exchange.send, status, endpoints.error_body(sentence), headers)
 
     async def _poll(self, exchange: "_WorkerExchange") -> None:

@@ -83,7 +83,9 @@ class LocalRuntime:
         self._lines: Inbox[tuple[str | None, str, str]] = Inbox(lambda line: self._broker.write_log(*line))
         self._requests = RequestLog(self._broker.clock)
         report = partial(self._broker.diagnosed, ViolationKind.CONNECTION)
-        self._ports = WorkerPorts(address, port, plain_port, tls=self._identity.tls, on_bad_connection=report)
+        self._ports = WorkerPorts(
+            address, port, plain_port, tls=self._identity.tls, hosts=hosts, on_bad_connection=report
+        )
         self._environment = WorkerFiles(
             directory=self._identity.directory,
             port=self._ports.tls.port,

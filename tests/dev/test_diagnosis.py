@@ -49,9 +49,11 @@ def ask(runtime: LocalRuntime, method: str, path: str, headers: dict[str, str]) 
         ("POST", "/schema", 404, f"did you mean POST {ROOT}/schemas?"),
         ("POST", f"{ROOT}/restart", 404, f"did you mean POST {ROOT}/restart-notify?"),
         ("POST", f"{ROOT}/job", 405, "the method must be GET"),
-        ("GET", f"{ROOT}/results", 405, "the method must be POST"),
+        ("GET", f"{ROOT}/schemas", 405, "the method must be POST"),
         ("GET", f"{ROOT}/job/", 404, "leave out the slash at the end"),
         ("POST", f"{ROOT}/results/", 404, "the job's id is missing"),
+        ("POST", f"{ROOT}/results", 404, "the job's id is missing; send POST"),
+        ("PUT", f"{ROOT}/results/abc", 405, "the method must be POST"),
         ("POST", f"{ROOT}/results//abc", 404, "a double slash stands before the job's id"),
         ("POST", f"{ROOT}/results/abc/", 404, "a slash stands after the job's id"),
         ("POST", f"{ROOT}/results/undefined", 404, "'undefined' stands where the job's id belongs"),
@@ -74,6 +76,7 @@ def test_an_unknown_job(runtime: LocalRuntime) -> None:
     ("header", "value", "words"),
     [
         (None, "", "no token: send the content of the file"),
+        ("Module-Auth-Token", "", "no token: send the content of the file"),
         ("Authorization", "{token}", "the token came as Authorization"),
         ("Module-Auth-Token", "{path}", "holds the path of the token's file"),
         ("Module-Auth-Token", "/opt/module-auth-token/MODULE_AUTH_TOKEN", "holds the path of the token's file"),
@@ -112,7 +115,7 @@ def test_what_is_not_http(runtime: LocalRuntime, request_: bytes) -> None:
         connection.sendall(request_)
         answer = connection.recv(4096)
     assert answer.startswith(b"HTTP/1.1 400 ")
-    assert answer.endswith(b"a request is not valid HTTP/1.1, such as one with a line break in a header")
+    assert answer.endswith(b"not valid HTTP/1.1: it is HTTP/2, for instance, or has a line break in a header")
     reported(runtime, ViolationKind.CONNECTION, "not valid HTTP/1.1")
     assert len(runtime.violations) == 1
 
@@ -130,6 +133,18 @@ def test_a_client_that_leaves_after_the_handshake(runtime: LocalRuntime) -> None
     with socket.create_connection(("localhost", runtime.port)) as raw:
         context.wrap_socket(raw, server_hostname="localhost").close()
     reported(runtime, ViolationKind.CONNECTION, "left without a request")
+
+
+def test_a_client_that_connects_to_another_name(runtime: LocalRuntime) -> None:
+    """It trusts the CA, checks the name after the handshake, and leaves."""
+    context = ssl.create_default_context(cafile=str(runtime.files.ca_file))
+    context.check_hostname = False
+    with (
+        socket.create_connection(("localhost", runtime.port)) as raw,
+        context.wrap_socket(raw, server_hostname="runtime.example"),
+    ):
+        pass
+    reported(runtime, ViolationKind.CONNECTION, "connected to 'runtime.example' and left: the certificate does not")
 
 
 def test_a_client_that_speaks_old_tls(runtime: LocalRuntime) -> None:
@@ -214,6 +229,19 @@ def test_an_offer_of_http_2_changes_nothing(plain: LocalRuntime) -> None:
             assert response.status == status
     assert call.wait(10).body == b'"\r\nUpgrade: h2c\r\n\r\n"'
     assert plain.violations == []
+
+
+def test_the_plain_api_keeps_its_root_secret(plain: LocalRuntime) -> None:
+    """Other accounts of the machine reach the port, and may ask it anything."""
+    root = f"http://127.0.0.1:{plain.files.plain_port}"
+    secret = urlsplit(plain.environment()["GET_JOB_URI_V2"]).path.split("/")[1]
+    for path in ("/", "/getJob", "/job/", "/results/x", "/schemas", f"/{'0' * 32}/job"):
+        status, body = plainly(f"{root}{path}")
+        assert status in {401, 404, 405}
+        assert secret.encode() not in body
+    assert b"read GET_JOB_URI_V2 and the others again" in plainly(f"{root}/{'0' * 32}/job")[1]
+    assert b"did you mean GET /job?" in plainly(f"{root}/getJob")[1]
+    assert f"did you mean GET /{secret}/job?".encode() in plainly(f"{root}/{secret}/getJob")[1]
 
 
 def test_tls_on_the_plain_port(plain: LocalRuntime) -> None:

@@ -356,9 +356,7 @@ def test_a_port_that_is_taken_is_an_error_that_leaves_nothing_behind(tmp_path: P
             LocalRuntime(tmp_path / "second", caller_port=urlsplit(runtime.url).port)
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/"), ("GET", "/interactive-module/api/internal-query/results/x"), ("PUT", "/x")]
-)
+@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/results/x"), ("PUT", "/x")])
 def test_what_the_protocol_does_not_have_is_404(worker: ManualWorker, method: str, path: str) -> None:
     assert worker.request(method, path).status == 404
 

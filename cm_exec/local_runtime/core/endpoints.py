@@ -2,6 +2,7 @@
 
 import difflib
 import hmac
+import re
 import urllib.parse
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Final
 import msgspec
 
 from cm_exec.local_runtime.core.faults import ProtocolEndpoint
+
+_METHODS: Final = {"job": "GET", "results": "POST", "schemas": "POST", "restart-notify": "POST"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,10 @@ class ProtocolDialect:
         """The status of a result that was taken."""
         return 202 if self.plain else 204
 
-    @property
-    def known(self) -> Mapping[str, str]:
-        """The right paths with their methods."""
-        return {self.job: "GET", self.results: "POST", self.schemas: "POST", self.restart: "POST"}
+    def known_beside(self, path: str) -> Mapping[str, str]:
+        """Return the right paths with their methods. Who does not know the root of the plain API gets them without."""
+        root = "" if self.plain and not path.startswith(f"{self.root}/") else self.root
+        return {f"{root}/{end}": method for end, method in _METHODS.items()}
 
     def endpoint_of(self, method: str, path: str) -> ProtocolEndpoint | None:
         """Return which of the protocol's requests this is, None for any other."""
@@ -89,7 +92,7 @@ V1: Final = ProtocolDialect("/interactive-module/api/internal-query")
 
 PLAIN_HTTP: Final = "plain HTTP on the TLS port: use https:// and trust the CA in the file that DEFAULT_CA_PATH names"
 UNEXPECTED_TLS: Final = "TLS on the plain port: use http:// there, or the https:// address of GET_JOB_URI"
-NOT_HTTP: Final = "a request is not valid HTTP/1.1, such as one with a line break in a header"
+NOT_HTTP: Final = "a request is not valid HTTP/1.1: it is HTTP/2, for instance, or has a line break in a header"
 UNUSED_TLS: Final = (
     "a client connected with TLS and left without a request: it probably does not trust the CA in the file that "
     "DEFAULT_CA_PATH names (trustStorePath in the connection file)"
@@ -100,10 +103,11 @@ _TRUST: Final = (
     "the client does not trust the runtime's certificate; let it trust the CA in the file that DEFAULT_CA_PATH names "
     "(trustStorePath in the connection file)"
 )
+_TRUST_OR_NAME: Final = f"{_TRUST}, and connect to a name that the certificate has, such as localhost"
 _TLS_ALERTS: Final = {
     "UNKNOWN_CA": _TRUST,
-    "CERTIFICATE_UNKNOWN": _TRUST,
-    "BAD_CERTIFICATE": f"{_TRUST}, and connect to a name that the certificate has, such as localhost",
+    "CERTIFICATE_UNKNOWN": _TRUST_OR_NAME,
+    "BAD_CERTIFICATE": _TRUST_OR_NAME,
     "UNSUPPORTED_PROTOCOL": "the client speaks no TLS version that the runtime accepts; TLS 1.2 or 1.3 is needed",
     "PROTOCOL_VERSION": "the client speaks no TLS version that the runtime accepts; TLS 1.2 or 1.3 is needed",
     "NO_SHARED_CIPHER": "the client offers no cipher that the runtime accepts",
@@ -111,6 +115,14 @@ _TLS_ALERTS: Final = {
 LEFT_TLS: Final = f"the TLS handshake failed: the client closed the connection; probably {_TRUST}"
 GUESSES: Final = frozenset({UNUSED_TLS, LEFT_TLS})
 """What can have another reason than an error of the client."""
+
+
+def unknown_name(name: str) -> str:
+    """Explain a client that asked for a host that the certificate does not have, and left."""
+    return (
+        f"a client connected to {name!r} and left: the certificate does not have this name; connect to that of "
+        "GET_JOB_URI, or add the name with --name"
+    )
 
 
 def tls_failure(reason: str | None) -> str:
@@ -123,8 +135,8 @@ def tls_failure(reason: str | None) -> str:
 
 def wrong_token(headers: Mapping[bytes, bytes], *, path: str, earlier: Collection[bytes]) -> str:
     """Explain why the token of a request is refused. `path` is the token file's; `earlier` are replaced tokens."""
-    given = headers.get(TOKEN_HEADER.encode())
-    if given is None:
+    given = headers.get(TOKEN_HEADER.encode(), b"")
+    if not given:
         if b"authorization" in headers:
             return "the token came as Authorization; it must be in the header Module-Auth-Token"
         return "no token: send the content of the file that MODULE_AUTH_TOKEN names in the header Module-Auth-Token"
@@ -138,24 +150,31 @@ def wrong_token(headers: Mapping[bytes, bytes], *, path: str, earlier: Collectio
     return "Module-Auth-Token holds a wrong token; send the content of the file that MODULE_AUTH_TOKEN names"
 
 
-def wrong_address(method: str, path: str, known: Mapping[str, str]) -> str:
-    """Explain a request that is none of the protocol's. `known` are the right paths with their methods."""
+def wrong_address(method: str, path: str, known: Mapping[str, str]) -> tuple[str, str | None]:
+    """Explain a request that is none of the protocol's. `known` are the right paths with their methods.
+
+    Returns a sentence, and the right method if only that is wrong.
+    """
     asked = f"{method} {path}"
-    if path in known:
-        return f"{asked}: the method must be {known[path]}"
     results = next(right for right in known if right.endswith("/results"))
-    if path.rstrip("/") in known or path == f"{results}/":
-        if path.rstrip("/") == results:
-            return f"{asked}: the job's id is missing; send POST {results}/JOB_ID"
-        return f"{asked}: leave out the slash at the end"
+    if path.rstrip("/") == results:
+        return f"{asked}: the job's id is missing; send POST {results}/JOB_ID", None
+    if path in known or path.startswith(f"{results}/"):
+        right = known.get(path, "POST")
+        return f"{asked}: the method must be {right}", right
+    if path.rstrip("/") in known:
+        return f"{asked}: leave out the slash at the end", None
+    if results == "/results" and _SOME_ROOT.match(path):
+        return f"{asked}: this address is of another runtime; read GET_JOB_URI_V2 and the others again", None
     right = _nearest(path, known)
     suffix = "/JOB_ID" if right == results else ""
     return (
         f"{asked} is no request of the protocol; did you mean {known[right]} {right}{suffix}? "
         "Take addresses from GET_JOB_URI and the others, or from the connection file"
-    )
+    ), None
 
 
+_SOME_ROOT: Final = re.compile(r"/[0-9a-f]{32}/")
 _HINTS: Final = {"result": "results", "schema": "schemas", "restart": "restart-notify", "job": "job"}
 
 
