@@ -1,6 +1,7 @@
 """What the examples of services show: shared state, many jobs at a time, the caller's token."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -66,8 +67,12 @@ def test_the_chat_uses_the_token_of_its_caller(harness: WorkerHarness) -> None:
 
 @needs("node", "chromium")
 def test_one_browser_renders_several_pages(harness: WorkerHarness) -> None:
-    start(harness, "service-browser", "--concurrency", "8")
+    worker = start(harness, "service-browser", "--concurrency", "8")
+    profiles = set(re.findall(r"--user-data-dir=(\S+)", " ".join(each.command for each in worker.descendants())))
     pages = [f"<title>{n}</title><script>document.write({n} * 2)</script>" for n in range(16)]
     jobs = [harness.runtime.submit("render", json.dumps({"html": page}).encode()) for page in pages]
     bodies = [json.loads(bytes(harness.runtime.result(job, seconds=PATIENCE).body)) for job in jobs]
     assert bodies == [{"title": str(n), "text": str(2 * n)} for n in range(16)]
+    assert worker.stop() == 0
+    assert len(profiles) == 1
+    assert not any(Path(profile).exists() for profile in profiles)
