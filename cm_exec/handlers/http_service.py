@@ -26,6 +26,8 @@ _READ_SIZE: Final = 64 * 1024
 _FIRST_LOOK: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
 _CHECK_SECONDS: Final = 5.0
+_PATIENCE: Final = 10.0
+"""Seconds until a server that is not ready is worth a line in the log: its address may be wrong."""
 _REUSE_SECONDS: Final = 1.0
 """Idle seconds after which a connection is not used again: the server may close it while a request is sent."""
 
@@ -60,7 +62,7 @@ class HttpService:
         self._starts = StartHistory(service.start_timeout)
         self.first_start_over = asyncio.Event()
         """Set when the server is ready for the first time, or when jobs are not kept waiting for it."""
-        self._problem = ""
+        self._problem = self._check_problem = ""
         self._ended = asyncio.Event()
         self._attention = asyncio.Event()
         """Set when the server has ended, or must be checked."""
@@ -156,7 +158,8 @@ class HttpService:
                     if self._status is None and await self._passes_check():
                         continue  # a job has timed out, and the server works
                     if self._status is None:
-                        log.warning("it does not pass its readiness check", extra={"tags": self._tags})
+                        text = "it does not pass its readiness check: %s"
+                        log.warning(text, self._check_problem, extra={"tags": self._tags})
                 else:
                     log.warning("%s", self._problem, extra={"tags": self._tags})
                     self._starts.ended(self._not_ready(), began=began, now=self._loop.time())
@@ -221,6 +224,7 @@ class HttpService:
     async def _becomes_ready(self, deadline: float) -> bool:
         """Wait until the readiness check passes; return False if it does not in time, or the server ends before."""
         pause = _FIRST_LOOK
+        patience = self._loop.time() + _PATIENCE
         while self._loop.time() < deadline:
             if self.service.argv and self._child is None:
                 return False  # it cannot be started
@@ -232,11 +236,15 @@ class HttpService:
                 async with asyncio.timeout(pause):
                     await self._ended.wait()
             pause = min(_LONGEST_PAUSE, pause * 1.5)
+            if self._loop.time() >= patience:
+                patience = float("inf")
+                log.warning("waiting for the server: %s", self._check_problem, extra={"tags": self._tags})
         seconds = self.service.start_timeout
-        self._problem = f"the server of {self.service.name!r} was not ready within {seconds:g} s"
+        self._problem = f"the server of {self.service.name!r} was not ready within {seconds:g} s: {self._check_problem}"
         return False
 
     async def _passes_check(self) -> bool:
+        """Return whether the server accepts a connection, or answers the request of `ready` with a 2xx status."""
         try:
             async with asyncio.timeout(_CHECK_SECONDS):
                 connection = await self._connect()
@@ -244,11 +252,19 @@ class HttpService:
                     if not self.service.ready.startswith("/"):
                         return True
                     head = request_head("GET", self.service.ready, (("Host", self._host),))
-                    return is_success((await connection.request(head, None, _CHECK_SECONDS)).status)
+                    status = (await connection.request(head, None, _CHECK_SECONDS)).status
                 finally:
                     connection.close()
-        except (OSError, RequestError):
-            return False
+        except TimeoutError:
+            self._check_problem = f"no response from {self.service.url}{self.service.ready} within {_CHECK_SECONDS:g} s"
+        except OSError as error:
+            self._check_problem = f"cannot connect to {self.service.url}: {(error.strerror or str(error)).lower()}"
+        except RequestError as error:
+            self._check_problem = str(error)
+        else:
+            self._check_problem = f"{self.service.url}{self.service.ready} answers {status}"
+            return is_success(status)
+        return False
 
     async def _wait_until_ready(self) -> None:
         if self._is_ready:

@@ -202,6 +202,11 @@ def test_no_poll_comes_before_the_server_is_ready(harness: WorkerHarness, port: 
     assert ask(harness)["path"] == "/f"
 
 
+def test_a_server_that_is_not_ready_for_long_is_reported(harness: WorkerHarness, port: int) -> None:
+    worker = harness.launch(web(port, ready="/health") + served("f"))
+    worker.wait_for_log(f"waiting for the server: http://127.0.0.1:{port}/health answers 503")
+
+
 @pytest.mark.parametrize("waits", [True, False])
 def test_the_start_is_not_part_of_a_job(harness: WorkerHarness, port: int, waits: bool) -> None:
     """Loading takes three times as long as a job may take, and no job fails."""
@@ -214,7 +219,11 @@ def test_the_start_is_not_part_of_a_job(harness: WorkerHarness, port: int, waits
 
 @pytest.mark.parametrize(
     ("command", "detail"),
-    [("exec /no/such/program", "status 127"), (["/no/such/program"], "/no/such/program"), ("sleep 300", "within 1 s")],
+    [
+        ("exec /no/such/program", "status 127"),
+        (["/no/such/program"], "/no/such/program"),
+        ("sleep 300", "within 1 s: cannot connect to http://localhost:"),
+    ],
 )
 def test_a_server_that_does_not_start_keeps_no_other_function_from_working(
     harness: WorkerHarness, port: int, command: str | list[str], detail: str
