@@ -46,6 +46,8 @@ def end_with_parent() -> None:
 
 _GUARDIAN: Final = Path(__file__).with_name("guardian.py")
 _LONGEST_LINE: Final = 64 * 1024
+_PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy"})
+_NEVER_BY_PROXY: Final = ("localhost", "127.0.0.1", "::1")
 _WORKER_LOGGER: Final = "cm_exec.worker"
 _HIDDEN: Final = names.CONNECTION_VARIABLES | {names.MAX_CONCURRENT_TASKS}
 
@@ -277,6 +279,12 @@ def describe_exit(code: int | None) -> str:
 
 
 def worker_environment(variables: Mapping[str, str], hidden: frozenset[str] = _HIDDEN) -> dict[str, str]:
-    """Return the environment for a worker: this process's own without `hidden`, and the runtime's variables."""
+    """Return the environment for a worker: this process's own without `hidden`, and the runtime's variables.
+
+    A proxy is for other machines: many clients would ask it for localhost, too.
+    """
     own = {name: value for name, value in os.environ.items() if name not in hidden}
+    if any(name.lower() in _PROXIES for name in own):
+        for name in ("NO_PROXY", "no_proxy"):
+            own[name] = ",".join(filter(None, [own.get(name), *_NEVER_BY_PROXY]))
     return own | dict(variables)

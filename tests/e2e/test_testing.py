@@ -132,6 +132,16 @@ def test_a_worker_that_ends_at_once_is_told_with_its_log(project: Path) -> None:
     assert "no model" in done.stdout
 
 
+def test_a_proxy_is_not_asked_for_this_machine(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The official SDK's client would send everything through it."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "intranet.example")
+    command = " ".join(python_command())
+    (project / "pytest.ini").write_text(f"[pytest]\ncompute_module_command = {command}\n")
+    done = run(project, 'def test_add(compute_module): assert compute_module.call("add", {"x": 1, "y": 1}) == 2\n')
+    assert done.returncode == 0
+
+
 def test_without_a_command_it_says_what_to_do(project: Path) -> None:
     (project / "pytest.ini").write_text("[pytest]\n")
     done = run(project, "def test_call(compute_module): pass\n")
