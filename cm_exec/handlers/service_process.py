@@ -158,11 +158,8 @@ class ServiceProcess:
 
     def _read_result(self) -> None:
         fd = self.child.result
-        if fd not in self._open:
-            return
-        try:
-            chunk = os.read(fd, _READ_SIZE)
-        except BlockingIOError:
+        chunk = self._read(fd)
+        if chunk is None:
             return
         if chunk:
             if len(chunk) == _READ_SIZE and not self._is_large:
@@ -185,17 +182,23 @@ class ServiceProcess:
 
     def _read_stderr(self) -> None:
         fd = self.child.stderr
-        if fd not in self._open:
-            return
-        try:
-            chunk = os.read(fd, _READ_SIZE)
-        except BlockingIOError:
+        chunk = self._read(fd)
+        if chunk is None:
             return
         if chunk:
             self.stderr_tail.write(chunk)
             self._conversation.stderr(chunk)
         else:
             self._close_pipe(fd)
+
+    def _read(self, fd: int) -> bytes | None:
+        """Return what is in a pipe, empty at its end; None if there is nothing, or it was closed."""
+        if fd not in self._open:
+            return None
+        try:
+            return os.read(fd, _READ_SIZE)
+        except BlockingIOError:
+            return None
 
     def _close_pipe(self, fd: int) -> None:
         self._open.discard(fd)

@@ -14,7 +14,6 @@ import pytest
 from click.testing import CliRunner
 
 from cm_exec.cli.program import program
-from tests.support.processes import wait_until
 from tests.support.toml import function
 from tests.support.worker import CM_EXEC
 from tests.support.worker_harness import WorkerHarness
@@ -140,20 +139,9 @@ def test_worker_ends(harness: WorkerHarness) -> None:
 def test_interrupted(harness: WorkerHarness, number: signal.Signals) -> None:
     """A signal prints the results so far."""
     harness.write(function("echo", "cat") + function("slow", "touch started; exec sleep 300"))
-    with subprocess.Popen(
-        [CM_EXEC, "bench", *SHORT, "--mode", "spawn", "--concurrency", "1"],
-        cwd=harness.folder,
-        env=harness.environment({}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as process:
-        wait_until(harness.folder.joinpath("started").exists, what="the slow handler's start")
-        process.send_signal(number)
-        stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
-    assert b"Traceback" not in stderr
-    text = stdout.decode()
+    done = harness.interrupt("bench", *SHORT, "--mode", "spawn", "--concurrency", "1", number=number)
+    assert done.returncode == 128 + number
+    text = done.stdout.decode()
     assert re.search(r"^  spawn +1 ", text, re.MULTILINE)
     assert "slow" not in text
     assert text.endswith("Interrupted: these are the results until then.\n")

@@ -2,7 +2,6 @@
 
 import os
 import pty
-import signal
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -10,7 +9,6 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from cm_exec.config.toml import toml_value
-from tests.support.processes import wait_until
 from tests.support.toml import function
 from tests.support.worker import CM_EXEC
 from tests.support.worker_harness import WorkerHarness
@@ -208,20 +206,9 @@ def test_interrupted(harness: WorkerHarness, mode: str) -> None:
         + case("f", result_text="")
         + case("f", result_text="")
     )
-    with subprocess.Popen(
-        [CM_EXEC, "test", "--jobs", "1", "--junit", "out.xml"],
-        cwd=harness.folder,
-        env=harness.environment({}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as process:
-        wait_until(harness.folder.joinpath("started").exists, what="the handler's start")
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert b"interrupted: 3 tests: 1 passed, 2 not run" in stdout
-    assert b"Traceback" not in stderr
+    done = harness.interrupt("test", "--jobs", "1", "--junit", "out.xml")
+    assert done.returncode == 130
+    assert b"interrupted: 3 tests: 1 passed, 2 not run" in done.stdout
     assert b'skipped="2"' in harness.folder.joinpath("out.xml").read_bytes()
 
 

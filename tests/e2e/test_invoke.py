@@ -1,12 +1,9 @@
 import json
 import signal
-import subprocess
 
 import pytest
 
-from tests.support.processes import wait_until
 from tests.support.toml import function
-from tests.support.worker import CM_EXEC
 from tests.support.worker_harness import WorkerHarness
 
 ECHO = function("echo", ["cat"])
@@ -104,18 +101,7 @@ def test_nothing_of_a_handler_outlives_the_call(harness: WorkerHarness) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_call_ends_its_handler(harness: WorkerHarness, number: signal.Signals) -> None:
     harness.write(function("f", "touch started; exec sleep 300"))
-    with subprocess.Popen(
-        [CM_EXEC, "invoke", "f", "null"],
-        cwd=harness.folder,
-        env=harness.environment({}),
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as process:
-        wait_until(harness.folder.joinpath("started").exists, what="the handler's start")
-        process.send_signal(number)
-        _, stderr = process.communicate(timeout=30)
-    assert process.returncode != 0
-    assert b"Traceback" not in stderr
+    assert harness.interrupt("invoke", "f", "null", number=number).returncode != 0
 
 
 def test_a_handler_has_the_same_environment_as_in_the_worker(harness: WorkerHarness) -> None:

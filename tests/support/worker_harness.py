@@ -83,6 +83,22 @@ class WorkerHarness:
             start_new_session=True,
         )
 
+    def interrupt(self, *arguments: str, number: signal.Signals = signal.SIGINT) -> subprocess.CompletedProcess[bytes]:
+        """Run another command, and send it a signal once its handler has written the file `started`."""
+        with subprocess.Popen(
+            [CM_EXEC, *arguments],
+            cwd=self.folder,
+            env=self.environment({}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as process:
+            wait_until(self.folder.joinpath("started").exists, what="the handler's start")
+            process.send_signal(number)
+            stdout, stderr = process.communicate(timeout=60)
+        assert b"Traceback" not in stderr
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
     def finish(self) -> None:
         """Stop what runs and hold the worker to what it owes at its end."""
         faults = [fault for worker in self.workers if (fault := _stop(worker))]

@@ -13,6 +13,22 @@ MODEL = '[services.model]\ncommand = ["python3", "model.py"]\n'
 API = '[services.api]\nprotocol = "http"\nurl = "http://127.0.0.1:8000"\n'
 USER = '[functions.embed]\nservice = "model"\n'
 
+OPTIONS = """
+command = "model"
+protocol = "content-length"
+processes = 2
+jobs_per_process = 16
+ready = "message"
+start_timeout = 600
+max_jobs = 10_000
+idle_timeout = 60
+env = { MODEL = "/models/a" }
+cwd = "models"
+inherit_env = ["PATH"]
+credentials = true
+result_fd = 3
+"""
+
 
 def read(text: str) -> Config:
     return parse_config(text, path=FOLDER / "cm.toml")
@@ -46,23 +62,7 @@ def test_a_service_has_defaults() -> None:
 
 
 def test_a_service_sets_every_option() -> None:
-    text = """
-        [services.model]
-        command = "model"
-        protocol = "content-length"
-        processes = 2
-        jobs_per_process = 16
-        ready = "message"
-        start_timeout = 600
-        max_jobs = 10_000
-        idle_timeout = 60
-        env = { MODEL = "/models/a" }
-        cwd = "models"
-        inherit_env = ["PATH"]
-        credentials = true
-        result_fd = 3
-    """
-    config = read(f"{text}\n{USER}")
+    config = read(f"[services.model]\n{OPTIONS}\n{USER}")
     assert config.services["model"] == Service(
         name="model",
         command="model",
@@ -86,26 +86,8 @@ def test_a_service_sets_every_option() -> None:
 
 
 def test_every_service_option_can_be_set_on_a_persistent_function() -> None:
-    text = """
-        [functions.embed]
-        mode = "persistent"
-        command = "model"
-        protocol = "content-length"
-        processes = 2
-        jobs_per_process = 16
-        ready = "message"
-        start_timeout = 600
-        max_jobs = 10_000
-        idle_timeout = 60
-        env = { MODEL = "/models/a" }
-        cwd = "models"
-        inherit_env = ["PATH"]
-        credentials = true
-        result_fd = 3
-    """
-    short = read(text)
-    table = text.replace("functions.embed", "services.embed").replace('mode = "persistent"', "")
-    named = read(f'{table}\n[functions.embed]\nservice = "embed"')
+    short = read(f'[functions.embed]\nmode = "persistent"\n{OPTIONS}')
+    named = read(f'[services.embed]\n{OPTIONS}\n[functions.embed]\nservice = "embed"')
     assert short == named
 
 
