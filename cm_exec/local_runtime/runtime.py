@@ -290,8 +290,7 @@ class LocalRuntime:
     def worker_gone(self, reason: str = "the worker ended", only: Collection[str] | None = None) -> list[str]:
         """Report that the worker's process has ended: its outstanding jobs are lost, its silence is no violation.
 
-        `only` are the ids of the jobs that it can have held, when another worker goes on with others. Returns the
-        lost ones.
+        `only` are the ids of the jobs that it can have had, if another worker goes on. Returns the lost ones.
         """
         return self._running().call(lambda: self._broker.worker_gone(reason, only))
 
@@ -322,10 +321,7 @@ class LocalRuntime:
         return call
 
     def answer_next_poll_with(self, body: bytes, *, expect: str | None = None) -> Call:
-        """Answer one poll with this body as it stands, whether it is a job or not.
-
-        `expect` is the id under which a result is accepted. Returns the call for it.
-        """
+        """Answer one poll with this body, whether it is a job or not, and return the call for its id `expect`."""
         call = Call(expect or str(uuid.uuid4()))
 
         def script() -> None:
