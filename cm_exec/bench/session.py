@@ -163,7 +163,7 @@ def choose_query(text: str | None, file: Path | None, folder: Path) -> BenchQuer
         raise click.UsageError("give the query as --query or as --query-file, not both")
     if text is not None:
         query = BenchQuery(body=os.fsencode(text), source="--query")
-    elif file is not None or (folder / _QUERY_FILE).is_file():
+    elif file is not None or os.path.isfile(folder / _QUERY_FILE):
         path = file or folder / _QUERY_FILE
         try:
             query = BenchQuery(body=path.read_bytes(), source=str(path))

@@ -174,7 +174,7 @@ def find_dev(url: str | None, config_path: Path) -> "CallerClient":
     """Return the `cm-exec dev` at `url`, or else the one of `config_path`. Raises NoRuntimeError."""
     found = list_running()
     if url is None:
-        wanted = str(config_path.resolve())
+        wanted = os.path.realpath(config_path)
         matching = [instance for instance in found if instance.config_path == wanted]
         if not matching:
             sentence = (

@@ -44,7 +44,7 @@ def run_dev(args: DevArgs) -> None:
     with ExitStack() as stack:
         runtime = stack.enter_context(_runtime(args, source, faults, stack))
         stack.enter_context(signal_handlers(lambda number: events.put(SignalReceived(number))))
-        config_path = str(args.config_path.resolve())
+        config_path = os.path.realpath(args.config_path)
         instance = Instance(pid=os.getpid(), url=runtime.url, config_path=config_path, token=runtime.caller_token)
         stack.enter_context(registered(instance))
         if args.env_file is not None:
@@ -94,13 +94,17 @@ def _source(args: DevArgs) -> WorkerSource | None:
         raise click.UsageError("--no-worker starts no worker; leave it out, or the command")
     if args.worker_command or not args.starts_worker:
         return args.worker_command or None
-    if not os.path.exists(args.config_path):  # noqa: PTH110 - Path.exists raises PermissionError
+    try:
+        args.config_path.stat()
+    except FileNotFoundError as error:
         remedy = (
             "create a project with `cm-exec init`, name the file with --config, run a worker of any kind with "
             "`cm-exec dev -- COMMAND`, or use --no-worker and start one yourself"
         )
-        message = f"cannot be read: No such file or directory; {remedy}"
-        raise ConfigError(args.config_path, [Problem(key="", message=message)])
+        message = f"cannot be read: {error.strerror}; {remedy}"
+        raise ConfigError(args.config_path, [Problem(key="", message=message)]) from None
+    except OSError:
+        pass  # load_config reports it
     return load_config(args.config_path)
 
 

@@ -73,7 +73,7 @@ class Sources:
                 found.add(folder)
                 if len(found) >= _MOST_FOLDERS:
                     break
-        return sorted(folder for folder in found if folder.is_dir())
+        return sorted(folder for folder in found if os.path.isdir(folder) and _is_utf8(folder))
 
     def marks(self, folders: list[Path]) -> FileStamps:
         """Return a stamp that changes with each version, for each file whose change restarts the worker."""
@@ -110,6 +110,15 @@ def _tree(root: Path) -> Iterator[Path]:
     while level:
         yield from level
         level = [child for folder in level for child in _children(folder)]
+
+
+def _is_utf8(folder: Path) -> bool:
+    """Return whether watchfiles can watch the folder."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _children(folder: Path) -> Iterator[Path]:
@@ -173,7 +182,7 @@ class Watcher(threading.Thread):
         )
         is_first = True
         for batch in changes:
-            if is_first or any(self._sources.is_relevant(Path(name)) or Path(name).is_dir() for _, name in batch):
+            if is_first or any(self._sources.is_relevant(Path(name)) or os.path.isdir(name) for _, name in batch):
                 is_first = False
                 self._look(folders)
                 if self._sources.folders() != folders:

@@ -49,14 +49,21 @@ def check_function(function: Function) -> CommandCheck:
     if function.command is None:
         return CommandCheck(function, at, service.url or "-" if service else "-", None)
     warnings = tuple(_warnings(function))
+    try:
+        program, problem = _find(function)
+    except OSError as error:
+        message = f"{str(error.filename)!r} cannot be looked at: {error.strerror}"
+        program, problem = "", CommandProblem("NO ACCESS", message)
+    return CommandCheck(function, at, program or "-", problem, warnings)
+
+
+def _find(function: Function) -> tuple[str, CommandProblem | None]:
     if problem := _folder_problem(function.cwd):
-        return CommandCheck(function, at, "-", problem, warnings)
+        return "", problem
     environment = command_environment(function, read_environment())
     if isinstance(function.command, str):
-        program, problem = _find_by_shell(function, environment)
-    else:
-        program, problem = check_command(function.argv, function.cwd, _search_path(environment))
-    return CommandCheck(function, at, program or "-", problem, warnings)
+        return _find_by_shell(function, environment)
+    return check_command(function.argv, function.cwd, _search_path(environment))
 
 
 def _folder_problem(folder: Path) -> CommandProblem | None:

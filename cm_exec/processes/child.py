@@ -251,10 +251,10 @@ def _not_started(command: Command, error: OSError | MemoryError) -> NotStartedEr
     number = error.errno if isinstance(error, OSError) else errno.ENOMEM
     if number in _EXHAUSTED:
         return NotStartedError(f"{name!r} cannot be started: {_EXHAUSTED[number]}", None, exhausted=True)
-    if not cwd.is_dir():
+    if not os.path.isdir(cwd):
         return NotStartedError(f"the working directory {str(cwd)!r} does not exist", NOT_EXECUTABLE)
     if number in {errno.ENOENT, errno.ENOTDIR}:
-        exists = "/" in name and (cwd / name).exists()
+        exists = "/" in name and os.path.exists(cwd / name)
         why = "its interpreter does not exist" if exists else "command not found"
         return NotStartedError(f"{name!r} cannot be started: {why}", NOT_FOUND)
     if number == errno.ENOEXEC:

@@ -236,7 +236,7 @@ def _read(name: str, path: str) -> str:
 
 def _is_file(path: str) -> bool:
     try:
-        return os.path.isfile(path)  # noqa: PTH113 - a long token is no path: pathlib raises where this says no
+        return os.path.isfile(path)
     except ValueError:
         return False
 

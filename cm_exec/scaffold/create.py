@@ -43,7 +43,7 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
     try:
         for name, text in files.items():
             path = folder / name
-            missing = [each for each in path.parents if not each.exists()]
+            missing = [each for each in path.parents if not os.path.exists(each)]
             for each in reversed(missing):
                 each.mkdir()
                 made.append(each)
@@ -209,6 +209,6 @@ def _stem(name: str, language: Language) -> str:
 def language_of(directory: Path) -> Language:
     """Return the language of a project by its handler, Python if none is recognised."""
     for language in LANGUAGES.values():
-        if (directory / language.handler).exists():
+        if os.path.exists(directory / language.handler):
             return language
     return LANGUAGES["python"]

@@ -1,6 +1,7 @@
 """Plans of a new project: from templates, from an example, or for an existing Python function."""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -190,7 +191,7 @@ def needs_build(language: Language) -> bool:
 
 def image_name(folder: Path) -> str:
     """Derive a name for the image that every engine accepts from the folder's name."""
-    parts = re.findall(r"[a-z0-9]+", folder.resolve().name.lower())
+    parts = re.findall(r"[a-z0-9]+", Path(os.path.realpath(folder)).name.lower())
     return "-".join(parts)[:100].rstrip("-") or "cm-functions"
 
 
@@ -228,7 +229,7 @@ def python_block(args: ProjectArgs, target: str) -> tuple[str, list[str], list[s
 
 def _declarations(folder: Path, target: str) -> Declarations:
     """Read the hints as they will be imported: from the folder, or from the packages of the interpreter."""
-    exists = folder.is_dir()
+    exists = os.path.isdir(folder)
     try:
         return python_declarations(target, _INTERPRETER, folder=folder if exists else Path("/"))
     except DescriptionError as error:

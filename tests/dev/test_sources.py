@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,11 @@ def test_another_version_of_a_file_has_another_mark(tmp_path: Path) -> None:
     draft.write_text("b")
     draft.replace(path)
     assert watched.marks(watched.folders()) != before
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_left_out(tmp_path: Path) -> None:
+    """Watchfiles cannot watch it, and the others are watched all the same."""
+    watched = sources(tmp_path, function("f", ["cat"]))
+    (tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
+    (tmp_path / "code").mkdir()
+    assert watched.folders() == [tmp_path, tmp_path / "code"]

@@ -66,6 +66,17 @@ def test_wrong_command(harness: WorkerHarness, command: list[str]) -> None:
     assert "Traceback" not in text
 
 
+@pytest.mark.parametrize("command", [["a" * 5000], ["./" + "a" * 5000], ["python3", "a" * 5000]])
+@pytest.mark.parametrize("cwd", [".", "a" * 5000])
+def test_a_name_that_is_too_long(harness: WorkerHarness, command: list[str], cwd: str) -> None:
+    harness.write(function("bad", command, cwd=cwd))
+    for arguments in (["check"], ["invoke", "bad", "1"], ["test"]):
+        done = harness.cm_exec(*arguments)
+        assert done.returncode not in {0, 1}
+        assert b"Traceback" not in done.stderr
+        assert done.stderr
+
+
 def test_missing_folder(harness: WorkerHarness) -> None:
     harness.write(function("bad", ["cat"], cwd="missing"))
     done = harness.cm_exec("check")

@@ -151,6 +151,15 @@ def test_file_for_folder(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"hello": b"mine"}
 
 
+@pytest.mark.parametrize("options", [[], ["--add", "f"], ["--template", "pandas"]], ids=" ".join)
+def test_folder_that_cannot_be(tmp_path: Path, options: list[str]) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for folder in ("loop", "a" * 300, "/dev/null/x"):
+        done = init(tmp_path, folder, *options)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
 def test_existing_gitignore(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("mine\n")
     done = init(tmp_path, ".")
