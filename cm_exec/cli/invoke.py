@@ -1,7 +1,10 @@
 """`cm-exec invoke`: one query through a function, by the code that `run` uses."""
 
 import errno
+import json
 import os
+import re
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
@@ -28,9 +31,24 @@ _STDOUT: Final = 1
 _STDERR: Final = 2
 _TIMED_OUT: Final = 124
 _FAILED: Final = 1
+_NUMBER: Final = re.compile(r"-[0-9].*", re.DOTALL)
+_WORD: Final = re.compile(rb"[A-Za-z][A-Za-z0-9 _.-]*")
+_WITH_VALUE: Final = frozenset({"--query-file", "--config", "-c", "--user-id", "--auth-header-file", "--dev-url"})
 
 
-@click.command(name="invoke")
+class InvokeCommand(click.Command):
+    """Takes a negative number for the query, which click would take for an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Move a negative number to the end, behind two hyphens."""
+        for at in range(1, len(args)):
+            if _NUMBER.fullmatch(args[at]) and "--" not in args and args[at - 1] not in _WITH_VALUE:
+                args = [*args[:at], *args[at + 1 :], "--", args[at]]
+                break
+        return super().parse_args(ctx, args)
+
+
+@click.command(name="invoke", cls=InvokeCommand)
 @click.argument("function", shell_complete=function_names)
 @click.argument("query", required=False)
 @click.option(
@@ -123,15 +141,21 @@ class Invocation:
             await handlers[name].close()
         if self._output_error is not None:
             self._report_output_error(self._output_error)
+        elif failure is not None and self._signal:
+            click.echo(f"\ncm-exec: {signal.Signals(self._signal).name} received; {name!r} was ended", err=True)
+            self.exit_code = 128 + self._signal
         elif failure is not None:
             click.echo(f"\ncm-exec: {failure.message} ({failure.reason})", err=True)
-            self.exit_code = 128 + self._signal if self._signal else _exit_code(failure)
+            self.exit_code = _exit_code(failure)
 
     async def deliver(self, job_id: str, body: bytes | SpooledResult) -> LocalPost:  # noqa: ARG002 - see ResultPoster
-        """Write a result, or an error, to stdout."""
+        """Write a result, or an error, to stdout; nothing if it is the end of the command by a signal."""
+        is_error = isinstance(body, bytes) and body.startswith(b'{"error"')
+        if is_error and self._signal:
+            return LocalPost()
         for chunk in (body,) if isinstance(body, bytes) else body.chunks():
             self._write(chunk)
-        if not isinstance(body, bytes) or not body.startswith(b'{"error"'):
+        if not is_error:
             _warn_of_result(self._function, body if isinstance(body, bytes) else body.getvalue())
         return LocalPost()
 
@@ -184,8 +208,13 @@ class _OwnStderr:
 
 def _warn_of_query(function: Function, query: bytes) -> None:
     """Warn of a query that the runtime would not send, or that does not match inputs, unless that is an error."""
-    if (problem := json_problem(query)) is not None:
-        click.echo(f"cm-exec: warning: the query is not valid JSON (the runtime only sends JSON): {problem}", err=True)
+    if not query or query.isspace():
+        click.echo("cm-exec: warning: the query is empty (the runtime only sends JSON, such as {} or null)", err=True)
+    elif (problem := json_problem(query)) is not None:
+        hint = f"; for a text write '{json.dumps(query.decode())}'" if _WORD.fullmatch(query) else ""
+        click.echo(
+            f"cm-exec: warning: the query is not valid JSON (the runtime only sends JSON): {problem}{hint}", err=True
+        )
     elif not function.check_queries and (problem := Validator(function).query_problem(query)) is not None:
         click.echo(f"cm-exec: warning: the query does not match `inputs`: {problem}", err=True)
 
@@ -207,7 +236,11 @@ def _read_query(query: str | None, query_file: Path | None) -> bytes:
     if query is not None and query_file is not None:
         raise click.UsageError("give the query as an argument or as --query-file, not both")
     if query is not None:
-        return os.fsencode(query)
+        text = os.fsencode(query)
+        if json_problem(text) is not None and os.path.isfile(query):
+            message = f"{query!r} is a file, and no JSON; to send what is in it: --query-file {shlex.quote(query)}"
+            raise click.BadParameter(message, param_hint="QUERY")
+        return text
     if query_file is not None:
         try:
             return query_file.read_bytes()
@@ -217,7 +250,10 @@ def _read_query(query: str | None, query_file: Path | None) -> bytes:
         raise click.UsageError("there is no stdin to read the query from; give it as an argument or as --query-file")
     if sys.stdin.isatty():
         click.echo("cm-exec: reading the query from the terminal; end it with Ctrl-D", err=True)
-    return read_all(_STDIN)
+    try:
+        return read_all(_STDIN)
+    except OSError as error:
+        raise click.UsageError(f"stdin cannot be read: {error.strerror}") from None
 
 
 def _exit_code(failure: Failure) -> int:

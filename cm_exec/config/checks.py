@@ -9,7 +9,8 @@ from msgspec import UNSET, Struct
 from cm_exec.config.model import HttpRequest, Protocol, ServerAddress
 from cm_exec.config.schema import FunctionOptions, FunctionTable, ServiceOptions, ServiceTable
 from cm_exec.config.schema.keys import key_spec
-from cm_exec.text import closest_match, did_you_mean, quoted
+from cm_exec.config.validate import meant_key
+from cm_exec.text import did_you_mean, quoted
 
 MODES_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "idle_timeout": ("prespawn", "persistent"),
@@ -83,7 +84,7 @@ def invalid_keys(raw: object, values: Mapping[str, Any], shape: type[Struct] = F
     Their intended value is unknown, so they are ignored in the checks for conflicts.
     """
     wrong = [key for key in raw if key not in values] if isinstance(raw, Mapping) else []
-    meant = (closest_match(key, shape.__struct_encode_fields__) for key in wrong)
+    meant = (meant_key(key, shape) for key in wrong)
     return frozenset(key for key in meant if key)
 
 

@@ -216,14 +216,27 @@ _TABLES: Final[Mapping[type[Struct], str]] = {
     FunctionTable: "[functions.NAME]",
     File: "the top of the file",
 }
-_RENAMED: Final = {"framing": "protocol", "cmd": "command", "exec": "command", "args": "command", "argv": "command"}
+_ALIASES: Final = {
+    "framing": "protocol",
+    **dict.fromkeys(("args", "argv", "cmd", "entrypoint", "exec", "program", "run", "script", "shell"), "command"),
+    **dict.fromkeys(("dir", "directory", "folder", "workdir", "working_dir", "working_directory"), "cwd"),
+    **dict.fromkeys(("environ", "environment", "variables", "vars"), "env"),
+}
+"""What other programs call a key."""
+
+
+def meant_key(key: str, shape: type[Struct]) -> str | None:
+    """Return the key of `shape` that an unknown key was probably meant to be."""
+    keys = shape.__struct_encode_fields__
+    alias = _ALIASES.get(key)
+    return alias if alias in keys else closest_match(key, keys)
 
 
 def report_unknown_key(
     key: str, table: Mapping[str, Any], shape: type[Struct], at: KeyPath, diagnostics: Diagnostics
 ) -> str | None:
     """Report a key that is not in `shape`. Return the key that was probably meant."""
-    meant = closest_match(_RENAMED.get(key, key), shape.__struct_encode_fields__)
+    meant = meant_key(key, shape)
     diagnostics.add((*at, key), "; ".join(_unknown(key, table, shape, meant)))
     return meant
 

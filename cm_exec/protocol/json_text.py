@@ -16,6 +16,8 @@ _TOKEN: Final = re.compile(
 
 def json_problem(text: bytes) -> str | None:
     """Return what is wrong with `text` as one JSON value in UTF-8, None if it is one."""
+    if not text or text.isspace():
+        return "it is empty"
     try:
         if not text.isascii():
             text.decode()

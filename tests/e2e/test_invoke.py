@@ -27,6 +27,40 @@ def test_the_query_may_be_the_argument(harness: WorkerHarness) -> None:
     assert harness.cm_exec("invoke", "echo", '{"a": 1.10}').stdout == b'{"a": 1.10}'
 
 
+@pytest.mark.parametrize("query", ["-5", "-0.25", "-1e3"])
+def test_a_negative_number_is_a_query(harness: WorkerHarness, query: str) -> None:
+    harness.write(ECHO)
+    for arguments in (["echo", query], ["echo", query, "--user-id", "-7"], ["echo", "--", query]):
+        done = harness.cm_exec("invoke", *arguments)
+        assert (done.returncode, done.stdout, done.stderr) == (0, query.encode(), b"")
+
+
+def test_the_name_of_a_file_is_no_query(harness: WorkerHarness) -> None:
+    harness.write(ECHO)
+    harness.folder.joinpath("my query.json").write_text("1")
+    done = harness.cm_exec("invoke", "echo", "my query.json")
+    assert done.returncode == 2
+    assert b"'my query.json' is a file, and no JSON; to send what is in it: --query-file 'my query.json'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("query", "warning"),
+    [
+        ("", "the query is empty (the runtime only sends JSON, such as {} or null)"),
+        (" \n", "the query is empty"),
+        ("hello there", "for a text write '\"hello there\"'"),
+        ("{", "the query is not valid JSON"),
+    ],
+)
+def test_a_query_that_the_runtime_would_not_send(harness: WorkerHarness, query: str, warning: str) -> None:
+    harness.write(ECHO)
+    for done in (harness.cm_exec("invoke", "echo", query), harness.cm_exec("invoke", "echo", stdin=query.encode())):
+        assert (done.returncode, done.stdout) == (0, query.encode())
+        assert done.stderr.decode().startswith("cm-exec: warning: ")
+        assert warning in done.stderr.decode()
+        assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_query_may_come_from_a_file(harness: WorkerHarness) -> None:
     harness.write(ECHO)
     harness.folder.joinpath("query.json").write_bytes(b'{"a": 1.10 }\n')
@@ -101,7 +135,9 @@ def test_nothing_of_a_handler_outlives_the_call(harness: WorkerHarness) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_call_ends_its_handler(harness: WorkerHarness, number: signal.Signals) -> None:
     harness.write(function("f", "touch started; exec sleep 300"))
-    assert harness.interrupt("invoke", "f", "null", number=number).returncode != 0
+    done = harness.interrupt("invoke", "f", "null", number=number)
+    assert (done.returncode, done.stdout) == (128 + number, b"")
+    assert done.stderr == f"\ncm-exec: {number.name} received; 'f' was ended\n".encode()
 
 
 def test_a_handler_has_the_same_environment_as_in_the_worker(harness: WorkerHarness) -> None:

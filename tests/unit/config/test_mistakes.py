@@ -129,6 +129,13 @@ def test_a_command_that_cannot_be_run_is_refused(command: str, message: str) -> 
         ("[functions]\nf = []", f"functions.f: {ENTRY}, found an empty array"),
         ('[functions]\nf = ["cat", 5]', "functions.f[1]: expected a string in quotes, without NUL, found an integer"),
         ('[functions.f]\ncommand = "cat"\ncmd = "cat"', "functions.f.cmd: unknown key; did you mean command?"),
+        ('[functions.f]\ncmd = "cat"', "functions.f.cmd: unknown key; did you mean command?"),
+        ('[functions.f]\nrun = "cat"', "functions.f.run: unknown key; did you mean command?"),
+        (
+            '[functions.f]\ncommand = "cat"\nenvironment = {}',
+            "functions.f.environment: unknown key; did you mean env?",
+        ),
+        ('[functions.f]\ncommand = "cat"\nworkdir = "/"', "functions.f.workdir: unknown key; did you mean cwd?"),
         ("[functions.f]", "functions.f.command: expected a command or a service, found nothing"),
         (
             '[functions]\n"" = "cat"',
