@@ -28,4 +28,4 @@ def test_every_job_gets_its_own_answer(tmp_path: Path, mode: Mode, jobs: int, re
     assert tally.answered == jobs
     assert tally.right >= 0.8 * jobs
     assert set(tally.reasons) <= {"signal", "timeout", *reasons}
-    assert tally.growth()[1] <= 12
+    assert tally.growth()[1] <= 12 + plan.concurrency  # each slot may have opened its connection late

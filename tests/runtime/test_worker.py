@@ -437,7 +437,7 @@ async def test_an_order_to_give_up_waits_for_no_poll_and_lets_errors_be_posted(
         job_id = runtime.submit("f")
         await bench.handed_out(1)
         runtime.always(Endpoint.JOB, responses.hang)
-        await bench.polls(2)
+        await bench.polls(1)
         bench.context.abort_all()
         worker.give_up_soon()
         await bench.end()
