@@ -1,11 +1,13 @@
 """The mistakes of new users, in every language: each gives one message that names the cause and the remedy.
 
-A new language is one row of LANGUAGES.
+A new language is one row of LANGUAGES, or of COMPILED.
 """
 
 import json
+import os
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -21,6 +23,7 @@ class Language:
 
     `fails` ends with the text "no such customer"; `prints` is a persistent handler that prints a line of debug output
     before it echoes the query; `buffers` is one that echoes the query into a buffer; `no_json` prints `marks`.
+    `build` is how it is compiled, `runs` is then its command.
     """
 
     program: str
@@ -30,6 +33,8 @@ class Language:
     buffers: str = ""
     no_json: str
     marks: str
+    build: str = ""
+    runs: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return self.program
@@ -105,9 +110,99 @@ LANGUAGES = [
     ),
 ]
 
-each_language = pytest.mark.parametrize(
-    "language", [pytest.param(language, marks=needs(language.program)) for language in LANGUAGES], ids=str
-)
+JAVA = "class Handler { public static void main(String[] arguments) throws Exception { %s } }"
+
+COMPILED = [
+    Language(
+        program="go",
+        extension=".go",
+        build="go build -o handler handler.go",
+        runs=["./handler"],
+        fails='package main\nfunc main() { panic("no such customer") }',
+        prints="""package main
+import ("bufio"; "fmt"; "os")
+func main() { for in := bufio.NewScanner(os.Stdin); in.Scan(); { fmt.Println("debug"); fmt.Println(in.Text()) } }""",
+        buffers="""package main
+import ("bufio"; "fmt"; "os")
+func main() {
+    out := bufio.NewWriter(os.Stdout)
+    for in := bufio.NewScanner(os.Stdin); in.Scan(); { fmt.Fprintln(out, in.Text()) }
+}""",
+        no_json='package main\nimport "fmt"\nfunc main() { fmt.Println(map[string]int{"a": 1}) }',
+        marks="map[a:1]",
+    ),
+    Language(
+        program="java",
+        extension=".java",
+        build="javac handler.java",
+        runs=["java", "-cp", ".", "Handler"],
+        fails=JAVA % 'throw new RuntimeException("no such customer");',
+        prints=JAVA
+        % """var in = new java.io.BufferedReader(new java.io.InputStreamReader(System.in));
+    for (String line; (line = in.readLine()) != null;) { System.out.println("debug"); System.out.println(line); }""",
+        buffers=JAVA
+        % """var in = new java.io.BufferedReader(new java.io.InputStreamReader(System.in));
+    var out = new java.io.PrintWriter(System.out);
+    for (String line; (line = in.readLine()) != null;) out.println(line);""",
+        no_json=JAVA % 'System.out.println(java.util.Map.of("a", 1));',
+        marks="{a=1}",
+    ),
+    Language(
+        program="gcc",
+        extension=".c",
+        build="gcc -o handler handler.c",
+        runs=["./handler"],
+        fails='#include <stdio.h>\nint main(void) { fputs("no such customer\\n", stderr); return 3; }',
+        prints="""#include <stdio.h>
+int main(void) {
+    char line[99];
+    while (fgets(line, 99, stdin)) { puts("debug"); fputs(line, stdout); fflush(stdout); }
+}""",
+        buffers="""#include <stdio.h>
+int main(void) { char line[99]; while (fgets(line, 99, stdin)) fputs(line, stdout); }""",
+        no_json='#include <stdio.h>\nint main(void) { printf("%p", (void *)main); }',
+        marks="0x",
+    ),
+    Language(
+        program="rustc",
+        extension=".rs",
+        build="rustc -o handler handler.rs",
+        runs=["./handler"],
+        fails='fn main() { panic!("no such customer") }',
+        prints="""fn main() {
+    for line in std::io::stdin().lines() { println!("debug"); println!("{}", line.unwrap()); }
+}""",
+        buffers="""use std::io::Write;
+fn main() {
+    let mut out = std::io::BufWriter::new(std::io::stdout());
+    for line in std::io::stdin().lines() { writeln!(out, "{}", line.unwrap()).unwrap(); }
+}""",
+        no_json='fn main() { println!("{:?}", Some(1)); }',
+        marks="Some(1)",
+    ),
+]
+
+
+def each(languages: Sequence[Language]) -> pytest.MarkDecorator:
+    tools = {"java": ("java", "javac")}
+    cases = [pytest.param(one, marks=needs(*tools.get(one.program, (one.program,)))) for one in languages]
+    return pytest.mark.parametrize("language", cases, ids=str)
+
+
+each_language = each(LANGUAGES)
+each_program = each([*LANGUAGES, *COMPILED])
+
+
+def write(harness: WorkerHarness, language: Language, text: str) -> list[str]:
+    """Write a handler, build it if necessary, and return its command."""
+    (harness.folder / language.script).write_text(f"{text}\n")
+    if language.build:
+        cache = {"GOCACHE": str(harness.folder / "cache"), "GOFLAGS": "-mod=mod"}
+        done = subprocess.run(
+            language.build.split(), cwd=harness.folder, env={**os.environ, **cache}, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr.decode()
+    return language.runs or [language.program, language.script]
 
 
 def errors_of(done: subprocess.CompletedProcess[bytes]) -> str:
@@ -185,12 +280,12 @@ def test_not_built(harness: WorkerHarness, name: str) -> None:
     ("mistake", "reason", "message"),
     [("fails", "exit", "the command of 'f' failed with exit status"), ("no_json", "invalid_output", "is not JSON")],
 )
-@each_language
+@each_program
 def test_own_words(harness: WorkerHarness, language: Language, mistake: str, reason: str, message: str) -> None:
     """The handler's own words, or its wrong output, are in the error result, and in what `test` prints."""
-    (harness.folder / language.script).write_text(f"{getattr(language, mistake)}\n")
+    command = write(harness, language, getattr(language, mistake))
     test = '[[tests]]\nfunction = "f"\nquery = 1\nresult = 1\n'
-    harness.write(function("f", [language.program, language.script], output="json") + test)
+    harness.write(function("f", command, output="json") + test)
     own_words = "no such customer" if mistake == "fails" else language.marks
     invoked = harness.cm_exec("invoke", "f", "1")
     failure = json.loads(invoked.stdout)
@@ -202,13 +297,11 @@ def test_own_words(harness: WorkerHarness, language: Language, mistake: str, rea
     assert message in tested
 
 
-@each_language
+@each_program
 def test_stray_print(harness: WorkerHarness, language: Language) -> None:
     """A print in a persistent handler is an error that shows it, never a result."""
-    (harness.folder / language.script).write_text(f"{language.prints}\n")
-    harness.write(
-        function("f", [language.program, language.script], mode="persistent", env={"TMPDIR": str(harness.folder)})
-    )
+    command = write(harness, language, language.prints)
+    harness.write(function("f", command, mode="persistent", env={"TMPDIR": str(harness.folder)}))
     for _ in range(5):
         invoked = harness.cm_exec("invoke", "f", "[1]")
         failure = json.loads(invoked.stdout)
@@ -217,23 +310,12 @@ def test_stray_print(harness: WorkerHarness, language: Language) -> None:
         assert "the process of 'f' is out of step" in errors_of(invoked)
 
 
-@pytest.mark.parametrize(
-    "language",
-    [pytest.param(language, marks=needs(language.program)) for language in LANGUAGES if language.buffers],
-    ids=str,
-)
+@each([language for language in [*LANGUAGES, *COMPILED] if language.buffers])
 def test_buffered(harness: WorkerHarness, language: Language) -> None:
     """An answer that is still in a buffer is diagnosed."""
-    (harness.folder / language.script).write_text(f"{language.buffers}\n")
-    harness.write(
-        function(
-            "f",
-            [language.program, language.script],
-            mode="persistent",
-            timeout=2,
-            env={"PYTHONUNBUFFERED": "", "TMPDIR": str(harness.folder)},
-        )
-    )
+    command = write(harness, language, language.buffers)
+    environment = {"PYTHONUNBUFFERED": "", "TMPDIR": str(harness.folder)}
+    harness.write(function("f", command, mode="persistent", timeout=2, env=environment))
     invoked = harness.cm_exec("invoke", "f", "[1]")
     failure = json.loads(invoked.stdout)
     assert failure["reason"] == "timeout"
