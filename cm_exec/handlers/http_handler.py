@@ -12,7 +12,7 @@ from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
 from cm_exec.handlers.http_service import HttpService, ServerError, is_success
 from cm_exec.handlers.output import LimitedOutput, ProcessExit, Spool, StreamingSpool, failure_of_exit, finish_output
 from cm_exec.protocol.job import Failure, Job, Reason
-from cm_exec.runtime.http import BodySink, Headers, request_head
+from cm_exec.runtime.http import BodySink
 
 ERROR_BODY: Final = 4096
 """Bytes of the body of an error response in an error result."""
@@ -26,6 +26,9 @@ class HttpHandler:
         self._context = context
         self._service = service
         self._request = function.request or HttpRequest(method="POST", path=f"/{quote(function.name, safe='')}")
+        self._sends_token = function.credentials or service.service.credentials
+        body_type = "Content-Type: application/json\r\n" if self._request.has_body else ""
+        self._headers = f"Host: {service.host}\r\nCM-Query-Type: {_header_text(function.name)}\r\n{body_type}"
         self.streams = bool(function.stream)
 
     async def open(self) -> None:
@@ -49,7 +52,6 @@ class HttpHandler:
         function = self._function
         task = asyncio.current_task()
         aborted: list[tuple[Reason, str]] = []
-        self._service.remember_secrets(job)
 
         def abort(reason: Reason, detail: str) -> None:
             aborted.append((reason, detail))
@@ -98,7 +100,19 @@ class HttpHandler:
                 raise _QueryError(f"the query of {self._function.name!r} has a text that is not Unicode") from None
             if parameters:
                 path += ("&" if "?" in path else "?") + urlencode(parameters)
-        return request_head(request.method, path, self._headers(job, body, has_body=request.has_body)), body
+        return self._head(job, path, len(body)), body
+
+    def _head(self, job: Job, path: str, size: int) -> bytes:
+        """Return the head of the request. No value in it has a line end: those of the job are checked here."""
+        head = f"{self._request.method} {path} HTTP/1.1\r\n{self._headers}CM-Job-Id: {_header_text(job.job_id)}\r\n"
+        if job.user_id is not None:
+            head += f"CM-User-Id: {_header_text(job.user_id)}\r\n"
+        if job.auth_header and self._sends_token:
+            self._service.remember_secrets(job)
+            head += f"Authorization: {_header_text(job.auth_header)}\r\n"
+        if self._request.has_body:
+            head += f"Content-Length: {size}\r\n"
+        return f"{head}\r\n".encode("latin-1")
 
     def _inputs(self, query: bytes) -> dict[str, msgspec.Raw]:
         """Return the members of the query that are not null, each as its JSON text."""
@@ -109,20 +123,6 @@ class HttpHandler:
             raise _QueryError(message) from None
         whole = self._request.body
         return {name: text for name, text in members.items() if bytes(text) != b"null" or name == whole}
-
-    def _headers(self, job: Job, body: bytes, *, has_body: bool) -> Headers:
-        headers = [
-            *self._service.headers(),
-            ("CM-Job-Id", _header_text(job.job_id)),
-            ("CM-Query-Type", _header_text(job.query_type)),
-        ]
-        if job.user_id is not None:
-            headers.append(("CM-User-Id", _header_text(job.user_id)))
-        if job.auth_header and (self._function.credentials or self._service.service.credentials):
-            headers.append(("Authorization", _header_text(job.auth_header)))
-        if has_body:
-            headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        return tuple(headers)
 
 
 class _QueryError(Exception):
@@ -146,14 +146,14 @@ class _Response:
         self._output = LimitedOutput(spool, function.max_output)
         self._status: int | None = None
         self._error = b""
-        self._events = _EventReader()
+        self._events = _EventReader() if function.stream == "sse" else None
 
     def on_head(self, status: int, _headers: Mapping[str, str]) -> BodySink:
         """Choose what takes the body."""
         self._status = status
         if not is_success(status):
             return self._take_error
-        return self._take_events if self._function.stream == "sse" else self._take
+        return self._take if self._events is None else self._take_events
 
     def failure(self) -> Failure | None:
         """Return what is wrong with the complete response."""
@@ -166,7 +166,7 @@ class _Response:
                 output=self._error,
                 output_limit=ERROR_BODY,
             )
-        if self._function.stream == "sse":
+        if self._events is not None:
             self._take(self._events.end())
         return finish_output(self._function, self._spool, b"")
 
@@ -184,6 +184,7 @@ class _Response:
         self._error = (self._error + data)[:ERROR_BODY]
 
     def _take_events(self, data: bytes) -> None:
+        assert self._events is not None  # noqa: S101 - for the type checker
         for event in self._events.feed(data):
             self._take(event)
 

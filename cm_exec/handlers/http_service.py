@@ -17,7 +17,7 @@ from cm_exec.processes.child import Child, Command, NotStartedError
 from cm_exec.processes.termination import terminate_all
 from cm_exec.protocol.job import Failure, Job, Reason
 from cm_exec.runtime.connection import Connection
-from cm_exec.runtime.http import Headers, OnHead, request_head
+from cm_exec.runtime.http import OnHead, request_head
 from cm_exec.runtime.retry import RequestError
 
 log: Final = logging.getLogger("cm_exec.handler")
@@ -37,6 +37,7 @@ _TRIES: Final = 3
 _BUSY_PAUSE: Final = 0.01
 """Seconds until the next try to connect to a Unix socket whose server has not accepted the connections before."""
 
+_NO_DESCRIPTOR: Final = "no free file descriptor"
 _KEPT_SECRETS: Final = 64
 _NO_LIMIT: Final = 24 * 3600.0
 _EXIT_GRACE: Final = 0.25
@@ -51,6 +52,7 @@ class HttpService:
         self._context = context
         self._environment = service_environment(service, context.environment)
         self._address = service.address or ServerAddress()
+        self.host = _host_header(self._address)
         self._loop = asyncio.get_running_loop()
         self._child: Child | None = None
         self._status: int | None = None
@@ -91,31 +93,39 @@ class HttpService:
 
         Raises ServerError, TimeoutError. The time runs from the moment at which the server is ready.
         """
-        problem = ""
         for _ in range(_TRIES):
-            await self._wait_until_ready()
-            async with self._slots, asyncio.timeout(function.timeout):
-                try:
-                    connection = await self._connection()
-                except OSError as error:
-                    if error.errno in {errno.EMFILE, errno.ENFILE}:
-                        problem = "no free file descriptor"
-                        break
-                    problem = (error.strerror or str(error)).lower()
-                else:
-                    try:
-                        await connection.request(head, body, _NO_LIMIT, on_head)
-                    except RequestError as error:
-                        if not error.never_sent:
-                            raise await self._explained(function, error) from error
-                        problem = str(error)
-                    else:
-                        if connection.is_open:
-                            self._idle.append((self._loop.time(), connection))
-                        return
+            if not self._is_ready:
+                await self._wait_until_ready()
+            async with self._slots:
+                problem = await self._exchange(function, head, body, on_head)
+            if problem is None:
+                return
+            if problem == _NO_DESCRIPTOR:
+                break
             self.check_soon()
         message = f"cannot connect to the server of {self.service.name!r}: {problem}"
         raise ServerError(Failure(reason=Reason.NOT_STARTED, message=message, stderr=self._stderr_end()))
+
+    async def _exchange(self, function: Function, head: bytes, body: bytes, on_head: OnHead) -> str | None:
+        """Send a request and read its response; return what is wrong if the server cannot have received it."""
+        deadline = self._loop.time() + (function.timeout or _NO_LIMIT)
+        try:
+            connection = self._kept_connection() or await self._connect_until(deadline)
+            await connection.request(head, body, deadline - self._loop.time(), on_head)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            exhausted = error.errno in {errno.EMFILE, errno.ENFILE}
+            return _NO_DESCRIPTOR if exhausted else (error.strerror or str(error)).lower()
+        except RequestError as error:
+            if error.timed_out:
+                raise TimeoutError from error
+            if not error.never_sent:
+                raise await self._explained(function, error) from error
+            return str(error)
+        if connection.is_open:
+            self._idle.append((self._loop.time(), connection))
+        return None
 
     def check_soon(self) -> None:
         """Check whether the server still works, and restart it if not: a job has timed out, or was refused."""
@@ -251,7 +261,7 @@ class HttpService:
                 try:
                     if not self.service.ready.startswith("/"):
                         return True
-                    head = request_head("GET", self.service.ready, (("Host", self._host),))
+                    head = request_head("GET", self.service.ready, (("Host", self.host),))
                     status = (await connection.request(head, None, _CHECK_SECONDS)).status
                 finally:
                     connection.close()
@@ -267,8 +277,6 @@ class HttpService:
         return False
 
     async def _wait_until_ready(self) -> None:
-        if self._is_ready:
-            return
         if self._starts.refusal is not None:
             raise ServerError(self._starts.refusal)
         waiter = self._loop.create_future()
@@ -299,24 +307,17 @@ class HttpService:
     def _tags(self) -> dict[str, str]:
         return {"function": self.service.name}
 
-    @property
-    def _host(self) -> str:
-        address = self._address
-        if address.socket:
-            return "localhost"
-        return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
-
-    def headers(self) -> Headers:
-        """Return the headers that every request has."""
-        return (("Host", self._host),)
-
-    async def _connection(self) -> Connection:
+    def _kept_connection(self) -> Connection | None:
         while self._idle:
             since, connection = self._idle.pop()
             if self._loop.time() - since < _REUSE_SECONDS and connection.is_reusable(checked=True):
                 return connection
             connection.close()
-        return await self._connect()
+        return None
+
+    async def _connect_until(self, deadline: float) -> Connection:
+        async with asyncio.timeout_at(deadline):
+            return await self._connect()
 
     async def _connect(self) -> Connection:
         address = self._address
@@ -348,7 +349,7 @@ class HttpService:
         except BaseException:
             sock.close()
             raise
-        return Connection(sock, self._host)
+        return Connection(sock, self.host)
 
     def _close_idle(self) -> None:
         for _, connection in self._idle:
@@ -379,6 +380,12 @@ class ServerError(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
         self.failure = failure
+
+
+def _host_header(address: ServerAddress) -> str:
+    if address.socket:
+        return "localhost"
+    return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
 
 
 def is_success(status: int) -> bool:

@@ -121,8 +121,8 @@ class ResponseReader:
 
     def feed(self, data: bytes) -> Response | None:
         """Take bytes; return the response when it is complete. Raises InvalidResponseError."""
-        if self.is_empty and self.on_head is None and (response := _small_response(data)) is not None:
-            return response
+        if self.is_empty and (response := _small_response(data)) is not None:
+            return response if self.on_head is None else _handed_over(response, self.on_head)
         self._rest = self._rest + data if self._rest else data
         while self._step():
             pass
@@ -269,6 +269,16 @@ def _small_response(data: bytes) -> Response | None:
     ):
         return None
     return Response(head.status, data[end + 4 :], head.headers, head.reusable)
+
+
+def _handed_over(response: Response, on_head: OnHead) -> Response:
+    """Give the body of a whole response to what takes it."""
+    sink = on_head(response.status, response.headers)
+    if sink is None:
+        return response
+    if response.body:
+        sink(bytes(response.body))
+    return Response(response.status, b"", response.headers, response.reusable)
 
 
 def _framing(status: int, headers: Mapping[str, str]) -> tuple[_State, int]:
