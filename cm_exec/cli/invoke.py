@@ -117,7 +117,7 @@ class Invocation:
     def __init__(self, function: Function, job: Job) -> None:
         self._function = function
         self._job = job
-        self._context = HandlerContext.from_process(hints=True)
+        self._context = HandlerContext.from_process()
         self._signal = 0
         self._output_error: OSError | None = None
         self.exit_code = 0

@@ -1,7 +1,7 @@
 """The interface of all modes: what the worker, `invoke` and `test` know of a handler."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Protocol
+from typing import Protocol
 
 from msgspec import Struct, field
 
@@ -24,8 +24,6 @@ class StderrSink(Protocol):
         ...
 
 
-_HINT_AFTER: Final = 2.0
-
 Abort = Callable[[Reason, str], None]
 """Ends a running job with a reason and a detail for its error."""
 
@@ -45,8 +43,7 @@ class HandlerContext(Struct, kw_only=True):
 
     `environment` is the launcher's own; `spool_directory` is the folder for large results, None for memory only;
     `trees` are the process trees that may have a running process; `running` ends each job that runs, by its id;
-    `stopping` is true once no further command may be started. `hint_after` is the number of seconds after which a
-    job's stderr says what probably keeps its result back, 0 for never.
+    `stopping` is true once no further command may be started.
     """
 
     environment: Mapping[bytes, bytes]
@@ -55,14 +52,12 @@ class HandlerContext(Struct, kw_only=True):
     trees: set[ProcessTree] = field(default_factory=set)
     running: dict[str, Abort] = field(default_factory=dict)
     stopping: bool = False
-    hint_after: float = 0.0
 
     @classmethod
-    def from_process(cls, *, hints: bool = False) -> "HandlerContext":
+    def from_process(cls) -> "HandlerContext":
         """Return the context of this process, with its environment and its temporary folder."""
         prefer_for_oom()
-        hint_after = _HINT_AFTER if hints else 0.0
-        return cls(environment=read_environment(), spool_directory=spool_directory(), hint_after=hint_after)
+        return cls(environment=read_environment(), spool_directory=spool_directory())
 
     def new_spool(self) -> StreamingSpool:
         """Return an empty spool for the result of one job."""

@@ -83,14 +83,6 @@ class EnvelopeProcess:
         limit = self._service.max_jobs
         return limit is not None and self.jobs >= limit
 
-    def has_job(self, job_id: str) -> bool:
-        """Return whether the process runs this job."""
-        return job_id in self._running
-
-    def hint(self) -> str | None:
-        """Say what probably keeps a result back; None if the process is probably at work."""
-        return f"the process has written {self._state.progress}" if self._state.progress else None
-
     def detach(self) -> None:
         """Stop watching the process."""
         self._start.cancel()

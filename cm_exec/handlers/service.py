@@ -68,13 +68,6 @@ class ServicePool:
             spool.clear()
         return attempt.failure
 
-    def hint(self, job_id: str) -> str | None:
-        """Say what probably keeps the result of a job back; None if it is probably at work."""
-        for process in self._pool.processes:
-            if process.has_job(job_id):
-                return process.hint()
-        return f"no process of {self._service.name!r} is ready for it"
-
     def _start_child(self) -> Child:
         service = self._service
         command = Command(argv=service.argv, env=self._environment, cwd=service.cwd, result_fd=service.result_fd)
@@ -114,21 +107,10 @@ class ServiceHandler:
 
     async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:
         """Run one job in a process that has had others and will have more; see Handler."""
-        timer = None
-        if self._context.hint_after:
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(self._context.hint_after, self._write_hint, job, stderr)
         try:
             failure = await self._pool.run(self._function, job, spool, stderr)
         except NotStartedError as error:
             return Completion(not_started(error))
         except NoProcessError as error:
             return Completion(error.failure)
-        finally:
-            if timer is not None:
-                timer.cancel()
         return Completion(failure)
-
-    def _write_hint(self, job: Job, stderr: StderrSink) -> None:
-        if (hint := self._pool.hint(job.job_id)) is not None:
-            stderr.write(f"cm-exec: no result after {self._context.hint_after:g} s: {hint}\n".encode())

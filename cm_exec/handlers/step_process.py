@@ -92,26 +92,6 @@ class StepProcess:
         """Whether it waits for a job."""
         return self.has_room and self.is_ready
 
-    def has_job(self, job_id: str) -> bool:
-        """Return whether the process runs this job."""
-        return self._job is not None and self._job.job_id == job_id
-
-    def hint(self) -> str | None:
-        """Say what probably keeps the result back; None if the process is probably at work."""
-        if self._state.progress:
-            return f"the process has written {self._state.progress}"
-        if not self._state.was_given or not self._io.query_was_read():
-            return "the process has not read its query"
-        if self._waits_again():
-            return (
-                "the process waits for input; if it has answered, its answer is in a buffer: "
-                "flush the output after each answer"
-            )
-        return None
-
-    def _waits_again(self) -> bool:
-        return self._io.probe.is_waiting() or self._io.probe.find_waiting()
-
     def detach(self) -> None:
         """Stop watching the process."""
         self._start.cancel()
@@ -321,7 +301,7 @@ class StepProcess:
             return f"it had written {self._state.progress}"
         if not self._state.was_given or not self._io.query_was_read():
             return "it had not read its query"
-        if self._waits_again():
+        if self._io.probe.is_waiting() or self._io.probe.find_waiting():
             return (
                 "it read the query, waits for the next one and wrote nothing; "
                 "its answer is probably in a buffer: flush the output after each answer"

@@ -56,7 +56,7 @@ class WorkerRun:
         self._config = config
         self._environ = environ
         self._limits = limits or RetryLimits()
-        self._context = HandlerContext.from_process(hints=config.launcher.log_level == "debug")
+        self._context = HandlerContext.from_process()
         self._stopping = False
         self._waiting: asyncio.Task[RuntimeEndpoints] | None = None
         self._worker: Worker | None = None

@@ -299,12 +299,7 @@ class LauncherTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         LogFormat,
         key_doc("Log format", "text: for people; sls: the structured lines of Foundry.", "sls"),
     ] = "text"
-    log_level: Annotated[
-        LogLevel,
-        key_doc(
-            "Log level", "Minimum level of a message that is logged; debug: also what a slow job waits for.", "debug"
-        ),
-    ] = "info"
+    log_level: Annotated[LogLevel, key_doc("Log level", "Minimum level of a message that is logged.", "debug")] = "info"
     tls_server_name: (
         Annotated[
             ServerName,

@@ -55,7 +55,7 @@ def test_passes(expected: ExpectedOutcome, ended: bytes | Failure) -> None:
     [
         (json_is(b"1"), b"2", "the result is not as expected"),
         (json_is(b"1"), b"NaN", "the result is not valid JSON: JSON is malformed: invalid character (byte 0)"),
-        (json_is(b"1"), b"", "the result is not valid JSON: Input data was truncated"),
+        (json_is(b"1"), b"", "the result is not valid JSON: it is empty"),
         (
             json_is(b"[" * 900 + b"]" * 900),
             b"[" * 900 + b"1" + b"]" * 900,
