@@ -329,7 +329,7 @@ class HttpService:
         try:
             return await self._connect_to(socket.AF_INET, ("127.0.0.1", address.port))
         except ConnectionRefusedError as refused:
-            try:  # Node listens on ::1 only when it is told "localhost"
+            try:  # Node listens on ::1 only if its host is "localhost"
                 return await self._connect_to(socket.AF_INET6, ("::1", address.port))
             except OSError:
                 raise refused from None

@@ -21,7 +21,7 @@ log: Final = logging.getLogger("cm_exec.handler")
 MEMORY_LIMIT: Final = 1024 * 1024
 """Bytes of a result that stay in memory; a larger one moves to a temporary file."""
 
-_BLOCK: Final = 128 * 1024  # a larger buffer is mapped anew each time, see limit_mmap_threshold
+_BLOCK: Final = 128 * 1024  # a larger buffer is mapped again each time, see limit_mmap_threshold
 _TAIL_KEPT: Final = STDERR_TAIL + 16 * 1024  # a token is redacted before the rest is cut off
 
 

@@ -17,7 +17,7 @@ from cm_exec.protocol.json_text import json_problem
 
 log: Final = logging.getLogger("cm_exec.handler")
 
-_READ_SIZE: Final = 64 * 1024  # what a pipe holds; a larger buffer is mapped anew each time
+_READ_SIZE: Final = 64 * 1024  # what a pipe holds; a larger buffer is mapped again each time
 _MOST_READS: Final = 32
 """Reads of one pipe before the other pipes get their turn: a writer may be as fast as the launcher."""
 

@@ -127,7 +127,7 @@ class PollWatch:
 
 
 class ProcessState(StrEnum):
-    """Note where the worker's process stands."""
+    """The state of the worker's process."""
 
     STARTING = "starting"
     RUNNING = "running"
