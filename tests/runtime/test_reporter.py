@@ -153,6 +153,7 @@ async def test_a_post_s_deadline_doubles_after_a_timeout(runtime: ScriptedRuntim
     runtime.script(Endpoint.RESULT, responses.hang, responses.hang, responses.answer(500), responses.hang)
     reporter = new_reporter(RetryLimits(first_delay=0.01, longest_delay=0.01, post=0.2))
     assert (await reporter.deliver("j", b"result")).delivery is Delivery.ACCEPTED
+    await eventually(lambda: sum(bool(post.gone_at) for post in runtime.posts("j")) == 3, what="three ends")
     waited = [(post.gone_at or 0) - post.at for post in runtime.posts("j") if post.gone_at]
     assert [wait > least for wait, least in zip(waited, [0.15, 0.35, 0.75], strict=True)] == [True] * 3, waited
 

@@ -186,79 +186,81 @@ def harness(replica: Replica, endpoints: RuntimeEndpoints, runtime: ScriptedRunt
 
 
 async def test_jobs_are_answered_and_a_drain_ends_it(runtime: ScriptedRuntime, harness: NewHarness) -> None:
-    async with harness() as bench:
-        handler = Handler(bench.context)
-        worker = bench.start(handler)
-        assert [await bench.call(b"%d" % n) for n in range(20)] == [b"%d" % n for n in range(20)]
-        assert bench.polling == [True]
+    async with harness() as worker_run:
+        handler = Handler(worker_run.context)
+        worker = worker_run.start(handler)
+        assert [await worker_run.call(b"%d" % n) for n in range(20)] == [b"%d" % n for n in range(20)]
+        assert worker_run.polling == [True]
         worker.drain()
-        await bench.end()
+        await worker_run.end()
         assert worker.lost == 0
         assert handler.calls == ["open", "ready", "close"]
-        assert bench.polling == [True, False]
+        assert worker_run.polling == [True, False]
     endpoints = [request.endpoint for request in runtime.request_log.all()[:3]]
     assert endpoints == [Endpoint.SCHEMA, Endpoint.RESTART, Endpoint.JOB]
 
 
 async def test_nothing_is_sent_before_the_handlers_are_ready(runtime: ScriptedRuntime, harness: NewHarness) -> None:
-    async with harness() as bench:
-        handler = Handler(bench.context, becomes_ready=False)
-        bench.start(handler)
+    async with harness() as worker_run:
+        handler = Handler(worker_run.context, becomes_ready=False)
+        worker_run.start(handler)
         await asyncio.sleep(0.2)
         assert runtime.request_log.all() == []
         handler.ready.set()
-        assert await bench.call(b"1") == b"1"
+        assert await worker_run.call(b"1") == b"1"
 
 
 async def test_polls_may_begin_before_the_handlers_are_ready(harness: NewHarness) -> None:
-    async with harness() as bench:
-        bench.start(Handler(bench.context, becomes_ready=False), waits_for_handlers=False)
-        assert await bench.call(b"1") == b"1"
+    async with harness() as worker_run:
+        worker_run.start(Handler(worker_run.context, becomes_ready=False), waits_for_handlers=False)
+        assert await worker_run.call(b"1") == b"1"
 
 
 async def test_polls_go_on_while_all_slots_are_busy_and_jobs_wait_in_order(
     runtime: ScriptedRuntime, harness: NewHarness
 ) -> None:
-    async with harness() as bench:
-        handler = Handler(bench.context, held=True)
-        bench.start(handler)
+    async with harness() as worker_run:
+        handler = Handler(worker_run.context, held=True)
+        worker_run.start(handler)
         ids = [runtime.submit("f", b"1") for _ in range(4)]
-        await bench.handed_out(4)
-        await bench.polls(len(runtime.request_log.all(Endpoint.JOB)) + 2)
+        await worker_run.handed_out(4)
+        await worker_run.polls(len(runtime.request_log.all(Endpoint.JOB)) + 2)
         assert handler.started == ids[:1]
         handler.release.set()
         for job_id in ids:
-            await bench.result(job_id)
+            await worker_run.result(job_id)
         assert handler.started == ids
 
 
 async def test_slots_run_side_by_side(runtime: ScriptedRuntime, harness: NewHarness) -> None:
-    async with harness() as bench:
-        handler = Handler(bench.context, held=True)
-        bench.start(handler, concurrency=3)
+    async with harness() as worker_run:
+        handler = Handler(worker_run.context, held=True)
+        worker_run.start(handler, concurrency=3)
         ids = [runtime.submit("f") for _ in range(4)]
-        await bench.handed_out(4)
+        await worker_run.handed_out(4)
+        await eventually(lambda: len(handler.started) >= 3, what="three starts")
+        await asyncio.sleep(0.05)
         assert len(handler.started) == 3
         handler.release.set()
         for job_id in ids:
-            await bench.result(job_id)
+            await worker_run.result(job_id)
 
 
 async def test_an_outstanding_job_that_is_handed_out_again_runs_once(
     runtime: ScriptedRuntime, harness: NewHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with harness() as bench:
-        handler = Handler(bench.context, held=True)
-        bench.start(handler)
+    async with harness() as worker_run:
+        handler = Handler(worker_run.context, held=True)
+        worker_run.start(handler)
         for _ in range(3):
             runtime.submit("f", b"1", job_id="j")
-        await bench.handed_out(3)
+        await worker_run.handed_out(3)
         await eventually(
             lambda: caplog.text.count("job j was handed out again while it is in progress") == 2, what="two notes"
         )
         handler.release.set()
-        await bench.result("j")
-        assert await bench.call(b"2") == b"2"
+        await worker_run.result("j")
+        assert await worker_run.call(b"2") == b"2"
         assert len(runtime.posts("j")) == 1
         assert handler.started.count("j") == 1
 
@@ -266,38 +268,38 @@ async def test_an_outstanding_job_that_is_handed_out_again_runs_once(
 async def test_an_answered_job_that_is_handed_out_again_is_not_run_again(
     runtime: ScriptedRuntime, harness: NewHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with harness() as bench:
-        handler = Handler(bench.context)
-        bench.start(handler)
+    async with harness() as worker_run:
+        handler = Handler(worker_run.context)
+        worker_run.start(handler)
         for _ in range(2):
             runtime.submit("f", b"1", job_id="j")
-            await bench.result("j")
-        await bench.handed_out(2)
-        assert await bench.call(b"2") == b"2"
+            await worker_run.result("j")
+        await worker_run.handed_out(2)
+        assert await worker_run.call(b"2") == b"2"
         assert len(runtime.posts("j")) == 1
         assert "handed out again after its result was accepted" in caplog.text
         assert handler.started.count("j") == 1
 
 
 async def test_a_job_whose_result_was_not_accepted_is_run_again(runtime: ScriptedRuntime, harness: NewHarness) -> None:
-    async with harness() as bench:
-        bench.start(Handler(bench.context))
+    async with harness() as worker_run:
+        worker_run.start(Handler(worker_run.context))
         runtime.script(Endpoint.RESULT, responses.answer(404))
         runtime.submit("f", b"1", job_id="j")
         await eventually(lambda: runtime.posts("j"), what="the first result")
         await asyncio.sleep(0.1)
         runtime.submit("f", b"1", job_id="j")
-        assert bytes((await bench.result("j")).body) == b"1"
+        assert bytes((await worker_run.result("j")).body) == b"1"
 
 
 async def test_a_job_that_is_handed_out_for_ever_is_asked_for_less_often(
     runtime: ScriptedRuntime, harness: NewHarness
 ) -> None:
-    async with harness(RetryLimits(first_delay=0.2, longest_delay=1)) as bench:
-        handler = Handler(bench.context, held=True)
+    async with harness(RetryLimits(first_delay=0.2, longest_delay=1)) as worker_run:
+        handler = Handler(worker_run.context, held=True)
         body = b'{"computeModuleJobV1":{"jobId":"j","queryType":"f","query":1}}'
         runtime.always(Endpoint.JOB, responses.answer(200, body))
-        bench.start(handler)
+        worker_run.start(handler)
         await asyncio.sleep(2)
         assert 2 <= len(runtime.request_log.all(Endpoint.JOB)) <= 12
         assert handler.started == ["j"]
@@ -309,27 +311,27 @@ TRUNCATED = b'{"computeModuleJobV1":{"jobId":"truncated","queryType":"f","query"
 async def test_a_truncated_job_is_answered_when_it_does_not_come_again(
     runtime: ScriptedRuntime, harness: NewHarness
 ) -> None:
-    async with harness(RetryLimits(first_delay=0.02, longest_delay=0.1, redelivery=1.0)) as bench:
+    async with harness(RetryLimits(first_delay=0.02, longest_delay=0.1, redelivery=1.0)) as worker_run:
         runtime.jobs.known.add("truncated")
         runtime.script(Endpoint.JOB, responses.reset_within_response(TRUNCATED, sent=500))
-        bench.start(Handler(bench.context))
-        await bench.polls(1)
+        worker_run.start(Handler(worker_run.context))
+        await worker_run.polls(1)
         since = time.monotonic()
         assert runtime.posts("truncated") == []
-        members = await bench.error("truncated")
+        members = await worker_run.error("truncated")
         assert time.monotonic() - since > 0.5
         assert (members["reason"], members["error"]) == ("malformed_job", "the job's delivery was truncated")
         assert len(runtime.posts("truncated")) == 1
 
 
 async def test_a_truncated_job_that_came_again_has_one_answer(runtime: ScriptedRuntime, harness: NewHarness) -> None:
-    async with harness(RetryLimits(first_delay=0.02, longest_delay=0.1, redelivery=0.5)) as bench:
+    async with harness(RetryLimits(first_delay=0.02, longest_delay=0.1, redelivery=0.5)) as worker_run:
         runtime.script(Endpoint.JOB, responses.reset_within_response(TRUNCATED, sent=500))
-        bench.start(Handler(bench.context))
+        worker_run.start(Handler(worker_run.context))
         runtime.submit_raw("truncated", TRUNCATED)
-        assert bytes((await bench.result("truncated")).body) == b'"%s"' % (b"q" * 1000)
+        assert bytes((await worker_run.result("truncated")).body) == b'"%s"' % (b"q" * 1000)
         await asyncio.sleep(0.8)
-        assert await bench.call(b"1") == b"1"
+        assert await worker_run.call(b"1") == b"1"
         assert len(runtime.posts("truncated")) == 1
 
 
@@ -337,43 +339,43 @@ async def test_a_truncated_job_that_came_again_has_one_answer(runtime: ScriptedR
 async def test_a_truncated_redelivery_never_overwrites_a_result(
     runtime: ScriptedRuntime, harness: NewHarness, held: bool
 ) -> None:
-    async with harness(RetryLimits(first_delay=0.02, longest_delay=0.1, redelivery=0.3)) as bench:
-        handler = Handler(bench.context, held=held)
-        bench.start(handler)
+    async with harness(RetryLimits(first_delay=0.02, longest_delay=0.1, redelivery=0.3)) as worker_run:
+        handler = Handler(worker_run.context, held=held)
+        worker_run.start(handler)
         runtime.submit_raw("truncated", TRUNCATED)
-        await bench.handed_out(1)
+        await worker_run.handed_out(1)
         if not held:
-            await bench.result("truncated")
+            await worker_run.result("truncated")
         polls = len(runtime.request_log.all(Endpoint.JOB))
         runtime.script(Endpoint.JOB, responses.reset_within_response(TRUNCATED, sent=500))
-        await bench.polls(polls + 1)
+        await worker_run.polls(polls + 1)
         await asyncio.sleep(0.6)
         handler.release.set()
-        assert bytes((await bench.result("truncated")).body).startswith(b'"qqq')
-        assert await bench.call(b"1") == b"1"
+        assert bytes((await worker_run.result("truncated")).body).startswith(b'"qqq')
+        assert await worker_run.call(b"1") == b"1"
         assert len(runtime.posts("truncated")) == 1
 
 
 async def test_at_the_end_a_truncated_job_is_answered_at_once(runtime: ScriptedRuntime, harness: NewHarness) -> None:
-    async with harness() as bench:
+    async with harness() as worker_run:
         runtime.jobs.known.add("truncated")
         runtime.script(Endpoint.JOB, responses.reset_within_response(TRUNCATED, sent=500))
-        worker = bench.start(Handler(bench.context))
-        await bench.polls(1)
+        worker = worker_run.start(Handler(worker_run.context))
+        await worker_run.polls(1)
         worker.drain()
-        await bench.end()
-        assert (await bench.error("truncated"))["reason"] == "malformed_job"
+        await worker_run.end()
+        assert (await worker_run.error("truncated"))["reason"] == "malformed_job"
 
 
 async def test_a_broken_job_with_an_id_is_answered_and_one_without_is_not(
     runtime: ScriptedRuntime, harness: NewHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with harness() as bench:
-        bench.start(Handler(bench.context))
+    async with harness() as worker_run:
+        worker_run.start(Handler(worker_run.context))
         runtime.submit_raw("j", b'{"jobId":"j","queryType":7}')
         runtime.submit_raw("nobody", b"<html>")
-        assert (await bench.error("j"))["reason"] == "malformed_job"
-        assert await bench.call(b"1") == b"1"
+        assert (await worker_run.error("j"))["reason"] == "malformed_job"
+        assert await worker_run.call(b"1") == b"1"
         assert {request.job_id for request in runtime.request_log.all(Endpoint.RESULT)} & {"nobody", ""} == set()
         assert "what is not a job" in caplog.text
         assert "<html>" not in caplog.text
@@ -383,34 +385,34 @@ async def test_a_drain_waits_for_the_open_poll_and_answers_its_job(
     runtime: ScriptedRuntime, harness: NewHarness
 ) -> None:
     runtime.poll_seconds = 5
-    async with harness() as bench:
-        worker = bench.start(Handler(bench.context))
-        await bench.polls(0)
+    async with harness() as worker_run:
+        worker = worker_run.start(Handler(worker_run.context))
+        await worker_run.polls(0)
         worker.drain()
-        assert await bench.call(b"[1]") == b"[1]"
-        await bench.end()
+        assert await worker_run.call(b"[1]") == b"[1]"
+        await worker_run.end()
         assert len(runtime.request_log.all(Endpoint.JOB)) == 1
 
 
 async def test_an_open_poll_that_hangs_is_given_up(runtime: ScriptedRuntime, harness: NewHarness) -> None:
     runtime.script(Endpoint.JOB, responses.hang)
-    async with harness() as bench:
-        worker = bench.start(Handler(bench.context), times=DrainTimes(jobs=LONG, poll=0.2))
-        await bench.polls(0)
+    async with harness() as worker_run:
+        worker = worker_run.start(Handler(worker_run.context), times=DrainTimes(jobs=LONG, poll=0.2))
+        await worker_run.polls(0)
         worker.drain()
-        await bench.end()
+        await worker_run.end()
         assert len(runtime.request_log.all(Endpoint.JOB)) == 1
         assert worker.lost == 0
 
 
 async def test_jobs_that_take_too_long_are_ended_and_answered(runtime: ScriptedRuntime, harness: NewHarness) -> None:
-    async with harness() as bench:
-        worker = bench.start(Handler(bench.context, held=True), times=DrainTimes(jobs=0.2, poll=0.2))
+    async with harness() as worker_run:
+        worker = worker_run.start(Handler(worker_run.context, held=True), times=DrainTimes(jobs=0.2, poll=0.2))
         ids = [runtime.submit("f") for _ in range(3)]
-        await bench.handed_out(3)
+        await worker_run.handed_out(3)
         worker.drain()
-        await bench.end()
-        assert [(await bench.error(job_id))["reason"] for job_id in ids] == [Reason.SHUTDOWN.value] * 3
+        await worker_run.end()
+        assert [(await worker_run.error(job_id))["reason"] for job_id in ids] == [Reason.SHUTDOWN.value] * 3
         assert worker.lost == 0
 
 
@@ -418,12 +420,12 @@ async def test_a_result_that_cannot_be_posted_before_the_end_is_counted(
     runtime: ScriptedRuntime, harness: NewHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     runtime.always(Endpoint.RESULT, responses.hang)
-    async with harness() as bench:
-        worker = bench.start(Handler(bench.context), times=DrainTimes(jobs=0.2, poll=0.1, posts=0.3))
+    async with harness() as worker_run:
+        worker = worker_run.start(Handler(worker_run.context), times=DrainTimes(jobs=0.2, poll=0.1, posts=0.3))
         job_id = runtime.submit("f")
         await eventually(lambda: runtime.posts(job_id), what="the post")
         worker.drain()
-        await bench.end()
+        await worker_run.end()
         assert worker.lost == 1
         assert f"job {job_id}: its result could not be posted before the end" in caplog.text
 
@@ -432,62 +434,62 @@ async def test_an_order_to_give_up_waits_for_no_poll_and_lets_errors_be_posted(
     runtime: ScriptedRuntime, harness: NewHarness
 ) -> None:
     runtime.poll_seconds = 0.3
-    async with harness() as bench:
-        worker = bench.start(Handler(bench.context, held=True))
+    async with harness() as worker_run:
+        worker = worker_run.start(Handler(worker_run.context, held=True))
         job_id = runtime.submit("f")
-        await bench.handed_out(1)
+        await worker_run.handed_out(1)
         runtime.always(Endpoint.JOB, responses.hang)
-        await bench.polls(1)
-        bench.context.abort_all()
+        await worker_run.polls(1)
+        worker_run.context.abort_all()
         worker.give_up_soon()
-        await bench.end()
-        assert (await bench.error(job_id))["reason"] == "shutdown"
+        await worker_run.end()
+        assert (await worker_run.error(job_id))["reason"] == "shutdown"
         assert worker.lost == 0
 
 
 @pytest.mark.parametrize("what", ["posts", "handlers"])
 async def test_a_drain_ends_a_start_that_hangs(runtime: ScriptedRuntime, harness: NewHarness, what: str) -> None:
     runtime.always(Endpoint.SCHEMA, responses.hang)
-    async with harness() as bench:
-        handler = Handler(bench.context, becomes_ready=what == "posts")
-        worker = bench.start(handler)
+    async with harness() as worker_run:
+        handler = Handler(worker_run.context, becomes_ready=what == "posts")
+        worker = worker_run.start(handler)
         await eventually(lambda: runtime.request_log.all() if what == "posts" else handler.calls, what="the start")
         worker.drain()
-        await bench.end()
+        await worker_run.end()
         assert runtime.request_log.all(Endpoint.JOB) == []
         assert handler.calls[-1] == "close"
 
 
 async def test_a_drain_before_the_start_sends_nothing(runtime: ScriptedRuntime, harness: NewHarness) -> None:
-    async with harness() as bench:
-        bench.start(Handler(bench.context)).drain()
-        await bench.end()
+    async with harness() as worker_run:
+        worker_run.start(Handler(worker_run.context)).drain()
+        await worker_run.end()
         assert runtime.request_log.all(Endpoint.JOB) == []
 
 
 async def test_a_runtime_that_rejects_the_token_for_too_long_ends_the_worker_with_its_jobs_answered(
     runtime: ScriptedRuntime, harness: NewHarness
 ) -> None:
-    async with harness(RetryLimits(first_delay=0.02, longest_delay=0.05, auth_failure=0.2)) as bench:
-        handler = Handler(bench.context, held=True)
+    async with harness(RetryLimits(first_delay=0.02, longest_delay=0.05, auth_failure=0.2)) as worker_run:
+        handler = Handler(worker_run.context, held=True)
         runtime.script(Endpoint.JOB, responses.normal)
         runtime.always(Endpoint.JOB, responses.answer(401))
         job_id = runtime.submit("f", b"1")
-        worker = bench.start(handler)
-        await eventually(lambda: bench.polling == [True, False], what="the end of polling")
-        assert not bench.has_ended
+        worker = worker_run.start(handler)
+        await eventually(lambda: worker_run.polling == [True, False], what="the end of polling")
+        assert not worker_run.has_ended
         handler.release.set()
         with pytest.raises(AuthenticationError):
-            await bench.end()
-        assert bytes((await bench.result(job_id)).body) == b"1"
+            await worker_run.end()
+        assert bytes((await worker_run.result(job_id)).body) == b"1"
         assert worker.lost == 0
 
 
 async def test_a_bug_while_polling_ends_the_worker_with_its_jobs_answered(
     runtime: ScriptedRuntime, harness: NewHarness
 ) -> None:
-    async with harness() as bench:
-        handler = Handler(bench.context, held=True)
+    async with harness() as worker_run:
+        handler = Handler(worker_run.context, held=True)
 
         class Breaking(Poller):
             async def poll(self) -> Polled:
@@ -495,11 +497,11 @@ async def test_a_bug_while_polling_ends_the_worker_with_its_jobs_answered(
                     raise RuntimeError("boom")
                 return await super().poll()
 
-        bench.client.poller = Breaking(bench.client._session, bench.client.endpoints.job, QUICK)
+        worker_run.client.poller = Breaking(worker_run.client._session, worker_run.client.endpoints.job, QUICK)
         job_id = runtime.submit("f", b"1")
-        bench.start(handler)
-        await eventually(lambda: bench.polling == [True, False], what="the end of polling")
+        worker_run.start(handler)
+        await eventually(lambda: worker_run.polling == [True, False], what="the end of polling")
         handler.release.set()
         with pytest.raises(RuntimeError, match="boom"):
-            await bench.end()
-        assert bytes((await bench.result(job_id)).body) == b"1"
+            await worker_run.end()
+        assert bytes((await worker_run.result(job_id)).body) == b"1"
