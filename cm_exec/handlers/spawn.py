@@ -152,12 +152,17 @@ class WaitingProcess:
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self.idle_since = self._loop.time()
-        self.has_room = True
+        self._waits = True
         self.is_ready = True
         self._stderr_open = True
         child.exit_watch.start(self._loop, self._exited)
         self._loop.add_reader(child.stderr, self._read_stderr)
         self._loop.call_soon(pool.has_room, self)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it waits. It is looked at here, too: the loop may not have seen its exit yet."""
+        return self._waits and self.child.exit_status() is None
 
     @property
     def is_idle(self) -> bool:
@@ -166,8 +171,8 @@ class WaitingProcess:
 
     def detach(self) -> None:
         """Stop watching: the job's own loop takes over, or the process is ended."""
-        if self.has_room:
-            self.has_room = False
+        if self._waits:
+            self._waits = False
             self.child.exit_watch.stop(self._loop)
             self._close_stderr()
 

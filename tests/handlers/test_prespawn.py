@@ -13,7 +13,7 @@ from cm_exec.handlers.base import HandlerContext
 from tests.support.asyncio_tests import eventually
 from tests.support.handlers import run
 from tests.support.pool_handlers import LOOP, ask, ask_raw, loops, opened, wait_for_another_than, wait_for_end
-from tests.support.processes import open_descriptors
+from tests.support.processes import has_ended, open_descriptors, wait_until
 
 MODE: dict[str, Any] = {"mode": "prespawn"}
 
@@ -81,10 +81,11 @@ async def test_a_process_that_dies_while_it_waits_is_replaced_and_fails_no_job(
 
 
 async def test_a_process_that_has_just_died_fails_no_job(tmp_path: Path, context: HandlerContext) -> None:
+    """Also before the loop has seen its exit."""
     async with opened(tmp_path, context, **MODE) as handler:
         (pid,) = loops()
         os.kill(pid, signal.SIGKILL)
-        await wait_for_end(pid)
+        wait_until(lambda: has_ended(pid), what="its end")
         assert await ask(handler, "echo", 1) == 1
 
 
