@@ -170,8 +170,10 @@ class Broker:
         self.functions.declare(functions)
         self.feed.tell_functions()
 
-    def report_process(self, process: ProcessStatus | None) -> None:
-        """Note where the worker's process stands."""
+    def report_process(self, process: ProcessStatus) -> None:
+        """Note where the worker's process stands. A new one is given its time until its first poll."""
+        if self.process is None or process.pid is None or process.pid != self.process.pid:
+            self.polls.forget()
         self.process = process
         self.feed.wake()
 

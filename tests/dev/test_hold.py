@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime import LocalRuntime, ProcessState
 from tests.support.local_runtime import ManualWorker
 from tests.support.processes import wait_until
 
@@ -48,6 +48,21 @@ def test_silence_while_held_is_no_breach(runtime: LocalRuntime) -> None:
         runtime.release()
         wait_until(lambda: runtime.violations, what="the breach of a worker that polls no more")
         assert [violation.kind.value for violation in runtime.violations] == ["polls_stopped"]
+
+
+def test_a_successor_has_its_time_until_its_first_poll(runtime: LocalRuntime) -> None:
+    runtime.report_process(ProcessState.RUNNING, pid=1)
+    with ManualWorker(runtime) as worker:
+        runtime.hold()
+        assert worker.poll().status == 204
+        runtime.report_process(ProcessState.RESTARTING)
+        runtime.report_process(ProcessState.RUNNING, pid=2)
+        runtime.release()
+        threading.Event().wait(0.5)  # more than the runtime's patience
+        assert runtime.violations == []
+        call = runtime.submit("f", b"1", timeout=0.1)
+        reason = call.wait_ended(timeout=30).reason or ""
+        assert reason.endswith("no worker has polled since the last one ended")
 
 
 def test_of_two_workers_only_the_dead_one_loses_its_job(runtime: LocalRuntime) -> None:

@@ -111,8 +111,10 @@ class PollWatch:
         """Say why no worker takes jobs; None while one polls."""
         if self.total == 0:
             return "no worker has polled yet"
-        if self.open or self.last is None or now - self.last < _RECENT:
-            return None if self.last is not None else "the worker has ended"
+        if self.last is None:
+            return "no worker has polled since the last one ended"
+        if self.open or now - self.last < _RECENT:
+            return None
         return f"no worker has polled for {now - self.last:.1f} s"
 
     def state(self, now: float, outstanding: int) -> WorkerState:
