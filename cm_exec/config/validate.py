@@ -262,7 +262,7 @@ def _is_command(value: object) -> bool:
 def dotted_name(name: str, table: object) -> str | None:
     """Return the whole name of a function such as `a.b`, which TOML reads as nested tables if it has no quotes."""
     options = FunctionTable.__struct_encode_fields__
-    while isinstance(table, dict) and table and not any(closest_match(key, options) for key in table):
+    while isinstance(table, dict) and table and not any(key in options or closest_match(key, options) for key in table):
         key, table = next(iter(table.items()))
         name = f"{name}.{key}"
         if _is_command(table):
