@@ -211,9 +211,7 @@ class Worker:
 
     def _start_jobs(self) -> None:
         while (item := self._queue.take()) is not None:
-            task = self._loop.create_task(self._process(item))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.add(self._loop.create_task(self._process(item)))
 
     async def _process(self, item: QueuedJob) -> None:
         posted: Posted | None = None
@@ -224,6 +222,9 @@ class Worker:
         except Exception:
             log.exception("job %.80s: a bug in cm-exec", item.job_id)
         finally:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - for the type checker
+            self._tasks.discard(task)  # a callback of the task would cost another round of the loop
             self.lost += posted is None or posted.is_rejected
             self._queue.done(item, answered=posted is not None and posted.is_accepted)
             self._start_jobs()
