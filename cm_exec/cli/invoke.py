@@ -118,6 +118,9 @@ class Invocation:
         self._function = function
         self._job = job
         self._context = HandlerContext.from_process()
+        if os.isatty(_STDERR):
+            self._context.on_delay = self._report_delay
+        self._obstacle = ""
         self._signal = 0
         self._output_error: OSError | None = None
         self.exit_code = 0
@@ -145,7 +148,8 @@ class Invocation:
             click.echo(f"\ncm-exec: {signal.Signals(self._signal).name} received; {name!r} was ended", err=True)
             self.exit_code = 128 + self._signal
         elif failure is not None:
-            click.echo(f"\ncm-exec: {failure.message} ({failure.reason})", err=True)
+            message = failure.message.replace(f" ({self._obstacle})", "")
+            click.echo(f"\ncm-exec: {message} ({failure.reason})", err=True)
             self.exit_code = _exit_code(failure)
 
     async def deliver(self, job_id: str, body: bytes | SpooledResult) -> LocalPost:  # noqa: ARG002 - see ResultPoster
@@ -176,6 +180,10 @@ class Invocation:
         else:
             self.exit_code = 128 + which
             self._context.kill_all()
+
+    def _report_delay(self, job: Job, seconds: int, obstacle: str) -> None:  # noqa: ARG002 - it is the only job
+        click.echo(f"cm-exec: no result after {seconds} s: {obstacle}", err=True)
+        self._obstacle = obstacle
 
     def _write(self, chunk: bytes) -> None:
         if self._output_error is None:

@@ -91,6 +91,7 @@ class _Failure(msgspec.Struct):
 
 
 class _Job(msgspec.Struct, rename="camel"):
+    id: str
     number: int
     function: str
     state: str
@@ -122,14 +123,20 @@ _update_decoder = msgspec.json.Decoder(_Update)
 
 
 class Follower(threading.Thread):
-    """Follows the runtime at `url` until it ends. `on_ready` is called when a worker polls for the first time."""
+    """Follows the runtime at `url` until it ends.
 
-    def __init__(self, url: str, token: str, terminal: Terminal, on_ready: Callable[[], None]) -> None:
+    `on_ready` is called when a worker polls for the first time. `delays` has by job what was already said of it.
+    """
+
+    def __init__(
+        self, url: str, token: str, terminal: Terminal, on_ready: Callable[[], None], delays: dict[str, str]
+    ) -> None:
         super().__init__(name="follow", daemon=True)
         self._address = urlsplit(url).netloc
         self._token = token
         self._terminal = terminal
         self._on_ready: Callable[[], None] | None = on_ready
+        self._delays = delays
         self._reported: set[int] = set()
 
     def run(self) -> None:
@@ -155,19 +162,19 @@ class Follower(threading.Thread):
         for job in sorted(update.jobs, key=lambda job: job.number):
             if job.state in _ENDED_STATES and job.number not in self._reported:
                 self._reported.add(job.number)
-                self._terminal.line(job.function, *_job_sentence(job))
+                self._terminal.line(job.function, *_job_sentence(job, self._delays.pop(job.id, "")))
         if update.jobs_omitted:
             self._terminal.line("runtime", f"… and {update.jobs_omitted} more jobs", DIM)
         for violation in update.breaches:
             self._terminal.line(violation.function or "worker", f"protocol violation: {violation.message}", RED)
 
 
-def _job_sentence(job: _Job) -> tuple[str, str]:
+def _job_sentence(job: _Job, delay: str) -> tuple[str, str]:
     run = "" if job.run_ms is None else f" in {duration_text(job.run_ms / 1000)}"
     if job.state == "done":
         return f"#{job.number} done{run}, {size_text(job.query_bytes)} → {size_text(job.result_bytes or 0)}", DIM
     why = (job.failure.message if job.failure else None) or job.reason or "it gave no reason"
-    return f"#{job.number} {job.state}{run}: {why}", RED
+    return f"#{job.number} {job.state}{run}: {why.replace(f' ({delay})', '')}", RED
 
 
 _LOOK_SECONDS: Final = 0.5

@@ -41,6 +41,7 @@ def run_dev(args: DevArgs) -> None:
     source = _source(args)
     terminal = Terminal()
     events: SimpleQueue[Event] = SimpleQueue()  # a signal handler may put into it at any moment
+    delays: dict[str, str] = {}
     with ExitStack() as stack:
         runtime = stack.enter_context(_runtime(args, source, faults, stack))
         stack.enter_context(signal_handlers(lambda number: events.put(SignalReceived(number))))
@@ -59,10 +60,10 @@ def run_dev(args: DevArgs) -> None:
             if source is not None:
                 announce()
 
-        Follower(runtime.url, runtime.caller_token, terminal, connected).start()
+        Follower(runtime.url, runtime.caller_token, terminal, connected, delays).start()
         if args.open_browser:
             webbrowser.open(runtime.console_url)
-        session = DevSession(args, runtime, terminal, events)
+        session = DevSession(args, runtime, terminal, events, delays)
         actions: dict[str, Callable[[], object]] = {
             "o": lambda: webbrowser.open(runtime.console_url),
             "r": lambda: events.put(RestartRequested()),

@@ -179,7 +179,16 @@ Event = FilesChanged | WorkerExited | RestartRequested | SignalReceived
 class DevSession:
     """Keeps a worker of the newest valid configuration running. One thread; other threads send events."""
 
-    def __init__(self, args: DevArgs, runtime: LocalRuntime, terminal: Terminal, events: SimpleQueue[Event]) -> None:
+    def __init__(
+        self,
+        args: DevArgs,
+        runtime: LocalRuntime,
+        terminal: Terminal,
+        events: SimpleQueue[Event],
+        delays: dict[str, str],
+    ) -> None:
+        """`delays` is filled with what keeps the result of a job back, by its id."""
+        self._delays = delays
         self._args = args
         self._runtime = runtime
         self._terminal = terminal
@@ -334,6 +343,11 @@ class DevSession:
             text = entry.text if entry.job_id or not entry.function else f"[{entry.function}] {entry.text}"
             self._runtime.record_log(entry.job_id, text, "stderr")
             self._show(entry.function or "handler", f"| {entry.text}", "")
+            return
+        if entry.job_id and entry.level == "DEBUG":
+            self._delays[entry.job_id] = entry.text.partition(": ")[2]
+            self._runtime.record_log(entry.job_id, entry.text, "log")
+            self._show(entry.function or "handler", entry.text, YELLOW)
             return
         if entry.job_id:
             return  # how a job ended is known better than by the worker's line on it

@@ -128,7 +128,7 @@ class CmExecWorker:
     """`cm-exec run`, a direct child, which ends by itself when this process is killed."""
 
     def __init__(self, config_path: Path, environment: Mapping[str, str]) -> None:
-        arguments = ("--config", str(config_path), "--log-format", "sls", "--log-level", "info")
+        arguments = ("--config", str(config_path), "--log-format", "sls", "--log-level", "debug")
         self._process = subprocess.Popen(
             worker_arguments("run", *arguments),
             env=dict(environment),

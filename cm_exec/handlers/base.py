@@ -27,6 +27,9 @@ class StderrSink(Protocol):
 Abort = Callable[[Reason, str], None]
 """Ends a running job with a reason and a detail for its error."""
 
+OnDelay = Callable[[Job, int, str], None]
+"""Takes a job whose result does not come, after how many seconds, and what keeps it back."""
+
 
 class Completion(Struct, frozen=True):
     """The end of a job. Without a failure the spool holds its result.
@@ -43,7 +46,7 @@ class HandlerContext(Struct, kw_only=True):
 
     `environment` is the launcher's own; `spool_directory` is the folder for large results, None for memory only;
     `trees` are the process trees that may have a running process; `running` ends each job that runs, by its id;
-    `stopping` is true once no further command may be started.
+    `stopping` is true once no further command may be started. `on_delay` takes what keeps a result back.
     """
 
     environment: Mapping[bytes, bytes]
@@ -52,6 +55,7 @@ class HandlerContext(Struct, kw_only=True):
     trees: set[ProcessTree] = field(default_factory=set)
     running: dict[str, Abort] = field(default_factory=dict)
     stopping: bool = False
+    on_delay: "OnDelay | None" = None
 
     @classmethod
     def from_process(cls) -> "HandlerContext":

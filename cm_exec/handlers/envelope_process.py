@@ -17,7 +17,7 @@ from cm_exec.handlers.output import (
     failure_of_exit,
     out_of_step,
 )
-from cm_exec.handlers.service_process import RunningJob, ServiceProcess, StartWatch, not_ready
+from cm_exec.handlers.service_process import IN_BUFFER, NOT_READ, RunningJob, ServiceProcess, StartWatch, not_ready
 from cm_exec.handlers.step_state import EnvelopeState, Message
 from cm_exec.processes.child import Child
 from cm_exec.protocol.job import Failure, Job, Reason
@@ -82,6 +82,18 @@ class EnvelopeProcess:
     def _is_used_up(self) -> bool:
         limit = self._service.max_jobs
         return limit is not None and self.jobs >= limit
+
+    def has_job(self, job_id: str) -> bool:
+        """Return whether the process has this job."""
+        return job_id in self._running
+
+    def obstacle(self) -> str:
+        """Say what keeps a result back; nothing if the process may be at work on it."""
+        if self._state.progress:
+            return f"it wrote {self._state.progress}"
+        if not self._io.query_was_read():
+            return NOT_READ
+        return IN_BUFFER if self._io.probe.find_idle_reader(alone=True) else ""
 
     def detach(self) -> None:
         """Stop watching the process."""
@@ -223,8 +235,7 @@ class EnvelopeProcess:
 
     def _failure(self, entry: RunningJob, reason: Reason, detail: str) -> Failure:
         if reason is Reason.TIMEOUT and not detail:
-            progress = self._state.progress
-            detail = f"it had written {progress}" if progress else "it had written no answer"
+            detail = self.obstacle() or "it wrote no answer"
         ended = ProcessExit(status=None, reason=reason, detail=detail, stderr=self._stderr_end())
         failure = failure_of_exit(entry.function, ended, entry.output.spool)
         assert failure is not None  # noqa: S101 - it has a reason

@@ -2,10 +2,11 @@
 
 import asyncio
 from contextlib import suppress
+from itertools import count
 from typing import Final
 
 from cm_exec.config.model import Function, Service
-from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
+from cm_exec.handlers.base import Completion, HandlerContext, OnDelay, StderrSink
 from cm_exec.handlers.envelope_process import EnvelopeProcess
 from cm_exec.handlers.environment import service_environment
 from cm_exec.handlers.output import StreamingSpool, not_started
@@ -16,6 +17,9 @@ from cm_exec.protocol.job import Failure, Job
 
 _TRIES: Final = 3
 """Processes that are tried while each ends, or writes something, before it has read the query."""
+
+_NEAR_TIMEOUT: Final = 4.0
+"""Seconds of a timeout that soon says itself what keeps a result back."""
 
 
 class ServicePool:
@@ -68,6 +72,13 @@ class ServicePool:
             spool.clear()
         return attempt.failure
 
+    def obstacle(self, job_id: str) -> str:
+        """Say what keeps the result of a job back; nothing if a process may be at work on it."""
+        for process in self._pool.processes:
+            if process.has_job(job_id):
+                return process.obstacle()
+        return f"no process of {self._service.name!r} is ready for it"
+
     def _start_child(self) -> Child:
         service = self._service
         command = Command(argv=service.argv, env=self._environment, cwd=service.cwd, result_fd=service.result_fd)
@@ -107,10 +118,29 @@ class ServiceHandler:
 
     async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:
         """Run one job in a process that has had others and will have more; see Handler."""
+        on_delay = self._context.on_delay
+        timeout = self._function.timeout
+        watch = None
+        if on_delay is not None and (not timeout or timeout > _NEAR_TIMEOUT):
+            watch = asyncio.create_task(self._watch_delay(job, on_delay))
         try:
             failure = await self._pool.run(self._function, job, spool, stderr)
         except NotStartedError as error:
             return Completion(not_started(error))
         except NoProcessError as error:
             return Completion(error.failure)
+        finally:
+            if watch is not None:
+                watch.cancel()
         return Completion(failure)
+
+    async def _watch_delay(self, job: Job, on_delay: OnDelay) -> None:
+        """Report once what keeps the result back, when two looks in a row have seen the same."""
+        before = ""
+        for seconds in count(1):
+            await asyncio.sleep(1)
+            obstacle = self._pool.obstacle(job.job_id)
+            if obstacle and obstacle == before:
+                on_delay(job, seconds, obstacle)
+                return
+            before = obstacle

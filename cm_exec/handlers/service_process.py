@@ -23,6 +23,13 @@ _LONGEST_PROBE: Final = 0.25
 _COUNT_POLLS_AFTER: Final = 5.0
 """Seconds from the start after which a process in poll or select counts as reading: it may have loaded data before."""
 
+NOT_READ: Final = "it did not read its query"
+IN_BUFFER: Final = (
+    "it read the query, waits for the next one and wrote nothing; "
+    "its answer is probably in a buffer: flush the output after each answer"
+)
+WAITS: Final = "it read the query and wrote nothing; it waits for the next query or for another event"
+
 
 class Conversation(Protocol):
     """The jobs of one process: takes the events of its pipes."""

@@ -19,7 +19,15 @@ from cm_exec.handlers.output import (
     finish_output,
     out_of_step,
 )
-from cm_exec.handlers.service_process import RunningJob, ServiceProcess, StartWatch, not_ready
+from cm_exec.handlers.service_process import (
+    IN_BUFFER,
+    NOT_READ,
+    WAITS,
+    RunningJob,
+    ServiceProcess,
+    StartWatch,
+    not_ready,
+)
 from cm_exec.handlers.step_state import Step, StepState, parse_message
 from cm_exec.loops import Deadline
 from cm_exec.processes.child import Child
@@ -295,18 +303,24 @@ class StepProcess:
             pause = min(_FIRST_PAUSE * 2 ** min(look - _IMMEDIATE_LOOKS, 10), longest)
             self._loop.call_later(pause, self._confirm_again, job, look + 1, give_up)
 
-    def _progress(self) -> str:
-        """Say how far the process has come with its query, and what is probably wrong with it."""
+    def has_job(self, job_id: str) -> bool:
+        """Return whether the process has this job."""
+        return self._job is not None and self._job.job_id == job_id
+
+    def obstacle(self) -> str:
+        """Say what keeps the result back; nothing if the process may be at work on it."""
+        if self._state.step is Step.COMPLETE:
+            return ""
         if self._state.progress:
-            return f"it had written {self._state.progress}"
+            return f"it wrote {self._state.progress}"
         if not self._state.was_given or not self._io.query_was_read():
-            return "it had not read its query"
-        if self._io.probe.is_waiting() or self._io.probe.find_waiting():
-            return (
-                "it read the query, waits for the next one and wrote nothing; "
-                "its answer is probably in a buffer: flush the output after each answer"
-            )
-        return "it had written nothing"
+            return NOT_READ
+        return IN_BUFFER if self._io.probe.find_idle_reader() else ""
+
+    def _progress(self) -> str:
+        """Say how far the process had come at its timeout."""
+        is_waiting = self._io.probe.is_usable and self._io.probe.find_waiting()
+        return self.obstacle() or (WAITS if is_waiting else "it wrote nothing")
 
     def _still_closed(self) -> None:
         if self._job is not None:

@@ -65,6 +65,24 @@ class StdinProbe:
         """
         return self._find([self._pid, *_descendants(self._pid)], strict=False, with_polls=with_polls)
 
+    def find_idle_reader(self, *, alone: bool = False) -> bool:
+        """Return whether a thread is blocked in a read of stdin and no other thread runs: nothing is computed.
+
+        epoll does not count, since the process may wait for another event with it. `alone`: nor does a process with
+        several threads or with children, which may wait for something else.
+        """
+        is_reading = False
+        count = 0
+        for pid in [self._pid, *_descendants(self._pid)]:
+            for thread in _threads(pid):
+                count += 1
+                with suppress(OSError):
+                    fields = Path(f"/proc/{pid}/task/{thread}/syscall").read_bytes().split()
+                    if fields[0] == b"running":
+                        return False
+                    is_reading = is_reading or (fields[0] in _READS and self._is_stdin(pid, int(fields[1], 16)))
+        return is_reading and (count == 1 or not alone)
+
     def _find(self, pids: list[int], *, strict: bool, with_polls: bool = False) -> bool:
         for pid in pids:
             for thread in _threads(pid):

@@ -17,7 +17,7 @@ from cm_exec.handlers.output import StderrLogger
 from cm_exec.processes.signals import run_supervised
 from cm_exec.protocol.environment import COMPUTE_SESSION_ID, MAX_CONCURRENT_TASKS
 from cm_exec.protocol.function_schema import schemas_body
-from cm_exec.protocol.job import Job
+from cm_exec.protocol.job import Job, short_name
 from cm_exec.runtime.client import RuntimeClient
 from cm_exec.runtime.endpoints import RuntimeEndpoints, wait_for_endpoints
 from cm_exec.runtime.retry import RetryLimits
@@ -57,6 +57,8 @@ class WorkerRun:
         self._environ = environ
         self._limits = limits or RetryLimits()
         self._context = HandlerContext.from_process()
+        if config.launcher.log_level == "debug":
+            self._context.on_delay = _log_delay
         self._stopping = False
         self._waiting: asyncio.Task[RuntimeEndpoints] | None = None
         self._worker: Worker | None = None
@@ -135,6 +137,11 @@ class WorkerRun:
 
 def _open_stderr(job: Job, tags: Mapping[str, str]) -> StderrLogger:
     return StderrLogger(tags, job.redact)
+
+
+def _log_delay(job: Job, seconds: int, obstacle: str) -> None:
+    tags = {"function": short_name(job.query_type), "job_id": short_name(job.job_id)}
+    log.debug("no result after %d s: %s", seconds, obstacle, extra={"tags": tags})
 
 
 def _platform_concurrency(environ: Mapping[str, str]) -> int:

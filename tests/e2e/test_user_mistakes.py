@@ -312,11 +312,16 @@ def test_stray_print(harness: WorkerHarness, language: Language) -> None:
 
 @each([language for language in [*LANGUAGES, *COMPILED] if language.buffers])
 def test_buffered(harness: WorkerHarness, language: Language) -> None:
-    """An answer that is still in a buffer is diagnosed."""
+    """An answer that is still in a buffer is diagnosed, on a terminal after two seconds already."""
     command = write(harness, language, language.buffers)
     environment = {"PYTHONUNBUFFERED": "", "TMPDIR": str(harness.folder)}
-    harness.write(function("f", command, mode="persistent", timeout=2, env=environment))
-    invoked = harness.cm_exec("invoke", "f", "[1]")
+    harness.write(function("f", command, mode="persistent", timeout=6, env=environment))
+    invoked = harness.cm_exec_on_terminal("invoke", "f", "[1]")
     failure = json.loads(invoked.stdout)
     assert failure["reason"] == "timeout"
-    assert "its answer is probably in a buffer: flush the output after each answer" in errors_of(invoked)
+    advice = "its answer is probably in a buffer: flush the output after each answer"
+    assert advice in failure["error"]
+    assert [advice in line for line in invoked.stderr.decode().splitlines() if line.startswith("cm-exec: ")] == [
+        True,
+        False,
+    ]

@@ -125,7 +125,7 @@ async def test_after_a_timeout_the_process_gets_no_job_until_it_has_answered(
         pid = await ask(handler, "pid")
         failure = (await ask_raw(handler, "until_cancelled", str(tmp_path / "ready"))).failed
         assert failure.reason == "timeout"
-        assert "it had written no answer" in failure.message
+        assert "it wrote no answer" in failure.message
         assert await ask(handler, "pid", job_id="next") == pid, "it was told, and its late answer is dropped"
 
 

@@ -1,10 +1,13 @@
 """A scripted runtime, a replica's files and the workers of one test, with what must be true when it ends."""
 
 import os
+import pty
 import signal
 import subprocess
+import termios
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,6 +84,33 @@ class WorkerHarness:
             timeout=seconds,
             check=False,
             start_new_session=True,
+        )
+
+    def cm_exec_on_terminal(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, size: tuple[int, int] = (24, 80)
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run another command with stderr, and `run` with stdout, too, on a terminal; what that shows is `stderr`."""
+        terminal, its = pty.openpty()
+        termios.tcsetwinsize(its, size)
+        shown = bytearray()
+        with subprocess.Popen(
+            [CM_EXEC, *arguments],
+            cwd=self.folder,
+            env={**self.environment({}), **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=its if arguments[:1] == ("run",) else subprocess.PIPE,
+            stderr=its,
+            start_new_session=True,
+        ) as process:
+            os.close(its)
+            with suppress(OSError):  # the terminal is gone when the program has ended
+                while chunk := os.read(terminal, 4096):
+                    shown += chunk
+            stdout = process.stdout.read() if process.stdout else b""
+            process.wait(timeout=60)
+        os.close(terminal)
+        return subprocess.CompletedProcess(
+            process.args, process.returncode, stdout, bytes(shown).replace(b"\r\n", b"\n")
         )
 
     def interrupt(self, *arguments: str, number: signal.Signals = signal.SIGINT) -> subprocess.CompletedProcess[bytes]:
