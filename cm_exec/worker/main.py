@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final, NoReturn
 
 from cm_exec import __version__
@@ -29,6 +30,7 @@ from cm_exec.worker.worker import DrainTimes, Worker
 log: Final = logging.getLogger("cm_exec.worker")
 
 _STDOUT: Final = 1
+_STDERR: Final = 2
 
 
 def run_worker(config: Config) -> NoReturn:
@@ -39,14 +41,25 @@ def run_worker(config: Config) -> NoReturn:
     try:
         run_supervised(run.work, run.signalled)
     except Exception as error:
-        if exit_code_of(error) is not None:
+        code = exit_code_of(error)
+        shows_both = _goes_with_stderr(_STDOUT)
+        if code is not None and not (shows_both and os.isatty(_STDOUT)):
             log.error("%s", error)  # noqa: TRY400 - stdout may be all that is collected
+            if shows_both:
+                raise SystemExit(code) from None
         raise
     finally:
         writer.close()
     if sys.stderr is not None:
         sys.stderr.flush()
     os._exit(run.exit_code)  # without waiting for helper threads: they may hang in a connect
+
+
+def _goes_with_stderr(fd: int) -> bool:
+    """Return whether a descriptor and stderr lead to the same file, pipe or terminal."""
+    with suppress(OSError):
+        return os.path.sameopenfile(fd, _STDERR)
+    return False
 
 
 class WorkerRun:

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 import cm_exec
 from tests.support.replica import without
 from tests.support.toml import function
+from tests.support.worker import CM_EXEC
 from tests.support.worker_harness import WorkerHarness
 
 ECHO = function("f", ["cat"])
@@ -133,3 +135,21 @@ def test_completion_scripts(harness: WorkerHarness, shell: str) -> None:
 def test_module(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "cm_exec", "--version"], cwd=tmp_path, capture_output=True, check=True)
     assert cm_exec.__version__.encode() in done.stdout
+
+
+def test_an_error_of_run_is_shown_once(harness: WorkerHarness) -> None:
+    """On a terminal in plain words; in the log, which the platform collects, where stderr goes to the same pipe."""
+    harness.write(ECHO)
+    shown = harness.cm_exec_on_terminal("run")
+    assert shown.returncode == 4
+    assert shown.stderr.startswith(b"cm-exec: no runtime: ")
+    assert shown.stderr.count(b"no runtime") == 1
+    command = [CM_EXEC, "run", "--log-format", "sls"]
+    environment = harness.environment({})
+    joined = subprocess.run(
+        command, cwd=harness.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    assert joined.returncode == 4
+    assert json.loads(joined.stdout)["message"].startswith("no runtime: ")
+    apart = harness.cm_exec("run")
+    assert (apart.stdout.count(b"no runtime"), apart.stderr.count(b"no runtime")) == (1, 1)
