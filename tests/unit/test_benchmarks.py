@@ -116,7 +116,8 @@ class LaneAtRest:
         return post.sent[0]
 
 
-def test_no_more_jobs_are_in_progress_than_asked_for() -> None:
+def test_jobs_in_progress() -> None:
+    """A load never has more jobs in progress than its limit."""
     lane = LaneAtRest(in_progress=2)
     polls = [lane.poll() for _ in range(3)]
     lane.start()
@@ -125,7 +126,8 @@ def test_no_more_jobs_are_in_progress_than_asked_for() -> None:
     assert len(polls[2].sent) == 1
 
 
-def test_a_poll_without_a_job_is_answered_after_the_long_poll() -> None:
+def test_long_poll() -> None:
+    """A poll without a job is answered after the long poll."""
     lane = LaneAtRest()
     held = lane.poll()
     lane.now = LONG_POLL - 0.1
@@ -136,7 +138,8 @@ def test_a_poll_without_a_job_is_answered_after_the_long_poll() -> None:
     assert held.sent == [NO_CONTENT]
 
 
-def test_a_lane_measures_from_the_hand_out_to_the_result() -> None:
+def test_measured_time() -> None:
+    """A lane measures from the delivery of a job to its result."""
     lane = LaneAtRest(warmup=2)
     lane.start()
     for _ in range(2):
@@ -149,7 +152,8 @@ def test_a_lane_measures_from_the_hand_out_to_the_result() -> None:
     assert lane.answer(poll) == NOT_FOUND
 
 
-def test_a_load_ends_when_its_time_is_over_and_its_jobs_are_answered() -> None:
+def test_end_of_a_load() -> None:
+    """A load ends when its time is over and all its jobs are answered."""
     lane = LaneAtRest(min_jobs=2)
     lane.start()
     lane.answer(lane.poll())
@@ -160,8 +164,8 @@ def test_a_load_ends_when_its_time_is_over_and_its_jobs_are_answered() -> None:
     assert lane.poll().sent == []
 
 
-def test_a_load_ends_when_its_time_runs_out_between_two_jobs() -> None:
-    """The last result came in time and no poll was waiting: a benchmark once waited for ever."""
+def test_end_between_two_jobs() -> None:
+    """A load ends in time although no poll is waiting: a benchmark once hung here."""
     lane = LaneAtRest()
     lane.start()
     lane.answer(lane.poll())
@@ -170,7 +174,8 @@ def test_a_load_ends_when_its_time_runs_out_between_two_jobs() -> None:
     assert len(lane.measured) == 1
 
 
-def test_after_an_answer_the_next_job_waits_for_the_pause() -> None:
+def test_pause() -> None:
+    """The next job after a result waits for the pause."""
     lane = LaneAtRest(min_jobs=2, pause=0.5)
     lane.start()
     lane.answer(lane.poll())
@@ -200,7 +205,8 @@ def test_a_table_is_text_and_markdown() -> None:
         Table.of("", ("", "jobs/s"), [("one",)])
 
 
-def test_a_chart_has_its_words_and_bars_to_scale() -> None:
+def test_chart() -> None:
+    """A chart has its labels, and its bars are to scale."""
     bar = Bar(label="cm-exec & co", value=50.0, low=40.0, high=60.0, tone="ours", note="(2.0 times)", mark=100.0)
     other = replace(bar, value=25.0, mark=None, tone="theirs")
     root = ET.fromstring(svg("T", "S", [Panel(title="P", bars=(bar, other))], "F"))  # noqa: S314 - our own
@@ -239,7 +245,8 @@ THREE_ROUNDS = (
 )
 
 
-def test_a_case_s_table_shows_medians_spread_and_the_ratio_to_the_sdk() -> None:
+def test_table_of_a_case() -> None:
+    """A case's table shows medians, the spread and the ratio to the SDK."""
     table = next(table for table in report(*THREE_ROUNDS).tables() if table.title == "echo, 64 B, concurrency 1")
     cells = dict(zip(table.heads, table.rows[0], strict=True))
     assert cells[""] == "cm-exec, spawn"
@@ -295,7 +302,8 @@ def test_a_busy_machine_is_reported() -> None:
     assert "do not rely on these numbers" not in report(sample(SPAWN, 1.0)).sentences()[-1]
 
 
-def test_the_page_has_the_machine_the_day_the_picture_and_every_table() -> None:
+def test_page() -> None:
+    """The page has the machine, the date, the chart and every table."""
     text = page(report(*THREE_ROUNDS), MACHINE, date(2026, 1, 2))
     assert "2026-01-02: 2 cores (a <fast> one), 4 GiB, Linux 6, Python 3.13.0, cm-exec 1.0." in text
     assert "(results.svg)" in text
@@ -304,7 +312,8 @@ def test_the_page_has_the_machine_the_day_the_picture_and_every_table() -> None:
     assert "| cm-exec, spawn | 0.12% | 20.0 |" in text
 
 
-def test_floors_are_marks_in_the_picture_and_no_bars() -> None:
+def test_floors() -> None:
+    """The chart shows a floor as a mark, not as a bar."""
     drawn = picture(report(*THREE_ROUNDS, *(sample(FORK_FLOOR, 1000.0, number=n) for n in range(3))), MACHINE)
     words = "".join(ET.fromstring(drawn).itertext())  # noqa: S314 - our own
     assert all(word in words for word in ("concurrency 1", "cm-exec, spawn", "(2.0 times)"))
@@ -312,7 +321,8 @@ def test_floors_are_marks_in_the_picture_and_no_bars() -> None:
     assert drawn.count('class="mark"') == 1
 
 
-def test_a_full_run_has_every_size_at_every_concurrency() -> None:
+def test_full_run() -> None:
+    """A full run measures every size at every concurrency."""
     assert [size_text(n) for n in (64, 65536, 8 * MIB, 32_000_000)] == ["64 B", "64 KiB", "8 MiB", "32 MB"]
     shapes = {(case.size, case.concurrency) for case in cases.full() if case.task == "echo"}
     assert shapes >= {(size, c) for size in (64, 65536, 8 * MIB) for c in (1, 4, 16)}

@@ -62,7 +62,8 @@ def tracked_texts() -> Iterator[tuple[str, str]]:
 
 @needs("git")
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout: there is no list of tracked files")
-def test_no_file_names_a_place_on_somebodys_machine() -> None:
+def test_no_private_paths() -> None:
+    """No tracked file names a path on a developer's machine."""
     place = re.compile(r"(?<![\w.])/(?:work|root|home|Users)/\w|\.\w{2,}env/")
     found = [f"{name}: {match.group()}" for name, text in tracked_texts() for match in place.finditer(text)]
     assert not found
@@ -83,16 +84,19 @@ def test_class_names_are_unique() -> None:
 
 
 @pytest.mark.parametrize("error", sorted(error_classes(), key=str))
-def test_the_readme_says_what_an_exit_code_means(error: type[Exception]) -> None:
+def test_exit_codes_in_the_readme(error: type[Exception]) -> None:
+    """The README explains every exit code."""
     assert f"\n| {getattr(error, 'exit_code', None)} | " in README
 
 
 @pytest.mark.parametrize("name", program.list_commands(click.Context(program)))
-def test_the_readme_names_every_command(name: str) -> None:
+def test_commands_in_the_readme(name: str) -> None:
+    """The README names every command."""
     assert f"`cm-exec {name}" in README
 
 
-def test_every_make_target_that_is_documented_exists() -> None:
+def test_documented_make_targets() -> None:
+    """Every documented make target exists."""
     documents = "".join(page.read_text() for page in PAGES)
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)", documents, flags=re.MULTILINE))
@@ -100,13 +104,15 @@ def test_every_make_target_that_is_documented_exists() -> None:
     assert {"demo", "test"} <= named <= targets | in_new_projects
 
 
-def test_the_image_that_the_documents_name_is_of_this_version() -> None:
+def test_version_of_the_documented_image() -> None:
+    """The image that the documents name has the current version."""
     named = {version for page in PAGES for version in re.findall(r"cm-exec-base:([\w.]+\w)", page.read_text())}
     assert named == {__version__}
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_every_reason_of_an_error_result_is_explained(reason: Reason) -> None:
+def test_documented_reasons(reason: Reason) -> None:
+    """The documents explain every reason of an error."""
     assert f"\n| `{reason.value}` | " in (ROOT / "docs" / "handlers.md").read_text()
 
 
@@ -114,11 +120,13 @@ def test_every_reason_of_an_error_result_is_explained(reason: Reason) -> None:
     "name",
     sorted({value for name, value in vars(environment).items() if name.isupper() and isinstance(value, str)}),
 )
-def test_every_variable_of_the_platform_and_of_a_job_is_explained(name: str) -> None:
+def test_documented_variables(name: str) -> None:
+    """The documents explain every variable of the platform and of a job."""
     pages = [(ROOT / "docs" / f"{page}.md").read_text() for page in ("how-it-works", "handlers")]
     assert f"`{name}`" in "".join(pages)
 
 
 @pytest.mark.parametrize("name", sorted(environment.CONNECTION_VARIABLES))
-def test_every_variable_that_no_handler_sees_is_told(name: str) -> None:
+def test_documented_private_variables(name: str) -> None:
+    """The documents list every variable that no handler gets."""
     assert f"`{name}`" in (ROOT / "docs" / "security.md").read_text()

@@ -51,7 +51,8 @@ def test_did_you_mean_lists_no_names_by_default() -> None:
     assert did_you_mean("xyz", ["double"]) == ""
 
 
-def test_did_you_mean_lists_a_limited_number_of_names() -> None:
+def test_did_you_mean_is_limited() -> None:
+    """A suggestion lists a limited number of names."""
     hint = did_you_mean("xyz", [f"name{number}" for number in range(100)], otherwise="there are")
     assert hint.startswith("there are name0, name1, ")
     assert hint.endswith("name39, …")

@@ -150,13 +150,15 @@ def test_what_goes_together_is_taken(options: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["spawn", "prespawn"])
-def test_an_option_for_one_mode_may_stand_in_defaults_for_functions_of_another(mode: str) -> None:
+def test_defaults_for_another_mode(mode: str) -> None:
+    """Defaults may contain options that only another mode has."""
     defaults = "\n".join([*ONLY_PERSISTENT.values(), "idle_timeout = 60"])
     assert read(f'mode = "{mode}"', defaults).functions["f"].mode == mode
     assert read(PERSISTENT, defaults).services["f"].max_jobs == 5
 
 
-def test_a_short_function_takes_no_offence_at_defaults_for_another_mode() -> None:
+def test_short_function_ignores_mode_defaults() -> None:
+    """Defaults for another mode do not invalidate a function that is only a command."""
     text = '[defaults]\nprocesses = 2\nidle_timeout = 60\n[functions]\nf = "cat"'
     assert parse_config(text, path=Path("/srv/cm.toml")).functions["f"].mode == "spawn"
 
@@ -169,7 +171,8 @@ def test_a_conflict_with_defaults_says_so() -> None:
     assert mistakes('output = "json"', "stream = true") == [f"{cannot_stream('json')}{FROM_DEFAULTS}"]
 
 
-def test_a_short_function_conflicts_with_nothing_but_defaults() -> None:
+def test_short_function_conflicts_with_defaults() -> None:
+    """A conflict of a function that is only a command is reported against the defaults."""
     text = '[defaults]\nmode = "persistent"\nstream = true\n[functions]\nf = "cat"'
     with pytest.raises(ConfigError) as caught:
         parse_config(text, path=Path("/srv/cm.toml"))
@@ -182,7 +185,8 @@ def test_a_function_overrides_defaults() -> None:
     assert read(f"{PERSISTENT}envelope = true", "credentials = true").services["f"].envelope is True
 
 
-def test_checks_in_defaults_leave_a_stream_without_a_type_alone() -> None:
+def test_default_checks_and_untyped_stream() -> None:
+    """A default for checks does not apply to a stream without a type."""
     assert read("stream = true", "check_results = true").functions["f"].stream is True
     (mistake,) = mistakes('stream = true\nreturns = "string"', "check_results = true")
     assert mistake.startswith("check_results: cannot be combined with stream")
@@ -213,7 +217,8 @@ def test_a_wrong_option_is_one_mistake_and_not_two(own: str, defaults: str, key:
     assert [mistake.split(": ")[0] for mistake in mistakes(own, defaults)] == [key.removeprefix("functions.f.")]
 
 
-def test_a_right_option_of_the_function_makes_up_for_a_wrong_default() -> None:
+def test_wrong_default_under_a_valid_option() -> None:
+    """A function's own valid option is used although the default of the same key is wrong."""
     assert mistakes('mode = "spawn"\nmax_jobs = 5', 'mode = "persistant"') == [
         'defaults.mode: expected "spawn", "prespawn" or "persistent", found "persistant"; did you mean "persistent"?',
         f"max_jobs: {only_with('spawn')}",

@@ -29,7 +29,8 @@ def test_a_file_is_read_and_its_path_is_absolute(tmp_path: Path, monkeypatch: py
     assert config.functions["f"].cwd == tmp_path
 
 
-def test_the_folder_is_where_the_user_sees_the_file_and_not_where_a_link_leads(tmp_path: Path) -> None:
+def test_folder_of_a_linked_file(tmp_path: Path) -> None:
+    """The folder of a linked file is the folder of the link, not of its target."""
     (tmp_path / "mounted").mkdir()
     target = written(tmp_path / "mounted", b'functions.f = "cat"')
     link = tmp_path / "cm.toml"
@@ -37,7 +38,8 @@ def test_the_folder_is_where_the_user_sees_the_file_and_not_where_a_link_leads(t
     assert load_config(link).functions["f"].cwd == tmp_path
 
 
-def test_a_byte_order_mark_and_carriage_returns_are_no_mistake(tmp_path: Path) -> None:
+def test_byte_order_mark_and_carriage_returns(tmp_path: Path) -> None:
+    """A byte order mark and carriage returns are accepted."""
     path = written(tmp_path, b'\xef\xbb\xbf[functions]\r\nf = "cat"\r\n')
     assert load_config(path).functions["f"].command == "cat"
 
@@ -82,7 +84,8 @@ def test_what_is_not_utf_8_is_named_with_its_place(tmp_path: Path) -> None:
     assert refusal_of(path) == f"{path}: line 2, byte 9: expected UTF-8, found the byte 0xe9"
 
 
-def test_the_place_in_a_file_of_one_line_is_right_too(tmp_path: Path) -> None:
+def test_position_in_a_file_of_one_line(tmp_path: Path) -> None:
+    """An error in a file without line breaks is reported with the right position."""
     path = written(tmp_path, b"\xff\xfe[")
     assert refusal_of(path) == f"{path}: line 1, byte 1: expected UTF-8, found the byte 0xff"
 
@@ -98,7 +101,8 @@ def test_the_place_in_a_file_of_one_line_is_right_too(tmp_path: Path) -> None:
         ("a = " + "[" * 5000, "not valid TOML: hundreds of nested arrays or tables"),
     ],
 )
-def test_a_mistake_in_the_syntax_is_named_with_its_place(tmp_path: Path, content: str, message: str) -> None:
+def test_syntax_error(tmp_path: Path, content: str, message: str) -> None:
+    """A syntax error is reported with its position."""
     path = written(tmp_path, content.encode())
     assert refusal_of(path) == f"{path}: {message}"
 

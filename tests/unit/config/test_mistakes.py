@@ -95,7 +95,8 @@ def mistakes_in_function(options: str) -> list[str]:
         ('credentials = "True"', 'credentials: expected true or false, found "True"; did you mean true?'),
     ],
 )
-def test_a_wrong_value_is_named_with_what_belongs_there(option: str, message: str) -> None:
+def test_wrong_value(option: str, message: str) -> None:
+    """An error about a value says what the key expects."""
     assert mistakes_in_function(option) == [message]
 
 
@@ -207,11 +208,13 @@ def test_the_nearest_right_key_is_named(key: str, meant: str) -> None:
     assert mistakes_in_function(f"{key} = 1") == [f"{key}: unknown key; did you mean {meant}?"]
 
 
-def test_a_misspelt_command_is_one_mistake_and_not_two() -> None:
+def test_misspelt_command() -> None:
+    """A misspelt command is one error: the command is not reported as missing, too."""
     assert mistakes_of('[functions.f]\ncmmand = "cat"') == ["functions.f.cmmand: unknown key; did you mean command?"]
 
 
-def test_a_misspelt_table_is_one_mistake_and_not_two() -> None:
+def test_misspelt_table() -> None:
+    """A misspelt table is one error: the table is not reported as missing, too."""
     assert mistakes_of('[function]\nf = "cat"') == ["function: unknown key; did you mean functions?"]
 
 
@@ -225,7 +228,8 @@ def test_a_key_of_another_table_is_sent_there() -> None:
     ]
 
 
-def test_a_function_outside_of_its_table_is_sent_there() -> None:
+def test_function_outside_its_table() -> None:
+    """The error for a function at the top level names the table [functions]."""
     known = "the keys here are defaults, functions, launcher, services, tests, types"
     assert mistakes_of('double = "jq"\n[functions]\nf = "cat"') == [
         f"double: not known here, a function belongs in [functions]; {known}"
@@ -292,13 +296,15 @@ def test_a_wrong_value_of_a_mode_s_key_is_named(option: str, message: str) -> No
 
 
 @pytest.mark.parametrize("name", sorted(CONNECTION_VARIABLES))
-def test_what_belongs_to_the_connection_reaches_no_handler(name: str) -> None:
+def test_connection_variables(name: str) -> None:
+    """A function cannot inherit or set a variable of the connection to the runtime."""
     assert mistakes_in_function(f'inherit_env = ["PATH", "{name}"]') == [f"inherit_env[1]: {name} {CONNECTION}"]
     assert mistakes_in_function(f'env.{name} = "x"') == [f"env.{name}: {name} {CONNECTION}"]
 
 
 @pytest.mark.parametrize("name", sorted(JOB_VARIABLES))
-def test_what_the_launcher_sets_for_a_job_cannot_be_set(name: str) -> None:
+def test_job_variables(name: str) -> None:
+    """A function cannot inherit or set a variable that cm-exec sets for each job."""
     assert mistakes_in_function(f'inherit_env = ["{name}"]') == [
         f"inherit_env[0]: {name} is set by cm-exec for each job"
     ]
@@ -340,7 +346,8 @@ def test_all_mistakes_are_reported_at_once() -> None:
     ]
 
 
-def test_the_text_of_an_error_has_the_file_and_the_key_in_every_line() -> None:
+def test_error_text() -> None:
+    """Each line of an error's text names the file and the key."""
     with pytest.raises(ConfigError) as caught:
         parse_config('[functions."a b"]\ntimeout = -1', path=Path("/srv/cm.toml"), shown_as=Path("conf/cm.toml"))
     assert str(caught.value) == (

@@ -43,7 +43,8 @@ def test_0_is_given() -> None:
         ),
     ],
 )
-def test_a_value_that_the_file_would_not_take_is_refused(key: str, value: Any, message: str) -> None:
+def test_invalid_override(key: str, value: Any, message: str) -> None:
+    """An override that would be invalid in the file is rejected."""
     overrides: Any = {key: value}
     with pytest.raises(ValueError, match=r".") as caught:
         with_overrides(CONFIG, **overrides)

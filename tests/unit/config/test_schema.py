@@ -44,7 +44,8 @@ def test_every_launcher_key_is_an_option_of_run() -> None:
 
 
 @pytest.mark.parametrize("shape", [FunctionTable, LauncherTable, FunctionTestTable])
-def test_every_key_says_in_words_what_it_takes(shape: type[Struct]) -> None:
+def test_key_descriptions(shape: type[Struct]) -> None:
+    """Each key has a description of the values that it accepts."""
     for field in msgspec.structs.fields(shape):
         assert key_spec(field.type).words
 
@@ -76,7 +77,8 @@ def test_the_json_schema_comes_from_the_same_types() -> None:
     }
 
 
-def test_the_json_schema_has_the_values_of_the_keys_of_modes() -> None:
+def test_json_schema_of_mode_options() -> None:
+    """The JSON Schema has the values, ranges and defaults of the options of modes."""
     keys = msgspec.json.schema(File)["$defs"]["FunctionOptions"]["properties"]
     assert keys["mode"]["enum"] == ["persistent", "prespawn", "spawn"]
     assert keys["protocol"]["enum"] == ["content-length", "http", "lines"]
@@ -90,7 +92,8 @@ def test_the_json_schema_has_the_values_of_the_keys_of_modes() -> None:
 
 
 @pytest.mark.parametrize("shape", [FunctionTable, ServiceTable, FunctionOptions, LauncherTable])
-def test_every_key_of_the_json_schema_has_a_title_and_a_description(shape: type[Struct]) -> None:
+def test_json_schema_texts(shape: type[Struct]) -> None:
+    """Each key of the JSON Schema has a title and a description."""
     for key in msgspec.json.schema(shape)["$defs"][shape.__name__]["properties"].values():
         assert key["title"]
         assert key["description"].endswith(".")

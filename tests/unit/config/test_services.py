@@ -85,7 +85,8 @@ def test_a_service_sets_every_option() -> None:
     assert (function.credentials, function.cwd, function.result_fd) == (True, FOLDER / "models", 3)
 
 
-def test_every_service_option_can_be_set_on_a_persistent_function() -> None:
+def test_service_options_on_a_function() -> None:
+    """A persistent function accepts each option of a service."""
     short = read(f'[functions.embed]\nmode = "persistent"\n{OPTIONS}')
     named = read(f'[services.embed]\n{OPTIONS}\n[functions.embed]\nservice = "embed"')
     assert short == named
@@ -109,7 +110,8 @@ def test_the_default_request_is_a_post_to_the_name() -> None:
     assert request.has_body
 
 
-def test_a_server_that_something_else_starts_has_no_command() -> None:
+def test_server_without_a_command() -> None:
+    """The address of a server that cm-exec does not start replaces the command."""
     config = read(api(""))
     assert config.services["api"].command is None
     assert config.functions["f"].argv == ()
@@ -173,7 +175,8 @@ def test_the_envelope_is_implied_by_several_jobs(options: str, envelope: bool) -
     assert read(f"{MODEL}{options}\n{USER}").services["model"].envelope is envelope
 
 
-def test_the_envelope_is_implied_by_several_functions() -> None:
+def test_implied_envelope() -> None:
+    """A service with several functions uses the envelope."""
     other = '[functions.classify]\nservice = "model"\n'
     config = read(f"{MODEL}{USER}{other}")
     assert config.services["model"].envelope
@@ -186,7 +189,8 @@ def test_the_envelope_is_implied_by_several_functions() -> None:
     ]
 
 
-def test_credentials_are_set_by_the_service_or_by_the_function() -> None:
+def test_credentials() -> None:
+    """The service sets a default for credentials, and a function may override it."""
     other = '[functions.classify]\nservice = "model"\ncredentials = false\n'
     config = read(f"{MODEL}credentials = true\n{USER}{other}")
     assert config.functions["embed"].credentials
@@ -300,7 +304,8 @@ _ONLY_MESSAGES = 'services.api.{}: only valid with protocol = "lines" or "conten
         ),
     ],
 )
-def test_options_of_http_services_that_cannot_be_combined(service: str, function: str, expected: list[str]) -> None:
+def test_conflicts_of_http_services(service: str, function: str, expected: list[str]) -> None:
+    """Options that an HTTP service cannot combine are rejected."""
     assert problems(api(service, function)) == expected
 
 
@@ -356,7 +361,8 @@ def test_options_of_http_services_that_cannot_be_combined(service: str, function
         ),
     ],
 )
-def test_options_of_message_services_that_cannot_be_combined(service: str, function: str, expected: str) -> None:
+def test_conflicts_of_message_services(service: str, function: str, expected: str) -> None:
+    """Options that a service with messages cannot combine are rejected."""
     text = f"{MODEL}{service}\n{USER}{function}"
     assert problems(text) == [
         expected.replace("HINT", "did you mean idle_timeout?").replace("SERVICE", 'service uses "lines"')

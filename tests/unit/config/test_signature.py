@@ -34,13 +34,15 @@ def mistakes(text: str, *, types: str = "") -> list[str]:
     return [str(problem).removeprefix("functions.f.") for problem in caught.value.problems]
 
 
-def test_a_function_declares_nothing_unless_said() -> None:
+def test_no_declaration() -> None:
+    """A function without declarations has no inputs, no return type and no checks."""
     plain = function("")
     assert (plain.inputs, plain.returns, plain.description) == (None, None, None)
     assert (plain.check_queries, plain.check_results) == (False, False)
 
 
-def test_inputs_stand_in_the_order_of_the_file_and_are_required_unless_optional() -> None:
+def test_inputs() -> None:
+    """Inputs keep the order of the file, and all but optional types are required."""
     assert function('inputs = { url = "string", width = "optional<integer>", tags = "list<string>" }').inputs == (
         Input(name="url", type=STRING, required=True),
         Input(name="width", type=OptionalType(INTEGER), required=False),
@@ -113,7 +115,8 @@ STRUCT = '{ x = "integer", label = { type = "string", required = false, descript
         ),
     ],
 )
-def test_a_struct_is_written_where_it_is_used_or_by_name(inputs: str, types: str) -> None:
+def test_struct_inline_and_by_name(inputs: str, types: str) -> None:
+    """A struct may be defined where it is used, or under a name."""
     assert function(inputs, types=types).inputs == (Input(name="p", type=POINT, required=True),)
 
 
@@ -122,7 +125,8 @@ def test_structs_nest() -> None:
     assert box.type == parse_type("struct<corner: struct<x: integer>, tags: set<string>>")
 
 
-def test_a_field_may_be_called_type_where_no_long_form_can_stand() -> None:
+def test_field_called_type() -> None:
+    """A field may be called "type" wherever the long form of a type is not allowed."""
     (each,) = function('inputs.r = "Ref"', types='[types.Ref]\ntype = "string"\nid = "long"').inputs or ()
     assert each.type == parse_type("struct<type: string, id: long>")
     (each,) = function('inputs.r = { type = { type = "string", id = "long" } }').inputs or ()
@@ -242,7 +246,8 @@ def test_a_range_is_in_the_terms_of_its_type(kind: RangeKind, type_: str, low: s
         ('check_queries = "yes"\ninputs = {}', 'check_queries: expected true or false, found "yes"'),
     ],
 )
-def test_a_mistake_is_named_with_its_key_and_its_character(text: str, message: str) -> None:
+def test_wrong_type(text: str, message: str) -> None:
+    """An error in a type is reported with its key and its character."""
     assert mistakes(text) == [message]
 
 
@@ -283,7 +288,8 @@ def test_a_mistake_in_a_named_type_is_named_once(types: str, message: str) -> No
     assert [str(problem) for problem in caught.value.problems] == [message]
 
 
-def test_a_function_that_uses_a_broken_type_is_not_wrong_too() -> None:
+def test_use_of_a_broken_type() -> None:
+    """A function that uses a wrong type is not a second error."""
     assert mistakes('inputs.a = "list<A>"\nreturns = "A"', types='[types]\nA = "strin"') == [
         'types.A: unknown type "strin"; did you mean "string"?'
     ]
@@ -301,12 +307,14 @@ def test_a_long_chain_of_names_is_refused() -> None:
     assert found[0] == 'types.T32: character 6 of "list<T33>": types are nested more than 32 deep'
 
 
-def test_tables_in_each_other_without_end_are_refused() -> None:
+def test_deeply_nested_tables() -> None:
+    """Tables that are nested too deep are rejected."""
     keys = ".".join("a" * 200)
     assert mistakes(f'inputs.{keys} = "string"')[0].endswith("types are nested more than 32 deep")
 
 
-def test_a_check_in_defaults_is_for_the_functions_that_declare_types() -> None:
+def test_default_checks() -> None:
+    """Default checks apply to the functions that declare types."""
     config = parse_config(
         "[defaults]\ncheck_queries = true\ncheck_results = true\n"
         '[functions]\nplain = "cat"\n[functions.typed]\ncommand = "cat"\ninputs.a = "string"',

@@ -95,7 +95,8 @@ def test_an_expectation_is_one_of_these(options: str, expected: object) -> None:
     assert one(f"query = 1\n{options}").expected == expected
 
 
-def test_a_test_without_a_name_is_called_after_its_function_and_counted() -> None:
+def test_titles() -> None:
+    """A test without a name has the name of its function and a number."""
     tests = read(
         "".join(
             f'[[tests]]\nfunction = "{function}"\nquery = 1\nresult = 1\n{name}\n'
@@ -107,7 +108,8 @@ def test_a_test_without_a_name_is_called_after_its_function_and_counted() -> Non
     assert [test.at for test in tests] == ["tests[0]", "tests[1]", "tests[2]", "tests[3]"]
 
 
-def test_a_timeout_is_the_tests_own_and_zero_is_none_at_all() -> None:
+def test_timeout() -> None:
+    """A test may have its own timeout, and zero means no timeout."""
     times = [one(f"query = 1\nresult = 1\n{line}").timeout for line in ("", "timeout = 1.5", "timeout = 0")]
     assert times == [None, 1.5, 0.0]
 
@@ -221,11 +223,13 @@ def test_a_wrong_test_is_one_mistake_with_its_key(options: str, message: str) ->
         ),
     ],
 )
-def test_a_test_of_nothing_or_of_the_same_is_refused(tests: str, message: str) -> None:
+def test_invalid_test(tests: str, message: str) -> None:
+    """A test with wrong, missing or contradictory keys is rejected."""
     assert mistakes(tests) == [message]
 
 
-def test_tests_that_are_no_array_of_tables_are_refused() -> None:
+def test_tests_of_another_type() -> None:
+    """A value of "tests" that is not an array of tables is rejected."""
     what = "expected an array of tables, each under [[tests]]"
     for value, found in [("5", "5"), ('"x"', '"x"')]:
         with pytest.raises(ConfigError) as caught:
@@ -236,14 +240,16 @@ def test_tests_that_are_no_array_of_tables_are_refused() -> None:
     assert [str(problem) for problem in caught.value.problems] == ["tests[0]: expected a table, found 5"]
 
 
-def test_the_same_name_for_two_functions_is_no_mistake() -> None:
+def test_same_name_for_two_functions() -> None:
+    """Tests of different functions may have the same name."""
     texts = (
         f'[[tests]]\nfunction = "{function}"\nname = "a"\nquery = 1\nresult = 1\n' for function in ("double", "shout")
     )
     assert len(read("".join(texts))) == 2
 
 
-def test_a_wrong_function_makes_no_second_mistake_of_its_test() -> None:
+def test_test_of_a_wrong_function() -> None:
+    """A wrong function is not reported again for its test."""
     with pytest.raises(ConfigError) as caught:
         parse_config('[functions]\nf = 5\n[[tests]]\nfunction = "f"\nquery = 1\nresult = 1', path=Path("/srv/cm.toml"))
     assert [problem.key for problem in caught.value.problems] == ["functions.f"]
@@ -256,13 +262,15 @@ def test_what_is_nested_beyond_reason_is_refused() -> None:
     ]
 
 
-def test_an_integer_that_python_does_not_write_out_is_refused() -> None:
+def test_huge_integer() -> None:
+    """An integer that Python does not convert to decimal is rejected."""
     assert mistakes(f'[[tests]]\nfunction = "double"\nquery = 0x{"f" * 5000}\nresult = 1') == [
         f"tests[0].query: {JSON}, found a huge integer"
     ]
 
 
-def test_the_reasons_that_need_a_runtime_cannot_be_expected() -> None:
+def test_reasons_that_need_a_runtime() -> None:
+    """A test cannot expect a reason that only a runtime causes."""
     expectable = {reason.value for reason in Reason if f'"{reason.value}"' in REASONS}
     assert set(Reason) - expectable == {
         Reason.UNKNOWN_FUNCTION,

@@ -17,7 +17,8 @@ def function_of(options: str, *, defaults: str = "") -> Function:
     return config_of(f'[defaults]\n{defaults}\n[functions.f]\ncommand = "cat"\n{options}').functions["f"]
 
 
-def test_a_string_is_a_shell_command_with_every_default() -> None:
+def test_short_function_has_all_defaults() -> None:
+    """A function that is only a string is a shell command with every default."""
     assert config_of("[functions]\ndouble = \"jq '. * 2'\"") == Config(
         path=FOLDER / "cm.toml",
         functions={
@@ -87,7 +88,8 @@ def test_functions_keep_the_order_of_the_file() -> None:
     assert list(config_of(text).functions) == ["z", "a", "m"]
 
 
-def test_a_quoted_name_may_hold_dots_spaces_and_any_letters() -> None:
+def test_quoted_name() -> None:
+    """A quoted name may contain dots, spaces and any letters."""
     text = '[functions]\n"a.b c" = "cat"\n"größe" = "cat"'
     assert list(config_of(text).functions) == ["a.b c", "größe"]
 
@@ -119,15 +121,18 @@ def test_a_size_is_in_bytes_or_has_a_unit(written: str, size: int) -> None:
     ("written", "folder"),
     [(".", "/srv/module"), ("a/b", "/srv/module/a/b"), ("../b", "/srv/module/../b"), ("/data", "/data")],
 )
-def test_a_working_folder_counts_from_the_folder_of_the_file(written: str, folder: str) -> None:
+def test_relative_working_folder(written: str, folder: str) -> None:
+    """A working folder is relative to the folder of the file."""
     assert function_of(f'cwd = "{written}"').cwd == Path(folder)
 
 
-def test_an_empty_list_of_inherited_variables_is_not_the_same_as_none() -> None:
+def test_empty_list_of_inherited_variables() -> None:
+    """An empty list of inherited variables is not the default."""
     assert function_of("inherit_env = []").inherit_env == ()
 
 
-def test_defaults_hold_for_every_function_in_both_forms() -> None:
+def test_defaults() -> None:
+    """Defaults apply to every function, in the short and in the long form."""
     config = config_of(
         """
         [defaults]
@@ -157,12 +162,14 @@ def test_a_function_replaces_a_default() -> None:
     assert function_of("credentials = false", defaults="credentials = true").credentials is False
 
 
-def test_the_env_of_defaults_lies_under_that_of_the_function() -> None:
+def test_env_overrides_defaults() -> None:
+    """A function's own variables override those of the defaults."""
     function = function_of('env = { B = "own", C = "own" }', defaults='env = { A = "all", B = "all" }')
     assert function.env == {"A": "all", "B": "own", "C": "own"}
 
 
-def test_one_function_leaves_the_env_of_another_alone() -> None:
+def test_env_of_another_function() -> None:
+    """A function does not get the variables of another function."""
     config = config_of(
         '[defaults]\nenv.A = "1"\n[functions.f]\ncommand = "cat"\nenv.B = "2"\n[functions.g]\ncommand = "cat"'
     )
@@ -176,13 +183,15 @@ def test_an_explicit_default_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("mode", ["spawn", "prespawn", "persistent"])
-def test_every_mode_can_be_said_for_one_function_and_for_all(mode: str) -> None:
+def test_modes(mode: str) -> None:
+    """Each mode can be set for one function and for all."""
     assert function_of(f'mode = "{mode}"').mode == mode
     assert function_of("", defaults=f'mode = "{mode}"').mode == mode
 
 
 @pytest.mark.parametrize("mode", ["spawn", "prespawn"])
-def test_a_stream_and_a_result_descriptor_are_for_both_modes_of_one_job(mode: str) -> None:
+def test_stream_and_result_fd(mode: str) -> None:
+    """Both modes with a process per job accept a stream and a result descriptor."""
     function = function_of(f'mode = "{mode}"\nstream = true\nresult_fd = 3')
     assert (function.stream, function.result_fd) == (True, 3)
 
@@ -190,19 +199,22 @@ def test_a_stream_and_a_result_descriptor_are_for_both_modes_of_one_job(mode: st
 @pytest.mark.parametrize(
     ("written", "seconds"), [("0", None), ("0.0", None), ("1", 1.0), ("0.25", 0.25), ("604_800", 604800.0)]
 )
-def test_an_idle_timeout_is_in_seconds_and_0_is_none(written: str, seconds: float | None) -> None:
+def test_idle_timeout(written: str, seconds: float | None) -> None:
+    """An idle timeout is a number of seconds, and 0 means no timeout."""
     assert function_of(f'mode = "persistent"\nidle_timeout = {written}').idle_timeout == seconds
     assert function_of('mode = "prespawn"', defaults=f"idle_timeout = {written}").idle_timeout == seconds
 
 
-def test_an_idle_timeout_of_0_takes_back_that_of_defaults() -> None:
+def test_idle_timeout_removes_the_default() -> None:
+    """An idle timeout of 0 removes the default."""
     assert function_of('mode = "persistent"\nidle_timeout = 0', defaults="idle_timeout = 60").idle_timeout is None
 
 
 @pytest.mark.parametrize(
     ("key", "values"), [("processes", ("1", "10000")), ("max_jobs", ("1", "1_000_000_000_000_000_000_000"))]
 )
-def test_a_number_of_processes_and_of_jobs_starts_at_1(key: str, values: tuple[str, ...]) -> None:
+def test_lowest_counts(key: str, values: tuple[str, ...]) -> None:
+    """The least number of processes and of jobs is 1."""
     for written in values:
         assert getattr(function_of(f'mode = "persistent"\n{key} = {written}').service, key) == int(written)
 
@@ -215,7 +227,8 @@ def test_what_was_read_cannot_be_changed() -> None:
         config.functions["f"].env["A"] = "1"  # type: ignore[index]
 
 
-def test_the_argv_of_a_shell_command_and_of_an_array() -> None:
+def test_argv() -> None:
+    """A string runs in a shell, and an array is the argument vector."""
     config = config_of('[functions]\ns = "a | b"\n[functions.a]\ncommand = ["a", "b c"]')
     assert config.functions["s"].argv == ("/bin/sh", "-c", "a | b")
     assert config.functions["a"].argv == ("a", "b c")

@@ -157,7 +157,8 @@ DECIMAL = 'expected a decimal number in a string, such as "12.5"'
         ),
     ],
 )
-def test_a_value_that_does_not_fit_is_named_by_its_path_and_its_kind(type_: str, text: str, message: str) -> None:
+def test_type_mismatch(type_: str, text: str, message: str) -> None:
+    """An error about a value has its path and its kind."""
     assert complaint(type_, text) == message
 
 

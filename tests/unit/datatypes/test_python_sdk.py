@@ -126,7 +126,8 @@ def published(text: str) -> list[dict[str, Any]]:
     return schemas
 
 
-def test_a_function_is_published_as_the_sdk_publishes_its_like(python: str) -> None:
+def test_schema_matches_the_sdk(python: str) -> None:
+    """cm-exec publishes a function with the schema that the SDK publishes for its equivalent."""
     done = subprocess.run([python, SCRIPT, "table"], capture_output=True, check=True)
     by_sdk = {schema["functionName"]: schema for schema in json.loads(done.stdout)}
     ours = {schema["functionName"]: schema for schema in published(CM_TOML)}
@@ -138,14 +139,16 @@ def test_a_function_is_published_as_the_sdk_publishes_its_like(python: str) -> N
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sdk_types)
-def test_a_random_type_is_the_one_that_the_sdk_infers(inference: Inference, type_: DataType) -> None:
+def test_random_type_matches_the_sdk(inference: Inference, type_: DataType) -> None:
+    """The schema of any type is one that the SDK infers, too."""
     json_ = type_json(parse_type(type_text(type_)))
     assert inference.of(json_) == json_
 
 
 @settings(max_examples=200, deadline=None)
 @given(data_types)
-def test_a_schema_has_the_sdk_s_members_whatever_its_types(type_: DataType) -> None:
+def test_members_match_the_sdk(type_: DataType) -> None:
+    """A schema has the SDK's members for every type."""
     (schema,) = json.loads(schemas_body([FunctionSchema(name="f", returns=Returns(type=type_))]))
     assert schema == {
         "functionName": "f",

@@ -47,7 +47,8 @@ def test_a_type_is_the_protocols_tagged_union(text: str, json: dict[str, Any]) -
     assert type_json(parse_type(text)) == json
 
 
-def test_metadata_of_one_field_comes_with_that_of_all() -> None:
+def test_field_metadata() -> None:
+    """As soon as one field has metadata, all fields have it."""
     body = type_json(parse_type('struct<a: string, b: string "the second", c?: string>'))["anonymousCustomType"]
     assert body["fieldMetadata"] == {
         "a": {"required": True},

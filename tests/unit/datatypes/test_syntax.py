@@ -158,7 +158,8 @@ def read_or_refused(text: str) -> DataType | TypeTextError:
         return error
 
 
-def test_a_name_is_looked_up() -> None:
+def test_name() -> None:
+    """A name is resolved, and an unknown name is reported."""
     named = {"Point": POINT}
     assert parse_type("list<Point>", named.get) == ListType(POINT)
     with pytest.raises(TypeTextError) as caught:
@@ -168,7 +169,9 @@ def test_a_name_is_looked_up() -> None:
         parse_type("list< Point<x>>", named.get)
 
 
-def test_a_name_that_may_not_stand_there_is_shown_at_its_character() -> None:
+def test_unusable_name() -> None:
+    """A name that is not allowed at its position is reported with that position."""
+
     def resolve(name: str) -> DataType | None:
         raise UnusableNameError(f"{name} may not")
 
@@ -182,7 +185,8 @@ def test_a_name_that_would_not_be_read_is_none(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Point", "point2", "_x", "String", "Größe"])
-def test_a_name_of_letters_digits_and_underscores_is_one(name: str) -> None:
+def test_valid_name(name: str) -> None:
+    """A name consists of letters, digits and underscores."""
     assert is_name(name)
 
 

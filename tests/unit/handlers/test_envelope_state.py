@@ -68,7 +68,8 @@ def test_messages(text: bytes, message: Message) -> None:
     ],
     ids=lambda text: repr(text[:30]),
 )
-def test_anything_else_is_out_of_step(text: bytes) -> None:
+def test_invalid_message(text: bytes) -> None:
+    """A message of any other form is a desync."""
     with pytest.raises(DesyncError):
         parse_message(text)
 
@@ -120,7 +121,8 @@ def test_out_of_step(lines: list[bytes], problem: str) -> None:
     assert kinds(state, line("b", result=1)) == [], "nothing is taken from it any more"
 
 
-def test_the_late_answer_of_a_cancelled_job_is_dropped() -> None:
+def test_late_result_of_a_cancelled_job() -> None:
+    """The late result of a cancelled job is dropped."""
     state = state_of("a", "b")
     kinds(state, line("a", chunk=1))
     state.cancel("a")
@@ -131,14 +133,16 @@ def test_the_late_answer_of_a_cancelled_job_is_dropped() -> None:
     assert state.problem
 
 
-def test_a_job_that_was_answered_cannot_be_cancelled() -> None:
+def test_cancel_after_the_result() -> None:
+    """A job that has its result cannot be cancelled."""
     state = state_of("a")
     kinds(state, line("a", result=1))
     state.cancel("a")
     assert state.cancelled == set()
 
 
-def test_a_job_that_comes_again_after_its_cancelled_stream_is_a_new_job() -> None:
+def test_job_id_after_a_cancelled_stream() -> None:
+    """A job whose id belonged to a cancelled stream is a new job."""
     state = state_of("a")
     kinds(state, line("a", chunk=1))
     state.cancel("a")
@@ -158,10 +162,8 @@ events = st.one_of(
 
 
 @given(st.lists(events, max_size=40), st.integers(1, 50))
-def test_no_sequence_answers_a_job_twice_or_one_that_the_process_does_not_have(
-    sequence: list[tuple[str, str]], piece: int
-) -> None:
-    """Against a model: the state of each job is waiting, cancelled or none."""
+def test_any_sequence(sequence: list[tuple[str, str]], piece: int) -> None:
+    """No sequence answers a job twice or one that the process does not have; a model predicts each job's state."""
     state = state_of()
     model: dict[str, str] = {}
     chunked: set[str] = set()
@@ -198,7 +200,8 @@ def test_no_sequence_answers_a_job_twice_or_one_that_the_process_does_not_have(
     st.integers(1, 30),
     st.sampled_from(["lines", "content-length"]),
 )
-def test_any_split_of_the_bytes_gives_the_same_messages(job_ids: list[str], piece: int, framing: str) -> None:
+def test_any_split(job_ids: list[str], piece: int, framing: str) -> None:
+    """Any split of the bytes yields the same messages."""
     state = EnvelopeState(message_reader(framing), 1000)
     output = b""
     for job_id in job_ids:

@@ -20,13 +20,15 @@ JOB = Job(
 )
 
 
-def test_all_of_the_launcher_s_variables_are_inherited_byte_for_byte(tmp_path: Path) -> None:
+def test_inherited_variables(tmp_path: Path) -> None:
+    """A handler inherits every variable of the launcher byte for byte."""
     launcher = {b"PATH": b"/bin", b"\xff": b"\xfe=\xfd", b"EMPTY": b""}
     assert command_environment(function_of(tmp_path, "true"), launcher) == launcher
 
 
 @pytest.mark.parametrize("name", sorted(names.CONNECTION_VARIABLES | names.JOB_VARIABLES))
-def test_the_connection_and_an_outer_job_are_never_inherited(tmp_path: Path, name: str) -> None:
+def test_variables_that_are_never_inherited(tmp_path: Path, name: str) -> None:
+    """No handler inherits the variables of the connection or of an outer job."""
     launcher = {name.encode(): b"secret", b"PATH": b"/bin"}
     for wanted in (None, (name, "PATH")):  # cm.toml may not even name them
         function = replace(function_of(tmp_path, "true"), inherit_env=wanted)
@@ -45,7 +47,8 @@ def test_the_function_s_own_variables_come_on_top(tmp_path: Path) -> None:
     assert command_environment(function, {b"A": b"1", b"B": b"2"}) == expected
 
 
-def test_a_process_is_told_of_its_job() -> None:
+def test_job_variables() -> None:
+    """A process gets its job's variables."""
     told = {b"CM_JOB_ID": b"j-1", b"CM_QUERY_TYPE": b"double", b"CM_USER_ID": b"u-1"}
     assert job_environment(JOB, credentials=False) == told
     tokens = {b"CM_AUTH_HEADER": b"Bearer a", b"CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN": b"t"}
@@ -57,12 +60,14 @@ def test_what_a_job_does_not_have_is_not_there() -> None:
     assert job_environment(bare, credentials=True) == {b"CM_JOB_ID": b"j", b"CM_QUERY_TYPE": b""}
 
 
-def test_any_name_can_stand_in_an_environment() -> None:
+def test_odd_characters() -> None:
+    """Any name can be the value of a variable."""
     odd = Job(job_id="a\0b=c\né", query_type="\ud83d", query=b"1")
     assert job_environment(odd, credentials=False) == {b"CM_JOB_ID": "ab=c\né".encode(), b"CM_QUERY_TYPE": b"?"}
 
 
-def test_the_launcher_s_environment_is_what_it_was_started_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launcher_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launcher's environment is the one that it was started with."""
     monkeypatch.setenv("SET_LATER_ON", "1")
     started = read_environment()
     assert b"SET_LATER_ON" not in started
@@ -76,7 +81,8 @@ def test_the_ca_paths_are_inherited(tmp_path: Path, name: str) -> None:
     assert command_environment(function_of(tmp_path, "true"), launcher) == launcher
 
 
-def test_python_does_not_buffer_in_a_service_by_default(tmp_path: Path) -> None:
+def test_unbuffered_python(tmp_path: Path) -> None:
+    """A service in Python does not buffer its output by default."""
     function = function_of(tmp_path, "true", mode="persistent")
     assert function.service is not None
     assert service_environment(function.service, {})[b"PYTHONUNBUFFERED"] == b"1"

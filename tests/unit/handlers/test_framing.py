@@ -42,14 +42,16 @@ of_one_line = st.binary(max_size=200).map(lambda text: text.replace(b"\n", b""))
 
 
 @given(line=of_one_line, end=st.sampled_from([b"\n", b"\r\n"]), cuts=cuts)
-def test_a_line_is_the_result_without_its_end_however_it_is_cut(line: bytes, end: bytes, cuts: list[int]) -> None:
+def test_line(line: bytes, end: bytes, cuts: list[int]) -> None:
+    """A line without its end is the message, at any split of the bytes."""
     line = line.rstrip(b"\r") if end == b"\n" else line
     result, reader = read(LINES, *pieces(line + end, cuts))
     assert (result, reader.is_complete, reader.rest) == (line, True, b"")
 
 
 @given(body=st.binary(max_size=200), end=st.sampled_from([b"\n", b"\r\n"]), cuts=cuts)
-def test_a_frame_s_body_is_the_result_however_it_is_cut(body: bytes, end: bytes, cuts: list[int]) -> None:
+def test_frame(body: bytes, end: bytes, cuts: list[int]) -> None:
+    """A frame's body is the message, at any split of the bytes."""
     header = b"content-LENGTH : %d%bContent-Type: x%b%b" % (len(body), end, end, end)
     result, reader = read(FRAMES, *pieces(header + body, cuts))
     assert (result, reader.is_complete, reader.rest) == (body, True, b"")
@@ -59,9 +61,8 @@ def test_a_frame_s_body_is_the_result_however_it_is_cut(body: bytes, end: bytes,
 @given(
     messages=st.lists(of_one_line.map(lambda text: text.rstrip(b"\r")), max_size=5), cuts=cuts, end=st.integers(0, 9)
 )
-def test_any_split_of_the_bytes_gives_the_same_messages(
-    framing: str, messages: list[bytes], cuts: list[int], end: int
-) -> None:
+def test_any_split(framing: str, messages: list[bytes], cuts: list[int], end: int) -> None:
+    """Any split of the bytes yields the same messages."""
     framed = [m + b"\n" if framing == LINES else frame_message(framing, m) for m in messages]
     part = (b"abc" if framing == LINES else frame_message(framing, b"abcdefghi"))[:end]
     found, progress = read_all(framing, pieces(b"".join(framed) + part, cuts))
@@ -71,7 +72,8 @@ def test_any_split_of_the_bytes_gives_the_same_messages(
 
 @pytest.mark.parametrize("framing", [LINES, FRAMES])
 @given(first=of_one_line, more=st.binary(min_size=1, max_size=50))
-def test_what_stands_behind_a_message_is_kept_apart(framing: str, first: bytes, more: bytes) -> None:
+def test_bytes_after_a_message(framing: str, first: bytes, more: bytes) -> None:
+    """The bytes after a message are kept apart from it."""
     message = first + b"\n" if framing == LINES else frame_message(FRAMES, first)
     for chunks in ([message + more], [message, more]):
         _, reader = read(framing, *chunks)
@@ -113,13 +115,15 @@ def test_progress(framing: str, text: bytes, progress: str) -> None:
         b"a" * 9000,
     ],
 )
-def test_a_wrong_header_is_out_of_step_at_once(written: bytes) -> None:
+def test_wrong_header(written: bytes) -> None:
+    """A wrong header is a desync at once."""
     with pytest.raises(DesyncError, match="Content-Length"):
         read(FRAMES, written)
 
 
 @given(query=st.binary(max_size=200))
-def test_a_query_is_one_line_whatever_it_holds(query: bytes) -> None:
+def test_query_is_one_line(query: bytes) -> None:
+    """Any query becomes one line."""
     framed = frame_message(LINES, query)
     assert framed.endswith(b"\n")
     assert framed.count(b"\n") == 1
@@ -128,8 +132,8 @@ def test_a_query_is_one_line_whatever_it_holds(query: bytes) -> None:
 
 
 @given(value=st.recursive(st.text() | st.integers(), st.lists), indent=st.none() | st.integers(0, 2))
-def test_a_query_is_the_same_json_on_one_line_for_every_reader(value: object, indent: int | None) -> None:
-    """str.splitlines knows all the separators of Node's readline and Java's Scanner, and more."""
+def test_query_keeps_its_json(value: object, indent: int | None) -> None:
+    """Every reader of lines gets the query's JSON on one line; str.splitlines knows the most separators."""
     query = json.dumps(value, ensure_ascii=False, indent=indent)
     try:
         framed = frame_message(LINES, query.encode()).decode()
@@ -139,7 +143,8 @@ def test_a_query_is_the_same_json_on_one_line_for_every_reader(value: object, in
     assert not {"\u2028", "\u2029", "\x85", "\r"} & set(framed)
 
 
-def test_line_breaks_between_json_tokens_become_spaces() -> None:
+def test_line_breaks_between_tokens() -> None:
+    """Line breaks between JSON tokens become spaces."""
     assert frame_message(LINES, b'{\r\n\t"a\\n": 1\n}') == b'{  \t"a\\n": 1 }\n'
 
 

@@ -59,8 +59,8 @@ def test_any_other_status_is_a_failure(tmp_path: Path, status: int) -> None:
     assert failure.output == b""
 
 
-def test_a_command_that_says_why_on_stdout_is_quoted(tmp_path: Path) -> None:
-    """PHP reports errors there; the end is what matters, as for stderr."""
+def test_stdout_excerpt(tmp_path: Path) -> None:
+    """The error of a failed command quotes the end of its stdout, where PHP reports errors."""
     failure = failure_of(tmp_path, 255, written=b"x" * 1000 + b"Fatal error", stderr=b"")
     assert failure.output.endswith(b"Fatal error")
     assert len(failure.output) == OUTPUT_EXCERPT
@@ -83,9 +83,8 @@ def test_a_signal_has_its_name(tmp_path: Path, number: int, name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("status", [0, 3, -15, None])
-def test_the_reason_for_which_the_launcher_ended_it_comes_first(
-    tmp_path: Path, reason: Reason, words: str, status: int | None
-) -> None:
+def test_reason_of_the_launcher(tmp_path: Path, reason: Reason, words: str, status: int | None) -> None:
+    """The reason for which the launcher terminated the process precedes the exit status."""
     failure = failure_of(tmp_path, status, reason, written=b"wrong", timeout=1.5, max_output=2048)
     assert (failure.reason, failure.exit_code, failure.signal) == (reason, None, None)
     assert words in failure.message
@@ -93,7 +92,8 @@ def test_the_reason_for_which_the_launcher_ended_it_comes_first(
     assert failure.output == b"wrong"
 
 
-def test_a_process_that_the_kernel_does_not_end_is_a_timeout(tmp_path: Path) -> None:
+def test_process_that_survives_sigkill(tmp_path: Path) -> None:
+    """A process that the kernel does not end is reported."""
     assert failure_of(tmp_path, None).message == "the command of 'f' cannot be ended"
 
 
@@ -112,7 +112,8 @@ def test_text_becomes_a_json_string(tmp_path: Path) -> None:
     assert finished(tmp_path, b"", output="text") == (None, b'""')
 
 
-def test_output_that_is_not_text_is_reported_with_its_place(tmp_path: Path) -> None:
+def test_output_that_is_not_text(tmp_path: Path) -> None:
+    """Output that is not text is reported with the position of the wrong byte."""
     failure, _ = finished(tmp_path, b"ab\xff", output="text")
     assert failure is not None
     assert (failure.reason, failure.exit_code) == (Reason.INVALID_OUTPUT, 0)
@@ -130,7 +131,8 @@ def test_the_limit_of_the_output_is_exact() -> None:
     assert output.spool.getvalue() == b"12345"
 
 
-def test_of_stderr_the_end_is_kept_long_enough_to_redact_a_token() -> None:
+def test_stderr_tail() -> None:
+    """The end of stderr is kept, with enough before it to redact a token."""
     tail = StderrTail()
     for number in range(100):
         tail.write(b"%4d" % number * 1000)
@@ -146,7 +148,8 @@ def test_an_excerpt_is_the_begin_or_the_end() -> None:
     assert OUTPUT_EXCERPT <= len(excerpt(spool)) < 64 * 1024
 
 
-def test_a_command_that_was_not_started_has_the_shell_s_number() -> None:
+def test_exit_code_of_a_failed_start() -> None:
+    """A command that cannot be started has the shell's exit code."""
     failure = not_started(NotStartedError("'x' cannot be started: command not found", 127))
     assert (failure.reason, failure.exit_code) == (Reason.NOT_STARTED, 127)
     assert failure.message == "'x' cannot be started: command not found"

@@ -56,7 +56,8 @@ def test_a_large_result_is_read_in_small_blocks(spool: Spool) -> None:
     assert max(map(len, spool.chunks())) <= MEMORY_LIMIT
 
 
-def test_clearing_starts_anew(spool: Spool) -> None:
+def test_clear(spool: Spool) -> None:
+    """A cleared spool is empty and can be used again."""
     for size in (10, 2_000_000):
         spool.write(bytes(size))
         spool.clear()
@@ -65,7 +66,8 @@ def test_clearing_starts_anew(spool: Spool) -> None:
     assert spool.getvalue() == b"x"
 
 
-def test_only_a_large_result_needs_a_file_and_the_file_has_no_name(tmp_path: Path) -> None:
+def test_file_of_a_large_result(tmp_path: Path) -> None:
+    """Only a large result needs a file, and that file has no name."""
     spool = Spool(str(tmp_path))
     spool.write(bytes(MEMORY_LIMIT))
     assert spool._file is None
@@ -78,13 +80,15 @@ def test_only_a_large_result_needs_a_file_and_the_file_has_no_name(tmp_path: Pat
     assert file.closed
 
 
-def test_without_a_folder_nothing_is_written_to_disk() -> None:
+def test_no_folder() -> None:
+    """Without a folder a result stays in memory."""
     spool = Spool(None)
     spool.write(bytes(3 * MEMORY_LIMIT))
     assert spool._file is None
 
 
-def test_a_folder_that_is_gone_leaves_the_result_in_memory(tmp_path: Path) -> None:
+def test_missing_folder(tmp_path: Path) -> None:
+    """A result stays in memory if the folder does not exist any more."""
     spool = Spool(str(tmp_path / "gone"))
     for _ in range(3):
         spool.write(bytes(MEMORY_LIMIT))
@@ -104,8 +108,8 @@ print(json.dumps([spool.size, hashlib.sha256(spool.getvalue()).hexdigest()]))
 
 
 @pytest.mark.parametrize("sizes", [(2 << 20,), (1 << 20, 1 << 20), (1 << 20, 1 << 19, 1), (1, 2 << 20, 5, 3 << 20)])
-def test_what_a_full_disk_does_not_take_stays_in_memory(tmp_path: Path, sizes: tuple[int, ...]) -> None:
-    """A full disk takes the beginning of a chunk without an error; here it is the limit of a file's size."""
+def test_full_disk(tmp_path: Path, sizes: tuple[int, ...]) -> None:
+    """What a full disk does not take stays in memory; a limited file size acts like a full disk."""
     done = subprocess.run(
         [sys.executable, "-c", _NEARLY_FULL, tmp_path, *map(str, sizes)], capture_output=True, check=True, timeout=60
     )
@@ -144,7 +148,8 @@ async def test_a_live_result_is_read_as_it_comes(directory: str | None) -> None:
     spool.close()
 
 
-async def test_each_piece_of_a_live_result_is_there_before_the_next() -> None:
+async def test_live_chunks() -> None:
+    """Each piece of a live result is available before the next one."""
     spool = StreamingSpool(None)
     pieces = spool.live_chunks()
     for piece in (b"one", b"two"):
@@ -154,7 +159,8 @@ async def test_each_piece_of_a_live_result_is_there_before_the_next() -> None:
     assert [piece async for piece in pieces] == []
 
 
-async def test_a_live_result_that_ends_incomplete_is_never_taken_for_whole() -> None:
+async def test_aborted_stream() -> None:
+    """A live result that ends incomplete raises an error."""
     spool = StreamingSpool(None)
     spool.write(b"half")
     spool.finish(ok=False)
@@ -172,9 +178,8 @@ async def test_a_live_result_that_ends_incomplete_is_never_taken_for_whole() -> 
         (lambda spool: spool.finish(ok=False), False),
     ],
 )
-async def test_the_begin_of_a_live_result_is_its_first_byte_or_its_end(
-    act: Callable[[StreamingSpool], None], begins: bool
-) -> None:
+async def test_begin_of_a_live_result(act: Callable[[StreamingSpool], None], begins: bool) -> None:
+    """A live result begins with its first byte or its end."""
     spool = StreamingSpool(None)
     waiting = asyncio.create_task(spool.begins())
     await asyncio.sleep(0)
@@ -183,7 +188,8 @@ async def test_the_begin_of_a_live_result_is_its_first_byte_or_its_end(
     assert await waiting is begins
 
 
-def test_the_folder_for_large_results_is_the_system_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_spool_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The folder for large results is the system's temporary folder."""
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert spool_directory() == str(tmp_path)

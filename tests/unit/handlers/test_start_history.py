@@ -19,7 +19,8 @@ def failed_starts(starts: StartHistory, number: int, *, at: float = 100.0) -> li
     return refusals
 
 
-def test_a_service_that_never_was_ready_has_three_starts() -> None:
+def test_three_starts() -> None:
+    """A service that was never ready is started three times."""
     assert failed_starts(StartHistory(300), 4) == [None, None, "start 2", "start 3"]
 
 
@@ -29,7 +30,8 @@ def test_a_service_that_was_ready_has_five() -> None:
     assert failed_starts(starts, 5) == [None, None, None, None, "start 4"]
 
 
-def test_a_success_ends_the_refusal_and_begins_the_count_anew() -> None:
+def test_success_resets_the_count() -> None:
+    """A successful start ends the refusal and resets the count."""
     starts = StartHistory(300)
     failed_starts(starts, 3)
     starts.became_ready()
@@ -37,7 +39,8 @@ def test_a_success_ends_the_refusal_and_begins_the_count_anew() -> None:
     assert failed_starts(starts, 5, at=200) == [None, None, None, None, "start 4"]
 
 
-def test_processes_that_start_together_are_one_start() -> None:
+def test_simultaneous_starts() -> None:
+    """Processes that start together are one start."""
     starts = StartHistory(300)
     for _ in range(16):
         starts.ended(why(0), began=100, now=101)
@@ -57,7 +60,8 @@ def test_jobs_wait_for_start_timeout_at_most() -> None:
     assert without_limit.refusal is None
 
 
-def test_pauses_double_up_to_half_a_minute_until_a_process_has_served_jobs() -> None:
+def test_pauses() -> None:
+    """Pauses double up to half a minute until a process has served jobs."""
     starts = StartHistory(300)
     pauses = []
     for start in range(12):

@@ -50,13 +50,15 @@ def logged(records: Records, *chunks: bytes, flush: bool = True, secret: bytes =
     return list(records.messages)
 
 
-def test_whole_lines_go_at_once_and_the_rest_at_the_end(records: Records) -> None:
+def test_lines(records: Records) -> None:
+    """Complete lines are logged at once, and the rest at the end."""
     assert logged(records, b"one\ntwo\nthr", flush=False) == [b"one\ntwo\n"]
     assert logged(records, b"one\ntwo\nthr", b"ee\n", b"four") == [b"one\ntwo\n", b"three\n", b"four"]
 
 
 @pytest.mark.parametrize("cut", range(1, 8))
-def test_a_secret_in_a_long_line_is_never_split_between_two_pieces(records: Records, cut: int) -> None:
+def test_secret_in_a_long_line(records: Records, cut: int) -> None:
+    """A secret in a long line is redacted wherever the line is split."""
     for start in (PIECE - 10, PIECE, 2 * PIECE - 16 * 1024 - 3):
         text = b"x" * start + b"token-1" + b"y" * 2 * PIECE
         pieces = logged(records, text[: start + cut], text[start + cut :], secret=b"token-1")
@@ -80,7 +82,8 @@ def test_a_line_of_any_length_goes_in_pieces(records: Records) -> None:
     assert max(map(len, pieces)) < 2 * PIECE
 
 
-def test_a_secret_that_comes_in_two_parts_is_redacted_all_the_same(records: Records) -> None:
+def test_secret_in_two_parts(records: Records) -> None:
+    """A secret that arrives in two parts is redacted."""
     assert logged(records, b"the tok", b"en-1 is mine\nand", secret=b"token-1") == [b"the * is mine\n", b"and"]
 
 

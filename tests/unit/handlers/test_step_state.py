@@ -25,7 +25,8 @@ def test_a_process_that_waits_gets_the_whole_query() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, FIRST_PART, FIRST_PART + 1, 3 * FIRST_PART])
-def test_of_a_process_that_may_be_busy_the_last_byte_is_withheld(size: int) -> None:
+def test_query_of_a_busy_process(size: int) -> None:
+    """A process that may be busy does not get the last byte of its query."""
     frame = bytes(size)
     state = state_of()
     first = state.begin(frame, is_waiting=False)
@@ -36,7 +37,8 @@ def test_of_a_process_that_may_be_busy_the_last_byte_is_withheld(size: int) -> N
     assert state.ready() == b""
 
 
-def test_a_result_is_complete_with_its_line_and_accepted_when_the_process_waits() -> None:
+def test_result_of_a_waiting_process() -> None:
+    """A result is complete with its line, and accepted when the process waits for input."""
     state = given_job()
     assert (state.received(b"resu"), state.step) == (b"resu", Step.SENT)
     assert state.progress == "4 bytes and no line end"
@@ -46,7 +48,8 @@ def test_a_result_is_complete_with_its_line_and_accepted_when_the_process_waits(
     assert state.begin(b"next\n", is_waiting=False) == b"next\n", "it was seen to wait"
 
 
-def test_a_process_that_was_only_silent_gets_the_first_part_of_its_next_query() -> None:
+def test_query_of_a_silent_process() -> None:
+    """A process that was silent, but not seen to wait, gets only the first part of its next query."""
     state = given_job()
     state.received(b"1\n")
     state.accept(is_waiting=False)
@@ -68,7 +71,8 @@ def test_a_process_that_was_only_silent_gets_the_first_part_of_its_next_query() 
         (["send", "out 1\n", "accept", "offer", "out 2"], "output before it received a query"),
     ],
 )
-def test_a_process_is_out_of_step(steps: list[str], problem: str) -> None:
+def test_desync(steps: list[str], problem: str) -> None:
+    """Output at the wrong time is a desync with its reason."""
     state = state_of()
     for step in steps:
         do(state, step)
@@ -93,14 +97,16 @@ def do(state: StepState, step: str) -> None:
             state.ended()
 
 
-def test_a_frame_without_a_header_is_out_of_step() -> None:
+def test_frame_without_a_header() -> None:
+    """Output that is not a header is a desync."""
     state = state_of("content-length")
     state.begin(frame_message("content-length", b"1"), is_waiting=True)
     state.received(b"debug\n")
     assert (state.step, state.problem) == (Step.OUT_OF_STEP, "no Content-Length header before its result")
 
 
-def test_cat_echoes_the_first_part_before_it_has_the_rest() -> None:
+def test_echo_of_a_partial_query() -> None:
+    """The echo of a query's first part is not a result."""
     state = state_of()
     first = state.begin(b"query\n", is_waiting=False)
     assert state.received(first) == first
@@ -109,7 +115,8 @@ def test_cat_echoes_the_first_part_before_it_has_the_rest() -> None:
     assert [state.step] == [Step.COMPLETE]
 
 
-def test_output_is_not_accepted_before_it_is_complete() -> None:
+def test_incomplete_output() -> None:
+    """Incomplete output is not accepted."""
     state = given_job()
     state.received(b"1")
     state.accept(is_waiting=True)
@@ -117,7 +124,8 @@ def test_output_is_not_accepted_before_it_is_complete() -> None:
 
 
 @pytest.mark.parametrize(("output", "step"), [(b"", Step.SENT), (b"1\n", Step.ACCEPTED), (b"1", Step.OUT_OF_STEP)])
-def test_the_end_of_the_process_completes_what_is_complete(output: bytes, step: Step) -> None:
+def test_exit(output: bytes, step: Step) -> None:
+    """The exit of a process completes only a complete result."""
     state = given_job()
     if output:
         state.received(output)

@@ -82,7 +82,8 @@ def type_of(schema: object, **definitions: object) -> tuple[str, list[str]]:
         (True, "unknown"),
     ],
 )
-def test_a_json_schema_becomes_the_type_that_it_means(schema: object, type_: str) -> None:
+def test_json_schema(schema: object, type_: str) -> None:
+    """A JSON Schema becomes the equivalent type."""
     assert type_of(schema) == (type_, [])
 
 
@@ -95,14 +96,16 @@ def test_a_json_schema_becomes_the_type_that_it_means(schema: object, type_: str
         ({"type": "array", "prefixItems": [{}]}, "list<unknown>", "the platform has no tuples"),
     ],
 )
-def test_what_the_platform_has_no_type_for_is_unknown_and_told(schema: object, type_: str, why: str) -> None:
+def test_unsupported_schema(schema: object, type_: str, why: str) -> None:
+    """A schema without an equivalent type becomes unknown, with a note."""
     found, (note,) = type_of(schema)
     assert found == type_
     assert note.startswith("file.x is unknown: ")
     assert why in note
 
 
-def test_a_definition_keeps_its_name_and_one_that_contains_itself_ends() -> None:
+def test_definitions() -> None:
+    """A definition keeps its name, and a recursive one ends in unknown."""
     tree = {"properties": {"name": {"$ref": "#/$defs/string"}, "kids": {"items": {"$ref": "#/$defs/Tree"}}}}
     text, notes = import_toml(
         json.dumps(
@@ -257,7 +260,8 @@ def test_a_request_that_no_job_can_be_is_left_out() -> None:
     ]
 
 
-def test_the_command_of_the_server_only_has_to_be_uncommented() -> None:
+def test_command_of_a_server() -> None:
+    """The imported file is complete once the server's command is uncommented."""
     text, _ = import_toml(json.dumps(OPENAPI).encode(), "file")
     whole = text.replace("# command =", "command =")
     (service,) = parse_config(whole, path=Path("/srv/cm.toml")).services.values()
@@ -277,9 +281,10 @@ def described(returns: Returns | None) -> tuple[str, str | None]:
     data_types,
     st.lists(odd_names, unique=True, max_size=2),
 )
-def test_what_is_published_becomes_what_publishes_it(
+def test_round_trip(
     name: str, inputs: dict[str, tuple[DataType, bool, str | None]], returns: DataType, edits: list[str]
 ) -> None:
+    """Importing published schemas yields a file that publishes the same schemas."""
     schema = FunctionSchema(
         name=name,
         inputs=tuple(
@@ -322,7 +327,8 @@ def visible(description: str | None) -> str | None:
         ),
     ],
 )
-def test_what_cannot_be_taken_over_is_refused_with_the_reason(content: bytes, message: str) -> None:
+def test_invalid_description(content: bytes, message: str) -> None:
+    """A description that cannot be imported is rejected with the reason."""
     with pytest.raises(DescriptionError, match=message):
         import_toml(content, "file")
 
@@ -455,9 +461,8 @@ def handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("untyped", {"x": "unknown"}, "string"),
     ],
 )
-def test_the_hints_of_a_python_function_become_its_types(
-    name: str, inputs: dict[str, str], returns: str | None
-) -> None:
+def test_python_hints(name: str, inputs: dict[str, str], returns: str | None) -> None:
+    """The hints of a Python function become its types."""
     text, notes = import_python_toml(f"handlers:{name}", sys.executable)
     (function,) = parse_config(text, path=Path("/srv/cm.toml")).functions.values()
     assert function.name == name
@@ -498,6 +503,7 @@ def test_hints_that_mean_no_type_are_refused(target: str, message: str) -> None:
         import_python_toml(target, sys.executable)
 
 
-def test_an_interpreter_that_is_not_there_is_told() -> None:
+def test_missing_interpreter() -> None:
+    """A missing interpreter is reported."""
     with pytest.raises(DescriptionError, match="/no/such/python cannot be run: No such file"):
         import_python_toml("a:b", "/no/such/python")

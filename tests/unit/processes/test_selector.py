@@ -10,7 +10,9 @@ def loop_with_lazy_selector() -> asyncio.AbstractEventLoop:
     return asyncio.SelectorEventLoop(LazySelector())
 
 
-def test_a_descriptor_is_served_while_callbacks_never_run_out() -> None:
+def test_descriptor_of_a_busy_loop() -> None:
+    """A descriptor is served although the loop always has callbacks."""
+
     async def work() -> int:
         loop = asyncio.get_running_loop()
         read, write = os.pipe()

@@ -120,8 +120,8 @@ def test_a_signal_that_is_ignored_stays_so(name: str) -> None:
         assert next_line(process) == "SIGTERM 1"
 
 
-def test_sigterm_and_sigint_are_taken_even_if_they_were_ignored() -> None:
-    """As in `make test &` of a script, which ignores SIGINT."""
+def test_ignored_signals() -> None:
+    """SIGTERM and SIGINT are handled even if the parent ignored them, as a script does for `make test &`."""
     body = f"signal.signal(signal.SIGINT, signal.SIG_IGN)\n{WAITS}run_supervised(work, on_signal)"
     with program(body) as process:
         assert next_line(process) == "ready"
@@ -130,7 +130,8 @@ def test_sigterm_and_sigint_are_taken_even_if_they_were_ignored() -> None:
 
 
 @pytest.mark.parametrize("pidfds", [True, False])
-def test_adopted_processes_are_reaped_and_those_of_the_work_are_not(pidfds: bool) -> None:
+def test_reaping(pidfds: bool) -> None:
+    """Adopted processes are reaped, and children of the application are not."""
     body = f"""
 if not {pidfds}:
     del os.pidfd_open
@@ -148,7 +149,8 @@ run_supervised(work, on_signal)
     assert output(body) == ["True"]
 
 
-def test_a_signal_that_comes_while_one_is_handled_is_not_lost() -> None:
+def test_signal_during_a_signal() -> None:
+    """A signal that arrives while another is handled is not lost."""
     body = """
 release = asyncio.Event()
 def on_signal(which, count):
@@ -169,8 +171,8 @@ run_supervised(work, on_signal)
         assert process.wait(60) == 0
 
 
-def test_an_ignored_sigchld_and_a_blocked_mask_are_undone() -> None:
-    """The parent may have set both; the exit statuses of children would be lost, and signals never come."""
+def test_inherited_signal_state() -> None:
+    """An ignored SIGCHLD and a blocked mask, which the parent may have set, are reset: they lose exits and signals."""
     body = """
 from cm_exec.processes.launcher import prepare_process
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -30,13 +30,15 @@ def test_an_error_result_has_four_members_always() -> None:
     }
 
 
-def test_exit_code_signal_and_stderr_stand_there_where_they_apply() -> None:
+def test_optional_members() -> None:
+    """An error has the exit code, the signal and stderr where they apply."""
     failure = Failure(reason=Reason.EXIT, message="m", exit_code=0, signal="SIGKILL", stderr=b"why\n")
     added = {"exitCode": 0, "signal": "SIGKILL", "stderr": "why\n"}
     assert members(failure) == {"error": "m", "reason": "exit", "jobId": "j", "queryType": "f", **added}
 
 
-def test_the_reasons_are_the_documented_words() -> None:
+def test_reasons() -> None:
+    """The reasons are the documented ones."""
     assert {reason.value for reason in Reason} == {
         "exit",
         "handler",
@@ -62,13 +64,15 @@ def test_stderr_is_cut_to_its_end() -> None:
 
 @pytest.mark.parametrize("character", ["é", "€", "😀"])
 @pytest.mark.parametrize("offset", range(5))
-def test_a_character_that_the_cut_splits_is_left_out(character: str, offset: int) -> None:
+def test_character_at_the_cut(character: str, offset: int) -> None:
+    """A character that the cut would split is left out."""
     tail = stderr_of((character * STDERR_TAIL + "x" * offset).encode())
     assert set(tail) <= {character, "x"}
     assert STDERR_TAIL - 4 < len(tail.encode()) <= STDERR_TAIL
 
 
-def test_short_stderr_keeps_its_first_byte_whatever_it_is() -> None:
+def test_short_stderr() -> None:
+    """Short stderr is complete, even if its first byte is invalid."""
     assert stderr_of(b"\x80\xffwhy") == "\ufffd\ufffdwhy"
 
 

@@ -20,7 +20,8 @@ def published(schema: FunctionSchema) -> dict[str, Any]:
     return published
 
 
-def test_functions_without_types_are_published_in_order_as_the_python_sdk_does_it() -> None:
+def test_functions_without_types() -> None:
+    """Functions without types are published in order, as the Python SDK publishes them."""
     output = {"type": "single", "single": {"dataType": STRING_JSON}}
     assert json.loads(schemas_body(FunctionSchema(name=name) for name in ("b", 'a "é"'))) == [
         {"functionName": name, "inputs": [], "output": output, "ontologyProvenance": None} for name in ("b", 'a "é"')
@@ -62,9 +63,8 @@ def test_an_input_has_its_description_and_its_range() -> None:
         (None, "of the function"),
     ],
 )
-def test_a_function_s_description_is_its_output_s_where_that_has_none(
-    returns: Returns | None, description: str
-) -> None:
+def test_description(returns: Returns | None, description: str) -> None:
+    """A function's description becomes its output's, unless the output has its own."""
     output = published(FunctionSchema(name="f", description="of the function", returns=returns))["output"]
     assert output == {"type": "single", "single": {"description": description, "dataType": STRING_JSON}}
 
@@ -74,7 +74,8 @@ def test_void_is_no_type_and_has_no_description() -> None:
     assert published(schema)["output"] == {"type": "void", "void": {}}
 
 
-def test_a_query_is_an_object_of_the_inputs_in_their_ranges() -> None:
+def test_query_checker() -> None:
+    """A query is an object of the inputs, each in its range."""
     check = query_checker(
         [
             Input(name="a", type=INTEGER, required=True, range=Range(kind="integer", max=9)),

@@ -122,7 +122,8 @@ def test_what_is_no_job_id_makes_no_job(job_id: bytes) -> None:
     assert str(error)
 
 
-def test_a_job_without_a_function_s_name_is_answered_under_its_id() -> None:
+def test_job_without_a_query_type() -> None:
+    """A job without a function's name is answered under its id."""
     for query_type in (b"null", b"7", b'["f"]'):
         error = malformed(b'{"jobId":"j","queryType":%s,"query":1}' % query_type)
         assert (error.job_id, error.query_type) == ("j", "")
@@ -130,12 +131,14 @@ def test_a_job_without_a_function_s_name_is_answered_under_its_id() -> None:
 
 
 @pytest.mark.parametrize("half", [b"", rb',"x":"\ud83d"'])
-def test_a_job_without_a_query_is_answered_under_its_id_and_function(half: bytes) -> None:
+def test_job_without_a_query(half: bytes) -> None:
+    """A job without a query is answered under its id and function."""
     error = malformed(b'{"jobId":"j","queryType":"f"%s}' % half)
     assert (error.job_id, error.query_type, str(error)) == ("j", "f", "the job has no query")
 
 
-def test_a_query_is_passed_on_whatever_its_depth() -> None:
+def test_deep_query() -> None:
+    """A query of any depth is passed on unchanged."""
     query = b"[" * 5000 + b"]" * 5000
     assert parse_job(b'{"query":%b,"jobId":"j","queryType":"f"}' % query).query == query
 
@@ -162,7 +165,8 @@ def test_an_empty_function_name_is_a_name() -> None:
         b'{"computeModuleJobV1":7,"jobId":"j"}',
     ],
 )
-def test_a_broken_job_is_answered_under_the_id_that_stands_in_it(text: bytes) -> None:
+def test_id_of_a_malformed_job(text: bytes) -> None:
+    """A malformed job is answered under the id that it contains."""
     assert malformed(text).job_id == "j"
 
 
@@ -186,12 +190,14 @@ def test_an_id_is_saved_with_its_escapes_undone() -> None:
     assert salvage_job_id(b'{"jobId":"\xff","que') is None
 
 
-def test_a_query_that_is_not_utf8_is_handed_on_as_it_came() -> None:
+def test_query_that_is_not_utf8() -> None:
+    """A query that is not UTF-8 is passed on unchanged."""
     assert parse_job(body(b'"\xff\x80"')).query == b'"\xff\x80"'
     assert parse_job(body(b'["\\ud83d","\xff\x80"]')).query == b'["\\ud83d","\xff\x80"]'
 
 
-def test_neither_query_nor_tokens_show_in_a_job_s_representation() -> None:
+def test_repr() -> None:
+    """A job's representation contains neither the query nor tokens."""
     job = parse_job(body(b'"the query"', authHeader="Bearer a", temporaryCredentialsAuthToken="tmp", userId="u"))
     assert job.secrets == ("Bearer a", "tmp")
     shown = repr(job)
@@ -199,7 +205,8 @@ def test_neither_query_nor_tokens_show_in_a_job_s_representation() -> None:
     assert not any(secret in shown for secret in ("the query", "Bearer", "tmp"))
 
 
-def test_tokens_are_taken_out_of_what_a_handler_says() -> None:
+def test_redaction() -> None:
+    """The tokens of a job are redacted from a handler's output."""
     job = Job(job_id="j", query_type="f", query=b"", auth_header="Bearer a", temporary_credentials_auth_token="tmp-é")
     assert job.redact("x Bearer a, tmp-é, Bearer a.".encode()) == b"x [redacted], [redacted], [redacted]."
     assert Job(job_id="j", query_type="f", query=b"").redact(b"Bearer a") == b"Bearer a"

@@ -61,11 +61,13 @@ def test_odd_but_valid(text: bytes) -> None:
         b"[" * 100_000,
     ],
 )
-def test_what_is_no_json_is_told(text: bytes) -> None:
+def test_invalid_json(text: bytes) -> None:
+    """Text that is not JSON is reported."""
     assert json_problem(text)
 
 
-def test_bytes_that_are_not_utf8_are_told_with_their_place() -> None:
+def test_invalid_utf8() -> None:
+    """Bytes that are not UTF-8 are reported with their position."""
     assert json_problem(b'"ab\xff"') == "byte 3 is not UTF-8"
 
 
@@ -113,9 +115,8 @@ def test_it_agrees_with_the_json_module(document: Any, changes: list[tuple[int, 
 
 
 @given(any_json, changes)
-def test_it_agrees_with_the_json_module_where_nesting_is_too_deep_for_both(
-    document: Any, changes: list[tuple[int, int, bytes]]
-) -> None:
+def test_deep_nesting(document: Any, changes: list[tuple[int, int, bytes]]) -> None:
+    """It agrees with the json module on texts that are too deep for both."""
     text = mutated(document, changes)
     deep = b'[{"a":[' * 2000 + text + b"]}]" * 2000
     shallow = b'[{"a":[' + text + b"]}]"

@@ -27,9 +27,8 @@ def same(one: object, other: object) -> bool:
 
 
 @given(st.dictionaries(plain_names, any_json, max_size=5), st.none() | st.integers(0, 3), st.booleans())
-def test_members_are_where_the_json_module_reads_them(
-    document: dict[str, Any], indent: int | None, ascii_only: bool
-) -> None:
+def test_spans(document: dict[str, Any], indent: int | None, ascii_only: bool) -> None:
+    """Members are where the json module reads them."""
     text = json.dumps(document, indent=indent, ensure_ascii=ascii_only).encode(errors="surrogatepass")
     try:
         text.decode()
@@ -75,7 +74,8 @@ def test_depth_does_not_matter(depth: int) -> None:
 
 
 @pytest.mark.parametrize("value", [rb'"\ud83d"', b'"\x01\x02"', b'"\xff"', b'"}\\"],{"', b'"\\\\"', b"NaN", b"1E400"])
-def test_what_msgspec_refuses_and_what_looks_like_an_end(value: bytes) -> None:
+def test_difficult_values(value: bytes) -> None:
+    """A value that msgspec rejects, or that contains a brace or quote, has the right span."""
     text = b'{"query":%b,"jobId":"j"}' % value
     start, end = member_spans(text)["query"]
     assert text[start:end] == value

@@ -66,7 +66,8 @@ def same_certificates(one: str, other: str) -> bool:
     return "".join(one.split()) == "".join(other.split())
 
 
-def test_todays_variables(modern: Environ, pem: str) -> None:
+def test_precedence_of_the_variables(modern: Environ, pem: str) -> None:
+    """The current variables have precedence over the connection file."""
     endpoints = read_endpoints(modern)
     assert endpoints.job == Endpoint("localhost", 8945, "/api/job")
     assert endpoints.result == Endpoint("localhost", 8945, "/api/results")
@@ -74,7 +75,8 @@ def test_todays_variables(modern: Environ, pem: str) -> None:
     assert same_certificates(endpoints.ca_pem, pem)
 
 
-def test_schema_and_restart_are_optional_and_may_be_mere_paths(modern: Environ) -> None:
+def test_optional_endpoints(modern: Environ) -> None:
+    """The schema and restart endpoints are optional, and may be paths."""
     endpoints = read_endpoints(
         {**modern, "POST_SCHEMA_URI": "/api/schemas", "RESTART_NOTIFICATION_URI": "https://other:1/restart?x=y"}
     )
@@ -101,7 +103,8 @@ def test_a_uri_is_taken_apart(modern: Environ, uri: str, endpoint: Endpoint, ori
 @pytest.mark.parametrize(
     "uri", ["http://example.org/job", "/api/job", "localhost:8945", "https://", "https://[::1/x", "https://h:port/"]
 )
-def test_a_token_is_never_sent_where_there_is_no_https(modern: Environ, uri: str) -> None:
+def test_rejected_uri(modern: Environ, uri: str) -> None:
+    """A URI that is invalid, or would send the token unencrypted, is rejected."""
     message = no_runtime({**modern, "GET_JOB_URI": uri})
     assert "GET_JOB_URI" in message
     assert uri in message
@@ -113,7 +116,8 @@ def test_each_uri_is_checked(modern: Environ) -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.1", "[::1]", "LOCALHOST"])
-def test_plain_http_is_accepted_on_loopback_and_needs_no_ca(modern: Environ, host: str) -> None:
+def test_plain_http_on_loopback(modern: Environ, host: str) -> None:
+    """Plain HTTP is accepted on loopback, and needs no CA."""
     names = {"GET_JOB_URI": f"http://{host}:8946/job", "POST_RESULT_URI": "/results/", "DEFAULT_CA_PATH": "/gone"}
     endpoints = read_endpoints({**modern, **names})
     assert (endpoints.job.port, endpoints.job.is_secure, endpoints.ca_pem) == (8946, False, "")
@@ -128,11 +132,13 @@ def test_other_hosts_are_not_loopback(host: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/results/", "/results//", "/results"])
-def test_a_slash_at_the_end_of_the_result_uri_does_not_matter(modern: Environ, path: str) -> None:
+def test_trailing_slash(modern: Environ, path: str) -> None:
+    """A slash at the end of the result URI does not matter."""
     assert read_endpoints({**modern, "POST_RESULT_URI": f"https://h{path}"}).result.path == "/results"
 
 
-def test_the_other_ca_variable_serves_too_and_the_first_one_wins(modern: Environ, tmp_path: Path, pem: str) -> None:
+def test_ca_variables(modern: Environ, tmp_path: Path, pem: str) -> None:
+    """Either variable names the CA file, and the first one has precedence."""
     other = tmp_path / "other.pem"
     other.write_text(Authority().pem.decode())
     both = {**modern, "CONNECTIONS_TO_OTHER_PODS_CA_PATH": str(other)}
@@ -187,9 +193,8 @@ def test_a_file_that_is_no_text_is_not_ready(modern: Environ, name: str) -> None
     assert "is not text" in not_ready(modern)
 
 
-def test_a_ca_file_is_not_ready_at_any_place_where_its_writing_may_be(
-    modern: Environ, tmp_path: Path, pem: str
-) -> None:
+def test_partial_ca_file(modern: Environ, tmp_path: Path, pem: str) -> None:
+    """A CA file is not ready while it is being written."""
     bundle = pem + pem
     ready = 0
     for end in range(0, len(bundle) + 1, 5):
@@ -216,14 +221,14 @@ def test_the_original_connection_file(tmp_path: Path, pem: str) -> None:
     assert same_certificates(endpoints.ca_pem, pem)
 
 
-def test_paths_ports_and_hosts_of_the_connection_file_may_be_written_otherwise(tmp_path: Path, pem: str) -> None:
+def test_forms_of_the_connection_file(tmp_path: Path, pem: str) -> None:
+    """The connection file may have a path without a slash, a port in a string and an IPv6 address."""
     endpoints = read_endpoints(original(tmp_path, pem, host="::1", port="1", getJobPath="job", extra={"a": 1}))
     assert endpoints.job == Endpoint("::1", 1, "/job")
 
 
-def test_what_the_connection_file_leaves_out_comes_from_the_variables(
-    tmp_path: Path, pem: str, modern: Environ
-) -> None:
+def test_gaps_in_the_connection_file(tmp_path: Path, pem: str, modern: Environ) -> None:
+    """The variables supply what the connection file leaves out."""
     environ = original(tmp_path, Authority().pem.decode(), moduleAuthToken=None, trustStorePath="")
     names = ("MODULE_AUTH_TOKEN", "DEFAULT_CA_PATH")
     endpoints = read_endpoints(
@@ -237,7 +242,8 @@ def test_todays_variables_come_before_the_connection_file(modern: Environ, tmp_p
     assert read_endpoints({**original(tmp_path, pem, host="old"), **modern}).job.host == "localhost"
 
 
-def test_a_connection_file_is_not_ready_at_any_place_where_its_writing_may_be(tmp_path: Path, pem: str) -> None:
+def test_partial_connection_file(tmp_path: Path, pem: str) -> None:
+    """A connection file is not ready while it is being written."""
     environ = original(tmp_path, pem)
     path = Path(environ["CONNECTION_TO_RUNTIME"])
     whole = path.read_bytes()
@@ -251,7 +257,8 @@ def test_a_connection_file_is_not_ready_at_any_place_where_its_writing_may_be(tm
 @pytest.mark.parametrize(
     "change", [{"host": None}, {"port": "x"}, {"port": 1.5}, {"getJobPath": 7}, {"moduleAuthToken": "a\nb"}]
 )
-def test_a_wrong_connection_file_is_told(tmp_path: Path, pem: str, change: dict[str, object]) -> None:
+def test_wrong_connection_file(tmp_path: Path, pem: str, change: dict[str, object]) -> None:
+    """A wrong connection file is reported."""
     environ = original(tmp_path, pem, **change)
     with pytest.raises((NotReadyError, NoRuntimeError), match="CONNECTION_TO_RUNTIME"):
         read_endpoints(environ)
@@ -265,7 +272,8 @@ def test_a_trust_store_that_is_missing_is_not_ready(tmp_path: Path, pem: str) ->
 @pytest.mark.parametrize(
     "environ", [{}, {"GET_JOB_URI": "https://h/"}, {"POST_RESULT_URI": "https://h/"}, {"CONNECTION_TO_RUNTIME": ""}]
 )
-def test_no_variables_are_no_runtime_and_the_message_names_them(environ: Environ) -> None:
+def test_no_variables(environ: Environ) -> None:
+    """The error for missing variables names them."""
     message = no_runtime(environ)
     missing = {"GET_JOB_URI", "POST_RESULT_URI"} - environ.keys()
     assert all(name in message for name in missing | {"CONNECTION_TO_RUNTIME", "cm-exec invoke"})

@@ -86,7 +86,8 @@ def test_the_same_length_twice_is_one_length() -> None:
     names=st.lists(st.sampled_from(["no content", "a length", "no reason", "chunks", "interim responses first"])),
     sizes=st.lists(st.integers(1, 60)),
 )
-def test_responses_follow_each_other_on_one_connection(names: list[str], sizes: list[int]) -> None:
+def test_several_responses(names: list[str], sizes: list[int]) -> None:
+    """One connection carries several responses."""
     data = b"".join(RESPONSES[name][0] for name in names)
     assert read_all(data, sizes) == [RESPONSES[name][1] for name in names]
 
@@ -169,7 +170,8 @@ def test_a_head_that_breaks_off_leaves_nothing() -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"0", b"012345678"])
 @pytest.mark.parametrize("sizes", [[], [1] * 100], ids=["whole", "bytes"])
-def test_a_body_with_a_length_that_breaks_off_leaves_its_beginning(sent: bytes, sizes: list[int]) -> None:
+def test_truncated_body(sent: bytes, sizes: list[int]) -> None:
+    """The beginning of a truncated body is kept."""
     assert broken(OK + b"Content-Length: 10\r\n\r\n" + sent, sizes) == sent
 
 
@@ -191,8 +193,8 @@ def test_chunks_that_break_off_leave_what_came(sent: bytes, left: bytes, sizes: 
     assert broken(CHUNKED + sent, sizes) == left
 
 
-def test_of_a_response_that_is_late_what_came_can_be_had() -> None:
-    """`partial` is for a deadline or a reset, which the reader does not know."""
+def test_partial_response() -> None:
+    """The beginning of a late response is available, for a deadline or a reset."""
     reader = ResponseReader()
     assert (reader.is_empty, reader.partial) == (True, b"")
     reader.feed(OK + b"\r\nabc")
@@ -242,7 +244,8 @@ def test_a_body_may_go_to_a_sink(body: bytes, sizes: list[int], form: str) -> No
     st.sampled_from([b"", OK, CHUNKED, OK + b"Content-Length: 7\r\n"]),
     st.lists(st.integers(1, 50)),
 )
-def test_any_bytes_are_a_response_or_a_foreseen_error(data: bytes, before: bytes, sizes: list[int]) -> None:
+def test_any_bytes(data: bytes, before: bytes, sizes: list[int]) -> None:
+    """Any bytes are a response or a documented error."""
     with suppress(NoResponseError, IncompleteResponseError, InvalidResponseError):
         assert all(100 < response.status < 1000 for response in read_all(before + data, sizes))
 

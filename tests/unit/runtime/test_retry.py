@@ -68,9 +68,8 @@ def test_the_first_failure_is_logged(failures: FailureLog, caplog: pytest.LogCap
     assert logged(caplog) == ["WARNING polling fails: refused; trying again"]
 
 
-def test_the_same_failure_is_logged_again_at_growing_intervals(
-    failures: FailureLog, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_intervals_of_a_repeated_failure(failures: FailureLog, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """The same failure is logged again at growing intervals."""
     when = []
     for _ in range(2000):
         failures.failed("refused")
@@ -99,9 +98,8 @@ def test_the_recovery_is_logged_once_with_its_time(
     assert logged(caplog)[1:] == ["INFO polling works again after 12.3 s"]
 
 
-def test_after_a_recovery_the_intervals_start_small_again(
-    failures: FailureLog, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_intervals_after_a_recovery(failures: FailureLog, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """The intervals start small again after a recovery."""
     for _ in range(100):
         failures.failed("refused")
         clock.now += 1

@@ -33,7 +33,8 @@ def test_each_fault_of_a_certificate_is_named(code: int, words: list[str]) -> No
 
 
 @pytest.mark.parametrize(("reason", "said"), [("WRONG_VERSION_NUMBER", "WRONG_VERSION_NUMBER"), (None, "the library")])
-def test_what_is_no_tls_is_told_with_the_reason(reason: str | None, said: str) -> None:
+def test_no_tls(reason: str | None, said: str) -> None:
+    """A server that does not speak TLS is reported with the reason."""
     error = ssl.SSLError(1, "the library")
     error.reason = reason  # type: ignore[assignment]
     sentence = explain(error, "localhost")
@@ -57,10 +58,12 @@ def test_only_the_given_authority_is_trusted() -> None:
 @pytest.mark.parametrize(
     "pem", ["-----END CERTIFICATE-----", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"]
 )
-def test_a_ca_that_cannot_be_used_is_told(pem: str) -> None:
+def test_invalid_ca(pem: str) -> None:
+    """A CA that cannot be used is reported."""
     with pytest.raises(NoRuntimeError, match="the CA file's certificates cannot be used"):
         tls_context(pem)
 
 
-def test_without_a_ca_nobody_is_trusted() -> None:
+def test_no_ca() -> None:
+    """Without a CA no certificate is trusted."""
     assert tls_context("").get_ca_certs() == []

@@ -109,7 +109,8 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [f"{record.levelname} {record.getMessage()}" for record in caplog.records if isinstance(record.msg, str)]
 
 
-async def test_a_result_is_posted_as_it_is_and_logged_without_its_content(caplog: pytest.LogCaptureFixture) -> None:
+async def test_result(caplog: pytest.LogCaptureFixture) -> None:
+    """A result is posted unchanged, and logged without its content."""
     runtime = Runtime()
     answer = await answered(Handler(b"forty-two"), runtime)
     assert runtime.posted == [("j", b"forty-two")]
@@ -127,7 +128,8 @@ async def test_a_result_of_any_size_is_posted_whole(size: int) -> None:
     assert runtime.posted == [("j", bytes(size))]
 
 
-async def test_a_failure_is_posted_as_an_error_result_without_tokens(caplog: pytest.LogCaptureFixture) -> None:
+async def test_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """A failure is posted as an error, without tokens."""
     runtime = Runtime()
     answer = await answered(Handler(b"partial", FAILURE), runtime)
     assert runtime.errors == [
@@ -147,7 +149,8 @@ async def test_a_failure_is_posted_as_an_error_result_without_tokens(caplog: pyt
     assert line.startswith("WARNING failed: exit: it failed; output: '[redacted]', ")
 
 
-async def test_an_unknown_function_is_answered_with_the_nearest_or_all_names() -> None:
+async def test_unknown_function() -> None:
+    """The error for an unknown function has the closest name or all names."""
     runtime, handler = Runtime(), Handler()
     await answered(handler, runtime, item=Job(job_id="j", query_type="duoble", query=b"1"))
     await answered(handler, runtime, item=Job(job_id="j", query_type="zzz", query=b"1"))
@@ -158,7 +161,8 @@ async def test_an_unknown_function_is_answered_with_the_nearest_or_all_names() -
     assert handler.runs == 0
 
 
-async def test_a_name_of_any_length_makes_a_short_error_and_a_short_line(caplog: pytest.LogCaptureFixture) -> None:
+async def test_long_function_name(caplog: pytest.LogCaptureFixture) -> None:
+    """A function's name of any length yields a short error and a short log line."""
     runtime = Runtime()
     await answered(Handler(), runtime, item=Job(job_id="j", query_type="f" * 5_000_000, query=b"1"))
     assert len(runtime.posted[0][1]) < 2000
@@ -171,14 +175,16 @@ async def test_the_remains_of_a_job_are_answered() -> None:
     assert runtime.errors == [{"error": "no query", "reason": "malformed_job", "jobId": "x", "queryType": "double"}]
 
 
-async def test_no_command_is_started_while_the_worker_shuts_down() -> None:
+async def test_job_during_shutdown() -> None:
+    """No command starts while the worker shuts down."""
     runtime, handler = Runtime(), Handler()
     await answered(handler, runtime, stopping=True)
     assert [error["reason"] for error in runtime.errors] == ["shutdown"]
     assert handler.runs == 0
 
 
-async def test_a_rejected_result_is_replaced_by_a_small_error() -> None:
+async def test_rejected_result() -> None:
+    """A small error replaces a rejected result."""
     runtime = Runtime(Delivery.REJECTED)
     answer = await answered(Handler(b"too much"), runtime)
     (_, result), (_, error) = runtime.posted
@@ -196,21 +202,24 @@ async def test_a_rejected_error_is_not_posted_again(failure: Failure | None, pos
     assert answer.posted.is_rejected
 
 
-async def test_a_result_that_nobody_waits_for_is_never_overwritten(caplog: pytest.LogCaptureFixture) -> None:
+async def test_result_of_an_abandoned_job(caplog: pytest.LogCaptureFixture) -> None:
+    """A result whose caller has gone is not overwritten."""
     runtime = Runtime(Delivery.GONE)
     await answered(Handler(b"x"), runtime)
     assert runtime.posted == [("j", b"x")]
     assert lines(caplog)[0].endswith("1 bytes, not delivered: the runtime answers 499")
 
 
-async def test_stderr_goes_to_the_log_tagged_and_without_tokens(caplog: pytest.LogCaptureFixture) -> None:
+async def test_stderr(caplog: pytest.LogCaptureFixture) -> None:
+    """The log gets stderr with the job's tags and without tokens."""
     await answered(Handler(stderr=b"I know Bearer secret and secret\nunfinished"), Runtime())
     logged = [record for record in caplog.records if isinstance(record.msg, bytes)]
     assert [record.msg for record in logged] == [b"I know [redacted] and [redacted]\n", b"unfinished"]
     assert all(getattr(record, "tags", None) == {"job_id": "j", "function": "double"} for record in logged)
 
 
-async def test_what_a_job_left_running_is_ended_after_its_result_was_posted() -> None:
+async def test_cleanup_after_the_result() -> None:
+    """Processes that a job leaves are ended after its result is posted."""
     runtime, posted = Runtime(), list[int]()
 
     async def cleanup() -> None:
@@ -220,7 +229,8 @@ async def test_what_a_job_left_running_is_ended_after_its_result_was_posted() ->
     assert posted == [1]
 
 
-async def test_a_stream_is_posted_as_it_comes_and_not_again() -> None:
+async def test_stream() -> None:
+    """A stream is posted as it arrives, and only once."""
     runtime = Runtime()
 
     async def until_streamed() -> None:
@@ -235,19 +245,22 @@ async def test_a_stream_is_posted_as_it_comes_and_not_again() -> None:
     assert (answer.size, answer.failure) == (11, None)
 
 
-async def test_an_empty_stream_is_posted_as_an_empty_result() -> None:
+async def test_empty_stream() -> None:
+    """An empty stream is posted as an empty result."""
     runtime = Runtime()
     await answered(Handler(streams=True), runtime)
     assert (runtime.streamed, runtime.posted) == ([], [("j", b"")])
 
 
-async def test_a_stream_that_was_not_posted_is_posted_whole() -> None:
+async def test_stream_that_was_not_posted() -> None:
+    """A stream that was not posted is posted whole."""
     runtime = Runtime(None)
     await answered(Handler(b"as it comes", streams=True), runtime)
     assert runtime.posted == [("j", b"as it comes")]
 
 
-async def test_a_stream_that_ends_incomplete_is_followed_by_an_error() -> None:
+async def test_incomplete_stream() -> None:
+    """An error follows a stream that ends incomplete."""
     runtime = Runtime()
     answer = await answered(Handler(b"half", FAILURE, streams=True), runtime)
     assert runtime.streamed == []
@@ -255,8 +268,8 @@ async def test_a_stream_that_ends_incomplete_is_followed_by_an_error() -> None:
     assert answer.failure is not None
 
 
-async def test_a_stream_that_nobody_waits_for_ends_its_job_at_once() -> None:
-    """A 404 comes while the command runs on: it would hold the slot to its end."""
+async def test_stream_of_an_abandoned_job() -> None:
+    """A 404 during a stream ends the job at once, so that the command does not hold its slot."""
     runtime = Runtime(Delivery.GONE)
 
     async def until_aborted() -> None:
@@ -268,7 +281,8 @@ async def test_a_stream_that_nobody_waits_for_ends_its_job_at_once() -> None:
     assert runtime.posted == [], "nobody waits for an error either"
 
 
-async def test_a_stream_that_is_rejected_is_followed_by_an_error() -> None:
+async def test_rejected_stream() -> None:
+    """An error follows a rejected stream."""
     runtime = Runtime(Delivery.REJECTED)
     await answered(Handler(b"too much", streams=True), runtime)
     assert [error["reason"] for error in runtime.errors] == ["result_rejected"]
@@ -284,7 +298,8 @@ async def test_a_bug_before_the_answer_is_answered(caplog: pytest.LogCaptureFixt
     assert any(record.exc_info for record in caplog.records)
 
 
-async def test_a_bug_while_posting_is_answered_once_more() -> None:
+async def test_bug_while_posting() -> None:
+    """A job is answered again after a bug while posting."""
     runtime = Runtime(RuntimeError("boom"))
     await answered(Handler(b"x"), runtime)
     assert [job_id for job_id, _ in runtime.posted] == ["j", "j"]

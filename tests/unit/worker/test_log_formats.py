@@ -56,12 +56,14 @@ def test_each_line_of_a_handler_is_one_of_the_log() -> None:
     assert text(record(b"no end", tags=TAGS)) == f"{start}no end\n"
 
 
-def test_bytes_that_are_not_utf8_are_shown_as_escapes() -> None:
+def test_invalid_utf8() -> None:
+    """Bytes that are not UTF-8 become escapes."""
     assert text(record(b"\xff\xc3\xa9\n")).endswith("| \\xffé\n")
     assert sls(record(b"\xff\n"))[0]["message"] == "\\xff"
 
 
-def test_no_control_character_of_a_handler_reaches_the_reader() -> None:
+def test_control_characters() -> None:
+    """No control character of a handler reaches the log."""
     shown = text(record(b"\x1b[2Ka\rb\x00\x7f\xc2\x9b\tc\n"))
     assert shown.endswith("| \\x1b[2Ka\\x0db\\x00\\x7f\\x9b\tc\n")
 
@@ -82,7 +84,8 @@ def test_on_a_terminal_the_usual_level_has_none() -> None:
     assert text(record("m"), colour=True) == text(record("m"))
 
 
-def test_an_sls_line_has_the_members_of_the_platform() -> None:
+def test_sls_line() -> None:
+    """An SLS line has the members of the platform."""
     assert sls(record("%d ms", 7, tags=TAGS)) == [
         {
             "type": "service.1",
@@ -108,7 +111,8 @@ def test_what_a_handler_wrote_is_not_called_safe() -> None:
     assert [(line["message"], line["safe"]) for line in lines] == [("one", False), ("two", False)]
 
 
-def test_an_sls_record_is_one_line_whatever_is_in_it() -> None:
+def test_sls_record_is_one_line() -> None:
+    """Any SLS record is one line."""
     (line,) = sls(record("%s", "a\nb\u2028\ud83d"))
     assert line["message"] == "a\nb\u2028\ud83d"
     assert SlsFormat("").lines(record("é")).isascii()

@@ -64,7 +64,8 @@ def is_running(writer: LogWriter) -> bool:
     return writer._thread is not None and writer._thread.is_alive()
 
 
-def test_records_are_written_in_order_and_all_before_it_closes(pipe: Pipe) -> None:
+def test_order(pipe: Pipe) -> None:
+    """Records are written in order, and all of them before the writer closes."""
     read, write = pipe
     whole = in_background(lambda: read_all(read))
     writer = LogWriter(write, Plain())
@@ -75,7 +76,8 @@ def test_records_are_written_in_order_and_all_before_it_closes(pipe: Pipe) -> No
     assert whole().split() == [b"%d" % number for number in range(20_000)]
 
 
-def test_a_record_is_written_soon_and_not_only_at_the_end(pipe: Pipe) -> None:
+def test_prompt_write(pipe: Pipe) -> None:
+    """A record is written soon, and not only at the end."""
     read, write = pipe
     writer = LogWriter(write, Plain())
     for message in (b"one\n", b"two\n"):
@@ -85,7 +87,8 @@ def test_a_record_is_written_soon_and_not_only_at_the_end(pipe: Pipe) -> None:
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-def test_a_slow_reader_delays_nobody_and_what_it_missed_is_counted(pipe: Pipe, blocking: bool) -> None:
+def test_slow_reader(pipe: Pipe, blocking: bool) -> None:
+    """A slow reader delays no logging, and the lines that it misses are counted."""
     read, write = pipe
     os.set_blocking(write, blocking)
     writer = LogWriter(write, Plain())
@@ -102,7 +105,8 @@ def test_a_slow_reader_delays_nobody_and_what_it_missed_is_counted(pipe: Pipe, b
     assert MOST_PENDING * 0.9 < len(line) * lines.count(line) < MOST_PENDING * 1.1
 
 
-def test_of_a_handler_s_output_the_lines_are_counted(pipe: Pipe) -> None:
+def test_dropped_handler_output(pipe: Pipe) -> None:
+    """The lines of a handler's dropped output are counted."""
     read, write = pipe
     writer = LogWriter(write, TextFormat(colour=False))
     while not writer._dropped:
@@ -114,7 +118,8 @@ def test_of_a_handler_s_output_the_lines_are_counted(pipe: Pipe) -> None:
     assert b" 4 lines were dropped" in whole()
 
 
-def test_a_reader_that_has_gone_is_no_reason_to_stop_or_to_wait(pipe: Pipe) -> None:
+def test_closed_reader(pipe: Pipe) -> None:
+    """A reader that has gone neither stops nor delays logging."""
     read, write = pipe
     os.close(read)
     writer = LogWriter(write, Plain())
@@ -126,7 +131,8 @@ def test_a_reader_that_has_gone_is_no_reason_to_stop_or_to_wait(pipe: Pipe) -> N
     writer.close()
 
 
-def test_closing_waits_for_a_stuck_reader_only_so_long(pipe: Pipe) -> None:
+def test_close_with_a_stuck_reader(pipe: Pipe) -> None:
+    """Closing waits for a stuck reader only until the timeout."""
     _, write = pipe
     writer = LogWriter(write, Plain())
     writer.emit(record("x" * 1_000_000))
@@ -134,7 +140,8 @@ def test_closing_waits_for_a_stuck_reader_only_so_long(pipe: Pipe) -> None:
     assert is_running(writer)
 
 
-def test_closing_again_or_with_nothing_said_is_no_error(pipe: Pipe) -> None:
+def test_close_twice(pipe: Pipe) -> None:
+    """Closing twice, or without records, is not an error."""
     _, write = pipe
     writer = LogWriter(write, Plain())
     writer.close()
@@ -159,7 +166,8 @@ def logger() -> Iterator[logging.Logger]:
     logger.handlers, logger.propagate, logger.level, logging.raiseExceptions = before
 
 
-def test_the_log_goes_where_it_is_started_at_the_level_that_is_said(pipe: Pipe, logger: logging.Logger) -> None:
+def test_start_log(pipe: Pipe, logger: logging.Logger) -> None:
+    """The log has the descriptor and the level that it was started with."""
     read, write = pipe
     writer = start_log(write, "text", "warning")
     logger.info("not this")
@@ -178,9 +186,8 @@ def test_the_log_is_sls_where_that_is_said(pipe: Pipe, logger: logging.Logger) -
 
 
 @pytest.mark.parametrize(("no_color", "coloured"), [(None, True), ("", True), ("1", False)])
-def test_a_terminal_has_colours_unless_it_wants_none(
-    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, no_color: str | None, coloured: bool
-) -> None:
+def test_colours(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, no_color: str | None, coloured: bool) -> None:
+    """A terminal gets colours unless NO_COLOR is set."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     if no_color is not None:
         monkeypatch.setenv("NO_COLOR", no_color)
@@ -195,8 +202,8 @@ def test_a_terminal_has_colours_unless_it_wants_none(
         os.close(write)
 
 
-def test_a_record_passes_as_logging_hands_it_on_from_python_3_13(pipe: Pipe) -> None:
-    """It then takes the handler's lock without asking whether there is one."""
+def test_handle_in_python_3_13(pipe: Pipe) -> None:
+    """Logging of Python 3.13 takes the handler's lock without a check that there is one."""
     writer = LogWriter(pipe[1], Plain())
     assert writer.lock is not None
     with writer.lock:

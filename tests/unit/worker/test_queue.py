@@ -41,7 +41,8 @@ def test_no_more_jobs_run_than_there_are_slots() -> None:
     assert ids(take_all(queue)) == ["2"]
 
 
-def test_a_function_at_its_limit_is_passed_over_and_then_comes_first() -> None:
+def test_concurrency_limit() -> None:
+    """Jobs of a function at its limit wait, and come first afterwards."""
     queue = queue_of(job("1", "a"), job("2", "a"), job("3", "b"), a=1)
     first, third = take_all(queue)
     assert (first.job_id, third.job_id) == ("1", "3")
@@ -50,7 +51,8 @@ def test_a_function_at_its_limit_is_passed_over_and_then_comes_first() -> None:
     assert ids(take_all(queue)) == ["2", "4"]
 
 
-def test_an_id_is_outstanding_until_its_job_is_done() -> None:
+def test_outstanding_job() -> None:
+    """A job is outstanding until it is done."""
     queue = queue_of(job("1"))
     assert queue.is_outstanding("1")
     (running,) = take_all(queue)
@@ -59,7 +61,8 @@ def test_an_id_is_outstanding_until_its_job_is_done() -> None:
     assert not queue.is_outstanding("1")
 
 
-def test_only_a_job_whose_result_was_accepted_counts_as_answered() -> None:
+def test_answered_job() -> None:
+    """Only a job whose result was accepted counts as answered."""
     queue = queue_of(job("1"), job("2"))
     one, two = take_all(queue)
     queue.done(one, answered=True)
@@ -67,7 +70,8 @@ def test_only_a_job_whose_result_was_accepted_counts_as_answered() -> None:
     assert (queue.was_answered("1"), queue.was_answered("2")) == (True, False)
 
 
-def test_the_last_ten_thousand_answered_jobs_are_remembered() -> None:
+def test_remembered_jobs() -> None:
+    """The last ten thousand answered jobs are remembered."""
     queue = JobQueue(1, {})
     for number in range(10_001):
         queue.put(job(str(number)))
@@ -91,7 +95,8 @@ def test_remains_without_an_id_never_collide() -> None:
     assert queue.outstanding == 0
 
 
-def test_names_that_callers_chose_are_forgotten_with_their_jobs() -> None:
+def test_forgotten_names() -> None:
+    """The names of functions are forgotten with their jobs."""
     queue = queue_of(*(job(str(n), f"unknown-{n}") for n in range(100)))
     for item in take_all(queue):
         queue.done(item, answered=True)
@@ -146,7 +151,8 @@ TestQueue = Queue.TestCase
 TestQueue.settings = settings(max_examples=50, stateful_step_count=40)
 
 
-def test_a_truncated_job_is_overdue_once_after_its_time() -> None:
+def test_overdue_truncated_job() -> None:
+    """A truncated job is overdue once, after its time."""
     truncated = TruncatedJobs(10)
     truncated.add("a", 0)
     truncated.add("b", 1)
@@ -164,7 +170,8 @@ def test_a_job_that_came_after_all_is_never_overdue() -> None:
     assert truncated.overdue(1000) == []
 
 
-def test_a_job_that_is_truncated_again_and_again_is_counted_from_the_first_time() -> None:
+def test_repeatedly_truncated_job() -> None:
+    """The time of a repeatedly truncated job counts from the first time."""
     truncated = TruncatedJobs(10)
     for second in range(11):
         truncated.add("a", second)
