@@ -24,7 +24,7 @@ from cm_exec.devserver.worker_process import (
     worker_environment,
 )
 from cm_exec.errors import ConfigError, UsageError
-from cm_exec.local_runtime import FunctionInfo, LocalRuntime, ProcessState
+from cm_exec.local_runtime import FunctionInfo, LocalRuntime, ProcessState, ServiceStatus
 from cm_exec.local_runtime.worker_files import Style
 from cm_exec.protocol import environment as names
 from cm_exec.terminal import DIM, GREEN, RED, YELLOW, Terminal
@@ -56,6 +56,7 @@ class WorkerSet:
         self._on_end = on_end
         self.current: WorkerProcess | None = None
         self._shown_command = ""
+        self._starts = 0
         self._draining: dict[WorkerProcess, frozenset[str]] = {}
         """Those that finish their jobs, and the ids of these."""
 
@@ -72,7 +73,15 @@ class WorkerSet:
             self._shown_command = " ".join(source)
             environment = worker_environment(self._runtime.environment(self._style))
             worker, parse = ForeignWorker(source, environment), parse_plain_line
-        self.current = WorkerProcess(worker, parse, on_line=self._on_line, on_end=self._on_end)
+        self._starts += 1
+        number = self._starts
+
+        def take(entry: LogEntry) -> None:
+            if number == self._starts:  # a predecessor's services end beside it
+                self._report_service(entry)
+            self._on_line(entry)
+
+        self.current = WorkerProcess(worker, parse, on_line=take, on_end=self._on_end)
         self._report(ProcessState.RUNNING)
         return self.current
 
@@ -124,6 +133,22 @@ class WorkerSet:
     def all(self) -> list[WorkerProcess]:
         """Return all running workers."""
         return [*self._draining, *([self.current] if self.current else [])]
+
+    def _report_service(self, entry: LogEntry) -> None:
+        """Pass on what a line says of a service: its state, or a warning that belongs to no job."""
+        if entry.function is None or entry.job_id is not None or entry.from_handler:
+            return
+        if entry.service_state is not None:
+            self._runtime.report_service(
+                ServiceStatus(
+                    name=entry.function,
+                    kind=entry.service_kind,
+                    state=entry.service_state,
+                    processes=entry.processes,
+                )
+            )
+        elif entry.level in {"WARN", "ERROR"}:
+            self._runtime.report_service(ServiceStatus(name=entry.function, last_failure=entry.text))
 
     def _held(self) -> frozenset[str]:
         return frozenset(job.job_id for job in self._runtime.jobs if job.outstanding)

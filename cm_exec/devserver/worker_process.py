@@ -58,7 +58,8 @@ WorkerSource = Config | Sequence[str]
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A line of a worker. `from_handler` is what a handler wrote; `level` is INFO, WARN, ERROR or DEBUG.
 
-    `routine` marks the lines that every worker writes when it starts and ends in good order.
+    `routine` marks the lines that every worker writes when it starts and ends in good order. The line about a change
+    of a service has its state; its name is `function`.
     """
 
     text: str
@@ -67,11 +68,17 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     routine: bool = False
     job_id: str | None = None
     function: str | None = None
+    service_state: str | None = None
+    service_kind: str = ""
+    processes: int | None = None
 
 
 class _Params(msgspec.Struct):
     job_id: str | None = None
     function: str | None = None
+    service_state: str | None = None
+    service_kind: str = ""
+    processes: int | None = None
 
 
 class _SlsLine(msgspec.Struct):
@@ -91,13 +98,17 @@ def parse_sls_line(line: bytes) -> LogEntry:
         read = _sls_decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return LogEntry(text=line.decode(errors="backslashreplace").rstrip("\r\n"), level="ERROR")
+    is_state = read.params.service_state is not None
     return LogEntry(
         text=read.message,
         level=read.level,
         from_handler=not read.safe,
-        routine=read.safe and read.level == "INFO" and read.origin == _WORKER_LOGGER,
+        routine=read.safe and read.level == "INFO" and (read.origin == _WORKER_LOGGER or is_state),
         job_id=read.params.job_id,
         function=read.params.function,
+        service_state=read.params.service_state if read.safe else None,
+        service_kind=read.params.service_kind,
+        processes=read.params.processes,
     )
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from cm_exec.config.model import Function, ServerAddress, Service
-from cm_exec.handlers.base import HandlerContext
+from cm_exec.handlers.base import HandlerContext, ServiceLog, ServiceState
 from cm_exec.handlers.environment import service_environment
 from cm_exec.handlers.output import ProcessExit, Spool, StderrLogger, StderrTail, failure_of_exit
 from cm_exec.handlers.pool import StartHistory
@@ -26,8 +26,6 @@ _READ_SIZE: Final = 64 * 1024
 _FIRST_LOOK: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
 _CHECK_SECONDS: Final = 5.0
-_PATIENCE: Final = 10.0
-"""Seconds until a server that is not ready is worth a line in the log: its address may be wrong."""
 _REUSE_SECONDS: Final = 1.0
 """Idle seconds after which a connection is not used again: the server may close it while a request is sent."""
 
@@ -65,6 +63,7 @@ class HttpService:
         self.first_start_over = asyncio.Event()
         """Set when the server is ready for the first time, or when jobs are not kept waiting for it."""
         self._problem = self._check_problem = ""
+        self._states = ServiceLog(service, lambda: self._check_problem)
         self._ended = asyncio.Event()
         self._attention = asyncio.Event()
         """Set when the server has ended, or must be checked."""
@@ -158,8 +157,10 @@ class HttpService:
                 began = self._loop.time()
                 if self._child is None and self.service.argv:
                     self._start_child()
+                self._log_state("starting")
                 if await self._becomes_ready(began + (self.service.start_timeout or _NO_LIMIT)):
                     self._starts.reset()
+                    self._log_state("ready")
                     self._admit_waiting()
                     self.first_start_over.set()
                     await self._attention.wait()
@@ -176,11 +177,17 @@ class HttpService:
                     if self._starts.refusal is not None:
                         self._refuse_waiting(self._starts.refusal)
                         self.first_start_over.set()
+                    self._log_state("failed")
                 if self.service.argv:
                     await self._end_child()
                     await asyncio.sleep(self._starts.pause)
         finally:
             await self._end_child()
+            self._states.close()
+
+    def _log_state(self, state: ServiceState) -> None:
+        processes = int(self._child is not None and state != "failed")
+        self._states.set(state, processes if self.service.argv else None)
 
     def _start_child(self) -> None:
         service = self.service
@@ -234,7 +241,6 @@ class HttpService:
     async def _becomes_ready(self, deadline: float) -> bool:
         """Wait until the readiness check passes; return False if it does not in time, or the server ends before."""
         pause = _FIRST_LOOK
-        patience = self._loop.time() + _PATIENCE
         while self._loop.time() < deadline:
             if self.service.argv and self._child is None:
                 return False  # it cannot be started
@@ -246,9 +252,6 @@ class HttpService:
                 async with asyncio.timeout(pause):
                     await self._ended.wait()
             pause = min(_LONGEST_PAUSE, pause * 1.5)
-            if self._loop.time() >= patience:
-                patience = float("inf")
-                log.warning("waiting for the server: %s", self._check_problem, extra={"tags": self._tags})
         seconds = self.service.start_timeout
         self._problem = f"the server of {self.service.name!r} was not ready within {seconds:g} s: {self._check_problem}"
         return False

@@ -8,6 +8,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
+from cm_exec.handlers.base import ServiceLog, ServiceState
 from cm_exec.processes.child import Child, NotStartedError
 from cm_exec.processes.termination import Graces, terminate_all
 from cm_exec.protocol.job import Failure, Reason
@@ -121,10 +122,13 @@ class NoProcessError(Exception):
 class Pool(Generic[P]):
     """Hands out processes with room for a job, the last used first, and keeps as many running as its options say."""
 
-    def __init__(self, options: PoolOptions, start: Callable[[], P], graces: Graces) -> None:
+    def __init__(
+        self, options: PoolOptions, start: Callable[[], P], graces: Graces, service_log: ServiceLog | None = None
+    ) -> None:
         self._options = options
         self._start = start
         self._graces = graces
+        self._service_log = service_log
         self.processes: list[P] = []
         self._wanted = options.size
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -162,6 +166,7 @@ class Pool(Generic[P]):
                 process = self._start()
                 self.processes.append(process)
                 self._wanted = max(self._wanted, len(self.processes))
+                self._log_state()
                 if process.has_room:
                     return process
             waiter = asyncio.get_running_loop().create_future()
@@ -176,6 +181,7 @@ class Pool(Generic[P]):
         """Note that a start has succeeded."""
         self._starts.became_ready()
         self.first_start_over.set()
+        self._log_state()
 
     def has_room(self, process: P) -> None:
         """Note that a process can take a job (again)."""
@@ -214,6 +220,7 @@ class Pool(Generic[P]):
             self._refuse(self._starts.refusal)
         if not self._starts.failed_starts:
             self._wake()
+        self._log_state()
 
     async def close(self) -> None:
         """End all processes."""
@@ -226,6 +233,20 @@ class Pool(Generic[P]):
             self._end(processes)
         if self._ending:
             await asyncio.wait(self._ending)
+        if self._service_log is not None:
+            self._service_log.close()
+
+    def _log_state(self) -> None:
+        if self._service_log is None or self._closed:
+            return
+        state: ServiceState = "starting"
+        if self._any_is_ready():
+            state = "ready"
+        elif not self.processes and self._starts.failed_starts:
+            state = "failed"
+        elif not self.processes and self._refill is None:
+            state = "stopped"
+        self._service_log.set(state, len(self.processes))
 
     def _forget(self, process: P) -> None:
         if process in self.processes:
@@ -280,10 +301,13 @@ class Pool(Generic[P]):
                 now = asyncio.get_running_loop().time()
                 self._starts.ended(None, began=now, now=now)
                 self._schedule_fill(self._starts.pause)
+                if self._service_log is not None and not self.processes:
+                    self._service_log.set("failed", 0)
                 return
             self.processes.insert(0, process)
             if process.has_room:
                 self._wake()
+        self._log_state()
 
     def _end_idle(self) -> None:
         """End the processes that have waited for longer than idle_timeout."""
@@ -302,6 +326,7 @@ class Pool(Generic[P]):
                 self._schedule_fill(0.0)
             else:
                 self._wanted -= len(old)
+            self._log_state()
         idle = [p.idle_since for p in self.processes if p.is_idle]
         if idle:
             self._retire = loop.call_later(max(0.01, min(idle) + limit - now), self._end_idle)

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Final
 
 from cm_exec.config.model import Function, Service
-from cm_exec.handlers.base import Completion, HandlerContext, OnDelay, StderrSink
+from cm_exec.handlers.base import Completion, HandlerContext, OnDelay, ServiceLog, StderrSink
 from cm_exec.handlers.envelope_process import EnvelopeProcess
 from cm_exec.handlers.environment import service_environment
 from cm_exec.handlers.output import StreamingSpool, not_started
@@ -20,6 +20,12 @@ _TRIES: Final = 3
 
 _NEAR_TIMEOUT: Final = 4.0
 """Seconds of a timeout that soon says itself what keeps a result back."""
+
+_WAITS_FOR: Final = {
+    "read": "its process has not read its stdin yet",
+    "message": "its process has not sent its ready message yet",
+}
+"""What a service waits for, by its `ready`."""
 
 
 class ServicePool:
@@ -36,8 +42,9 @@ class ServicePool:
             idle_timeout=service.idle_timeout,
             start_timeout=service.start_timeout,
         )
-        self._steps: Pool[StepProcess] = Pool(options, self._start_step, context.graces)
-        self._envelopes: Pool[EnvelopeProcess] = Pool(options, self._start_envelope, context.graces)
+        states = ServiceLog(service, lambda: _WAITS_FOR.get(service.ready, _WAITS_FOR["read"]))
+        self._steps: Pool[StepProcess] = Pool(options, self._start_step, context.graces, states)
+        self._envelopes: Pool[EnvelopeProcess] = Pool(options, self._start_envelope, context.graces, states)
         self._pool: Pool[StepProcess] | Pool[EnvelopeProcess] = self._envelopes if service.envelope else self._steps
         self._users = 0
 

@@ -277,6 +277,7 @@ class StartWatch:
     def _too_late(self) -> None:
         self.cancel()
         message = f"the process of {self._service.name!r} was not ready within {self._service.start_timeout:g} s"
+        log.warning("%s", message, extra={"tags": {"function": self._service.name}})
         stderr = self._process.stderr_tail.getvalue()
         self._on_failure(Failure(reason=Reason.NOT_STARTED, message=message, stderr=stderr))
 

@@ -11,7 +11,7 @@ from cm_exec.local_runtime.core.faults import (
 )
 from cm_exec.local_runtime.core.functions import FunctionInfo
 from cm_exec.local_runtime.core.job import RuntimeJob, State
-from cm_exec.local_runtime.core.worker_status import ProcessState, ProtocolViolation, ViolationKind
+from cm_exec.local_runtime.core.worker_status import ProcessState, ProtocolViolation, ServiceStatus, ViolationKind
 from cm_exec.local_runtime.runtime import LocalRuntime
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "ProtocolEndpoint",
     "ProtocolViolation",
     "RuntimeJob",
+    "ServiceStatus",
     "State",
     "ViolationKind",
     "format_fault",

@@ -7,7 +7,7 @@ import time
 from asyncio import AbstractEventLoop, TimerHandle  # noqa: TC003 - one import, not a section
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,14 @@ from cm_exec.local_runtime.core.job import (
 from cm_exec.local_runtime.core.ledger import Ledger
 from cm_exec.local_runtime.core.result import LARGEST as LARGEST_FAILURE
 from cm_exec.local_runtime.core.result import SNIFF_LIMIT, reported_failure, sniff
-from cm_exec.local_runtime.core.worker_status import PollWatch, ProcessStatus, ProtocolViolation, ViolationKind
+from cm_exec.local_runtime.core.worker_status import (
+    PollWatch,
+    ProcessState,
+    ProcessStatus,
+    ProtocolViolation,
+    ServiceStatus,
+    ViolationKind,
+)
 from cm_exec.local_runtime.feed import Feed
 
 RESULTS_KEPT: Final = 1024 * 1024 * 1024
@@ -72,6 +79,7 @@ class Broker:
         self.restarts: deque[Restart] = deque(maxlen=1000)
         self.schema_posts: deque[bytes] = deque(maxlen=100)
         self.process: ProcessStatus | None = None
+        self.services: dict[str, ServiceStatus] = {}
         self.configuration_error: str | None = None
         self._calls: dict[str, Call] = {}
         self._shelf = ResultCache(budget=RESULTS_KEPT)
@@ -170,11 +178,30 @@ class Broker:
         self.functions.declare(functions)
         self.feed.tell_functions()
 
-    def report_process(self, process: ProcessStatus) -> None:
+    def report_process(
+        self, state: ProcessState, *, pid: int | None, command: str | None, exit_code: int | None
+    ) -> None:
         """Note where the worker's process stands. A new one is given its time until its first poll."""
+        process = ProcessStatus(state=state, since=self.clock(), pid=pid, command=command, exit_code=exit_code)
         if self.process is None or process.pid is None or process.pid != self.process.pid:
             self.polls.forget()
+            self.services = {
+                name: replace(service, state="stopped", processes=service.processes and 0, since=process.since)
+                for name, service in self.services.items()
+                if process.state is ProcessState.EXITED
+            }
         self.process = process
+        self.feed.wake()
+
+    def report_service(self, report: ServiceStatus) -> None:
+        """Note a new state of a service of the worker, or only its last failure."""
+        known = self.services.get(report.name)
+        if report.state:
+            since = known.since if known is not None and known.state == report.state else self.clock()
+            failure = known.last_failure if known is not None else None
+            self.services[report.name] = replace(report, since=since, last_failure=failure)
+        elif known is not None:
+            self.services[report.name] = replace(known, last_failure=report.last_failure)
         self.feed.wake()
 
     def report_configuration(self, error: str | None) -> None:

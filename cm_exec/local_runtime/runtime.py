@@ -16,7 +16,7 @@ from cm_exec.local_runtime.core.endpoints import V1
 from cm_exec.local_runtime.core.faults import Fault, FaultPlan, ProtocolEndpoint
 from cm_exec.local_runtime.core.functions import FunctionInfo
 from cm_exec.local_runtime.core.job import Limits, LogLine, RuntimeJob, Submission
-from cm_exec.local_runtime.core.worker_status import ProcessState, ProcessStatus, ProtocolViolation, ViolationKind
+from cm_exec.local_runtime.core.worker_status import ProcessState, ProtocolViolation, ServiceStatus, ViolationKind
 from cm_exec.local_runtime.feed import RequestLog, WorkerRequest
 from cm_exec.local_runtime.listener import WorkerPorts
 from cm_exec.local_runtime.protocol_api import ProtocolApi
@@ -268,9 +268,11 @@ class LocalRuntime:
         self, state: ProcessState, *, pid: int | None = None, command: str | None = None, exit_code: int | None = None
     ) -> None:
         """Report where the worker's process stands."""
-        since = self._broker.clock()
-        process = ProcessStatus(state=state, since=since, pid=pid, command=command, exit_code=exit_code)
-        self._running().call(lambda: self._broker.report_process(process))
+        self._running().call(lambda: self._broker.report_process(state, pid=pid, command=command, exit_code=exit_code))
+
+    def report_service(self, report: ServiceStatus) -> None:
+        """Report the state of a service of the worker, or its last failure."""
+        self._running().call(lambda: self._broker.report_service(report))
 
     def report_configuration(self, error: str | None) -> None:
         """Report what is wrong with the worker's configuration, None once it is right again."""

@@ -166,7 +166,25 @@ def worker_view(broker: Broker) -> View:
         "restarts": len(broker.restarts),
         "process": _process_view(broker),
         "configurationError": broker.configuration_error,
+        "services": _services_view(broker),
     }
+
+
+def _services_view(broker: Broker) -> list[View]:
+    jobs = broker.ledger.jobs
+    in_hand = Counter(broker.functions.service_of(jobs[job_id].function) for job_id in broker.ledger.outstanding)
+    return [
+        {
+            "name": service.name,
+            "kind": service.kind,
+            "state": service.state,
+            "since": _milliseconds(service.since),
+            "processes": service.processes,
+            "inHand": in_hand[service.name],
+            "lastFailure": service.last_failure,
+        }
+        for service in broker.services.values()
+    ]
 
 
 def _process_view(broker: Broker) -> View | None:

@@ -99,6 +99,7 @@ class SlsFormat:
                 "session_id": self._session_id,
                 "process_id": self._process_id,
                 **getattr(record, "tags", {}),
+                **getattr(record, "details", {}),
             },
             "unsafeParams": {},
             "safe": not isinstance(record.msg, bytes),

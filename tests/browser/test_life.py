@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.dev_program import DevProgram, started_dev
 from tests.support.processes import wait_until
-from tests.support.toml import function
+from tests.support.toml import function, served, service
 from tests.support.tools import needs
 
 pytestmark = needs("chromium")
@@ -93,6 +93,21 @@ def test_a_worker_that_dies_is_told_and_its_job_is_lost(folder: Path, open_conso
         expect(page.locator("#job-head .state")).to_have_text("⊘ lost")
         expect(page.locator("#job-body")).to_contain_text("SIGKILL")
         expect(page.get_by_role("button", name="worker ready")).to_be_visible()
+
+
+def test_services_are_shown_with_their_state(folder: Path, open_console: Open) -> None:
+    write(folder, service("broken", "exit 3") + served("f", by="broken") + served("g", by="broken"))
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        page = open_console(program)
+        page.get_by_role("tab", name="Runtime").click()
+        services = page.get_by_role("region", name="Services")
+        expect(services.get_by_role("listitem")).to_contain_text(
+            "failed · lines · 0 processes · 0 jobs in hand · since"
+        )
+        expect(services).to_contain_text("with status 3")
+        write(folder, function("echo", ["cat"]))
+        expect(services).to_be_hidden()
 
 
 def test_an_open_tab_connects_again_after_a_restart(folder: Path, browser: Browser) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.dev_program import CM_EXEC, DevProgram, dev_environment, started_dev
 from tests.support.processes import children, wait_until
-from tests.support.toml import function, table
+from tests.support.toml import function, served, service, table
 
 ECHO = function("echo", ["cat"])
 
@@ -225,6 +225,36 @@ def test_a_job_that_runs_is_finished_by_the_old_worker(folder: Path) -> None:
         caller.join(60)
         assert results == [b"old"]
         assert program.state["breachCount"] == 0
+
+
+def test_the_state_of_each_service(folder: Path) -> None:
+    lines = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / "envelope_handler.py")]
+    write(
+        folder,
+        service("model", lines, processes=2) + served("embed", by="model") + served("rank", by="model"),
+        service("broken", "echo no licence >&2; exit 3") + served("f", by="broken") + served("g", by="broken"),
+        function("loop", ["sed", "-u", "p;d"], mode="persistent"),
+    )
+    with started_dev(folder, "--concurrency", "4") as program:
+        program.wait_until_ready()
+
+        def states() -> dict[str, tuple[str, str, int]]:
+            found = program.state["worker"]["services"]
+            return {each["name"]: (each["kind"], each["state"], each["processes"]) for each in found}
+
+        ready = {"model": ("lines", "ready", 2), "loop": ("lines", "ready", 4)}
+        wait_until(lambda: states() == {**ready, "broken": ("lines", "failed", 0)}, what="their states")
+        services = {each["name"]: each for each in program.state["worker"]["services"]}
+        assert services["broken"]["lastFailure"].endswith("with status 3")
+        assert services["model"]["lastFailure"] is None
+        assert services["broken"]["since"] > services["model"]["since"] > 1.6e12
+        program.request("/functions/rank?wait=false", json.dumps(["forget", str(folder / "has")]).encode())
+        wait_until((folder / "has").exists, what="the job in the service")
+        in_hand = {each["name"]: each["inHand"] for each in program.state["worker"]["services"]}
+        assert in_hand == {"model": 1, "broken": 0, "loop": 0}
+        write(folder, ECHO)
+        program.wait_for_output("cm.toml changed; worker restarted")
+        assert program.state["worker"]["services"] == []
 
 
 def test_calls_while_it_restarts_are_all_answered(folder: Path) -> None:

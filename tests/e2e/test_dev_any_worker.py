@@ -71,6 +71,7 @@ def test_any_command_is_started_and_called(folder: Path, style: str) -> None:
         assert program.call("echo", b"[1]") == b"[1]"
         assert program.run("invoke", "--dev", "echo", "2").stdout == b"2"
         program.wait_for_output("worker        version 1")
+        assert program.state["worker"]["services"] == []
         program.interrupt()
         assert program.process.wait(30) == 0
         assert "Traceback" not in program.output.partition("stopping")[2].replace("KeyboardInterrupt", "")

@@ -204,7 +204,8 @@ def test_no_poll_comes_before_the_server_is_ready(harness: WorkerHarness, port: 
 
 def test_a_server_that_is_not_ready_for_long_is_reported(harness: WorkerHarness, port: int) -> None:
     worker = harness.launch(web(port, ready="/health") + served("f"))
-    worker.wait_for_log(f"waiting for the server: http://127.0.0.1:{port}/health answers 503")
+    url = f"http://127.0.0.1:{port}/health"
+    worker.wait_for_log(f"service s is not ready after 5 s: {url} answers 503; start_timeout is 300 s")
 
 
 @pytest.mark.parametrize("waits", [True, False])

@@ -164,6 +164,33 @@ def test_no_poll_comes_before_the_service_is_ready(harness: WorkerHarness) -> No
     assert ask(harness, "echo", 1) == 1
 
 
+def test_a_service_that_is_not_ready_for_long_is_reported_once(harness: WorkerHarness) -> None:
+    ready = harness.folder / "ready"
+    config = service("s", [*HANDLER, "ready", str(ready)], processes=2, ready="message", start_timeout=60)
+    worker = harness.launch(config + served("f") + served("g"), "--concurrency", "2")
+    what = "its process has not sent its ready message yet; start_timeout is 60 s"
+    worker.wait_for_log(f"service s is not ready after 5 s: {what}")
+    ready.touch()
+    worker.wait_until_ready()
+    worker.wait_for_log("service s: ready, processes: 2")
+    assert worker.log.count("is not ready after") == 1
+
+
+def test_replaced_processes_are_no_news(harness: WorkerHarness) -> None:
+    """A state that lasts for a moment only is not logged, however often it comes."""
+    worker = harness.start(multiplexed(max_jobs=1) + served("f"))
+    for number in range(5):
+        assert ask(harness, "echo", number) == number
+    worker.wait_for_log("service s: ready, processes: 1")
+    assert worker.log.count("service s: starting") == 1
+
+
+def test_a_service_that_was_not_ready_in_time_is_reported(harness: WorkerHarness) -> None:
+    worker = harness.start(service("s", "sleep 300", start_timeout=1, processes=1) + served("f") + served("g"))
+    worker.wait_for_log("the process of 's' was not ready within 1 s")
+    worker.wait_for_log("service s: failed, processes: 0")
+
+
 @pytest.mark.parametrize("protocol", ["lines", "content-length"])
 def test_a_process_without_the_envelope_may_say_when_it_is_ready(harness: WorkerHarness, protocol: str) -> None:
     sign = '{"ready": true}'

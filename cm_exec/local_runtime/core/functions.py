@@ -102,6 +102,11 @@ class FunctionRegistry:
         declared = self._declared.get(name)
         return declared.timeout if declared else None
 
+    def service_of(self, name: str) -> str:
+        """Return the name of the service that serves a function: the function's own, if it has no other."""
+        declared = self._declared.get(name)
+        return declared.service or name if declared else name
+
     def answered(self, name: str) -> bool:
         """Note a function that gave a result, and return whether it is new: a mistyped name is no function."""
         if self.get(name) is not None or len(self._called) >= _CALLED_KEPT:

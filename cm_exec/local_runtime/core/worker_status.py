@@ -140,6 +140,21 @@ class ProcessState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStatus:
+    """What a cm-exec worker logged of one of its services: starting, ready, failed or stopped, since when.
+
+    `processes` is None where something else starts the server. `last_failure` is the last warning about the service.
+    """
+
+    name: str
+    kind: str = ""
+    state: str = ""
+    since: float = 0.0
+    processes: int | None = None
+    last_failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessStatus:
     """`since` is when it came into this state, in seconds since the epoch."""
 

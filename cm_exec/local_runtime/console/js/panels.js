@@ -119,7 +119,7 @@ function renderRuntime() {
   const { runtime, worker } = state;
   const panel = byId("panel-runtime");
   if (panel.hidden || !runtime || !worker) return;
-  if (!panel.firstElementChild) panel.append(h("dl.facts-list", { id: "runtime-facts" }), faultForm(), environment());
+  if (!panel.firstElementChild) panel.append(h("dl.facts-list", { id: "runtime-facts" }), services(), faultForm(), environment());
   const rows = [
     ["Worker", `${workerWords(worker)[1]}${worker.process?.since ? `, since ${time(worker.process.since)}` : ""}`],
     ["Polls", `${number(worker.polls)}${worker.lastPoll ? `, the last at ${preciseTime(worker.lastPoll)}` : ""}`],
@@ -131,6 +131,27 @@ function renderRuntime() {
     ["Version", `cm-exec ${state.version}`],
   ];
   byId("runtime-facts").replaceChildren(...rows.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
+  renderServices(worker.services);
+}
+
+function services() {
+  return h("section.services", { id: "services", "aria-labelledby": "services-title", hidden: true },
+    h("h3", { id: "services-title" }, "Services"), h("ul"));
+}
+
+const SERVICE_LOOKS = { ready: "good", failed: "bad", starting: "wait" };
+
+function renderServices(list) {
+  const box = byId("services");
+  box.hidden = !list.length;
+  box.lastElementChild.replaceChildren(...list.map((service) => {
+    const facts = [service.state, service.kind];
+    if (service.processes !== null) facts.push(`${number(service.processes)} process${service.processes === 1 ? "" : "es"}`);
+    facts.push(`${number(service.inHand)} job${service.inHand === 1 ? "" : "s"} in hand`, `since ${time(service.since)}`);
+    return h("li", { "data-look": SERVICE_LOOKS[service.state] ?? "idle" }, h("i.lamp"),
+      h("div", null, h("strong.mono", null, service.name), h("p", null, facts.join(" · ")),
+        service.lastFailure && h("p.faint", null, `Last problem: ${service.lastFailure}`)));
+  }));
 }
 
 function faultForm() {
