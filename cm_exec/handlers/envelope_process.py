@@ -172,6 +172,8 @@ class EnvelopeProcess:
         self._start.cancel()
         if not self._running:
             log.warning("process %d ended with status %d", self.child.pid, status, extra={"tags": self._pool.tags})
+        if not status:
+            self._state.ended()
         for entry in list(self._running.values()):
             entry.finish(self._exit_failure(entry.function, status))
         message = f"the process of {self._service.name!r} ended with status {status} before it was ready"
@@ -229,9 +231,13 @@ class EnvelopeProcess:
                 "process %d wrote %s; it is replaced", self.child.pid, state.problem, extra={"tags": self._pool.tags}
             )
         for entry in list(self._running.values()):
-            entry.finish(out_of_step(entry.function.name, state.problem, stderr=stderr, output=state.excerpt))
+            entry.finish(self._desync_failure(entry.function))
         is_ready = self._start.is_ready
         self._pool.discard(self, None if is_ready else not_ready(self._service.name, stderr, state.excerpt))
+
+    def _desync_failure(self, function: Function) -> Failure:
+        state = self._state
+        return out_of_step(function.name, state.problem, stderr=self._stderr_end(), output=state.excerpt)
 
     def _failure(self, entry: RunningJob, reason: Reason, detail: str) -> Failure:
         if reason is Reason.TIMEOUT and not detail:
@@ -243,6 +249,8 @@ class EnvelopeProcess:
 
     def _exit_failure(self, function: Function, status: int) -> Failure:
         stderr = self._stderr_end()
+        if not status and self._state.problem:
+            return self._desync_failure(function)
         if not status:
             message = f"the command of {function.name!r} ended without a result"
             return Failure(reason=Reason.EXIT, message=message, exit_code=0, stderr=stderr)

@@ -154,11 +154,14 @@ class _Wire(Struct, rename="camel"):
     ready: bool | msgspec.UnsetType = msgspec.UNSET
 
 
+_KINDS: Final[tuple[Kind, ...]] = ("result", "error", "chunk", "end", "log")
 _decode: Final = msgspec.json.Decoder(_Wire).decode
 
 
 def parse_message(text: bytes) -> Message:
     """Read one message in the envelope. Raises DesyncError."""
+    if not text.strip():
+        raise DesyncError("an empty message")
     try:
         wire = _decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -167,17 +170,15 @@ def parse_message(text: bytes) -> Message:
         if wire.ready is True:
             return Message("ready")
         raise DesyncError("a message without a jobId")
-    if wire.result is not msgspec.UNSET:
-        return Message("result", wire.job_id, bytes(wire.result))
-    if wire.error is not msgspec.UNSET:
-        return Message("error", wire.job_id, bytes(wire.error))
-    if wire.chunk is not msgspec.UNSET:
-        return Message("chunk", wire.job_id, bytes(wire.chunk))
-    if wire.end is True:
-        return Message("end", wire.job_id)
-    if wire.log is not msgspec.UNSET:
-        return Message("log", wire.job_id, wire.log.encode(errors="replace"))
-    raise DesyncError("a jobId without a result")
+    named = [kind for kind in _KINDS if getattr(wire, kind) is not msgspec.UNSET and getattr(wire, kind) is not False]
+    if not named:
+        raise DesyncError("a jobId without a result")
+    if len(named) > 1:
+        raise DesyncError("a message with more than one of result, error, chunk, end and log")
+    content = getattr(wire, named[0])
+    if isinstance(content, str):
+        content = content.encode(errors="replace")
+    return Message(named[0], wire.job_id, b"" if content is True else bytes(content))
 
 
 class EnvelopeState:
@@ -224,6 +225,11 @@ class EnvelopeState:
             self._message.clear()
             if message is not None:
                 yield message
+
+    def ended(self) -> None:
+        """Note that no output can follow."""
+        if self.progress and not self.problem:
+            self.problem, self.excerpt = f"{self.progress}, and ended", bytes(self._message)
 
     @property
     def progress(self) -> str:

@@ -94,6 +94,7 @@ async def test_chunks_are_one_result_and_log_lines_are_the_job_s(tmp_path: Path,
         ["send", {"result": 1}],
         ["raw", "debug\n"],
         ["raw", '{"jobId":"job-1"}\n'],
+        ["raw", '{"jobId":"job-1","result":null,"error":"boom"}\n'],
         ["members_of", {"chunk": 1}, {"result": 2}],
     ],
     ids=json.dumps,
@@ -115,6 +116,15 @@ async def test_a_process_that_ends_fails_its_jobs_and_is_replaced(tmp_path: Path
         other = await start(handler, "hold", tmp_path / "other", str(tmp_path / "never"), "x")
         failures = [(await ask_raw(handler, "exit", 3)).failed, (await other).failed]
         assert [(failure.reason, failure.exit_code) for failure in failures] == [("exit", 3)] * 2
+        assert await ask(handler, "echo", 1) == 1
+
+
+async def test_half_message_at_exit(tmp_path: Path, context: HandlerContext) -> None:
+    """A process that ends within a message fails its jobs, and the error shows the part that came."""
+    async with served(tmp_path, context) as handler:
+        failed = (await ask_raw(handler, "raw_and_exit", '{"jobId":"job-1","result":4')).failed
+        assert (failed.reason, failed.output) == ("out_of_step", b'{"jobId":"job-1","result":4')
+        assert "27 bytes and no line end, and ended" in failed.message
         assert await ask(handler, "echo", 1) == 1
 
 

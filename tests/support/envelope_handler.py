@@ -70,6 +70,9 @@ def work(job_id: str, message: dict[str, Any]) -> None:  # noqa: C901, PLR0912 -
             send(jobId=job_id, result=None)
         case "raw", [text]:
             write(text.encode())
+        case "raw_and_exit", [text]:
+            write(text.encode())
+            os._exit(0)
         case "exit", [status]:
             os._exit(status)
 

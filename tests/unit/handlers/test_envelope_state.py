@@ -98,6 +98,9 @@ def test_answers_come_in_any_order_and_in_one_piece() -> None:
     assert (state.jobs, state.problem) == (set(), "")
 
 
+AMBIGUOUS = "a message with more than one of result, error, chunk, end and log"
+
+
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
@@ -109,6 +112,9 @@ def test_answers_come_in_any_order_and_in_one_piece() -> None:
         ([b"debug\n"], "something that is not a message with the envelope"),
         ([b"{}\n"], "a message without a jobId"),
         ([b'{"jobId":"a"}\n'], "a jobId without a result"),
+        ([b'{"jobId":"a","result":null,"error":"boom"}\n'], AMBIGUOUS),
+        ([b'{"jobId":"a","chunk":1,"end":true}\n'], AMBIGUOUS),
+        ([b"\n"], "an empty message"),
         ([line("a", result="x" * 2000)], "a message of more than 1000 bytes"),
         ([b"x" * 1001], "a message of more than 1000 bytes"),
     ],
