@@ -15,13 +15,16 @@ its job, and several jobs can be in one process.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import Enum, auto
 from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cm_exec.handlers.framing import DesyncError, MessageReader
+from cm_exec.protocol.json_text import InvalidJsonError, decode_json, json_problem, member_spans
 
 FIRST_PART: Final = 4096
 """Bytes that are sent before the process is known to read: what a pipe of one page takes."""
@@ -146,15 +149,18 @@ class Message(Struct, frozen=True):
 
 class _Wire(Struct, rename="camel"):
     job_id: str | msgspec.UnsetType = msgspec.UNSET
+    end: bool = False
+    ready: bool = False
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     chunk: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    end: bool | msgspec.UnsetType = msgspec.UNSET
-    log: str | msgspec.UnsetType = msgspec.UNSET
-    ready: bool | msgspec.UnsetType = msgspec.UNSET
+    log: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-_KINDS: Final[tuple[Kind, ...]] = ("result", "error", "chunk", "end", "log")
+_CONTENTS: Final[tuple[Kind, ...]] = ("result", "error", "chunk", "log")
+_MOST_UNUSUAL: Final = 1024 * 1024
+"""Bytes of a message that is looked at without msgspec, at 10 MB a second: a larger one would hold the loop."""
+_OTHERS: Final = ("jobId", "end", "ready")
 _decode: Final = msgspec.json.Decoder(_Wire).decode
 
 
@@ -165,20 +171,44 @@ def parse_message(text: bytes) -> Message:
     try:
         wire = _decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise DesyncError("something that is not a message with the envelope") from None
+        wire = _decode_unusual(text)
     if wire.job_id is msgspec.UNSET:
-        if wire.ready is True:
+        if wire.ready:
             return Message("ready")
         raise DesyncError("a message without a jobId")
-    named = [kind for kind in _KINDS if getattr(wire, kind) is not msgspec.UNSET and getattr(wire, kind) is not False]
-    if not named:
+    contents = [(kind, bytes(part)) for kind in _CONTENTS if (part := getattr(wire, kind)) is not msgspec.UNSET]
+    if wire.end:
+        contents.append(("end", b""))
+    if not contents:
         raise DesyncError("a jobId without a result")
-    if len(named) > 1:
+    if len(contents) > 1:
         raise DesyncError("a message with more than one of result, error, chunk, end and log")
-    content = getattr(wire, named[0])
-    if isinstance(content, str):
-        content = content.encode(errors="replace")
-    return Message(named[0], wire.job_id, b"" if content is True else bytes(content))
+    kind, content = contents[0]
+    return Message(kind, wire.job_id, _text(content) if kind == "log" else content)
+
+
+def _decode_unusual(text: bytes) -> _Wire:
+    """Read a message whose content is JSON that msgspec refuses: half a surrogate pair, deep nesting.
+
+    Raises DesyncError.
+    """
+    try:
+        if len(text) <= _MOST_UNUSUAL and json_problem(text) is None:
+            members = {name: text[start:end] for name, (start, end) in member_spans(text).items()}
+            contents = {kind: msgspec.Raw(members.pop(kind)) for kind in _CONTENTS if kind in members}
+            others = b",".join(b'"%b":%b' % (name.encode(), members[name]) for name in _OTHERS if name in members)
+            return replace(_decode(b"{%b}" % others), **contents)
+    except (msgspec.MsgspecError, ValueError):
+        pass
+    raise DesyncError("something that is not a message with the envelope")
+
+
+def _text(content: bytes) -> bytes:
+    with suppress(InvalidJsonError):
+        text = decode_json(content)
+        if isinstance(text, str):
+            return text.encode(errors="replace")
+    raise DesyncError("a log that is not a text")
 
 
 class EnvelopeState:

@@ -31,6 +31,9 @@ def test_any_id_and_user_come_through(job_id: str, user_id: str | None) -> None:
     assert (members["jobId"], members["userId"]) == (job_id, user_id)
 
 
+DEEP = b"[" * 5000 + b"]" * 5000
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -43,6 +46,10 @@ def test_any_id_and_user_come_through(job_id: str, user_id: str | None) -> None:
         (b'{"jobId":"j","chunk":[1]}', Message("chunk", "j", b"[1]")),
         (b'{"jobId":"j","end":true}', Message("end", "j")),
         (b'{"jobId":"j","log":"a\\n\\u00e9"}', Message("log", "j", "a\né".encode())),
+        (b'{"jobId":"j","log":"\\udc80"}', Message("log", "j", b"?")),
+        (b'{"jobId":"j","result":"\\udc80"}', Message("result", "j", b'"\\udc80"')),
+        (b'{"error":%b,"jobId":"j"}' % DEEP, Message("error", "j", DEEP)),
+        (b'{"jobId":"j","chunk":1,"end":false}', Message("chunk", "j", b"1")),
     ],
 )
 def test_messages(text: bytes, message: Message) -> None:
@@ -115,6 +122,8 @@ AMBIGUOUS = "a message with more than one of result, error, chunk, end and log"
         ([b'{"jobId":"a","result":null,"error":"boom"}\n'], AMBIGUOUS),
         ([b'{"jobId":"a","chunk":1,"end":true}\n'], AMBIGUOUS),
         ([b"\n"], "an empty message"),
+        ([line("a", log=5)], "a log that is not a text"),
+        ([b'{"jobId":5,"result":1}\n'], "something that is not a message with the envelope"),
         ([line("a", result="x" * 2000)], "a message of more than 1000 bytes"),
         ([b"x" * 1001], "a message of more than 1000 bytes"),
     ],
