@@ -14,6 +14,7 @@ from cm_exec.handlers.output import (
     Spool,
     StderrLogger,
     StderrTail,
+    failure_of_abort,
     failure_of_exit,
     out_of_step,
 )
@@ -242,10 +243,8 @@ class EnvelopeProcess:
     def _failure(self, entry: RunningJob, reason: Reason, detail: str) -> Failure:
         if reason is Reason.TIMEOUT and not detail:
             detail = self.obstacle() or "it wrote no answer"
-        ended = ProcessExit(status=None, reason=reason, detail=detail, stderr=self._stderr_end())
-        failure = failure_of_exit(entry.function, ended, entry.output.spool)
-        assert failure is not None  # noqa: S101 - it has a reason
-        return failure
+        spool = entry.output.spool
+        return failure_of_abort(entry.function, reason, detail, spool, self._stderr_end(), process_goes_on=True)
 
     def _exit_failure(self, function: Function, status: int) -> Failure:
         stderr = self._stderr_end()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -10,12 +11,14 @@ import msgspec
 from cm_exec.config.model import Function, HttpRequest
 from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
 from cm_exec.handlers.http_service import HttpService, ServerError, is_success
-from cm_exec.handlers.output import LimitedOutput, ProcessExit, Spool, StreamingSpool, failure_of_exit, finish_output
+from cm_exec.handlers.output import LimitedOutput, StreamingSpool, failure_of_abort, finish_output
 from cm_exec.protocol.job import Failure, Job, Reason
 from cm_exec.runtime.http import BodySink
 
 ERROR_BODY: Final = 4096
 """Bytes of the body of an error response in an error result."""
+
+_EVENT_STREAM: Final = "text/event-stream"
 
 
 class HttpHandler:
@@ -28,7 +31,10 @@ class HttpHandler:
         self._request = function.request or HttpRequest(method="POST", path=f"/{quote(function.name, safe='')}")
         self._sends_token = function.credentials or service.service.credentials
         body_type = "Content-Type: application/json\r\n" if self._request.has_body else ""
-        self._headers = f"Host: {service.host}\r\nCM-Query-Type: {_header_text(function.name)}\r\n{body_type}"
+        self._headers = (
+            f"Host: {service.host}\r\nAccept-Encoding: identity\r\n{body_type}"
+            f"CM-Query-Type: {_header_text(function.name)}\r\n"
+        )
         self.streams = bool(function.stream)
 
     async def open(self) -> None:
@@ -59,6 +65,7 @@ class HttpHandler:
                 task.cancel()
 
         self._context.running[job.job_id] = abort
+        cancelled = partial(failure_of_abort, function, spool=spool, process_goes_on=True)
         response = _Response(function, spool)
         try:
             head, body = self._message(job)
@@ -70,13 +77,13 @@ class HttpHandler:
             return Completion(Failure(reason=Reason.INVALID_QUERY, message=str(error)))
         except TimeoutError:
             self._service.check_soon()
-            return Completion(_ended(function, Reason.TIMEOUT, response.progress(), spool))
+            return Completion(cancelled(Reason.TIMEOUT, response.progress()))
         except _TooMuchError as error:
-            return Completion(_ended(function, *error.problem, spool))
+            return Completion(cancelled(*error.problem))
         except asyncio.CancelledError:
             if not aborted:
                 raise
-            return Completion(_ended(function, *aborted[0], spool))
+            return Completion(cancelled(*aborted[0]))
         finally:
             self._context.running.pop(job.job_id, None)
 
@@ -148,11 +155,18 @@ class _Response:
         self._error = b""
         self._events = _EventReader() if function.stream == "sse" else None
 
-    def on_head(self, status: int, _headers: Mapping[str, str]) -> BodySink:
-        """Choose what takes the body."""
+    def on_head(self, status: int, headers: Mapping[str, str]) -> BodySink:
+        """Choose what takes the body. Raises ServerError for a compressed one."""
         self._status = status
         if not is_success(status):
             return self._take_error
+        coding = headers.get("content-encoding", "identity")
+        if coding.lower() != "identity":
+            message = f"the server of {self._function.name!r} sent a body with Content-Encoding {coding!r}"
+            raise ServerError(Failure(reason=Reason.INVALID_OUTPUT, message=message))
+        media_type = headers.get("content-type", _EVENT_STREAM).partition(";")[0].strip().lower()
+        if media_type != _EVENT_STREAM:
+            self._events = None  # a result in one piece, as the query may have asked for
         return self._take if self._events is None else self._take_events
 
     def failure(self) -> Failure | None:
@@ -168,7 +182,7 @@ class _Response:
             )
         if self._events is not None:
             self._take(self._events.end())
-        return finish_output(self._function, self._spool, b"")
+        return finish_output(self._function, self._spool)
 
     def progress(self) -> str:
         """Say how far the response had come."""
@@ -217,12 +231,6 @@ class _EventReader:
         self.feed(b"\n" if self._rest else b"")
         data, self._data = self._data, []
         return b"\n".join(data)
-
-
-def _ended(function: Function, reason: Reason, detail: str, spool: Spool) -> Failure:
-    failure = failure_of_exit(function, ProcessExit(status=None, reason=reason, detail=detail), spool)
-    assert failure is not None  # noqa: S101 - it has a reason
-    return failure
 
 
 def _text(value: msgspec.Raw) -> str:

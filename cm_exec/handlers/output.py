@@ -253,14 +253,11 @@ class ProcessExit(Struct, frozen=True, kw_only=True):
 
 def failure_of_exit(function: Function, ended: ProcessExit, spool: Spool) -> Failure | None:
     """Return why the job failed, None if the command ended by itself and with status 0."""
-    subject = f"the command of {function.name!r}"
     if ended.reason is not None:
-        message = f"{subject} {_WHY_ENDED[ended.reason].format(function=function)}"
-        if ended.detail:
-            message += f" ({ended.detail})"
-        return Failure(reason=ended.reason, message=message, stderr=ended.stderr, output=excerpt(spool))
+        return failure_of_abort(function, ended.reason, ended.detail, spool, ended.stderr)
     if ended.status is None:
-        return Failure(reason=Reason.TIMEOUT, message=f"{subject} cannot be ended", stderr=ended.stderr)
+        message = f"the command of {function.name!r} cannot be ended"
+        return Failure(reason=Reason.TIMEOUT, message=message, stderr=ended.stderr)
     if not ended.status:
         return None
     failure = _failure_of_status(function, ended)
@@ -268,6 +265,17 @@ def failure_of_exit(function: Function, ended: ProcessExit, spool: Spool) -> Fai
         return _with_output(failure, spool)
     # PHP reports its errors on stdout
     return failure if ended.stderr else replace(failure, output=excerpt(spool, end=True))
+
+
+def failure_of_abort(
+    function: Function, reason: Reason, detail: str, spool: Spool, stderr: bytes = b"", *, process_goes_on: bool = False
+) -> Failure:
+    """Return why the launcher ended a job: with its command, or in a process that goes on with others."""
+    subject, done = ("job", "cancelled") if process_goes_on else ("command", "ended")
+    message = f"the {subject} of {function.name!r} {_WHY_ENDED[reason].format(function=function, done=done)}"
+    if detail:
+        message += f" ({detail})"
+    return Failure(reason=reason, message=message, stderr=stderr, output=excerpt(spool))
 
 
 def _failure_of_status(function: Function, ended: ProcessExit) -> Failure:
@@ -298,34 +306,39 @@ def excerpt(spool: Spool, *, end: bool = False) -> bytes:
 
 
 _WHY_ENDED: Final = {
-    Reason.TIMEOUT: "did not finish within its timeout of {function.timeout:g} s and was ended",
-    Reason.OUTPUT_LIMIT: "wrote more than its max_output of {function.max_output} bytes and was ended",
-    Reason.SHUTDOWN: "was ended because the worker shuts down",
+    Reason.TIMEOUT: "did not finish within its timeout of {function.timeout:g} s and was {done}",
+    Reason.OUTPUT_LIMIT: "wrote more than its max_output of {function.max_output} bytes and was {done}",
+    Reason.SHUTDOWN: "was {done} because the worker shuts down",
 }
 
 
-def finish_output(function: Function, spool: Spool, stderr: bytes) -> Failure | None:
-    """Check a complete result as `output` says, and encode it; return what is wrong with it."""
+def finish_output(
+    function: Function, spool: Spool, stderr: bytes = b"", exit_code: int | None = None
+) -> Failure | None:
+    """Check a complete result as `output` says, and encode it; return what is wrong with it.
+
+    `exit_code` is that of the command, None if it goes on.
+    """
     if function.output == "bytes":
         return None
     text = spool.getvalue()
     if function.output == "json":
         problem = json_problem(text)
-        return None if problem is None else _invalid(function, f"JSON: {problem}", text, stderr)
+        return None if problem is None else _invalid(function, f"JSON: {problem}", text, stderr, exit_code)
     try:
         encoded = msgspec.json.encode(text.decode().removesuffix("\n"))
     except UnicodeDecodeError as error:
-        return _invalid(function, f"UTF-8 text: byte {error.start}", text, stderr)
+        return _invalid(function, f"UTF-8 text: byte {error.start}", text, stderr, exit_code)
     spool.clear()
     spool.write(encoded)
     return None
 
 
-def _invalid(function: Function, expected: str, output: bytes, stderr: bytes) -> Failure:
+def _invalid(function: Function, expected: str, output: bytes, stderr: bytes, exit_code: int | None) -> Failure:
     return Failure(
         reason=Reason.INVALID_OUTPUT,
         message=f"the output of {function.name!r} is not {expected}",
-        exit_code=0,
+        exit_code=exit_code,
         stderr=stderr,
         output=output[:_EXCERPT_KEPT],
     )

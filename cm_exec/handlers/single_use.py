@@ -41,7 +41,7 @@ async def run_single_use(  # noqa: PLR0917 - as in Handler.run
         )
     terminator = OrphanTerminator(child.tree, context.graces)
     cleanup = terminator.finish if terminator.begin() else None
-    failure = failure_of_exit(function, ended, spool) or finish_output(function, spool, ended.stderr)
+    failure = failure_of_exit(function, ended, spool) or finish_output(function, spool, ended.stderr, 0)
     return Completion(failure, cleanup)
 
 

@@ -15,6 +15,7 @@ from cm_exec.handlers.output import (
     StderrLogger,
     StderrTail,
     excerpt,
+    failure_of_abort,
     failure_of_exit,
     finish_output,
     out_of_step,
@@ -376,10 +377,7 @@ class StepProcess:
     def _failure(self, reason: Reason, detail: str) -> Failure:
         assert self._job is not None  # noqa: S101 - for the type checker
         job = self._job
-        ended = ProcessExit(status=None, reason=reason, detail=detail, stderr=self._job_stderr.getvalue())
-        failure = failure_of_exit(job.function, ended, job.output.spool)
-        assert failure is not None  # noqa: S101 - it has a reason
-        return failure
+        return failure_of_abort(job.function, reason, detail, job.output.spool, self._job_stderr.getvalue())
 
     def _fail(self, failure: Failure) -> None:
         if self._job is not None:

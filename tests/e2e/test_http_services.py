@@ -349,3 +349,33 @@ def test_a_drain_ends_what_does_not_end_in_time(harness: WorkerHarness, port: in
     worker.terminate()
     assert worker.wait(PATIENCE) == 0
     assert error_of(harness.runtime.result(job))["reason"] == "shutdown"
+
+
+def test_compressed_result(harness: WorkerHarness, port: int) -> None:
+    """A compressed body is no result: the request asks for none, and the caller could not read it."""
+    harness.start(web(port) + served("f", request="POST /header/Content-Encoding/gzip") + served("g"))
+    failed = error(harness)
+    assert (failed["reason"], "exitCode" in failed) == ("invalid_output", False)
+    assert "Content-Encoding 'gzip'" in failed["error"]
+    assert ask(harness, to="g")["headers"]["accept-encoding"] == "identity"
+
+
+def test_json_instead_of_events(harness: WorkerHarness, port: int) -> None:
+    """A server that answers without a stream, as a chat does with "stream": false, gives its body as the result."""
+    request = "POST /header/Content-Type/application%2Fjson"
+    harness.start(web(port) + served("f", request=request, stream="sse"))
+    assert ask(harness, {"text": "all"}) == {"text": "all"}
+
+
+def test_invalid_output_of_a_server(harness: WorkerHarness, port: int) -> None:
+    """The error has no exit code: the server goes on."""
+    harness.start(web(port) + served("raw", output="json"))
+    failed = error(harness, to="raw")
+    assert (failed["reason"], "exitCode" in failed) == ("invalid_output", False)
+
+
+def test_timeout_of_a_request(harness: WorkerHarness, port: int) -> None:
+    """The message says that the job was cancelled, and not that the server was ended."""
+    harness.start(web(port) + served("hang", timeout=0.5))
+    message = "the job of 'hang' did not finish within its timeout of 0.5 s and was cancelled (it had sent no response)"
+    assert error(harness, to="hang")["error"] == message

@@ -13,6 +13,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 PLACE: Final = sys.argv[1]
 ADDRESS: Final = sys.argv[sys.argv.index("at") + 1] if "at" in sys.argv else "127.0.0.1"
@@ -52,7 +53,7 @@ class Answers(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self.answer()
 
-    def answer(self) -> None:  # noqa: C901, PLR0912 - one branch for each path
+    def answer(self) -> None:  # noqa: C901, PLR0912, PLR0915 - one branch for each path
         self.requests += 1
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         verb = self.path.strip("/").split("/")
@@ -79,6 +80,8 @@ class Answers(BaseHTTPRequestHandler):
                 Path(f"held-{number}").touch()
                 wait_for(f"go-{number}")
                 self.send(200, number.encode())
+            case ["header", name, value]:
+                self.send(200, body, **{name: unquote(value)})
             case ["exit"]:
                 print("no more memory", file=sys.stderr, flush=True)
                 os._exit(3)
@@ -126,8 +129,10 @@ class Answers(BaseHTTPRequestHandler):
             self.wfile.write(f"{len(part):x}\r\n{part}\r\n".encode())
         self.wfile.write(b"0\r\n\r\n")
 
-    def send(self, status: int, body: bytes) -> None:
+    def send(self, status: int, body: bytes, **headers: str) -> None:
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

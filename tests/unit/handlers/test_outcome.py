@@ -44,7 +44,7 @@ def failure_of(
 
 def finished(folder: Path, written: bytes, **options: object) -> tuple[Failure | None, bytes]:
     spool = spool_of(written)
-    return finish_output(function_of(folder, "true", **options), spool, b"said"), spool.getvalue()
+    return finish_output(function_of(folder, "true", **options), spool, b"said", 0), spool.getvalue()
 
 
 def test_status_0_is_no_failure(tmp_path: Path) -> None:
