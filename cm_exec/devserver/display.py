@@ -34,7 +34,7 @@ def print_banner(terminal: Terminal, runtime: LocalRuntime, source: WorkerSource
     """Print the console, the way to call, the functions."""
     head = terminal.styled(f"cm-exec dev {__version__}", BOLD)
     terminal.write(f"\n  {head}  {terminal.styled(_described(source, shown_as), DIM)}\n")
-    _print_entry(terminal, "console", terminal.styled(runtime.console_url, CYAN))
+    _print_entry(terminal, "console", terminal.styled(runtime.callers.console_url, CYAN))
     name, query = "NAME", "{}"
     if isinstance(source, Config):
         name = next(iter(source.functions))

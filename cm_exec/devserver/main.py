@@ -4,6 +4,7 @@ import fcntl
 import os
 import signal
 import tempfile
+import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -61,11 +62,16 @@ def run_dev(args: DevArgs) -> None:
                 announce()
 
         Follower(runtime.url, runtime.caller_token, terminal, connected, delays).start()
+
+        def open_console() -> None:
+            address = runtime.callers.one_time_url()
+            threading.Thread(target=webbrowser.open, args=(address,), name="browser", daemon=True).start()
+
         if args.open_browser:
-            webbrowser.open(runtime.console_url)
+            open_console()
         session = DevSession(args, runtime, terminal, events, delays)
         actions: dict[str, Callable[[], object]] = {
-            "o": lambda: webbrowser.open(runtime.console_url),
+            "o": open_console,
             "r": lambda: events.put(RestartRequested()),
             "q": lambda: events.put(SignalReceived(signal.SIGINT)),
         }
@@ -217,7 +223,7 @@ def _ready_text(runtime: LocalRuntime, args: DevArgs) -> bytes:
     content = {
         "pid": os.getpid(),
         "callersUrl": runtime.url,
-        "consoleUrl": runtime.console_url,
+        "consoleUrl": runtime.callers.console_url,
         "token": runtime.caller_token,
         "environment": runtime.environment(args.env_style),
     }

@@ -1,11 +1,16 @@
 """The port for callers and the console, and the guard that decides who may use it."""
 
 import hmac
+import os
+import secrets
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
@@ -100,6 +105,11 @@ _ON_EVERY_ANSWER: Final = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
 )
+_CODE_SECONDS: Final = 120.0
+"""Seconds in which a browser may use the code that it was started with: a cold one takes its time."""
+_TABLES: Final = tuple(Path("/proc/net", name) for name in ("tcp", "tcp6"))
+_ESTABLISHED: Final = "01"
+_IPV6_BYTES: Final = 16
 _API_ROOTS: Final = ("/functions", "/jobs", "/state", "/log", "/faults", "/events")
 
 
@@ -118,6 +128,8 @@ class CallerServer:
         own = ("localhost", "127.0.0.1", "[::1]", self._host, *(name.lower() for name in names))
         self._guard = Guard(token=token, port=self.listener.port, names=own)
         self._api = CallerApi(info, console=console).application
+        self._codes: dict[str, float] = {}
+        """The codes that let a browser in, each once, and until when."""
 
     @property
     def _host(self) -> str:
@@ -132,6 +144,15 @@ class CallerServer:
     def console_url(self) -> str:
         """The console's address, with the token that lets a browser in."""
         return f"{self.url}/?token={self.token}"
+
+    def one_time_url(self) -> str:
+        """Return an address that lets one browser of this user in, once.
+
+        It may stand on a command line, which all users of this machine can see; the token may not.
+        """
+        code = secrets.token_urlsafe(24)
+        self._codes[code] = time.monotonic() + _CODE_SECONDS
+        return f"{self.url}/?code={code}"
 
     async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge a request, and lock the answer's page: it may load nothing from elsewhere and be in no frame."""
@@ -164,16 +185,46 @@ class CallerServer:
         return None
 
     def _sign_in(self, scope: Scope) -> ASGIApp | None:
-        """Turn the token of the console's address into a cookie, and the address into one without it."""
+        """Turn the token or code of the console's address into a cookie, and the address into one without it."""
         if scope["path"] != "/" or scope["method"] not in {"GET", "HEAD"}:
             return None
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("token")
-        if not given:
+        given = parse_qs(scope["query_string"].decode("latin-1"))
+        if "code" in given:
+            if scope["method"] != "GET" or not self._use_code(given["code"][0], scope):
+                sentence = "this address let one browser in, once; open the address that cm-exec dev printed"
+                return JsonAnswer({"error": sentence}, HTTPStatus.UNAUTHORIZED)
+        elif "token" not in given:
             return None
-        if not self._guard.is_token(given[0]):
+        elif not self._guard.is_token(given["token"][0]):
             return JsonAnswer({"error": "this token is not, or no longer, valid"}, HTTPStatus.UNAUTHORIZED)
         cookie = f"{self._guard.cookie_name}={self._guard.token}; Path=/; HttpOnly; SameSite=Strict"
         return JsonAnswer({}, HTTPStatus.SEE_OTHER, {"Location": "/", "Set-Cookie": cookie})
+
+    def _use_code(self, code: str, scope: Scope) -> bool:
+        """Return whether the code was valid. Another user, who may have seen it, cannot use it before its browser."""
+        return _is_own(scope) and self._codes.pop(code, 0.0) > time.monotonic()
+
+
+def _is_own(scope: Scope) -> bool:
+    """Return whether this user or root has the other end of the connection; true where that cannot be seen."""
+    ends = [scope["client"], scope["server"]]
+    if not _TABLES[0].exists() or None in ends:
+        return sys.platform != "linux"
+    wanted = {(client, server) for client, server in zip(*map(_table_forms, ends), strict=True)}
+    rows = [line.split() for table in _TABLES if table.exists() for line in table.read_text().splitlines()[1:]]
+    users = {int(row[7]) for row in rows if (row[1], row[2]) in wanted and row[3] == _ESTABLISHED}
+    return bool(users) and users <= {os.getuid(), 0}
+
+
+def _table_forms(end: tuple[str, int]) -> tuple[str, str]:
+    """Return an address and port as the kernel's tables have it: for IPv4, and for IPv6, which also has IPv4's."""
+    packed = ip_address(end[0]).packed
+    mapped = packed if len(packed) == _IPV6_BYTES else bytes(10) + b"\xff\xff" + packed
+    words = [
+        "".join(f"{int.from_bytes(form[at : at + 4], sys.byteorder):08X}" for at in range(0, len(form), 4))
+        for form in (packed, mapped)
+    ]
+    return f"{words[0]}:{end[1]:04X}", f"{words[1]}:{end[1]:04X}"
 
 
 def _is_api(path: str) -> bool:

@@ -237,19 +237,16 @@ class LocalRuntime:
     @property
     def url(self) -> str:
         """Where callers find the functions: `POST url/functions/NAME`."""
-        return self._open_caller_server().url
-
-    @property
-    def console_url(self) -> str:
-        """The console's address, with the token that lets a browser in."""
-        return self._open_caller_server().console_url
+        return self.callers.url
 
     @property
     def caller_token(self) -> str:
         """The token for the callers' port."""
-        return self._open_caller_server().token
+        return self.callers.token
 
-    def _open_caller_server(self) -> CallerServer:
+    @property
+    def callers(self) -> CallerServer:
+        """The port for callers and the console. Raises RuntimeError if there is none."""
         if self._caller_server is None:
             raise RuntimeError("the runtime has no port for callers")
         return self._caller_server

@@ -1,5 +1,7 @@
 """The callers' port over real sockets: what keeps web pages out, and lets the console in."""
 
+import os
+import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,7 +20,7 @@ def browser(serving: LocalRuntime) -> Caller:
 
 def test_the_console_s_address_signs_a_browser_in(serving: LocalRuntime, browser: Caller) -> None:
     assert browser.get("/state").status == 401
-    address = urlsplit(serving.console_url)
+    address = urlsplit(serving.callers.console_url)
     reply = browser.get(f"/?{address.query}")
     assert (reply.status, reply.headers["location"]) == (303, "/")
     cookie = reply.headers["set-cookie"]
@@ -30,6 +32,26 @@ def test_a_wrong_token_signs_nobody_in(browser: Caller) -> None:
     reply = browser.get("/?token=guess")
     assert reply.status == 401
     assert "set-cookie" not in reply.headers
+
+
+def test_a_code_signs_one_browser_in_once(serving: LocalRuntime, browser: Caller) -> None:
+    path = serving.callers.one_time_url().removeprefix(serving.url)
+    assert serving.caller_token not in path
+    assert browser.request("HEAD", path).status == 401
+    reply = browser.get(path)
+    assert (reply.status, reply.headers["location"]) == (303, "/")
+    assert browser.get("/state", Cookie=reply.headers["set-cookie"].partition(";")[0]).status == 200
+    again = browser.get(path)
+    assert (again.status, "set-cookie" in again.headers) == (401, False)
+    assert "open the address that cm-exec dev printed" in again.json["error"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_code_is_of_no_use_to_another_user(serving: LocalRuntime, browser: Caller) -> None:
+    path = serving.callers.one_time_url().removeprefix(serving.url)
+    get = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", serving.url + path]
+    assert subprocess.check_output(get, user=65534, cwd="/", env={"PATH": os.environ["PATH"]}) == b"401"
+    assert browser.get(path).status == 303
 
 
 def test_a_program_may_use_the_token(serving: LocalRuntime, browser: Caller) -> None:

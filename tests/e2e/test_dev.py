@@ -54,6 +54,21 @@ def test_the_curl_line_that_it_prints_works(program: DevProgram) -> None:
     assert done.stdout == b"{}"
 
 
+def test_a_browser_that_stays_in_the_foreground_holds_up_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = folder / "browser"
+    browser.write_text("#!/bin/sh\necho $1 > opened\nwhile [ -e browser ]; do sleep 0.1; done\n")
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", str(browser))
+    write(folder, ECHO)
+    with started_dev(folder, "--open") as program:
+        program.wait_for_output("the worker is connected")
+        wait_until((folder / "opened").exists, what="the browser's start")
+        assert program.token not in (folder / "opened").read_text()
+        program.interrupt()
+        assert program.process.wait(30) == 0
+    browser.unlink()
+
+
 def test_invoke_dev_finds_it_and_writes_just_the_result(program: DevProgram) -> None:
     done = program.run("invoke", "--dev", "echo", '{"b": 2}')
     assert (done.returncode, done.stdout, done.stderr) == (0, b'{"b": 2}', b"")

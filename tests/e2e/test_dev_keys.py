@@ -45,7 +45,7 @@ class DevOnTerminal:
 def dev(tmp_path: Path) -> Iterator[DevOnTerminal]:
     (tmp_path / "cm.toml").write_text(function("echo", ["cat"]))
     browser = tmp_path / "browser"
-    browser.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/opened\n')
+    browser.write_text(f'#!/bin/sh\ntr "\\0" " " < /proc/$$/cmdline >> {tmp_path}/opened\necho >> {tmp_path}/opened\n')
     browser.chmod(0o755)
     terminal, its = pty.openpty()
     process = subprocess.Popen(
@@ -73,7 +73,14 @@ def test_o_opens_the_console(dev: DevOnTerminal, tmp_path: Path) -> None:
     dev.press(b"o")
     opened = tmp_path / "opened"
     wait_until(lambda: opened.exists() and b"\n" in opened.read_bytes(), what="the browser's start")
-    assert opened.read_bytes().strip() in dev.shown
+    address = opened.read_text().split()[-1]
+    assert "token" not in opened.read_text()
+    assert bytes(dev.shown).split(b"?token=")[1].split()[0] not in opened.read_bytes()
+    sign_in = ["curl", "-sL", "-b", "", "-w", "%{http_code}", address]
+    page = subprocess.check_output(sign_in)
+    assert b"<title>cm-exec dev</title>" in page
+    assert page.endswith(b"200")
+    assert subprocess.check_output(sign_in).endswith(b"401")
 
 
 def test_r_restarts_the_worker(dev: DevOnTerminal) -> None:
