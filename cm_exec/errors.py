@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from msgspec import Struct
 
@@ -75,6 +75,22 @@ class ExhaustedError(CmExecError):
     """Raised when the system has no descriptor, thread or memory left for the program itself."""
 
     exit_code = 4
+
+
+LOCAL_RUNTIME: Final = ("starlette", "uvicorn", "httptools", "trustme")
+"""What the local runtime imports of the extra `dev`."""
+
+
+def require_extra(user: str, modules: Iterable[str] = LOCAL_RUNTIME) -> None:
+    """Raise UsageError, with the remedy, if one of the extra's modules is missing."""
+    from importlib.util import find_spec  # noqa: PLC0415 - the worker needs none of this
+
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"{user} needs {', '.join(missing)}; install them with: pip install 'cm-exec[dev]' (not into the "
+            "self-contained /opt/cm-exec, which has only what a worker needs)"
+        )
 
 
 def exit_code_of(error: Exception) -> int | None:

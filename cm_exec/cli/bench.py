@@ -7,15 +7,14 @@ from typing import Any, get_args
 import click
 
 from cm_exec.cli.options import (
-    LOCAL_RUNTIME,
     FiniteRange,
     SuggestingChoice,
     config_option,
     function_names,
-    require_extra,
 )
 from cm_exec.config.model import Mode
 from cm_exec.config.schema import MAX_SLOTS
+from cm_exec.errors import require_extra
 
 
 def read_counts(_context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
@@ -75,7 +74,7 @@ def command(**options: Any) -> None:
     A function that fails is reported with its error and skipped; the exit status is then 1. Ctrl-C prints the
     results so far; the exit status is then 130.
     """
-    require_extra("bench", LOCAL_RUNTIME)
+    require_extra("bench")
     from cm_exec.bench.session import BenchArgs, run_session  # noqa: PLC0415 - what it imports comes with the extra
 
     sys.exit(run_session(BenchArgs(**options)))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cm_exec.cli.options import LOCAL_RUNTIME, FiniteRange, env_style_option, require_extra, require_program
+from cm_exec.cli.options import FiniteRange, env_style_option, require_program
+from cm_exec.errors import require_extra
 
 if TYPE_CHECKING:
     from cm_exec.local_runtime.worker_files import Style
@@ -39,7 +40,7 @@ def command(
 
     The exit status is 0 if all rules hold, 1 if not, and 130 after Ctrl-C.
     """
-    require_extra("conform", LOCAL_RUNTIME)
+    require_extra("conform")
     from cm_exec.conformance.report import Conformance, print_result, summary  # noqa: PLC0415 - it needs the extra
     from cm_exec.terminal import Terminal  # noqa: PLC0415
 

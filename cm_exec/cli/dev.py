@@ -10,16 +10,15 @@ from typing import Any, Final
 import click
 
 from cm_exec.cli.options import (
-    LOCAL_RUNTIME,
     FiniteRange,
     HeaderFile,
     HeaderText,
     config_option,
     env_style_option,
-    require_extra,
     require_program,
 )
 from cm_exec.devserver import DevArgs
+from cm_exec.errors import LOCAL_RUNTIME, require_extra
 
 _PORT: Final = click.IntRange(0, 65535)
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,20 +17,6 @@ from cm_exec.config import Config, load_config, with_overrides
 from cm_exec.config.schema import LauncherTable
 from cm_exec.config.schema.keys import key_spec
 from cm_exec.text import did_you_mean
-
-LOCAL_RUNTIME: Final = ("starlette", "uvicorn", "httptools", "trustme")
-
-
-def require_extra(command: str, modules: Iterable[str]) -> None:
-    """Raise click.UsageError, with the remedy, if one of the extra's modules is missing."""
-    from importlib.util import find_spec  # noqa: PLC0415 - the worker needs none of this
-
-    missing = [name for name in modules if find_spec(name) is None]
-    if missing:
-        raise click.UsageError(
-            f"{command} needs {', '.join(missing)}. Install it on a machine with Python: pip install 'cm-exec[dev]'; "
-            "the self-contained /opt/cm-exec contains only what a worker needs"
-        )
 
 
 def require_program(worker_command: Sequence[str]) -> None:

@@ -7,15 +7,14 @@ from typing import Any
 import click
 
 from cm_exec.cli.options import (
-    LOCAL_RUNTIME,
     asks_dev,
     config_option,
     dev_options,
     function_names,
-    require_extra,
     require_program,
 )
 from cm_exec.config.schema import MAX_SLOTS
+from cm_exec.errors import require_extra
 
 
 class TestCommand(click.Command):
@@ -69,6 +68,6 @@ def command(**options: Any) -> None:
     if options["worker_command"] and options["dev"]:
         raise click.UsageError("give --dev or a command, not both")
     if options["worker_command"]:
-        require_extra("test with a command", LOCAL_RUNTIME)
+        require_extra("test with a command")
         require_program(options["worker_command"])
     sys.exit(run_session(FunctionTestArgs(**options)))

@@ -16,18 +16,14 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from cm_exec.devserver.worker_process import (
-    ForeignWorker,
-    LogEntry,
-    WorkerProcess,
-    describe_exit,
-    parse_plain_line,
-    worker_environment,
-)
-from cm_exec.local_runtime import LocalRuntime, NoResultError, ProtocolViolation
-from cm_exec.local_runtime.worker_files import Style
+from cm_exec.errors import require_extra
+
+if TYPE_CHECKING:  # pytest loads this package wherever cm-exec is installed, also without the extra
+    from cm_exec.devserver.worker_process import LogEntry, WorkerProcess
+    from cm_exec.local_runtime import LocalRuntime, ProtocolViolation
+    from cm_exec.local_runtime.worker_files import Style
 
 __all__ = ["ComputeModule", "FunctionError", "ProtocolViolationError", "WorkerEndedError", "run_compute_module"]
 
@@ -57,7 +53,7 @@ class ProtocolViolationError(AssertionError):
 class ComputeModule:
     """A running compute module. `run_compute_module` makes one."""
 
-    def __init__(self, runtime: LocalRuntime, log: "deque[str]") -> None:
+    def __init__(self, runtime: "LocalRuntime", log: "deque[str]") -> None:
         self._runtime = runtime
         self._log = log
         self.ended: str | None = None
@@ -94,6 +90,8 @@ class ComputeModule:
         auth_header: str | None = None,
     ) -> bytes:
         """Call a function with JSON text and return its result as it was posted. Raises as `call` does."""
+        from cm_exec.local_runtime import NoResultError  # noqa: PLC0415 - it needs the extra
+
         if self.ended is not None:
             raise self._end(self.ended)
         call = self._runtime.submit(function, query, timeout=timeout, user_id=user_id, auth_header=auth_header)
@@ -113,12 +111,12 @@ class ComputeModule:
         return list(self._log)
 
     @property
-    def runtime(self) -> LocalRuntime:
+    def runtime(self) -> "LocalRuntime":
         """The runtime: to inject faults, and to look at jobs, requests and schemas."""
         return self._runtime
 
     @property
-    def violations(self) -> list[ProtocolViolation]:
+    def violations(self) -> "list[ProtocolViolation]":
         """What the worker did against the protocol so far."""
         return self._runtime.violations
 
@@ -152,7 +150,7 @@ def run_compute_module(
     cwd: Path | str | None = None,
     env: Mapping[str, str] | None = None,
     concurrency: int = 1,
-    style: Style = "modern",
+    style: "Style" = "modern",
     start_timeout: float = 60.0,
 ) -> Iterator[ComputeModule]:
     """Run a command as the worker of a local runtime, from its first poll to the end of the context.
@@ -162,8 +160,18 @@ def run_compute_module(
     at the end, also when this process is killed.
 
     Raises WorkerEndedError when the worker ends, or does not poll within `start_timeout` seconds; UsageError when the
-    command cannot be started.
+    command cannot be started, or the extra is not installed.
     """
+    require_extra("cm_exec.testing")
+    from cm_exec.devserver.worker_process import (  # noqa: PLC0415
+        ForeignWorker,
+        WorkerProcess,
+        describe_exit,
+        parse_plain_line,
+        worker_environment,
+    )
+    from cm_exec.local_runtime import LocalRuntime  # noqa: PLC0415 - it needs the extra
+
     lines: deque[str] = deque(maxlen=_LOG_KEPT)
     with (
         tempfile.TemporaryDirectory(prefix="cm-exec-testing-", ignore_cleanup_errors=True) as folder,
@@ -171,11 +179,11 @@ def run_compute_module(
     ):
         module = ComputeModule(runtime, lines)
 
-        def note(entry: LogEntry) -> None:
+        def note(entry: "LogEntry") -> None:
             lines.append(entry.text)
             runtime.record_log(None, entry.text, "log")
 
-        def end(worker: WorkerProcess) -> None:
+        def end(worker: "WorkerProcess") -> None:
             module.ended = describe_exit(worker.exit_code)
             runtime.worker_gone(f"the worker {module.ended}")
 

@@ -40,7 +40,8 @@ def start_compute_module(request: pytest.FixtureRequest) -> "Iterator[Callable[.
 
     A module with the same arguments is started once a session, and again if it has ended.
     """
-    from cm_exec.testing import run_compute_module  # noqa: PLC0415 - pytest loads the plugin in projects without tests
+    from cm_exec.errors import UsageError  # noqa: PLC0415 - pytest loads the plugin in projects without such tests
+    from cm_exec.testing import run_compute_module  # noqa: PLC0415
 
     concurrency = int(request.config.getini("compute_module_concurrency"))
     running: dict[str, ComputeModule] = {}
@@ -50,7 +51,10 @@ def start_compute_module(request: pytest.FixtureRequest) -> "Iterator[Callable[.
             options = {"concurrency": concurrency, **options}
             key = repr((list(command), sorted(options.items())))
             if key not in running or running[key].ended is not None:
-                running[key] = stack.enter_context(run_compute_module(command, **options))
+                try:
+                    running[key] = stack.enter_context(run_compute_module(command, **options))
+                except UsageError as error:
+                    raise pytest.fail.Exception(str(error), pytrace=False) from None
             return running[key]
 
         yield start

@@ -416,17 +416,25 @@ def test_a_port_that_is_taken_is_told(folder: Path) -> None:
             assert f"{port}: Address already in use" in program.output
 
 
-def test_without_the_extra_it_says_how_to_get_it(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["dev"], "dev needs starlette, watchfiles"),
+        (["dev", "--", "cat"], "dev needs starlette, watchfiles"),
+        (["test", "--", "cat"], "test with a command needs starlette"),
+        (["conform", "--", "cat"], "conform needs starlette"),
+        (["bench"], "bench needs starlette"),
+    ],
+)
+def test_without_the_extra_it_says_how_to_get_it(folder: Path, arguments: list[str], what: str) -> None:
     write(folder, ECHO)
     boot = (
-        "import importlib.util as u; find = u.find_spec;"
-        "u.find_spec = lambda name, *rest: None if name in {'starlette', 'watchfiles'} else find(name, *rest);"
-        "from cm_exec.cli.program import main; main('dev')"
+        "import sys; sys.modules['starlette'] = sys.modules['watchfiles'] = None;"
+        f"from cm_exec.cli.program import main; main(*{arguments})"
     )
     done = subprocess.run([sys.executable, "-c", boot], cwd=folder, capture_output=True, check=False, text=True)
-    assert done.returncode == 2
-    assert "starlette, watchfiles" in done.stderr
-    assert "pip install 'cm-exec[dev]'" in done.stderr
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"cm-exec: {what}; install them with: pip install 'cm-exec[dev]'")
 
 
 @pytest.mark.parametrize("command", ["run", "invoke", "check"])

@@ -132,6 +132,34 @@ def test_a_worker_that_ends_at_once_is_told_with_its_log(project: Path) -> None:
     assert "no model" in done.stdout
 
 
+def test_without_the_extra_other_tests_run_and_its_own_say_what_is_missing(project: Path) -> None:
+    (project / "test_it.py").write_text(
+        "def test_other(): pass\ndef test_call(compute_module): compute_module.call('echo', 1)\n"
+    )
+    boot = (
+        "import sys; sys.modules['starlette'] = None; import pytest; sys.exit(pytest.main(['-p', 'no:cacheprovider']))"
+    )
+    done = subprocess.run([sys.executable, "-c", boot], cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "1 passed, 1 error" in done.stdout
+    assert "cm_exec.testing needs starlette; install them with: pip install 'cm-exec[dev]'" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_pytest_starts_as_quickly_as_without_the_plugin(project: Path) -> None:
+    (project / "test_it.py").write_text("import sys\ndef test_other(): assert 'cm_exec.config' not in sys.modules\n")
+    done = subprocess.run([sys.executable, "-m", "pytest"], cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_command_that_cannot_be_started_is_one_sentence(project: Path) -> None:
+    (project / "pytest.ini").write_text("[pytest]\ncompute_module_command = ./no-such-program\n")
+    done = run(project, "def test_call(compute_module): compute_module.call('echo', 1)\n")
+    assert done.returncode == 1
+    assert "\nthe command cannot be started: No such file or directory: ./no-such-program\n===" in done.stdout
+    assert "run_compute_module" not in done.stdout
+
+
 def test_a_proxy_is_not_asked_for_this_machine(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The official SDK's client would send everything through it."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
