@@ -187,7 +187,7 @@ class _FunctionReader:
         if "service" in own:
             named = own["service"]
             if named not in self._services:
-                hint = did_you_mean(named, self._services, otherwise="there are", quote=quoted)
+                hint = did_you_mean(named, self._services, otherwise="the services are", quote=quoted)
                 missing = hint or f"there is no [services.{named}]"
                 report("service", f"expected the name of a service, found {quoted(named)}; {missing}")
             service, users = self._services.get(named), users_of(named, self._functions)

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from cm_exec.local_runtime import views
 from cm_exec.local_runtime.answers import JsonAnswer, RequestBody, SpoolAnswer
@@ -43,6 +43,13 @@ class _ConsoleFiles(StaticFiles):
         response = super().file_response(*args, **kwargs)
         response.headers["Cache-Control"] = "no-cache"
         return response
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Implement StaticFiles: the last of the routes, so that a misspelt path of the API comes here."""
+        with suppress(HTTPException):
+            return await super().get_response(path, scope)
+        sentence = f"there is nothing at {scope['path']}; a function is called with POST /functions/NAME"
+        raise HTTPException(HTTPStatus.NOT_FOUND, sentence)
 
 
 class CallerApi:

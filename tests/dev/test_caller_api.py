@@ -361,11 +361,20 @@ def test_a_replay_sends_the_same_query_again(serving: LocalRuntime, caller: Call
     assert caller.post(f"/jobs/{first.headers['x-job-id']}/replay?wait=false").status == 202
 
 
-@pytest.mark.parametrize("path", ["/jobs/x", "/jobs/x/result", "/jobs/x/log", "/nothing", "/functions/f"])
-def test_what_is_not_there_is_404_or_405(caller: Caller, path: str) -> None:
+@pytest.mark.parametrize("path", ["/jobs/x", "/jobs/x/result", "/jobs/x/log"])
+def test_unknown_job(caller: Caller, path: str) -> None:
+    """A job that does not exist is 404."""
     reply = caller.get(path)
-    assert reply.status in {404, 405}
+    assert reply.status == 404
     assert reply.json["error"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_unknown_path(caller: Caller, method: str) -> None:
+    """A path that does not exist is 404 for each method, and the error names the path that calls a function."""
+    reply = caller.request(method, "/call/f", b"1" if method == "POST" else None)
+    assert reply.status == 404
+    assert reply.json["error"] == "there is nothing at /call/f; a function is called with POST /functions/NAME"
 
 
 def test_a_job_without_a_result_has_none_to_get(serving: LocalRuntime, caller: Caller) -> None:
