@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import re
 import shlex
@@ -97,6 +98,7 @@ def command(  # noqa: PLR0917 - click's way
     text = _read_query(query, query_file)
     _warn_of_query(config.functions[function], text)
     start_log(_STDERR, "text", "warning")
+    logging.getLogger("cm_exec.handler").addFilter(_NewMessages())
     job = Job(
         job_id=f"local-{os.urandom(8).hex()}",
         query_type=function,
@@ -198,6 +200,21 @@ class Invocation:
         else:
             click.echo(f"cm-exec: cannot write the result to stdout: {error.strerror}", err=True)
             self.exit_code = _FAILED
+
+
+class _NewMessages(logging.Filter):
+    """Passes a message once: each of several processes may end for the same reason."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the message is new."""
+        message = record.getMessage()
+        is_new = message not in self._seen
+        self._seen.add(message)
+        return is_new
 
 
 class _OwnStderr:

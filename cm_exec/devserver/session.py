@@ -380,7 +380,7 @@ class DevSession:
         if entry.routine:
             return  # how the worker does is shown in a line of our own
         name = "cm-exec" if isinstance(self._source, Config) else "worker"
-        self._show(name, entry.text, _COLOURS.get(entry.level, ""))
+        self._show(entry.function or name, entry.text, _COLOURS.get(entry.level, ""))
 
     def _show(self, name: str, text: str, colour: str) -> None:
         second, shown = self._shown_in

@@ -14,11 +14,23 @@ from cm_exec.handlers.output import (
     Spool,
     StderrLogger,
     StderrTail,
+    early_exit,
     failure_of_abort,
     failure_of_exit,
+    log_exit,
     out_of_step,
 )
-from cm_exec.handlers.service_process import IN_BUFFER, NOT_READ, RunningJob, ServiceProcess, StartWatch, not_ready
+from cm_exec.handlers.service_process import (
+    BETWEEN,
+    IN_BUFFER,
+    NOT_READ,
+    TOO_EARLY,
+    CallerSecrets,
+    RunningJob,
+    ServiceProcess,
+    StartWatch,
+    not_ready,
+)
 from cm_exec.handlers.step_state import EnvelopeState, Message
 from cm_exec.processes.child import Child
 from cm_exec.protocol.job import Failure, Job, Reason
@@ -50,14 +62,15 @@ class EnvelopeProcess:
         self.child = child
         self.jobs = 0
         self._service = service
+        self._subject = f"the process of {service.name!r}"
         self._context = context
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self.idle_since = self._loop.time()
         self._running: dict[str, RunningJob] = {}
         self._state = EnvelopeState(message_reader(service.protocol), _MESSAGE_ROOM)
-        self._stderr = StderrLogger(pool.tags, self._redact)
-        self._secrets: dict[bytes, None] = {}
+        self._secrets = CallerSecrets(4 * service.jobs_per_process + 16)
+        self._stderr = StderrLogger(pool.tags, self._secrets.redact)
         self._io = ServiceProcess(child)
         self._io.attach(self)
         self._start = StartWatch(service, self._io, self._became_ready, self._start_failed)
@@ -111,7 +124,7 @@ class EnvelopeProcess:
             self._stderr.flush()
             self._io.stderr_tail = StderrTail()
         entry = RunningJob(function, job, spool, stderr)
-        self._remember_secrets(job)
+        self._secrets.remember(job)
         self._running[job.job_id] = entry
         self.jobs += 1
         self._state.max_message = max(self._state.max_message, 6 * function.max_output + _MESSAGE_ROOM)
@@ -172,14 +185,12 @@ class EnvelopeProcess:
         is_ready = self._start.is_ready
         self._start.cancel()
         if not self._running:
-            log.warning("process %d ended with status %d", self.child.pid, status, extra={"tags": self._pool.tags})
+            log_exit(self._subject, BETWEEN if is_ready else TOO_EARLY, status, self._stderr_end(), self._pool.tags)
         if not status:
             self._state.ended()
         for entry in list(self._running.values()):
             entry.finish(self._exit_failure(entry.function, status))
-        message = f"the process of {self._service.name!r} ended with status {status} before it was ready"
-        early = Failure(reason=Reason.NOT_STARTED, message=message, exit_code=status, stderr=self._stderr_end())
-        self._pool.discard(self, None if is_ready else early)
+        self._pool.discard(self, None if is_ready else early_exit(self._subject, status, self._stderr_end()))
 
     # Decisions
 
@@ -216,7 +227,9 @@ class EnvelopeProcess:
     def _cancel_is_late(self, job_id: str) -> None:
         self._cancel_timers.pop(job_id, None)
         if job_id in self._state.cancelled:
-            log.warning("process %d goes on with a cancelled job; it is replaced", self.child.pid)
+            log.warning(
+                "%s goes on with a cancelled job; it is replaced", self._subject, extra={"tags": self._pool.tags}
+            )
             self._fail_all(Reason.TIMEOUT, "its process is replaced because another job did not end")
 
     def _fail_all(self, reason: Reason, detail: str) -> None:
@@ -228,9 +241,7 @@ class EnvelopeProcess:
         state = self._state
         stderr = self._stderr_end()
         if not self._running:
-            log.warning(
-                "process %d wrote %s; it is replaced", self.child.pid, state.problem, extra={"tags": self._pool.tags}
-            )
+            log.warning("%s wrote %s; it is replaced", self._subject, state.problem, extra={"tags": self._pool.tags})
         for entry in list(self._running.values()):
             entry.finish(self._desync_failure(entry.function))
         is_ready = self._start.is_ready
@@ -260,7 +271,7 @@ class EnvelopeProcess:
 
     def _stderr_end(self) -> bytes:
         """Return the end of stderr without the secrets of any caller: other jobs may have written to it."""
-        return self._redact(self._io.stderr_tail.getvalue())
+        return self._secrets.redact(self._io.stderr_tail.getvalue())
 
     def _became_ready(self) -> None:
         self._pool.became_ready()
@@ -268,17 +279,6 @@ class EnvelopeProcess:
 
     def _start_failed(self, failure: Failure) -> None:
         self._pool.discard(self, failure)
-
-    def _remember_secrets(self, job: Job) -> None:
-        for secret in job.secrets:
-            self._secrets[secret.encode(errors="surrogatepass")] = None
-        while len(self._secrets) > 4 * self._service.jobs_per_process + 16:
-            self._secrets.pop(next(iter(self._secrets)))
-
-    def _redact(self, text: bytes) -> bytes:
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, b"[redacted]")
-        return text
 
 
 def _handler_error(function: Function, error: bytes) -> Failure:

@@ -115,7 +115,7 @@ class HttpHandler:
         if job.user_id is not None:
             head += f"CM-User-Id: {_header_text(job.user_id)}\r\n"
         if job.auth_header and self._sends_token:
-            self._service.remember_secrets(job)
+            self._service.secrets.remember(job)
             head += f"Authorization: {_header_text(job.auth_header)}\r\n"
         if self._request.has_body:
             head += f"Content-Length: {size}\r\n"

@@ -11,14 +11,24 @@ from typing import Final
 from cm_exec.config.model import Function, ServerAddress, Service
 from cm_exec.handlers.base import HandlerContext, ServiceLog, ServiceState
 from cm_exec.handlers.environment import service_environment
-from cm_exec.handlers.output import ProcessExit, Spool, StderrLogger, StderrTail, failure_of_exit
+from cm_exec.handlers.output import (
+    ProcessExit,
+    Spool,
+    StderrLogger,
+    StderrTail,
+    early_exit,
+    failure_of_exit,
+    log_exit,
+)
 from cm_exec.handlers.pool import StartHistory
-from cm_exec.processes.child import Child, Command, NotStartedError
+from cm_exec.handlers.service_process import BETWEEN, TOO_EARLY, CallerSecrets
+from cm_exec.processes.child import Child, Command, NotStartedError, bytes_in
 from cm_exec.processes.termination import terminate_all
-from cm_exec.protocol.job import Failure, Job, Reason
+from cm_exec.protocol.job import Failure, Reason
 from cm_exec.runtime.connection import Connection
 from cm_exec.runtime.http import OnHead, request_head
 from cm_exec.runtime.retry import RequestError
+from cm_exec.text import count_text
 
 log: Final = logging.getLogger("cm_exec.handler")
 
@@ -36,7 +46,6 @@ _BUSY_PAUSE: Final = 0.01
 """Seconds until the next try to connect to a Unix socket whose server has not accepted the connections before."""
 
 _NO_DESCRIPTOR: Final = "no free file descriptor"
-_KEPT_SECRETS: Final = 64
 _NO_LIMIT: Final = 24 * 3600.0
 _EXIT_GRACE: Final = 0.25
 """Seconds in which the exit of a server is seen after its connection broke."""
@@ -47,6 +56,8 @@ class HttpService:
 
     def __init__(self, service: Service, context: HandlerContext) -> None:
         self.service = service
+        self._subject = f"the server of {service.name!r}"
+        self._tags = {"function": service.name}
         self._context = context
         self._environment = service_environment(service, context.environment)
         self._address = service.address or ServerAddress()
@@ -56,9 +67,9 @@ class HttpService:
         self._status: int | None = None
         self._stderr_tail = StderrTail()
         self._loggers: tuple[StderrLogger, ...] = ()
-        self._secrets: dict[bytes, None] = {}
+        self.secrets = CallerSecrets(64)
         self._waiting: list[asyncio.Future[None]] = []
-        self._is_ready = False
+        self._is_ready = self._was_ready = False
         self._starts = StartHistory(service.start_timeout)
         self.first_start_over = asyncio.Event()
         """Set when the server is ready for the first time, or when jobs are not kept waiting for it."""
@@ -70,7 +81,7 @@ class HttpService:
         self._supervisor: asyncio.Task[None] | None = None
         self._idle: list[tuple[float, Connection]] = []
         self._slots = asyncio.Semaphore(service.jobs_per_process)
-        self._users = 0
+        self._users = self._busy = 0
 
     def open(self) -> None:
         """Start the server, for the first function that uses it."""
@@ -96,13 +107,17 @@ class HttpService:
             if not self._is_ready:
                 await self._wait_until_ready()
             async with self._slots:
-                problem = await self._exchange(function, head, body, on_head)
+                self._busy += 1
+                try:
+                    problem = await self._exchange(function, head, body, on_head)
+                finally:
+                    self._busy -= 1
             if problem is None:
                 return
             if problem == _NO_DESCRIPTOR:
                 break
             self.check_soon()
-        message = f"cannot connect to the server of {self.service.name!r}: {problem}"
+        message = f"cannot connect to {self._subject}: {problem}"
         raise ServerError(Failure(reason=Reason.NOT_STARTED, message=message, stderr=self._stderr_end()))
 
     async def _exchange(self, function: Function, head: bytes, body: bytes, on_head: OnHead) -> str | None:
@@ -131,21 +146,8 @@ class HttpService:
         self._is_ready = False
         self._attention.set()
 
-    def remember_secrets(self, job: Job) -> None:
-        """Keep the tokens of this caller out of the log and of other callers' errors."""
-        for secret in job.secrets:
-            self._secrets.pop(secret.encode(errors="surrogatepass"), None)
-            self._secrets[secret.encode(errors="surrogatepass")] = None
-        while len(self._secrets) > _KEPT_SECRETS:
-            self._secrets.pop(next(iter(self._secrets)))
-
-    def _redact(self, text: bytes) -> bytes:
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, b"[redacted]")
-        return text
-
     def _stderr_end(self) -> bytes:
-        return self._redact(self._stderr_tail.getvalue())
+        return self.secrets.redact(self._stderr_tail.getvalue())
 
     # The life of the server
 
@@ -169,10 +171,13 @@ class HttpService:
                     if self._status is None and await self._passes_check():
                         continue  # a job has timed out, and the server works
                     if self._status is None:
-                        text = "it does not pass its readiness check: %s"
-                        log.warning(text, self._check_problem, extra={"tags": self._tags})
+                        text = self._check_problem
+                        log.warning(
+                            "%s does not pass its readiness check: %s", self._subject, text, extra={"tags": self._tags}
+                        )
                 else:
-                    log.warning("%s", self._problem, extra={"tags": self._tags})
+                    if self._status is None:  # an exit is logged when it happens
+                        log.warning("%s", self._problem, extra={"tags": self._tags})
                     self._starts.ended(self._not_ready(), began=began, now=self._loop.time())
                     if self._starts.refusal is not None:
                         self._refuse_waiting(self._starts.refusal)
@@ -192,7 +197,7 @@ class HttpService:
     def _start_child(self) -> None:
         service = self.service
         command = Command(argv=service.argv, env=self._environment, cwd=service.cwd)
-        self._status = None
+        self._status, self._was_ready = None, False
         self._ended.clear()
         self._stderr_tail = StderrTail()
         try:
@@ -201,7 +206,8 @@ class HttpService:
             self._problem = str(error)
             return
         child.close_stdin()
-        loggers = StderrLogger(self._tags, self._redact), StderrLogger(self._tags, self._redact)
+        redact = self.secrets.redact
+        loggers = StderrLogger(self._tags, redact), StderrLogger(self._tags, redact)
         self._child, self._loggers = child, loggers
         child.exit_watch.start(self._loop, self._child_exited)
         for fd, logger in zip((child.result, child.stderr), self._loggers, strict=True):
@@ -223,9 +229,11 @@ class HttpService:
         if self._child is not None and (status := self._child.exit_status()) is not None:
             self._status = status
             self._child.exit_watch.stop(self._loop)
-            self._problem = f"the server of {self.service.name!r} ended with status {status} before it was ready"
-            if self._is_ready:
-                log.warning("the server ended with status %d", status, extra={"tags": self._tags})
+            for fd, logger in zip((self._child.result, self._child.stderr), self._loggers, strict=True):
+                if bytes_in(fd):
+                    self._read_log(fd, logger)
+            busy = f"during {count_text(self._busy, 'job')}" if self._busy else BETWEEN
+            log_exit(self._subject, busy if self._was_ready else TOO_EARLY, status, self._stderr_end(), self._tags)
             self._ended.set()
             self._attention.set()
 
@@ -253,7 +261,7 @@ class HttpService:
                     await self._ended.wait()
             pause = min(_LONGEST_PAUSE, pause * 1.5)
         seconds = self.service.start_timeout
-        self._problem = f"the server of {self.service.name!r} was not ready within {seconds:g} s: {self._check_problem}"
+        self._problem = f"{self._subject} was not ready within {seconds:g} s: {self._check_problem}"
         return False
 
     async def _passes_check(self) -> bool:
@@ -287,28 +295,24 @@ class HttpService:
         await waiter
 
     def _admit_waiting(self) -> None:
-        self._is_ready = True
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._is_ready = self._was_ready = True
+        for waiter in self._take_waiting():
+            waiter.set_result(None)
 
     def _refuse_waiting(self, failure: Failure) -> None:
+        for waiter in self._take_waiting():
+            waiter.set_exception(ServerError(failure))
+
+    def _take_waiting(self) -> list[asyncio.Future[None]]:
         waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_exception(ServerError(failure))
+        return [waiter for waiter in waiting if not waiter.done()]
 
     def _not_ready(self) -> Failure:
-        return Failure(
-            reason=Reason.NOT_STARTED, message=self._problem, exit_code=self._status, stderr=self._stderr_end()
-        )
+        if self._status is not None:
+            return early_exit(self._subject, self._status, self._stderr_end())
+        return Failure(reason=Reason.NOT_STARTED, message=self._problem, stderr=self._stderr_end())
 
     # Connections
-
-    @property
-    def _tags(self) -> dict[str, str]:
-        return {"function": self.service.name}
 
     def _kept_connection(self) -> Connection | None:
         while self._idle:

@@ -357,6 +357,32 @@ def signal_name(number: int) -> str:
         return f"SIG{number}"
 
 
+_LAST_LINE: Final = 200
+
+
+def log_exit(subject: str, when: str, status: int, stderr: bytes, tags: Mapping[str, str]) -> None:
+    """Log the end of a process that has no job, such as "the process of 'f'", "between jobs"."""
+    lines = stderr.decode(errors="backslashreplace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")[:_LAST_LINE]
+    more = f"; the last line of its stderr: {last}" if last else ""
+    log.warning("%s ended %s, %s%s", subject, when, _exit_words(status), more, extra={"tags": tags})
+
+
+def early_exit(subject: str, status: int, stderr: bytes) -> Failure:
+    """Return the failure of jobs that wait for a process which has ended before it was ready."""
+    return Failure(
+        reason=Reason.NOT_STARTED,
+        message=f"{subject} ended before it was ready, {_exit_words(status)}",
+        exit_code=status if status >= 0 else None,
+        signal=signal_name(-status) if status < 0 else None,
+        stderr=stderr,
+    )
+
+
+def _exit_words(status: int) -> str:
+    return f"by {signal_name(-status)}" if status < 0 else f"with exit status {status}"
+
+
 def out_of_step(name: str, problem: str, *, stderr: bytes = b"", output: bytes = b"") -> Failure:
     """Return the failure of a process that wrote what it was not asked for."""
     message = f"the process of {name!r} is out of step: it wrote {problem}"

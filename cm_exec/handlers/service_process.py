@@ -23,6 +23,9 @@ _LONGEST_PROBE: Final = 0.25
 _COUNT_POLLS_AFTER: Final = 5.0
 """Seconds from the start after which a process in poll or select counts as reading: it may have loaded data before."""
 
+TOO_EARLY: Final = "before it was ready"
+BETWEEN: Final = "between jobs"
+
 NOT_READ: Final = "it did not read its query"
 IN_BUFFER: Final = (
     "it read the query, waits for the next one and wrote nothing; "
@@ -65,6 +68,28 @@ class RunningJob:
         """Set the outcome, unless it is set."""
         if not self.done.done():
             self.done.set_result(failure)
+
+
+class CallerSecrets:
+    """The tokens of the last callers of one process, which may be in what it writes to stderr much later."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._secrets: dict[bytes, None] = {}
+
+    def remember(self, job: Job) -> None:
+        """Add the tokens of this caller, and forget the oldest beyond the limit."""
+        for secret in job.secrets:
+            self._secrets.pop(secret.encode(errors="surrogatepass"), None)
+            self._secrets[secret.encode(errors="surrogatepass")] = None
+        while len(self._secrets) > self._limit:
+            self._secrets.pop(next(iter(self._secrets)))
+
+    def redact(self, text: bytes) -> bytes:
+        """Return the text without them."""
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, b"[redacted]")
+        return text
 
 
 class ServiceProcess:

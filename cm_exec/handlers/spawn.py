@@ -10,10 +10,10 @@ from typing import Final
 from cm_exec.config.model import Function
 from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
 from cm_exec.handlers.environment import command_environment, job_environment
-from cm_exec.handlers.output import StreamingSpool, not_started
+from cm_exec.handlers.output import StderrLogger, StderrTail, StreamingSpool, log_exit, not_started
 from cm_exec.handlers.pool import Pool, PoolOptions
 from cm_exec.handlers.single_use import run_single_use
-from cm_exec.processes.child import Child, Command, NotStartedError
+from cm_exec.processes.child import Child, Command, NotStartedError, bytes_in
 from cm_exec.protocol import environment as names
 from cm_exec.protocol.job import Job
 
@@ -155,6 +155,8 @@ class WaitingProcess:
         self._waits = True
         self.is_ready = True
         self._stderr_open = True
+        self._stderr_tail = StderrTail()
+        self._stderr = StderrLogger(pool.tags)
         child.exit_watch.start(self._loop, self._exited)
         self._loop.add_reader(child.stderr, self._read_stderr)
         self._loop.call_soon(pool.has_room, self)
@@ -179,12 +181,11 @@ class WaitingProcess:
     def _exited(self) -> None:
         status = self.child.exit_status()
         if status is not None:
-            log.warning(
-                "process %d ended while it waited, with status %d",
-                self.child.pid,
-                status,
-                extra={"tags": self._pool.tags},
-            )
+            while self._stderr_open and bytes_in(self.child.stderr):
+                self._read_stderr()
+            self._stderr.flush()
+            subject = f"the process of {self._pool.tags['function']!r}"
+            log_exit(subject, "before it had a job", status, self._stderr_tail.getvalue(), self._pool.tags)
             self._pool.discard(self)
 
     def _read_stderr(self) -> None:
@@ -193,11 +194,13 @@ class WaitingProcess:
         except BlockingIOError:
             return
         if chunk:
-            log.info(chunk, extra={"tags": self._pool.tags})
+            self._stderr_tail.write(chunk)
+            self._stderr.write(chunk)
         else:
             self._close_stderr()
 
     def _close_stderr(self) -> None:
         if self._stderr_open:
             self._stderr_open = False
+            self._stderr.flush()
             self._loop.remove_reader(self.child.stderr)

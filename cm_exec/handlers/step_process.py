@@ -14,15 +14,19 @@ from cm_exec.handlers.output import (
     Spool,
     StderrLogger,
     StderrTail,
+    early_exit,
     excerpt,
     failure_of_abort,
     failure_of_exit,
     finish_output,
+    log_exit,
     out_of_step,
 )
 from cm_exec.handlers.service_process import (
+    BETWEEN,
     IN_BUFFER,
     NOT_READ,
+    TOO_EARLY,
     WAITS,
     RunningJob,
     ServiceProcess,
@@ -215,7 +219,7 @@ class StepProcess:
         job = self._job
         self._start.cancel()
         if job is None:
-            self._warn(f"ended while it waited, with status {status}")
+            self._log_exit(status)
             self._pool.discard(self, None if self.is_ready else self._exit_failure(status))
             return
         if not status:
@@ -227,6 +231,8 @@ class StepProcess:
         else:
             if not self._io.query_was_read():  # it ended before: another process can have the job
                 self._state.was_given = False
+            if not self._state.was_given:
+                self._log_exit(status)
             job.finish(self._exit_failure(status))
 
     def became_ready(self) -> None:
@@ -363,9 +369,7 @@ class StepProcess:
     def _exit_failure(self, status: int) -> Failure:
         job = self._job
         if job is None or not self.is_ready:
-            message = f"the process of {self._service.name!r} ended with status {status} before it was ready"
-            stderr = self._io.stderr_tail.getvalue()
-            return Failure(reason=Reason.NOT_STARTED, message=message, exit_code=status, stderr=stderr)
+            return early_exit(f"the process of {self._service.name!r}", status, self._io.stderr_tail.getvalue())
         stderr = self._job_stderr.getvalue()
         if not status:
             message = f"the command of {job.function.name!r} ended without a result"
@@ -383,5 +387,9 @@ class StepProcess:
         if self._job is not None:
             self._job.finish(failure)
 
+    def _log_exit(self, status: int) -> None:
+        subject, when = f"the process of {self._service.name!r}", BETWEEN if self.is_ready else TOO_EARLY
+        log_exit(subject, when, status, self._io.stderr_tail.getvalue(), self._pool.tags)
+
     def _warn(self, what: str) -> None:
-        log.warning("process %d %s", self.child.pid, what, extra={"tags": self._pool.tags})
+        log.warning("the process of %r %s", self._service.name, what, extra={"tags": self._pool.tags})

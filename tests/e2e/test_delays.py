@@ -60,7 +60,7 @@ def config(handler: str, **options: object) -> str:
 def test_invoke(harness: WorkerHarness, name: str) -> None:
     """It is said once: the message of the timeout does not repeat it. Nothing but a terminal shows it."""
     handler, obstacle = OBSTACLES[name]
-    harness.write(config(handler, timeout=6, start_timeout=6))
+    harness.write(config(handler, timeout=6, start_timeout=4))
     shown = harness.cm_exec_on_terminal("invoke", "f", "1")
     lines = shown.stderr.decode().splitlines()
     assert lines[0] == f"cm-exec: no result after 2 s: {obstacle}"

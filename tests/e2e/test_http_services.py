@@ -140,7 +140,9 @@ def test_a_server_that_is_killed_while_idle_costs_no_job(harness: WorkerHarness,
     worker = harness.start(web(port) + served("f"))
     pid = ask(harness)["pid"]
     os.kill(pid, signal.SIGKILL)
-    worker.wait_for_log("the server ended")  # a job that comes before may have reached it
+    worker.wait_for_log(
+        "the server of 's' ended between jobs, by SIGKILL"
+    )  # a job that comes before may have reached it
     assert ask(harness)["pid"] != pid
 
 

@@ -84,7 +84,7 @@ def test_a_process_that_is_killed_while_idle_is_replaced_and_told(harness: Worke
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: has_ended(pid), what="its end")
     assert ask(harness, "pid") != pid
-    wait_until(lambda: "ended while it waited" in worker.log, what="the line in the log")
+    wait_until(lambda: "the process of 'f' ended between jobs, by SIGKILL" in worker.log, what="the line in the log")
 
 
 def test_credentials_are_in_the_envelope_and_not_in_the_log(harness: WorkerHarness) -> None:

@@ -77,7 +77,7 @@ async def test_a_process_that_dies_while_it_waits_is_replaced_and_fails_no_job(
         os.kill(pid, signal.SIGKILL)
         await wait_for_another_than(pid)
         assert await ask(handler, "echo", 1) == 1
-    assert "ended while it waited, with status -9" in caplog.text
+    assert "ended before it had a job, by SIGKILL" in caplog.text
 
 
 async def test_a_process_that_has_just_died_fails_no_job(tmp_path: Path, context: HandlerContext) -> None:
