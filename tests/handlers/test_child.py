@@ -50,7 +50,8 @@ async def exits(watch: ExitWatch) -> None:
     watch.stop(loop)
 
 
-async def test_the_exit_status_is_there_as_soon_as_the_watch_calls_and_stays() -> None:
+async def test_exit_status() -> None:
+    """The exit status is available as soon as the watch calls, and stays."""
     with child("/bin/sh", "-c", "read line; exit 7") as running:
         assert running.exit_status() is None
         watching = asyncio.create_task(exits(running.exit_watch))
@@ -86,11 +87,13 @@ asyncio.run(main())
 """
 
 
-def test_without_pidfds_an_exit_before_or_after_the_watch_began_is_seen() -> None:
+def test_exit_without_pidfds() -> None:
+    """Without pidfds an exit is noticed, before and after the watch begins."""
     assert subprocess.run([sys.executable, "-c", _WITHOUT_PIDFDS], check=False, timeout=100).returncode == 0
 
 
-def test_a_signal_reaches_the_whole_group_also_where_it_is_stopped() -> None:
+def test_signal_to_a_stopped_group() -> None:
+    """A signal reaches the whole group, even if the group is stopped."""
     with child("/bin/sh", "-c", "sleep 300 & kill -STOP $$; wait") as running:
         wait_until(lambda: b") T" in Path(f"/proc/{running.pid}/stat").read_bytes(), what="the stop")
         running.terminate()
@@ -100,7 +103,8 @@ def test_a_signal_reaches_the_whole_group_also_where_it_is_stopped() -> None:
             wait_until(lambda: os.killpg(running.pid, 0), what="the end of the group")
 
 
-def test_signals_to_a_group_that_is_gone_are_no_error() -> None:
+def test_signal_to_an_exited_group() -> None:
+    """A signal to a group that has exited is not an error."""
     with child("true") as running:
         wait_until(lambda: running.exit_status() is not None, what="the end")
         running.terminate()
@@ -108,7 +112,8 @@ def test_signals_to_a_group_that_is_gone_are_no_error() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 4097, 65536, 1_000_000])
-def test_what_the_pipe_does_not_take_at_once_is_left_to_send(size: int) -> None:
+def test_unsent_input(size: int) -> None:
+    """Input that the pipe does not take at once remains to be sent."""
     with child("sleep", "300", first_input=b"q" * size) as running:
         sent = size - len(running.unsent)
         assert bytes(running.unsent) == b"q" * (size - sent)
@@ -125,7 +130,8 @@ def test_an_input_is_not_kept_after_it_is_sent(size: int) -> None:
         assert sys.getrefcount(text) == references
 
 
-def test_a_process_that_is_given_up_brings_no_warning(recwarn: pytest.WarningsRecorder) -> None:
+def test_abandoned_process(recwarn: pytest.WarningsRecorder) -> None:
+    """An abandoned process causes no warning."""
     given_up = start("sleep", "300")
     pid = given_up.pid
     given_up.tree.unregister()
@@ -156,9 +162,8 @@ def descriptors_left(number: int) -> Iterator[None]:
             os.close(fd)
 
 
-async def test_without_descriptors_a_command_is_not_started_and_nothing_leaks(
-    run_command: RunCommand, context: HandlerContext, tmp_path: Path
-) -> None:
+async def test_no_free_descriptors(run_command: RunCommand, context: HandlerContext, tmp_path: Path) -> None:
+    """Without free descriptors a command is not started, and nothing leaks."""
     assert (await run_command("true")).result == b""
     handler = handler_of(function_of(tmp_path, "exec sleep 300", timeout=0.05), context)
     before = open_descriptors(os.getpid())
@@ -175,8 +180,8 @@ async def test_without_descriptors_a_command_is_not_started_and_nothing_leaks(
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_where_the_start_succeeds_and_the_watch_fails_nothing_is_left_running() -> None:
-    """Between the two lies one descriptor: the number of free ones at which the start just succeeds is found."""
+def test_failed_watch() -> None:
+    """A process that starts but cannot be watched is killed; the test searches for such a descriptor limit."""
     registry: set[ProcessTree] = set()
     before = open_descriptors(os.getpid())
     messages = []
@@ -238,8 +243,8 @@ def test_an_orphan_is_held_and_seen_to_end(monkeypatch: pytest.MonkeyPatch, pidf
     orphan.close()
 
 
-def test_a_tree_owns_its_session_and_what_inherits_its_tag() -> None:
-    """Also with an empty environment in another session."""
+def test_members_of_a_tree() -> None:
+    """A tree owns its session and each process that inherits its tag, even in another session without environment."""
     tagged = "import resource, os; resource.setrlimit(resource.RLIMIT_RTTIME, ({}, -1)); os.execvpe(*{!r})"
     tag = new_tag()
     sleep = ("sleep", ["sleep", "300"], {"PATH": os.environ["PATH"]})
@@ -267,7 +272,8 @@ def _has_begun(process: subprocess.Popen[bytes]) -> bool:
     return Path(f"/proc/{process.pid}/comm").read_bytes() == b"sleep\n"
 
 
-def test_the_scan_finds_the_same_children_as_the_kernel_s_list() -> None:
+def test_scan_for_children() -> None:
+    """The scan finds the same children as the kernel's list."""
     processes = [subprocess.Popen(["sleep", "300"]) for _ in range(3)]
     try:
         pids = {process.pid for process in processes}

@@ -32,9 +32,8 @@ async def start(handler: Handler, verb: str, ready: Path, *arguments: str) -> "a
 
 
 @pytest.mark.parametrize("framing", ["lines", "content-length"])
-async def test_jobs_share_a_process_and_are_answered_in_any_order(
-    tmp_path: Path, context: HandlerContext, framing: str
-) -> None:
+async def test_results_in_any_order(tmp_path: Path, context: HandlerContext, framing: str) -> None:
+    """Jobs share a process, which answers them in any order."""
     arguments = ["frames"] if framing == "content-length" else []
     async with served(tmp_path, context, *arguments, protocol=framing) as handler:
         jobs = [
@@ -69,7 +68,8 @@ async def test_the_envelope_describes_the_job(tmp_path: Path, context: HandlerCo
         assert members == {**plain, "authHeader": "Bearer a", "temporaryCredentialsAuthToken": None}
 
 
-async def test_an_error_is_the_handler_s_own_and_its_process_lives_on(tmp_path: Path, context: HandlerContext) -> None:
+async def test_error_of_a_handler(tmp_path: Path, context: HandlerContext) -> None:
+    """An error of the handler is passed on unchanged, and its process continues."""
     async with served(tmp_path, context) as handler:
         pid = await ask(handler, "pid")
         for error in ("text", {"any": ["JSON"]}):
@@ -80,7 +80,8 @@ async def test_an_error_is_the_handler_s_own_and_its_process_lives_on(tmp_path: 
         assert await ask(handler, "pid") == pid
 
 
-async def test_chunks_are_one_result_and_log_lines_are_the_job_s(tmp_path: Path, context: HandlerContext) -> None:
+async def test_chunks_and_log_lines(tmp_path: Path, context: HandlerContext) -> None:
+    """Chunks form one result, and log lines belong to their job."""
     async with served(tmp_path, context) as handler:
         ran = await ask_raw(handler, "members_of", {"chunk": 1}, {"log": "a\nb"}, {"chunk": [2]}, {"end": True})
         assert (ran.result, ran.stderr) == (b"1[2]", b"a\nb\n")
@@ -99,9 +100,8 @@ async def test_chunks_are_one_result_and_log_lines_are_the_job_s(tmp_path: Path,
     ],
     ids=json.dumps,
 )
-async def test_a_process_out_of_step_fails_its_jobs_each_with_its_own_error_and_is_replaced(
-    tmp_path: Path, context: HandlerContext, query: list[object]
-) -> None:
+async def test_desync(tmp_path: Path, context: HandlerContext, query: list[object]) -> None:
+    """After a desync each job gets its own error, and the process is replaced."""
     async with served(tmp_path, context) as handler:
         pid = await ask(handler, "pid")
         other = await start(handler, "hold", tmp_path / "other", str(tmp_path / "never"), "x")
@@ -111,7 +111,8 @@ async def test_a_process_out_of_step_fails_its_jobs_each_with_its_own_error_and_
         await wait_for_end(pid)
 
 
-async def test_a_process_that_ends_fails_its_jobs_and_is_replaced(tmp_path: Path, context: HandlerContext) -> None:
+async def test_exit(tmp_path: Path, context: HandlerContext) -> None:
+    """The exit of a process fails its jobs, and the process is replaced."""
     async with served(tmp_path, context) as handler:
         other = await start(handler, "hold", tmp_path / "other", str(tmp_path / "never"), "x")
         failures = [(await ask_raw(handler, "exit", 3)).failed, (await other).failed]
@@ -128,9 +129,8 @@ async def test_half_message_at_exit(tmp_path: Path, context: HandlerContext) -> 
         assert await ask(handler, "echo", 1) == 1
 
 
-async def test_after_a_timeout_the_process_gets_no_job_until_it_has_answered(
-    tmp_path: Path, context: HandlerContext
-) -> None:
+async def test_timeout(tmp_path: Path, context: HandlerContext) -> None:
+    """A process gets no further job after a timeout until it has answered the cancelled one."""
     async with served(tmp_path, context, timeout=0.5) as handler:
         pid = await ask(handler, "pid")
         failure = (await ask_raw(handler, "until_cancelled", str(tmp_path / "ready"))).failed
@@ -149,7 +149,8 @@ async def test_one_job_can_be_ended_beside_others(tmp_path: Path, context: Handl
         assert (await other).result == b'"x"'
 
 
-async def test_the_output_limit_ends_one_job_and_not_its_process(tmp_path: Path, context: HandlerContext) -> None:
+async def test_output_limit(tmp_path: Path, context: HandlerContext) -> None:
+    """The output limit ends one job and not its process."""
     async with served(tmp_path, context, max_output=1000) as handler:
         pid = await ask(handler, "pid")
         assert (await ask_raw(handler, "echo", "x" * 998)).result == b'"%b"' % (b"x" * 998)
@@ -195,7 +196,8 @@ async def test_a_process_may_say_when_it_is_ready(tmp_path: Path, context: Handl
         assert await job == 1
 
 
-async def test_jobs_that_waited_for_the_start_run_at_the_same_time(tmp_path: Path, context: HandlerContext) -> None:
+async def test_jobs_that_wait_for_the_start(tmp_path: Path, context: HandlerContext) -> None:
+    """Jobs that waited for the start run concurrently."""
     go = tmp_path / "ready"
     async with served(tmp_path, context, "ready", str(go), service={"ready": "message"}) as handler:
         ready = [tmp_path / f"job-{n}" for n in range(4)]
@@ -210,9 +212,8 @@ async def test_jobs_that_waited_for_the_start_run_at_the_same_time(tmp_path: Pat
         assert {(await job).result for job in jobs} == {b'"x"'}
 
 
-async def test_a_process_that_is_not_ready_in_time_fails_the_jobs_that_wait(
-    tmp_path: Path, context: HandlerContext
-) -> None:
+async def test_start_timeout(tmp_path: Path, context: HandlerContext) -> None:
+    """A process that is not ready in time fails the jobs that wait for it."""
     service = {"ready": "message", "start_timeout": 0.3}
     async with served(tmp_path, context, "ready", str(tmp_path / "never"), service=service) as handler:
         failure = (await ask_raw(handler, "echo", 1)).failed

@@ -14,9 +14,10 @@ from tests.support.processes import oom_score_adj
 RunCommand = Callable[..., Coroutine[None, None, JobRun]]
 
 
-async def test_a_handler_and_what_it_starts_have_a_higher_score_and_the_launcher_its_own(
+async def test_score_of_a_handler(
     run_command: RunCommand,
 ) -> None:
+    """A handler and its children have a higher score, and the launcher keeps its own."""
     prefer_for_oom()
     before = oom_score_adj(os.getpid())
     shown = (await run_command("cat /proc/self/oom_score_adj; sh -c 'cat /proc/self/oom_score_adj; true'")).result
@@ -24,7 +25,8 @@ async def test_a_handler_and_what_it_starts_have_a_higher_score_and_the_launcher
     assert oom_score_adj(os.getpid()) == before
 
 
-async def test_a_command_that_cannot_be_started_leaves_the_score_as_it_was(run_command: RunCommand) -> None:
+async def test_score_after_a_failed_start(run_command: RunCommand) -> None:
+    """A failed start leaves the score unchanged."""
     prefer_for_oom()
     before = oom_score_adj(os.getpid())
     assert (await run_command(("no-such-program",))).reason == "not_started"
@@ -46,7 +48,8 @@ print(inside.strip(), score.read_text().strip())
 
 
 @pytest.mark.parametrize(("own", "raised"), [(0, 500), (499, 999), (500, 1000), (936, 1000), (1000, 1000)])
-def test_the_score_is_raised_for_the_start_and_put_back(own: int, raised: int) -> None:
+def test_score_during_the_start(own: int, raised: int) -> None:
+    """The score is raised for the start, and restored."""
     if own < oom_score_adj(os.getpid()) and os.geteuid():
         pytest.skip(f"the score of the tests is above {own} and only root may lower it")
     done = subprocess.run(

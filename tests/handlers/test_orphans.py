@@ -72,7 +72,8 @@ LEAVERS = {
 
 
 @pytest.mark.parametrize("without", WITHOUT, ids=repr)
-def test_what_a_command_leaves_delays_no_result_and_is_ended(tmp_path: Path, without: tuple[str, ...]) -> None:
+def test_orphans(tmp_path: Path, without: tuple[str, ...]) -> None:
+    """The processes that a command leaves do not delay its result, and are ended."""
     config = "".join(handled(name, command) for name, command in LEAVERS.items())
     jobs = [(name, name) for name in LEAVERS]
     with drive(tmp_path, config, jobs, without=without, at_once=True) as driver:
@@ -83,9 +84,8 @@ def test_what_a_command_leaves_delays_no_result_and_is_ended(tmp_path: Path, wit
 
 @pytest.mark.parametrize("without", WITHOUT, ids=repr)
 @pytest.mark.parametrize("name", ["daemonizes.py", "respawns_on_term.py"])
-def test_what_leaves_the_session_is_found_by_its_environment(
-    tmp_path: Path, name: str, without: tuple[str, ...]
-) -> None:
+def test_orphans_in_other_sessions(tmp_path: Path, name: str, without: tuple[str, ...]) -> None:
+    """A process that leaves the session is found by its environment."""
     with drive(tmp_path, handled("f", script(name)), [("a", "f"), ("b", "f")], without=without) as driver:
         for job_id in ("a", "b"):
             assert driver.result(job_id) == b"result"
@@ -120,15 +120,16 @@ def test_a_timeout_ends_what_left_the_session_too(tmp_path: Path) -> None:
         assert_clean(driver)
 
 
-def test_what_left_the_session_with_an_empty_environment_is_ended(tmp_path: Path) -> None:
+def test_orphans_without_environment(tmp_path: Path) -> None:
+    """A process that leaves the session with an empty environment is ended."""
     config = handled("f", "env -i setsid -f sleep 93; sleep 0.1; printf result")
     with drive(tmp_path, config, [(f"{n}", "f") for n in range(10)], at_once=True) as driver:
         assert {driver.result(f"{n}") for n in range(10)} == {b"result"}
         assert_clean(driver)
 
 
-def test_a_fork_that_runs_away_from_its_parent_is_caught(tmp_path: Path) -> None:
-    """Each generation starts the next in a session of its own, and ends."""
+def test_chain_of_forks(tmp_path: Path) -> None:
+    """A chain of processes is ended although each starts the next one in a new session and exits."""
     code = (
         "import os, time\n"
         "for generation in range(40):\n"
@@ -148,9 +149,8 @@ def test_a_fork_that_runs_away_from_its_parent_is_caught(tmp_path: Path) -> None
     [((), 25), (("pidfds",), 25), (("children",), 4), (("pidfds", "children"), 4)],  # without the list each job is slow
     ids=repr,
 )
-def test_many_jobs_leave_no_descriptor_no_zombie_and_no_thread(
-    tmp_path: Path, without: tuple[str, ...], rounds: int
-) -> None:
+def test_no_leaks(tmp_path: Path, without: tuple[str, ...], rounds: int) -> None:
+    """Many jobs leave no descriptor, no zombie and no thread."""
     config = (
         handled("plain", ("cat",))
         + handled("orphan", "(sleep 0.01) >/dev/null 2>&1 & cat")
@@ -169,8 +169,8 @@ def test_many_jobs_leave_no_descriptor_no_zombie_and_no_thread(
         assert {job["threads"] for job in driver.jobs.values()} == {1}
 
 
-def test_zombies_of_jobs_that_still_run_are_reaped_too(tmp_path: Path) -> None:
-    """A long job whose grandchildren end as orphans: the launcher looks for them meanwhile."""
+def test_zombies_of_a_running_job(tmp_path: Path) -> None:
+    """Grandchildren of a long job that exit as orphans are reaped while the job runs."""
     release = tmp_path / "release"
     code = f"for n in 1 2 3 4 5; do (true &) ; done; while ! [ -e {release} ]; do sleep 0.01; done"
     with drive(tmp_path, handled("f", code), [("a", "f")]) as driver:
@@ -184,7 +184,8 @@ def test_zombies_of_jobs_that_still_run_are_reaped_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("without", [(), ("pidfds",)], ids=repr)
-def test_the_first_signal_ends_jobs_and_their_processes(tmp_path: Path, without: tuple[str, ...]) -> None:
+def test_first_signal(tmp_path: Path, without: tuple[str, ...]) -> None:
+    """The first signal ends jobs and their processes."""
     daemon = tmp_path / "daemon.pid"
     code = DAEMON + "\ntime.sleep(300)\n"
     with drive(tmp_path, handled("f", (*PYTHON, "-c", code, str(daemon))), [("a", "f")], without=without) as driver:
@@ -209,8 +210,8 @@ def test_a_second_signal_ends_all_at_once(tmp_path: Path, number: int) -> None:
         driver.wait_until_alone()
 
 
-def test_without_adoption_jobs_are_answered_all_the_same(tmp_path: Path) -> None:
-    """As on systems that have no subreapers: what leaves its parent is not found, and delays nothing."""
+def test_no_subreaper(tmp_path: Path) -> None:
+    """Without a subreaper orphans are not found, and jobs are answered without delay."""
     config = handled("f", "sleep 0.5 & printf result") + handled("g", ("cat",))
     with drive(tmp_path, config, [("a", "f"), ("b", "g", "q")], without=("subreaper", "pidfds")) as driver:
         assert driver.result("a") == b"result"

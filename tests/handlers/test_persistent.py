@@ -97,9 +97,8 @@ async def assert_replaced(handler: Handler, pid: int) -> None:
 
 
 @pytest.mark.parametrize("framing", ["lines", "content-length"])
-async def test_a_second_result_in_the_same_write_fails_its_job_and_no_other(
-    tmp_path: Path, context: HandlerContext, framing: str
-) -> None:
+async def test_two_results_in_one_write(tmp_path: Path, context: HandlerContext, framing: str) -> None:
+    """A second result in the same write fails its own job only."""
     async with opened(tmp_path, context, *frames(framing), protocol=framing) as handler:
         pid = await ask(handler, "pid")
         ran = await ask_raw(handler, "twice")
@@ -115,9 +114,10 @@ async def test_two_results_and_the_end_at_once(tmp_path: Path, context: HandlerC
         assert await ask(handler, "echo", 1) == 1
 
 
-async def test_a_result_while_idle_never_reaches_the_next_job(
+async def test_result_of_an_idle_process(
     tmp_path: Path, context: HandlerContext, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A result of an idle process does not reach the next job."""
     async with opened(tmp_path, context) as handler:
         pid = await ask(handler, "pid")
         assert await ask(handler, "late", str(tmp_path / "go"), "stray") == "first"
@@ -128,10 +128,8 @@ async def test_a_result_while_idle_never_reaches_the_next_job(
     assert "job job-1 of 'f' was probably answered wrongly" in caplog.text
 
 
-async def test_a_result_that_nobody_asked_for_at_the_start_never_reaches_a_job(
-    tmp_path: Path, context: HandlerContext
-) -> None:
-    """A banner in a process that waits; all are like that, so that jobs fail, but never with a banner as result."""
+async def test_output_at_the_start(tmp_path: Path, context: HandlerContext) -> None:
+    """A banner never becomes a result: jobs of a process that writes at its start fail."""
     async with opened(tmp_path, context, "say", "ready\n", timeout=20) as handler:
         for _ in range(3):
             ran = await ask_raw(handler, "echo", 1)
@@ -140,9 +138,8 @@ async def test_a_result_that_nobody_asked_for_at_the_start_never_reaches_a_job(
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.0005, 0.002])
-async def test_a_second_result_shortly_after_never_reaches_the_next_job(
-    tmp_path: Path, context: HandlerContext, seconds: float
-) -> None:
+async def test_second_result_after_a_moment(tmp_path: Path, context: HandlerContext, seconds: float) -> None:
+    """A second result shortly after the first does not reach the next job."""
     async with opened(tmp_path, context) as handler:
         for number in range(12):
             ran = await ask_raw(handler, "after", seconds)
@@ -151,9 +148,8 @@ async def test_a_second_result_shortly_after_never_reaches_the_next_job(
             assert ran.result == b"%d" % number or ran.reason == "out_of_step"
 
 
-async def test_a_part_of_a_result_behind_a_result_never_gets_into_the_next(
-    tmp_path: Path, context: HandlerContext
-) -> None:
+async def test_part_of_a_second_result(tmp_path: Path, context: HandlerContext) -> None:
+    """A partial second result does not get into the next result."""
     async with opened(tmp_path, context) as handler:
         for number in range(12):
             await ask_raw(handler, "after_in_part", 0.0015, '["')
@@ -195,10 +191,8 @@ async def test_a_line_that_is_not_json_is_never_a_result(tmp_path: Path, context
         await assert_replaced(handler, pid)
 
 
-async def test_a_debug_line_before_the_result_is_an_error_and_not_the_result(
-    tmp_path: Path, context: HandlerContext
-) -> None:
-    """The process is seen not to wait for its next query yet. Only a machine that is busy for 30 ms hides that."""
+async def test_debug_line_before_the_result(tmp_path: Path, context: HandlerContext) -> None:
+    """A debug line is an error, since the process does not wait for input yet; only a busy machine hides that."""
     async with opened(tmp_path, context) as handler:
         ran = [await ask_raw(handler, "after", 0.002) for _ in range(5)]
         assert all(job.result == b'"first"' or job.reason == "out_of_step" for job in ran)
@@ -208,21 +202,23 @@ async def test_a_debug_line_before_the_result_is_an_error_and_not_the_result(
 @pytest.mark.parametrize(
     "text", ["hello\n", '{"a": 1}\n', "Content-Length: x\r\n\r\n", "\r\n\r\n", "Content-Length: 1\r\n\r\n12"]
 )
-async def test_a_wrong_frame_is_out_of_step_at_once(tmp_path: Path, context: HandlerContext, text: str) -> None:
+async def test_wrong_frame(tmp_path: Path, context: HandlerContext, text: str) -> None:
+    """A wrong frame is a desync at once."""
     async with opened(tmp_path, context, "frames", protocol="content-length", timeout=60) as handler:
         pid = await ask(handler, "pid")
         assert (await ask_raw(handler, "raw", text)).reason == "out_of_step"
         await assert_replaced(handler, pid)
 
 
-async def test_a_result_counts_although_the_process_ends_after_it(tmp_path: Path, context: HandlerContext) -> None:
+async def test_exit_after_the_result(tmp_path: Path, context: HandlerContext) -> None:
+    """A result is valid although the process exits after it."""
     async with opened(tmp_path, context) as handler:
         for _ in range(5):
             assert await ask(handler, "last", 0) == "last"
 
 
-async def test_a_process_that_fails_after_its_result_has_failed(tmp_path: Path, context: HandlerContext) -> None:
-    """What looked like the result may have been a debug line."""
+async def test_failure_after_the_result(tmp_path: Path, context: HandlerContext) -> None:
+    """A failure after the result is the job's failure, since the supposed result may be a debug line."""
     async with opened(tmp_path, context) as handler:
         failure = (await ask_raw(handler, "last", 3)).failed
         assert (failure.reason, failure.exit_code, failure.output) == ("exit", 3, b'"last"')
@@ -236,9 +232,10 @@ async def test_a_process_that_fails_after_its_result_has_failed(tmp_path: Path, 
         (("kill",), ("signal", None, "SIGKILL")),
     ],
 )
-async def test_a_process_that_ends_without_a_result_fails_its_job_only(
+async def test_exit_without_a_result(
     tmp_path: Path, context: HandlerContext, query: tuple[object, ...], expected: tuple[object, ...]
 ) -> None:
+    """A process that exits without a result fails its own job only."""
     async with opened(tmp_path, context) as handler:
         pid = await ask(handler, "pid")
         failure = (await ask_raw(handler, *query)).failure
@@ -254,7 +251,8 @@ async def test_a_job_that_hangs_is_ended_with_its_process(tmp_path: Path, contex
         await assert_replaced(handler, pid)
 
 
-async def test_a_closed_result_channel_is_the_end_of_a_process(tmp_path: Path, context: HandlerContext) -> None:
+async def test_closed_result_channel(tmp_path: Path, context: HandlerContext) -> None:
+    """A process that closes its result channel is replaced."""
     async with opened(tmp_path, context, timeout=1) as handler:
         pid = await ask(handler, "pid")
         assert (await ask_raw(handler, "close_result")).failure is not None
@@ -270,9 +268,8 @@ async def test_the_output_limit_is_exact(tmp_path: Path, context: HandlerContext
         await assert_replaced(handler, pid)
 
 
-async def test_output_is_checked_and_a_process_that_fails_the_check_is_replaced(
-    tmp_path: Path, context: HandlerContext
-) -> None:
+async def test_invalid_output(tmp_path: Path, context: HandlerContext) -> None:
+    """Output is checked, and a process that fails the check is replaced."""
     async with opened(tmp_path, context, "frames", protocol="content-length", output="json") as handler:
         pid = await ask(handler, "pid")
         assert (await ask_raw(handler, "raw", "Content-Length: 2\r\n\r\n[1")).reason == "invalid_output"
@@ -288,7 +285,8 @@ async def test_max_jobs_recycles_a_process(tmp_path: Path, context: HandlerConte
     assert len(set(pids)) == 3
 
 
-async def test_idle_timeout_ends_a_process_and_a_job_starts_another(tmp_path: Path, context: HandlerContext) -> None:
+async def test_idle_timeout(tmp_path: Path, context: HandlerContext) -> None:
+    """The idle timeout ends a process, and a job starts another one."""
     async with opened(tmp_path, context, slots=2, idle_timeout=0.3) as handler:
         pid = await ask(handler, "pid")
         await eventually(lambda: not loops(), what="the end of all that waited")
@@ -309,7 +307,8 @@ async def test_a_process_that_dies_when_idle_is_replaced(
         caplog.clear()
 
 
-async def test_a_process_that_has_died_in_its_sleep_fails_no_job(tmp_path: Path, context: HandlerContext) -> None:
+async def test_exit_of_an_idle_process(tmp_path: Path, context: HandlerContext) -> None:
+    """The death of an idle process fails no job."""
     async with opened(tmp_path, context) as handler:
         for number in range(10):
             pid = await ask(handler, "pid")
@@ -318,9 +317,8 @@ async def test_a_process_that_has_died_in_its_sleep_fails_no_job(tmp_path: Path,
             assert await ask(handler, "echo", number) == number
 
 
-async def test_a_command_that_always_dies_is_started_less_and_less_often_and_its_jobs_are_answered(
-    tmp_path: Path, context: HandlerContext
-) -> None:
+async def test_failing_command(tmp_path: Path, context: HandlerContext) -> None:
+    """A command that always dies is started at growing intervals, and its jobs are answered."""
     note = tmp_path / "note"
     note.touch()
     async with opened(tmp_path, context, "note", str(note), "die", "5", slots=2) as handler:
@@ -332,9 +330,8 @@ async def test_a_command_that_always_dies_is_started_less_and_less_often_and_its
     assert len(note.read_text().split()) < 30
 
 
-async def test_a_command_that_is_not_there_is_told_and_looked_for_again(
-    tmp_path: Path, context: HandlerContext
-) -> None:
+async def test_missing_command(tmp_path: Path, context: HandlerContext) -> None:
+    """A missing command is reported, and the next job tries to start it again."""
     async with opened(tmp_path, context, command=("./program",)) as handler:
         failure = (await ask_raw(handler, "echo", 1)).failure
         assert failure is not None
@@ -355,9 +352,8 @@ async def test_late_stderr_belongs_to_the_job_before(tmp_path: Path, context: Ha
         assert (await ask_raw(handler, "exit", 3)).failed.stderr == b""
 
 
-async def test_stderr_that_is_in_the_pipe_when_a_job_begins_belongs_to_the_job_before(
-    tmp_path: Path, context: HandlerContext
-) -> None:
+async def test_late_stderr(tmp_path: Path, context: HandlerContext) -> None:
+    """The stderr that is in the pipe when a job begins belongs to the previous job."""
     async with opened(tmp_path, context) as handler:
         before = await ask_raw(handler, "late_noise", str(tmp_path / "go"), "late\n")
         (tmp_path / "go").touch()
@@ -367,9 +363,10 @@ async def test_stderr_that_is_in_the_pipe_when_a_job_begins_belongs_to_the_job_b
         assert before.sink.text == b"late\n"
 
 
-async def test_stderr_before_the_first_job_goes_to_the_log(
+async def test_stderr_before_the_first_job(
     tmp_path: Path, context: HandlerContext, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The log gets the stderr from before the first job."""
     caplog.set_level("INFO", logger="cm_exec.handler")
     async with opened(tmp_path, context, command="echo loading >&2; exec cat") as handler:
         await eventually(lambda: b"loading\n" in [record.msg for record in caplog.records], what="the line")
@@ -378,7 +375,8 @@ async def test_stderr_before_the_first_job_goes_to_the_log(
         assert (await run(handler, b"1")).stderr == b""
 
 
-async def test_python_writes_at_once_unless_the_user_says_otherwise(tmp_path: Path, context: HandlerContext) -> None:
+async def test_unbuffered_python(tmp_path: Path, context: HandlerContext) -> None:
+    """Python does not buffer its output by default."""
     async with opened(tmp_path, context) as handler:
         assert await ask(handler, "env", "PYTHONUNBUFFERED") == "1"
     async with opened(tmp_path, context, env={"PYTHONUNBUFFERED": ""}) as handler:
@@ -388,14 +386,14 @@ async def test_python_writes_at_once_unless_the_user_says_otherwise(tmp_path: Pa
         assert (await run(handler, b"12345")).result == b"6"
 
 
-async def test_no_job_is_in_the_environment_of_a_process_that_serves_many(
-    tmp_path: Path, context: HandlerContext
-) -> None:
+async def test_environment_without_a_job(tmp_path: Path, context: HandlerContext) -> None:
+    """The environment of a persistent process contains no job."""
     async with opened(tmp_path, context) as handler:
         assert [await ask(handler, "env", name) for name in ("CM_JOB_ID", "CM_QUERY_TYPE", "CM_USER_ID")] == [None] * 3
 
 
-async def test_jobs_are_ended_when_the_launcher_stops_them(tmp_path: Path, context: HandlerContext) -> None:
+async def test_shutdown(tmp_path: Path, context: HandlerContext) -> None:
+    """The launcher ends running jobs when it shuts down."""
     async with opened(tmp_path, context) as handler:
         job = asyncio.create_task(ask_raw(handler, "hang", str(tmp_path / "ready")))
         await eventually((tmp_path / "ready").exists, what="the job's begin")

@@ -18,7 +18,8 @@ from tests.support.processes import has_ended, open_descriptors, wait_until
 MODE: dict[str, Any] = {"mode": "prespawn"}
 
 
-async def test_the_first_job_finds_a_process_and_each_job_has_its_own(tmp_path: Path, context: HandlerContext) -> None:
+async def test_first_job(tmp_path: Path, context: HandlerContext) -> None:
+    """The first job finds a running process, and each job has its own."""
     async with opened(tmp_path, context, slots=2, **MODE) as handler:
         waiting = loops()
         assert len(waiting) == 2
@@ -32,7 +33,8 @@ async def test_no_more_processes_wait_than_jobs_may_run(tmp_path: Path, context:
         assert len(loops()) == 1
 
 
-async def test_the_next_process_is_started_when_the_job_has_taken_one(tmp_path: Path, context: HandlerContext) -> None:
+async def test_next_process(tmp_path: Path, context: HandlerContext) -> None:
+    """The next process starts when a job has taken one."""
     starts = tmp_path / "starts"
     starts.touch()
     async with opened(tmp_path, context, command="echo x >> starts; cat", **MODE) as handler:
@@ -42,14 +44,14 @@ async def test_the_next_process_is_started_when_the_job_has_taken_one(tmp_path: 
 
 
 @pytest.mark.parametrize("query", [b"", b"null", b"q" * 4097, b"q" * 3_000_000], ids=len)
-async def test_the_query_goes_in_and_the_output_comes_back_byte_for_byte(
-    tmp_path: Path, context: HandlerContext, query: bytes
-) -> None:
+async def test_query_and_result(tmp_path: Path, context: HandlerContext, query: bytes) -> None:
+    """The query and the output pass byte for byte."""
     async with opened(tmp_path, context, command="cat", **MODE) as handler:
         assert [(await run(handler, query)).result for _ in range(3)] == [query] * 3
 
 
-async def test_output_before_the_query_belongs_to_the_result(tmp_path: Path, context: HandlerContext) -> None:
+async def test_output_before_the_query(tmp_path: Path, context: HandlerContext) -> None:
+    """Output from before the query belongs to the result."""
     command = "printf header; printf noise >&2; touch written; cat; printf footer"
     async with opened(tmp_path, context, command=command, **MODE) as handler:
         await eventually((tmp_path / "written").exists, what="the header")
@@ -69,9 +71,10 @@ async def test_the_ways_to_end_are_those_of_spawn(
 
 
 @pytest.mark.parametrize("options", [{}, {"idle_timeout": 300}], ids=str)
-async def test_a_process_that_dies_while_it_waits_is_replaced_and_fails_no_job(
+async def test_exit_of_an_idle_process(
     tmp_path: Path, context: HandlerContext, caplog: pytest.LogCaptureFixture, options: dict[str, Any]
 ) -> None:
+    """A process that dies while it waits is replaced, and fails no job."""
     async with opened(tmp_path, context, **MODE, **options) as handler:
         (pid,) = loops()
         os.kill(pid, signal.SIGKILL)
@@ -89,9 +92,8 @@ async def test_a_process_that_has_just_died_fails_no_job(tmp_path: Path, context
         assert await ask(handler, "echo", 1) == 1
 
 
-async def test_a_command_that_always_dies_is_started_less_and_less_often_and_its_jobs_are_answered(
-    tmp_path: Path, context: HandlerContext
-) -> None:
+async def test_failing_command(tmp_path: Path, context: HandlerContext) -> None:
+    """A command that always dies is started at growing intervals, and its jobs are answered."""
     note = tmp_path / "note"
     note.touch()
     async with opened(tmp_path, context, "note", str(note), "die", "5", slots=2, **MODE) as handler:
@@ -108,9 +110,8 @@ async def test_a_command_that_does_not_exist_is_reported(tmp_path: Path, context
         assert (failure.reason, failure.exit_code) == ("not_started", 127)
 
 
-async def test_one_that_has_waited_too_long_is_replaced_in_silence(
-    tmp_path: Path, context: HandlerContext, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_idle_timeout(tmp_path: Path, context: HandlerContext, caplog: pytest.LogCaptureFixture) -> None:
+    """A process that has waited too long is replaced silently."""
     async with opened(tmp_path, context, idle_timeout=0.3, **MODE) as handler:
         (pid,) = loops()
         await wait_for_end(pid)
@@ -127,7 +128,8 @@ async def test_stderr_of_one_that_waits_goes_to_the_log(
         await eventually(lambda: b"loading\n" in [record.msg for record in caplog.records], what="the line in the log")
 
 
-async def test_a_flood_on_stderr_does_not_stop_one_that_waits(tmp_path: Path, context: HandlerContext) -> None:
+async def test_flood_on_stderr(tmp_path: Path, context: HandlerContext) -> None:
+    """A flood on stderr does not block a waiting process."""
     command = "head -c 1000000 /dev/zero >&2; touch loaded; cat"
     async with opened(tmp_path, context, command=command, **MODE) as handler:
         await eventually((tmp_path / "loaded").exists, what="the end of the flood")

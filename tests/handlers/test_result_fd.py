@@ -18,7 +18,8 @@ PRINTING = "echo printed; read -r x; printf 'result of %s\\n' \"$x\" >&3; echo m
 
 
 @pytest.mark.parametrize("mode", ["spawn", "prespawn"])
-async def test_stdout_is_a_log_and_descriptor_3_the_result(tmp_path: Path, context: HandlerContext, mode: str) -> None:
+async def test_stdout_and_result(tmp_path: Path, context: HandlerContext, mode: str) -> None:
+    """Stdout is a log, and descriptor 3 is the result."""
     async with opened(tmp_path, context, command=PRINTING, mode=mode, result_fd=3) as handler:
         ran = await run(handler, b"1\n")
         assert ran.result == b"result of 1\n"
@@ -60,16 +61,16 @@ async def test_a_stream_comes_by_descriptor_3(tmp_path: Path, context: HandlerCo
             assert (await run(handler)).result == b"1\n2\n"
 
 
-async def test_the_limit_is_on_the_result_and_not_on_what_is_printed(tmp_path: Path, context: HandlerContext) -> None:
+async def test_output_limit(tmp_path: Path, context: HandlerContext) -> None:
+    """The output limit applies to the result, not to stdout."""
     command = "head -c 1000000 /dev/zero; head -c $(cat) /dev/zero >&3"
     async with opened(tmp_path, context, command=command, mode="spawn", result_fd=3, max_output=100_000) as handler:
         assert (await run(handler, b"100000")).result == bytes(100_000)
         assert (await run(handler, b"100001")).reason == "output_limit"
 
 
-async def test_only_the_descriptors_0_to_3_are_inherited_also_where_jobs_start_at_once(
-    tmp_path: Path, context: HandlerContext
-) -> None:
+async def test_inherited_descriptors(tmp_path: Path, context: HandlerContext) -> None:
+    """A process inherits only the descriptors 0 to 3, even if jobs start concurrently."""
     command = "exec 1>&3; for f in /proc/self/fd/*; do if [ -e $f ]; then echo ${f##*/}; fi; done"
     async with opened(tmp_path, context, command=command, mode="spawn", result_fd=3, slots=4) as handler:
         ran = await asyncio.gather(*(run(handler) for _ in range(40)))
@@ -81,7 +82,8 @@ async def test_without_it_descriptor_3_is_closed(tmp_path: Path, context: Handle
         assert (await run(handler)).result == b"closed"
 
 
-async def test_the_same_processes_answer_many_jobs_at_once(tmp_path: Path, context: HandlerContext) -> None:
+async def test_concurrent_jobs(tmp_path: Path, context: HandlerContext) -> None:
+    """The same processes answer many concurrent jobs."""
     async with opened(tmp_path, context, "fd3", slots=3, result_fd=3) as handler:
 
         async def jobs(start: int) -> list[int]:

@@ -26,7 +26,8 @@ PYTHON = (sys.executable, "-S", "-E", "-c")
 @pytest.mark.parametrize(
     "query", [b"", b"null", b'{"a": 1.10}\n', bytes(range(256)) * 20, b"q" * 4096, b"q" * 4097, b"q" * 3_000_000]
 )
-async def test_the_query_goes_in_and_the_output_comes_back_byte_for_byte(run_command: RunCommand, query: bytes) -> None:
+async def test_query_and_result(run_command: RunCommand, query: bytes) -> None:
+    """The query and the output pass byte for byte."""
     assert (await run_command(("cat",), query)).result == query
 
 
@@ -34,12 +35,14 @@ async def test_no_output_is_an_empty_result(run_command: RunCommand) -> None:
     assert (await run_command("true")).result == b""
 
 
-async def test_a_string_is_for_the_shell_and_a_list_is_not(run_command: RunCommand) -> None:
+async def test_shell_and_argv(run_command: RunCommand) -> None:
+    """The shell runs a string, and a list is run directly."""
     assert (await run_command("printf %s $((6 * 7))")).result == b"42"
     assert (await run_command(("printf", "%s", "$((6 * 7))"))).result == b"$((6 * 7))"
 
 
-async def test_large_traffic_in_both_directions_does_not_stand_still(run_command: RunCommand) -> None:
+async def test_large_traffic(run_command: RunCommand) -> None:
+    """Large traffic in both directions does not deadlock."""
     script = "head -c 5000000 /dev/zero; cat >/dev/null; head -c 5000000 /dev/zero >&2"
     ran = await run_command(script, b"q" * 5_000_000)
     assert ran.result == bytes(5_000_000)
@@ -58,10 +61,8 @@ async def test_stdin_is_at_its_end_after_the_query(run_command: RunCommand) -> N
 
 @pytest.mark.parametrize("size", [MEMORY_LIMIT, MEMORY_LIMIT + 1, 20_000_000])
 @pytest.mark.parametrize("folder", ["spool", "gone", None])
-async def test_a_result_of_any_size_comes_back_from_disk_or_memory(
-    tmp_path: Path, size: int, folder: str | None
-) -> None:
-    """Also where the temporary folder was removed: `max_output` limits the memory then."""
+async def test_large_result(tmp_path: Path, size: int, folder: str | None) -> None:
+    """A result of any size comes back, from memory (limited by `max_output`) if there is no temporary folder."""
     (tmp_path / "spool").mkdir()
     context = context_of(tmp_path / folder if folder else None)
     function = function_of(tmp_path, f"head -c {size} /dev/zero", max_output=size)
@@ -69,7 +70,8 @@ async def test_a_result_of_any_size_comes_back_from_disk_or_memory(
     assert list((tmp_path / "spool").iterdir()) == []
 
 
-async def test_a_result_counts_when_stdout_was_closed_early(run_command: RunCommand) -> None:
+async def test_stdout_closed_early(run_command: RunCommand) -> None:
+    """A result is valid although stdout was closed early."""
     assert (await run_command("printf r; exec >&-; sleep 0.1")).result == b"r"
     assert (await run_command("printf r; exec >&-; sleep 0.1; exit 3")).reason == "exit"
 
@@ -80,9 +82,8 @@ async def test_stderr_is_passed_on_whole(run_command: RunCommand) -> None:
 
 
 @pytest.mark.parametrize("status", [1, 3, 126, 255])
-async def test_a_command_that_fails_is_reported_with_its_status_and_stderr(
-    run_command: RunCommand, status: int
-) -> None:
+async def test_failure(run_command: RunCommand, status: int) -> None:
+    """A failed command is reported with its exit status and stderr."""
     failure = (await run_command(f"printf lost; echo why >&2; exit {status}")).failed
     assert (failure.reason, failure.exit_code, failure.signal, failure.stderr) == ("exit", status, None, b"why\n")
     assert "'f'" in failure.message
@@ -90,9 +91,8 @@ async def test_a_command_that_fails_is_reported_with_its_status_and_stderr(
 
 
 @pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (11, "SIGSEGV"), (15, "SIGTERM"), (40, "SIG40")])
-async def test_a_command_that_a_signal_ends_is_reported_with_its_name(
-    run_command: RunCommand, number: int, name: str
-) -> None:
+async def test_signal(run_command: RunCommand, number: int, name: str) -> None:
+    """A command that a signal ends is reported with the signal's name."""
     failure = (await run_command(f"kill -{number} $$")).failed
     assert (failure.reason, failure.exit_code, failure.signal) == ("signal", None, name)
     assert ("memory" in failure.message) == (name == "SIGKILL")
@@ -111,7 +111,8 @@ async def test_a_command_that_a_signal_ends_is_reported_with_its_name(
     ],
 )
 @pytest.mark.parametrize("query", [b"null", b"q" * 1_000_000], ids=["small", "large"])
-async def test_a_command_that_does_not_finish_in_time_is_ended(tmp_path: Path, script: str, query: bytes) -> None:
+async def test_timeout(tmp_path: Path, script: str, query: bytes) -> None:
+    """A command that does not finish in time is ended."""
     context = context_of(graces=Graces(terminate=0.3))
     failure = (await run(handler_of(function_of(tmp_path, script, timeout=0.3), context), query)).failed
     assert failure.reason == "timeout"
@@ -171,9 +172,8 @@ def program(tmp_path: Path, content: bytes, mode: int = 0o755) -> tuple[str]:
     return (str(path),)
 
 
-async def test_a_command_that_cannot_be_started_has_the_shell_s_numbers(
-    run_command: RunCommand, tmp_path: Path
-) -> None:
+async def test_failed_start(run_command: RunCommand, tmp_path: Path) -> None:
+    """A command that cannot be started is reported with the shell's exit code."""
     assert await not_started(run_command, ("no-such-program",)) == (
         127,
         "'no-such-program' cannot be started: command not found",
@@ -203,12 +203,14 @@ async def test_a_command_runs_in_its_folder(run_command: RunCommand, tmp_path: P
     assert ran.result == os.fsencode((tmp_path / "sub").resolve()) + b"\n"
 
 
-async def test_a_command_leads_a_session_of_its_own(run_command: RunCommand) -> None:
+async def test_session(run_command: RunCommand) -> None:
+    """A command leads its own session."""
     script = "import os; print(os.getsid(0) == os.getpgid(0) == os.getpid())"
     assert (await run_command((*PYTHON, script))).result == b"True\n"
 
 
-async def test_a_command_inherits_three_descriptors_and_no_more(run_command: RunCommand) -> None:
+async def test_inherited_descriptors(run_command: RunCommand) -> None:
+    """A command inherits three descriptors and no more."""
     script = (
         "for f in /proc/self/fd/*; do if [ -e $f ]; then echo ${f##*/}; fi; done"  # the shell's own look is not there
     )
@@ -227,7 +229,8 @@ def _field(status: bytes, name: bytes) -> bytes:
     return next(line.split()[1] for line in status.splitlines() if line.startswith(name + b":"))
 
 
-async def test_a_command_knows_its_job_and_not_the_runtime(tmp_path: Path) -> None:
+async def test_environment(tmp_path: Path) -> None:
+    """A command's environment describes its job and not the runtime."""
     environment = {
         "PATH": os.environ["PATH"],
         "LANG": "x",
@@ -276,7 +279,8 @@ async def in_progress(handler_job: Coroutine[None, None, JobRun], ready: Path) -
     return running
 
 
-async def test_jobs_are_ended_when_the_launcher_stops_them(tmp_path: Path, context: HandlerContext) -> None:
+async def test_shutdown(tmp_path: Path, context: HandlerContext) -> None:
+    """The launcher ends running jobs when it shuts down."""
     ready = tmp_path / "ready"
     handler = handler_of(function_of(tmp_path, f"touch {ready}; trap '' TERM; while :; do sleep 300; done"), context)
     running = await in_progress(run(handler), ready)
@@ -302,10 +306,8 @@ async def test_killing_all_ends_every_job(tmp_path: Path, context: HandlerContex
     assert (await running).reason == "shutdown"
 
 
-async def test_a_command_that_finished_in_time_is_not_late_because_the_launcher_is(
-    tmp_path: Path, context: HandlerContext
-) -> None:
-    """As where the container's share of the processor is used up until command and deadline are both over."""
+async def test_timeout_of_a_busy_launcher(tmp_path: Path, context: HandlerContext) -> None:
+    """A command that finished in time has not timed out, even if the launcher had no CPU time until the deadline."""
 
     class StandStill(CollectedStderr):
         def write(self, chunk: bytes) -> None:
@@ -320,8 +322,8 @@ async def test_a_command_that_finished_in_time_is_not_late_because_the_launcher_
     assert spool.getvalue() == b"r"
 
 
-async def test_a_job_whose_process_the_kernel_does_not_end_is_answered(tmp_path: Path) -> None:
-    """As where it waits for a dead network disk: here it gets no time to end after SIGKILL."""
+async def test_process_that_survives_sigkill(tmp_path: Path) -> None:
+    """A job is answered although the kernel does not end its process, as when it waits for a dead network disk."""
     context = context_of(graces=Graces(terminate=0.1, kill=0.0001))
     ready = tmp_path / "ready"
     script = f"trap '' TERM; echo $$ > {ready}; kill -STOP $$; while :; do sleep 300; done"
@@ -345,9 +347,10 @@ async def test_a_job_whose_process_the_kernel_does_not_end_is_answered(tmp_path:
         "exec 2> >(sed 's/^/E: /' >&2); echo last words >&2; exit 3",
     ],
 )
-async def test_output_through_another_process_belongs_to_the_result(
+async def test_output_of_another_process(
     tmp_path: Path, context: HandlerContext, mode: str, script: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Output that passes through another process belongs to the result."""
     handler = handler_of(function_of(tmp_path, ("bash", "-c", script), mode=mode), context)
     await handler.open()
     for _ in range(4):
@@ -361,9 +364,8 @@ async def test_output_through_another_process_belongs_to_the_result(
     assert "held its output open" not in caplog.text
 
 
-async def test_a_silent_pipe_costs_the_grace_at_most_and_is_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_silent_pipe(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A silent pipe delays the result by the grace period at most, and is logged."""
     context = context_of(graces=Graces(quiet=0.2, held_pipe=60))
     handler = handler_of(function_of(tmp_path, "sleep 3 & echo 42"), context)
     started = time.monotonic()

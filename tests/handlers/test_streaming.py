@@ -76,9 +76,10 @@ async def test_no_output_never_begins(tmp_path: Path, context: HandlerContext, m
 @pytest.mark.parametrize(
     ("command", "reason"), [("exit 3", "exit"), ("exec no-such-program", "exit"), ("exec sleep 300", "timeout")]
 )
-async def test_a_failure_before_the_first_byte_never_begins(
+async def test_failure_before_the_first_byte(
     tmp_path: Path, context: HandlerContext, mode: str, command: str, reason: str
 ) -> None:
+    """A stream that fails before its first byte does not begin."""
     async with streamed(tmp_path, context, command, mode, timeout=1) as job:
         assert not await job.spool.begins()
         assert await job.reason() == reason
@@ -102,9 +103,8 @@ async def test_a_failure_midway_aborts_the_stream(
 
 
 @pytest.mark.parametrize("on_disk", [True, False])
-async def test_a_large_stream_is_whole_for_a_reader_that_follows_and_one_that_comes_late(
-    tmp_path: Path, on_disk: bool
-) -> None:
+async def test_large_stream(tmp_path: Path, on_disk: bool) -> None:
+    """A large stream is complete for a reader that follows it and for a late one."""
     size = 3 * MEMORY_LIMIT + 7
     folder = tmp_path / "spool"
     folder.mkdir()
@@ -117,7 +117,8 @@ async def test_a_large_stream_is_whole_for_a_reader_that_follows_and_one_that_co
     assert list(folder.iterdir()) == []
 
 
-async def test_a_reader_that_stops_does_not_stop_the_command(tmp_path: Path, context: HandlerContext) -> None:
+async def test_reader_that_stops(tmp_path: Path, context: HandlerContext) -> None:
+    """A reader that stops does not stop the command."""
     async with streamed(tmp_path, context, "head -c 5000000 /dev/zero; touch done") as job:
         await anext(job.spool.live_chunks())
         assert await job.reason() is None
@@ -125,7 +126,8 @@ async def test_a_reader_that_stops_does_not_stop_the_command(tmp_path: Path, con
         assert job.spool.size == 5_000_000
 
 
-async def test_a_stream_is_ended_when_the_launcher_stops_it(tmp_path: Path, context: HandlerContext) -> None:
+async def test_shutdown(tmp_path: Path, context: HandlerContext) -> None:
+    """The launcher ends a stream when it shuts down."""
     async with streamed(tmp_path, context, "printf x; exec sleep 300") as job:
         chunks = job.spool.live_chunks()
         await anext(chunks)

@@ -84,19 +84,22 @@ async def test_orphans_are_terminated_and_waited_for() -> None:
         assert process.wait(30) == -signal.SIGTERM
 
 
-async def test_an_orphan_that_ignores_sigterm_is_killed_after_the_grace() -> None:
+async def test_stubborn_orphan() -> None:
+    """An orphan that ignores SIGTERM is killed after the grace period."""
     with sleeping(STUBBORN) as process:
         await end(Found([process]))
         assert process.wait(30) == -signal.SIGKILL
 
 
-async def test_orphans_that_appear_only_at_the_second_scan_are_ended_too() -> None:
+async def test_orphan_of_the_second_scan() -> None:
+    """An orphan that only the second scan finds is ended."""
     with sleeping() as willing, sleeping(STUBBORN) as stubborn:
         await end(Found([], [willing, stubborn]))
         assert (willing.wait(5), stubborn.wait(5)) == (-signal.SIGTERM, -signal.SIGKILL)
 
 
-async def test_an_orphan_that_takes_the_place_of_another_is_ended_too() -> None:
+async def test_successor_of_an_orphan() -> None:
+    """An orphan that replaces another one is ended."""
     with sleeping() as first, sleeping(STUBBORN) as second, sleeping() as third:
         await end(Found([first], [second], [third]))
         assert first.wait(30) == -signal.SIGTERM
@@ -104,7 +107,8 @@ async def test_an_orphan_that_takes_the_place_of_another_is_ended_too() -> None:
         assert third.wait(30) < 0
 
 
-async def test_an_orphan_that_the_kernel_does_not_end_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+async def test_orphan_that_survives_sigkill(caplog: pytest.LogCaptureFixture) -> None:
+    """An orphan that the kernel does not end is abandoned."""
     caplog.set_level(logging.ERROR, logger="cm_exec")
     with sleeping() as process:
         await end(FoundUnkillable([process]), Graces(terminate=0.1, kill=0.2))
@@ -112,7 +116,8 @@ async def test_an_orphan_that_the_kernel_does_not_end_is_given_up(caplog: pytest
         assert f"cannot end processes [{process.pid}]; giving up on them" in caplog.text
 
 
-async def test_children_are_ended_at_once_and_their_descriptors_closed(tmp_path: Path) -> None:
+async def test_children(tmp_path: Path) -> None:
+    """Children are ended at once, and their descriptors closed."""
     registry: set[ProcessTree] = set()
     scripts = ["exec cat", STUBBORN, "exit 3", "exec sleep 300"]
     children = [Child(Command(argv=("sh", "-c", s), env={}, cwd=tmp_path), registry) for s in scripts]
