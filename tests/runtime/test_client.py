@@ -50,9 +50,10 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
 
-async def test_registration_and_the_first_poll_use_one_connection(
+async def test_connection_of_the_registration(
     runtime: ScriptedRuntime, client: RuntimeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The registration and the first poll use one connection."""
     await client.register(SCHEMAS)
     schema, restart = runtime.request_log.all()
     assert (schema.endpoint, bytes(schema.body)) == (Endpoint.SCHEMA, SCHEMAS)
@@ -68,15 +69,14 @@ async def test_registration_and_the_first_poll_use_one_connection(
     await eventually(lambda: not runtime._wires, what="the end of the connection")
 
 
-async def test_endpoints_that_the_runtime_does_not_have_get_no_request(
-    runtime: ScriptedRuntime, new_client: NewClient
-) -> None:
+async def test_missing_endpoints(runtime: ScriptedRuntime, new_client: NewClient) -> None:
+    """An endpoint that the runtime does not have gets no request."""
     await new_client(schema=None, restart=None).register(SCHEMAS)
     assert runtime.request_log.all() == []
 
 
-async def test_a_runtime_that_does_not_run_yet_is_waited_for(runtime: ScriptedRuntime, client: RuntimeClient) -> None:
-    """However long: without it no poll would succeed either."""
+async def test_runtime_that_is_down(runtime: ScriptedRuntime, client: RuntimeClient) -> None:
+    """The registration waits as long as the runtime is down: without it no poll would succeed either."""
     runtime.go_down()
     registering = asyncio.create_task(client.register(SCHEMAS))
     await asyncio.sleep(1.2)  # more than the patience
@@ -86,9 +86,8 @@ async def test_a_runtime_that_does_not_run_yet_is_waited_for(runtime: ScriptedRu
     assert seen(runtime) == [Endpoint.SCHEMA, Endpoint.RESTART]
 
 
-async def test_a_runtime_that_is_not_trusted_yet_is_waited_for(
-    runtime: ScriptedRuntime, client: RuntimeClient, replica: Replica
-) -> None:
+async def test_runtime_that_is_not_trusted(runtime: ScriptedRuntime, client: RuntimeClient, replica: Replica) -> None:
+    """The registration waits for a runtime that is not trusted yet."""
     other = Authority()
     runtime.show_certificate(other.good())
     registering = asyncio.create_task(client.register(SCHEMAS))
@@ -136,9 +135,10 @@ async def test_a_runtime_that_is_not_ready_is_asked_again(
 
 
 @pytest.mark.parametrize("name", ["503", "reset"])
-async def test_a_runtime_that_is_not_ready_within_the_patience_is_left(
+async def test_runtime_that_is_not_ready(
     runtime: ScriptedRuntime, client: RuntimeClient, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The registration continues without a runtime that is not ready in time."""
     for endpoint in (Endpoint.SCHEMA, Endpoint.RESTART):
         runtime.always(endpoint, NOT_READY[name])
     started = time.monotonic()
@@ -148,9 +148,8 @@ async def test_a_runtime_that_is_not_ready_within_the_patience_is_left(
     assert [line for line in warnings(caplog) if "continuing without it" in line][1].startswith("the restart")
 
 
-async def test_a_runtime_that_hangs_at_the_start_holds_it_up_for_its_patience_only(
-    runtime: ScriptedRuntime, new_client: NewClient
-) -> None:
+async def test_runtime_that_hangs(runtime: ScriptedRuntime, new_client: NewClient) -> None:
+    """A runtime that hangs delays the registration for a limited time only."""
     client = new_client(RetryLimits(start_post=0.2, schema_patience=0.3, first_delay=0.01, longest_delay=0.02))
     runtime.always(Endpoint.SCHEMA, responses.hang)
     await client.register(SCHEMAS)
@@ -158,9 +157,8 @@ async def test_a_runtime_that_hangs_at_the_start_holds_it_up_for_its_patience_on
     assert seen(runtime)[-1] == Endpoint.RESTART
 
 
-async def test_interim_responses_do_not_prolong_a_post_at_the_start(
-    runtime: ScriptedRuntime, new_client: NewClient
-) -> None:
+async def test_interim_responses(runtime: ScriptedRuntime, new_client: NewClient) -> None:
+    """Interim responses do not prolong a request of the registration."""
     client = new_client(RetryLimits(start_post=0.3, schema_patience=0, first_delay=0.01, longest_delay=0.02))
     runtime.always(Endpoint.SCHEMA, stalls.repeat_for_ever(b"HTTP/1.1 102 Processing\r\n\r\n", every=0.05))
     await client.register(SCHEMAS)
@@ -174,16 +172,16 @@ async def test_a_rotated_token_is_read_again(runtime: ScriptedRuntime, client: R
     assert [r.status for r in runtime.request_log.all()] == [401, 204, 200]
 
 
-async def test_a_token_that_is_never_accepted_is_tried_for_the_patience_only(
-    runtime: ScriptedRuntime, client: RuntimeClient
-) -> None:
+async def test_rejected_token(runtime: ScriptedRuntime, client: RuntimeClient) -> None:
+    """The registration retries a rejected token for a limited time only."""
     runtime.rotate_token("another")
     await client.register(SCHEMAS)
     assert {r.status for r in runtime.request_log.all()} == {401}
     assert seen(runtime)[-1] == Endpoint.RESTART
 
 
-async def test_a_start_can_be_ended_while_the_runtime_hangs(runtime: ScriptedRuntime, client: RuntimeClient) -> None:
+async def test_cancelled_registration(runtime: ScriptedRuntime, client: RuntimeClient) -> None:
+    """A registration can be cancelled while the runtime hangs."""
     runtime.always(Endpoint.SCHEMA, responses.hang)
     registering = asyncio.create_task(client.register(SCHEMAS))
     await eventually(lambda: seen(runtime), what="the first post")
@@ -213,12 +211,13 @@ async def test_dropped_jobs_are_logged(answered: Answered) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{}", b"[1]", b"<html>", b'["\xff"]', b"[" * 5000])
-async def test_any_other_response_to_the_restart_is_ignored(answered: Answered, body: bytes) -> None:
+async def test_other_responses_to_the_restart(answered: Answered, body: bytes) -> None:
+    """Any other response to the restart notification is ignored."""
     assert await answered(body) == []
 
 
-async def test_whether_polls_succeed_decides_about_a_result(runtime: ScriptedRuntime, new_client: NewClient) -> None:
-    """The reporter asks the poller: a result waits for a runtime that is ill, and not for ever for one that is well."""
+async def test_failing_result(runtime: ScriptedRuntime, new_client: NewClient) -> None:
+    """A failing result is retried as long as polls fail too, and rejected after a while if polls succeed."""
     client = new_client(RetryLimits(first_delay=0.02, longest_delay=0.05, rejected_result=0.3))
     runtime.always(Endpoint.RESULT, responses.answer(500))
     runtime.always(Endpoint.JOB, responses.answer(503))

@@ -123,10 +123,8 @@ async def test_a_body_of_any_size_arrives_whole(runtime: ScriptedRuntime, connec
 
 
 @pytest.mark.parametrize("size", [MIB - 16 * 1024, MIB, 2 * MIB])
-async def test_a_response_that_is_there_when_the_last_byte_was_sent_is_one_to_the_whole(
-    runtime: ScriptedRuntime, connect: Connect, size: int
-) -> None:
-    """The loop may be busy between the last byte and the response; the result must not be posted twice."""
+async def test_response_to_a_whole_request(runtime: ScriptedRuntime, connect: Connect, size: int) -> None:
+    """A response that arrives while the loop is busy after the last byte is a success: no result is posted twice."""
     runtime.submit("f", job_id="j")
     for body in (bytes(size), Zeros(size)):
         connection = await connect()
@@ -139,7 +137,8 @@ async def test_a_response_that_is_there_when_the_last_byte_was_sent_is_one_to_th
         assert len(runtime.posts("j")) == before + 1
 
 
-async def test_a_new_connection_that_is_closed_is_a_failure(runtime: ScriptedRuntime, connect: Connect) -> None:
+async def test_closed_new_connection(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """A new connection that the server closes is a failure."""
     runtime.always(Endpoint.JOB, responses.reset_before_response)
     connection = await connect()
     error = await failure(poll(connection))
@@ -183,10 +182,8 @@ async def _endless() -> AsyncIterator[bytes]:
     ids=["reads on", "stops reading", "closes"],
 )
 @pytest.mark.parametrize("kind", ["bytes", "spooled", "streamed"])
-async def test_a_refusal_while_a_body_is_sent_is_seen_at_once(
-    runtime: ScriptedRuntime, connect: Connect, behaviour: Behaviour, kind: str
-) -> None:
-    """And a connection whose request was not finished is not used again."""
+async def test_early_rejection(runtime: ScriptedRuntime, connect: Connect, behaviour: Behaviour, kind: str) -> None:
+    """A rejection during a request is noticed at once, and the connection is not used again."""
     runtime.script(Endpoint.RESULT, behaviour)
     connection = await connect()
     bodies: dict[str, Any] = {
@@ -198,10 +195,8 @@ async def test_a_refusal_while_a_body_is_sent_is_seen_at_once(
     assert not connection.is_open
 
 
-async def test_a_refusal_that_a_reset_follows_is_seen_or_tried_again(
-    runtime: ScriptedRuntime, connect: Connect
-) -> None:
-    """A reset may overtake the response; then it is a broken connection, and never a success."""
+async def test_rejection_with_a_reset(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """A rejection that a reset overtakes is a broken connection, and never a success."""
     runtime.script(Endpoint.RESULT, reset_early)
     connection = await connect()
     try:
@@ -213,9 +208,8 @@ async def test_a_refusal_that_a_reset_follows_is_seen_or_tried_again(
 
 @pytest.mark.parametrize("status", [200, 204])
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_a_server_that_accepts_half_a_result_has_not_accepted_it(
-    runtime: ScriptedRuntime, connect: Connect, status: int, streamed: bool
-) -> None:
+async def test_early_success(runtime: ScriptedRuntime, connect: Connect, status: int, streamed: bool) -> None:
+    """A success before the whole result was sent is a failure."""
     runtime.script(Endpoint.RESULT, stalls.answer_without_reading(status))
     connection = await connect()
     body: Any = StreamingBody(_endless()) if streamed else Zeros(64 * MIB)
@@ -231,9 +225,8 @@ async def test_a_server_that_stops_reading_is_given_up(runtime: ScriptedRuntime,
 
 
 @pytest.mark.parametrize("size", [1, 1000])
-async def test_bytes_may_come_and_go_in_the_smallest_pieces(
-    runtime: ScriptedRuntime, connect: Connect, size: int
-) -> None:
+async def test_small_pieces(runtime: ScriptedRuntime, connect: Connect, size: int) -> None:
+    """Bytes may be transferred in the smallest pieces."""
     query = b'"%s"' % (b"q" * (100 * size))
     runtime.submit("f", query, job_id="j")
     with SlowProxy(runtime.port, size=size) as proxy:
@@ -246,10 +239,8 @@ async def test_bytes_may_come_and_go_in_the_smallest_pieces(
     assert runtime.request_log.connections == 1
 
 
-async def test_a_connection_on_which_something_came_unasked_is_not_used_again(
-    runtime: ScriptedRuntime, connect: Connect
-) -> None:
-    """Such as the 408 that some servers send before they close an idle connection; also before the loop sees it."""
+async def test_unexpected_bytes(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """A connection with unexpected bytes, such as the 408 that some servers send, is not used again."""
 
     def answer_and_warn(context: RequestContext) -> None:
         responses.answer(204)(context)
@@ -295,9 +286,9 @@ async def test_a_body_is_not_kept_after_a_failure(runtime: ScriptedRuntime, conn
         gc.enable()
 
 
-async def test_what_is_left_over_from_a_response_is_not_taken_for_the_next(
-    runtime: ScriptedRuntime, connect: Connect
-) -> None:
+async def test_bytes_after_a_response(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """The bytes after a response are not the next response."""
+
     def answer_twice(context: RequestContext) -> None:
         context.receive()
         context.conclude(204)
@@ -310,8 +301,8 @@ async def test_what_is_left_over_from_a_response_is_not_taken_for_the_next(
 
 
 @pytest.mark.parametrize("reset", [True, False])
-async def test_whether_a_request_was_sent_on_a_connection_that_the_server_had_closed(reset: bool) -> None:
-    """After a reset nothing is sent. After an orderly end the kernel takes the bytes, and the error does not say so."""
+async def test_request_on_a_closed_connection(reset: bool) -> None:
+    """A reset proves that nothing was sent; after an orderly close the kernel takes the bytes and nothing is proved."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         client = socket.create_connection(server.getsockname())
         client.setblocking(False)
@@ -347,7 +338,8 @@ async def test_a_body_may_be_sent_as_it_is_produced(runtime: ScriptedRuntime, co
     assert connection.is_reusable()
 
 
-async def test_each_chunk_is_sent_before_the_next_is_produced(runtime: ScriptedRuntime, connect: Connect) -> None:
+async def test_chunks(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """Each chunk is sent before the next one is produced."""
     runtime.submit("f", job_id="j")
 
     async def produce() -> AsyncIterator[bytes]:
@@ -364,9 +356,8 @@ async def test_nothing_produced_is_an_empty_body(runtime: ScriptedRuntime, conne
     assert (runtime.posts("j")[0].size, runtime.posts("j")[0].complete) == (0, True)
 
 
-async def test_a_body_whose_production_fails_is_cut_off_without_its_end(
-    runtime: ScriptedRuntime, connect: Connect
-) -> None:
+async def test_failed_body(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """A body whose production fails is truncated."""
     runtime.submit("f", job_id="j")
     connection = await connect()
     with pytest.raises(LookupError):
@@ -386,9 +377,8 @@ async def test_a_body_that_breaks_off_leaves_what_came(runtime: ScriptedRuntime,
     assert not error.never_connected
 
 
-async def test_of_a_large_body_that_breaks_off_the_beginning_is_left(
-    runtime: ScriptedRuntime, connect: Connect
-) -> None:
+async def test_large_truncated_body(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """The beginning of a large truncated body is kept."""
     whole = bytes(range(250)) * 80_000
     runtime.script(Endpoint.JOB, responses.reset_within_response(whole, sent=len(whole) - 1))
     partial = (await failure(poll(await connect()))).partial
@@ -402,7 +392,9 @@ async def test_a_large_response_is_read_whole(runtime: ScriptedRuntime, connect:
     assert (await poll(await connect())).body == whole
 
 
-async def test_a_body_that_stops_coming_is_given_up_with_what_came(runtime: ScriptedRuntime, connect: Connect) -> None:
+async def test_stalled_body(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """A stalled body times out, and its beginning is kept."""
+
     def stall(context: RequestContext) -> None:
         context.receive()
         context.conclude(200)
@@ -414,7 +406,8 @@ async def test_a_body_that_stops_coming_is_given_up_with_what_came(runtime: Scri
     assert (await failure(poll(await connect(), 0.3))).partial == b"01234"
 
 
-async def test_no_response_in_time_is_reported_with_the_time(runtime: ScriptedRuntime, connect: Connect) -> None:
+async def test_timeout(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """The error for a missing response says how long the request waited."""
     runtime.script(Endpoint.JOB, responses.hang)
     error = await failure(poll(await connect(), 0.3))
     assert str(error) == f"https://localhost:{runtime.port}: no complete response within 0.3 s"
@@ -437,7 +430,8 @@ async def test_what_is_not_http_is_reported(runtime: ScriptedRuntime, connect: C
     assert str(error) == f"https://localhost:{runtime.port}: the response is not HTTP"
 
 
-async def test_a_request_that_is_cancelled_closes_its_connection(runtime: ScriptedRuntime, connect: Connect) -> None:
+async def test_cancelled_request(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """A cancelled request closes its connection."""
     runtime.script(Endpoint.JOB, responses.hang)
     connection = await connect()
     polling = asyncio.create_task(poll(connection))
@@ -449,9 +443,8 @@ async def test_a_request_that_is_cancelled_closes_its_connection(runtime: Script
     await eventually(lambda: runtime.request_log.all()[0].gone_at, what="giving up")
 
 
-async def test_a_refused_connection_is_distinguished_from_a_broken_one(
-    runtime: ScriptedRuntime, connect: Connect
-) -> None:
+async def test_refused_connection(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """A refused connection is distinguished from a broken one."""
     runtime.go_down()
     error = await failure(connect())
     assert str(error) == f"https://localhost:{runtime.port}: cannot connect: connection refused"
@@ -464,7 +457,8 @@ async def test_an_unknown_name_is_reported(connect: Connect) -> None:
     assert "no-such-host.invalid" in str(error)
 
 
-async def test_a_server_that_breaks_off_the_handshake_is_a_failure(connect: Connect) -> None:
+async def test_broken_handshake(connect: Connect) -> None:
+    """A broken handshake is a failure."""
     with socket.create_server(("127.0.0.1", 0)) as server, on_a_thread(lambda: server.accept()[0].close()):  # noqa: PLW0108
         await failure(connect(port=server.getsockname()[1]))
 
@@ -483,9 +477,10 @@ async def test_a_handshake_that_hangs_is_given_up(connect: Connect) -> None:
         ("other name", "its certificate is not for 'localhost' (tls_server_name"),
     ],
 )
-async def test_nothing_is_sent_to_a_server_that_is_not_to_be_trusted(
+async def test_untrusted_server(
     runtime: ScriptedRuntime, connect: Connect, authority: Authority, fault: str, words: str
 ) -> None:
+    """A server that is not trusted gets no request."""
     shown: dict[str, Callable[[], Any]] = {
         "other CA": lambda: Authority().good(),
         "expired": authority.expired,
@@ -501,7 +496,8 @@ async def test_nothing_is_sent_to_a_server_that_is_not_to_be_trusted(
     assert (await poll(await connect())).status == 204
 
 
-async def test_a_server_without_tls_is_reported_and_gets_nothing(connect: Connect) -> None:
+async def test_server_without_tls(connect: Connect) -> None:
+    """A server without TLS is reported, and gets no request."""
     received: list[bytes] = []
 
     def answer_in_clear() -> None:
@@ -542,9 +538,8 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", resolved)
 
 
-async def test_ipv4_comes_first_whatever_the_resolver_says(
-    runtime: ScriptedRuntime, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_ipv4_first(runtime: ScriptedRuntime, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPv4 addresses come first in any order of the resolver."""
     if not socket.has_ipv6:
         pytest.skip("this Python has no IPv6")
     with socket.create_server(("::1", runtime.port), family=socket.AF_INET6) as other:
@@ -560,9 +555,10 @@ async def test_all_addresses_are_tried(connect: Connect, monkeypatch: pytest.Mon
     assert (await poll(await connect())).status == 204
 
 
-async def test_the_failure_of_the_last_address_is_reported(
+async def test_failure_of_the_last_address(
     runtime: ScriptedRuntime, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The failure of the last address is reported."""
     runtime.go_down()
     resolve_to(monkeypatch, "127.0.0.2", "127.0.0.1")
     assert (await failure(connect())).never_connected

@@ -67,9 +67,8 @@ async def test_after_a_held_poll_the_next_comes_at_once(runtime: ScriptedRuntime
     assert runtime.request_log.connections == 1
 
 
-async def test_a_runtime_that_does_not_hold_polls_is_asked_less_often(
-    runtime: ScriptedRuntime, waits: RecordedWaits, poller: Poller
-) -> None:
+async def test_runtime_without_long_polls(runtime: ScriptedRuntime, waits: RecordedWaits, poller: Poller) -> None:
+    """A runtime that does not hold polls is polled less often."""
     runtime.poll_seconds = 0
     for _ in range(300):  # a machine that is busy for 20 ms hides that the response came at once
         assert await waits.poll() == NOTHING
@@ -83,9 +82,8 @@ async def test_a_runtime_that_does_not_hold_polls_is_asked_less_often(
 
 
 @pytest.mark.parametrize("status", [301, 400, 404, 409, 410, 413, 418, 429, 500, 503])
-async def test_no_failure_ends_the_polling_or_makes_it_spin(
-    runtime: ScriptedRuntime, waits: RecordedWaits, poller: Poller, status: int
-) -> None:
+async def test_failures(runtime: ScriptedRuntime, waits: RecordedWaits, poller: Poller, status: int) -> None:
+    """No failure ends the polling or causes a busy loop."""
     runtime.always(Endpoint.JOB, responses.answer(status, b"oops"))
     assert [await waits.poll() for _ in range(8)] == [NOTHING] * 8
     waits.assert_backs_off()
@@ -93,9 +91,10 @@ async def test_no_failure_ends_the_polling_or_makes_it_spin(
 
 
 @pytest.mark.parametrize("behaviour", [responses.garbage, responses.reset_before_response])
-async def test_no_breakdown_ends_the_polling_or_makes_it_spin(
+async def test_broken_connections(
     runtime: ScriptedRuntime, waits: RecordedWaits, behaviour: responses.Behaviour
 ) -> None:
+    """No broken connection ends the polling or causes a busy loop."""
     runtime.always(Endpoint.JOB, behaviour)
     assert [await waits.poll() for _ in range(4)] == [NOTHING] * 4
     runtime.go_down()
@@ -123,9 +122,8 @@ async def test_a_response_that_is_no_job_is_a_failure_too(
     waits.assert_backs_off()
 
 
-async def test_a_job_that_is_handed_out_again_and_again_is_asked_for_less_often(
-    runtime: ScriptedRuntime, waits: RecordedWaits, poller: Poller
-) -> None:
+async def test_repeated_deliveries(runtime: ScriptedRuntime, waits: RecordedWaits, poller: Poller) -> None:
+    """A job that is delivered repeatedly makes polls less frequent."""
     runtime.always(Endpoint.JOB, responses.answer(200, b"{}"))
     for _ in range(6):
         await poller.poll()
@@ -148,9 +146,8 @@ async def test_after_a_success_failures_start_small_again(runtime: ScriptedRunti
     assert waits.seconds[5] <= 0.2
 
 
-async def test_the_pause_is_waited_for_before_the_next_poll(
-    runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints
-) -> None:
+async def test_pause(runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints) -> None:
+    """The next poll waits for the pause."""
     poller = Poller(session, endpoints.job, RetryLimits(first_delay=0.4))
     runtime.script(Endpoint.JOB, responses.answer(500))
     runtime.poll_seconds = 0
@@ -172,7 +169,8 @@ async def test_a_failure_and_its_end_are_logged_once(
     assert last.startswith("polling for jobs works again after ")
 
 
-async def test_of_a_truncated_job_the_beginning_is_brought(runtime: ScriptedRuntime, poller: Poller) -> None:
+async def test_truncated_job(runtime: ScriptedRuntime, poller: Poller) -> None:
+    """The beginning of a truncated job is returned."""
     body = b'{"computeModuleJobV1":{"jobId":"j-7","queryType":"f","query":"%s"}}' % (b"q" * 1000)
     runtime.script(Endpoint.JOB, responses.reset_within_response(body, sent=500))
     polled = await poller.poll()
@@ -181,9 +179,8 @@ async def test_of_a_truncated_job_the_beginning_is_brought(runtime: ScriptedRunt
     assert poller.pause > 0
 
 
-async def test_a_rotated_token_is_read_again_before_the_next_poll(
-    runtime: ScriptedRuntime, waits: RecordedWaits, replica: Replica
-) -> None:
+async def test_rotated_token(runtime: ScriptedRuntime, waits: RecordedWaits, replica: Replica) -> None:
+    """A rotated token is read before the next poll."""
     runtime.rotate_token("next")
     replica.write_token("next")
     runtime.submit_raw("j", b"{}")
@@ -193,10 +190,10 @@ async def test_a_rotated_token_is_read_again_before_the_next_poll(
 
 
 @pytest.mark.parametrize("behaviour", [stalls.repeat_for_ever(b"{", every=0.05, first=b"HTTP/1.1 200 OK\r\n\r\n")])
-async def test_a_poll_has_a_total_deadline_and_what_came_is_kept(
+async def test_total_deadline(
     runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints, behaviour: responses.Behaviour
 ) -> None:
-    """A byte now and then does not prolong it."""
+    """A poll has a total deadline, which single bytes do not prolong, and keeps what it received."""
     runtime.script(Endpoint.JOB, behaviour)
     polled = await Poller(session, endpoints.job, RetryLimits(poll=1.0)).poll()
     assert polled.partial
@@ -217,13 +214,14 @@ async def test_interim_responses_do_not_prolong_a_poll(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_runtime_that_rejects_the_token_for_too_long_ends_the_worker(
+async def test_rejected_token(
     runtime: ScriptedRuntime,
     session: RuntimeSession,
     endpoints: RuntimeEndpoints,
     status: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """A runtime that rejects the token for too long ends the worker."""
     waits = RecordedWaits(Poller(session, endpoints.job, RetryLimits(auth_failure=0.4)))
     runtime.always(Endpoint.JOB, responses.answer(status))
     started = time.monotonic()
@@ -242,9 +240,10 @@ async def test_a_runtime_that_rejects_the_token_for_too_long_ends_the_worker(
 
 
 @pytest.mark.parametrize("between", [responses.answer(500), responses.garbage, responses.normal])
-async def test_only_rejections_without_a_break_end_the_worker(
+async def test_interrupted_rejections(
     runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints, between: responses.Behaviour
 ) -> None:
+    """Only uninterrupted rejections end the worker."""
     waits = RecordedWaits(Poller(session, endpoints.job, RetryLimits(auth_failure=0.1)))
     runtime.poll_seconds = 0
     refused = responses.answer(401)

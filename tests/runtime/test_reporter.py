@@ -50,9 +50,8 @@ async def test_any_2xx_is_success(runtime: ScriptedRuntime, reporter: Reporter, 
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
-async def test_a_transient_failure_is_tried_again_until_the_result_is_accepted(
-    runtime: ScriptedRuntime, reporter: Reporter, status: int
-) -> None:
+async def test_transient_failure(runtime: ScriptedRuntime, reporter: Reporter, status: int) -> None:
+    """A result is posted again after transient failures until it is accepted."""
     runtime.script(Endpoint.RESULT, *[responses.answer(status)] * 9)
     assert (await reporter.deliver("j", b"result")).delivery is Delivery.ACCEPTED
     assert [bytes(post.body) for post in runtime.posts("j")] == [b"result"] * 10
@@ -65,7 +64,8 @@ async def test_tries_back_off(runtime: ScriptedRuntime, new_reporter: NewReporte
     assert all(gap >= least for gap, least in zip(gaps, [0.05, 0.1, 0.15, 0.15, 0.15], strict=True)), gaps
 
 
-async def test_a_runtime_that_breaks_in_any_way_is_tried_again(runtime: ScriptedRuntime, reporter: Reporter) -> None:
+async def test_broken_runtime(runtime: ScriptedRuntime, reporter: Reporter) -> None:
+    """A result is posted again after a broken connection and while the runtime is down."""
     runtime.script(Endpoint.RESULT, responses.reset_before_response, responses.garbage, responses.accept_then_reset)
     delivering = asyncio.create_task(reporter.deliver("j", b"result"))
     await eventually(lambda: runtime.posts("j"), what="the first post")
@@ -77,9 +77,10 @@ async def test_a_runtime_that_breaks_in_any_way_is_tried_again(runtime: Scripted
 
 
 @pytest.mark.parametrize("status", [404, 409, 410])
-async def test_a_result_that_nobody_waits_for_is_dropped(
+async def test_result_of_an_abandoned_job(
     runtime: ScriptedRuntime, reporter: Reporter, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A result whose caller has gone is dropped."""
     runtime.always(Endpoint.RESULT, responses.answer(status))
     assert await reporter.deliver("j", b"result") == Delivered(Delivery.GONE, f"the runtime answers {status}")
     assert len(runtime.posts("j")) == 1
@@ -88,9 +89,8 @@ async def test_a_result_that_nobody_waits_for_is_dropped(
 
 
 @pytest.mark.parametrize("status", [300, 302, 400, 405, 413, 415, 422])
-async def test_a_result_that_will_never_be_accepted_is_rejected_at_once(
-    runtime: ScriptedRuntime, reporter: Reporter, status: int
-) -> None:
+async def test_permanent_rejection(runtime: ScriptedRuntime, reporter: Reporter, status: int) -> None:
+    """A result that cannot be accepted is rejected at once."""
     runtime.always(Endpoint.RESULT, responses.answer(status))
     assert await reporter.deliver("j", b"result") == Delivered(Delivery.REJECTED, f"the runtime answers {status}")
     assert len(runtime.posts("j")) == 1
@@ -120,10 +120,10 @@ FAILURES: dict[str, responses.Behaviour] = {
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-async def test_a_result_that_fails_again_and_again_while_polls_succeed_is_rejected(
+async def test_repeated_failure(
     runtime: ScriptedRuntime, new_reporter: NewReporter, failure: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One poisoned result never stops a slot for ever."""
+    """A result that fails repeatedly while polls succeed is rejected, so that it does not keep its slot."""
     runtime.always(Endpoint.RESULT, FAILURES[failure])
     limits = RetryLimits(first_delay=0.02, longest_delay=0.05, rejected_result=0.4, post=0.1)
     started = time.monotonic()
@@ -197,9 +197,11 @@ async def test_a_result_may_be_posted_as_it_is_produced(runtime: ScriptedRuntime
 
 
 @pytest.mark.parametrize(("status", "delivery"), [(404, Delivery.GONE), (413, Delivery.REJECTED)])
-async def test_what_becomes_of_a_streamed_result_may_be_decided_while_it_is_produced(
+async def test_early_response_to_a_stream(
     runtime: ScriptedRuntime, reporter: Reporter, status: int, delivery: Delivery
 ) -> None:
+    """The response to a stream may arrive while the stream is produced."""
+
     async def endless() -> AsyncIterator[bytes]:
         while True:
             yield b"more"
@@ -210,17 +212,15 @@ async def test_what_becomes_of_a_streamed_result_may_be_decided_while_it_is_prod
 
 
 @pytest.mark.parametrize("behaviour", [responses.answer(503), responses.reset_before_response, responses.garbage])
-async def test_a_streamed_result_that_failed_is_left_to_be_posted_whole(
-    runtime: ScriptedRuntime, reporter: Reporter, behaviour: responses.Behaviour
-) -> None:
+async def test_failed_stream(runtime: ScriptedRuntime, reporter: Reporter, behaviour: responses.Behaviour) -> None:
+    """A stream that failed is left for a second post."""
     runtime.script(Endpoint.RESULT, behaviour)
     assert await reporter.stream("j", chunks(b"a")) is None
     assert len(runtime.posts("j")) == 1
 
 
-async def test_a_rotated_token_is_read_again_after_a_stream(
-    runtime: ScriptedRuntime, reporter: Reporter, replica: Replica
-) -> None:
+async def test_rotated_token_during_a_stream(runtime: ScriptedRuntime, reporter: Reporter, replica: Replica) -> None:
+    """A rotated token is read again after a stream."""
     runtime.rotate_token("next")
     replica.write_token("next")
     assert await reporter.stream("j", chunks(b"a")) is None

@@ -65,14 +65,16 @@ def once_polled(runtime: ScriptedRuntime, act: Callable[[], object]) -> None:
     threading.Thread(target=wait_and_act).start()
 
 
-def test_a_poll_without_a_job_is_answered_204_after_its_time(runtime: ScriptedRuntime, connect: Connect) -> None:
+def test_long_poll(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """A poll without a job is answered with 204 after its time."""
     runtime.poll_seconds = 0.2
     start = time.monotonic()
     assert ask(connect(), "GET", JOB) == (204, b"")
     assert time.monotonic() - start >= 0.2
 
 
-def test_a_job_is_handed_out_byte_for_byte_to_the_open_poll(runtime: ScriptedRuntime, connect: Connect) -> None:
+def test_job(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """The open poll gets a job byte for byte."""
     runtime.poll_seconds = 30
     query = b'{"b":1.10,"e":1E400,"d":1,"d":2,"z":[ ]}'
     once_polled(runtime, lambda: runtime.jobs.submit(query, "f", job_id="j"))
@@ -82,7 +84,8 @@ def test_a_job_is_handed_out_byte_for_byte_to_the_open_poll(runtime: ScriptedRun
     assert json.loads(body)["computeModuleJobV1"]["jobId"] == "j"
 
 
-def test_a_result_is_recorded_with_headers_and_exact_bytes(runtime: ScriptedRuntime, connect: Connect) -> None:
+def test_result(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """A result is recorded with its headers and exact bytes."""
     job_id = runtime.submit("f")
     assert post(connect(), job_id, b"\x00\xff")[0] == 204
     result = runtime.result(job_id)
@@ -103,7 +106,8 @@ def test_a_chunked_result_is_put_together(runtime: ScriptedRuntime, connect: Con
     assert bytes(runtime.result(job_id).body) == b"abc"
 
 
-def test_an_unknown_job_is_404_and_a_wrong_token_401(runtime: ScriptedRuntime, connect: Connect) -> None:
+def test_unknown_job_and_wrong_token(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """An unknown job is answered with 404, and a wrong token with 401."""
     connection = connect()
     assert post(connection, "nobody", b"x")[0] == 404
     assert ask(connection, "GET", JOB, token="wrong")[0] == 401
@@ -118,7 +122,8 @@ def test_schema_and_restart_answer_as_documented(connect: Connect) -> None:
     assert ask(connect(), "POST", f"{API}/restart-notify") == (200, b"[]")
 
 
-def test_scripted_answers_come_first_and_the_lasting_one_after(runtime: ScriptedRuntime, connect: Connect) -> None:
+def test_scripted_responses(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """Scripted responses come first, and the permanent one afterwards."""
     runtime.script(Endpoint.JOB, responses.answer(500, b"oops"), responses.answer(429))
     runtime.always(Endpoint.JOB, responses.answer(418, b"tea"))
     connection = connect()
@@ -134,7 +139,8 @@ def test_resets_reach_the_client_as_resets(runtime: ScriptedRuntime, connect: Co
     assert [(p.complete, p.status) for p in runtime.posts(job_id)] == [(True, None), (True, 204)]
 
 
-def test_a_reset_within_the_request_leaves_it_incomplete(runtime: ScriptedRuntime, connect: Connect) -> None:
+def test_reset_within_a_request(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """A reset within a request leaves it incomplete."""
     job_id = runtime.submit("f")
     runtime.script(Endpoint.RESULT, responses.reset_within_request(1000))
     with pytest.raises((OSError, http.client.HTTPException)):
@@ -143,7 +149,8 @@ def test_a_reset_within_the_request_leaves_it_incomplete(runtime: ScriptedRuntim
     assert (recorded.complete, recorded.size) == (False, 1000)
 
 
-def test_a_lost_job_breaks_off_and_can_be_handed_out_again(runtime: ScriptedRuntime, connect: Connect) -> None:
+def test_lost_job(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """The response with a lost job is truncated, and the job can be delivered again."""
     runtime.script(Endpoint.JOB, responses.lose_job)
     runtime.submit("f", b'"query"', job_id="j")
     with pytest.raises((OSError, http.client.HTTPException)):
@@ -188,7 +195,8 @@ def test_a_connection_is_closed_after_the_answer(runtime: ScriptedRuntime, conne
     runtime.request_log.wait_for(lambda: not runtime._wires, what="the end of the connection")
 
 
-def test_a_runtime_that_is_down_refuses_and_keeps_its_port(runtime: ScriptedRuntime, connect: Connect) -> None:
+def test_runtime_that_is_down(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """A runtime that is down refuses connections, and keeps its port."""
     connection = connect()
     assert ask(connection, "GET", JOB)[0] == 204
     runtime.go_down()
@@ -216,7 +224,8 @@ def test_wrong_certificates_are_wrong(
     assert runtime.request_log.all() == []
 
 
-def test_a_job_is_kept_when_the_asking_client_has_gone(runtime: ScriptedRuntime, connect: Connect) -> None:
+def test_client_that_has_gone(runtime: ScriptedRuntime, connect: Connect) -> None:
+    """A job is kept if the polling client has gone."""
     runtime.poll_seconds = 30
     gone = connect()
     gone.request("GET", JOB, headers={"Module-Auth-Token": runtime.token})

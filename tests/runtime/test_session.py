@@ -49,9 +49,10 @@ async def test_every_request_carries_the_token(
     assert runtime.request_log.connections == 1
 
 
-async def test_requests_at_the_same_time_have_a_connection_each_and_both_are_kept(
+async def test_concurrent_requests(
     runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints
 ) -> None:
+    """Concurrent requests have a connection each, and both connections are kept."""
     runtime.poll_seconds = 0.3
     for _ in range(3):
         polling = asyncio.create_task(poll(session, endpoints))
@@ -98,9 +99,10 @@ async def test_a_new_authority_is_read_by_itself(
     assert "the CA file has changed" in caplog.text
 
 
-async def test_a_connection_of_the_old_authority_is_not_used_again(
+async def test_connection_of_the_old_authority(
     runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints, replica: Replica
 ) -> None:
+    """A connection of the old authority is not used again."""
     runtime.poll_seconds = 0.3
     polling = asyncio.create_task(poll(session, endpoints))
     await asyncio.sleep(0.1)
@@ -141,9 +143,10 @@ def test_an_unusable_ca_is_reported_at_once(replica: Replica, endpoints: Runtime
         RuntimeSession(replica.modern(), replace(endpoints, ca_pem="no certificate"), None, RetryLimits())
 
 
-async def test_each_origin_has_a_connection_of_its_own(
+async def test_connection_per_origin(
     runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints
 ) -> None:
+    """Each origin has its own connection."""
     await poll(session, endpoints)
     by_address = replace(endpoints.job, host="127.0.0.1")
     assert (await session.request("GET", by_address, seconds=LONG)).status == 204
@@ -164,9 +167,8 @@ async def test_closing_ends_open_requests(
         await polling
 
 
-async def test_a_request_has_a_deadline_of_its_own(
-    runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints
-) -> None:
+async def test_deadline(runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints) -> None:
+    """Each request has its own deadline."""
     runtime.script(Endpoint.JOB, responses.hang)
     with pytest.raises(RequestError, match=r"within 0\.2 s") as caught:
         await poll(session, endpoints, 0.2)
@@ -175,9 +177,10 @@ async def test_a_request_has_a_deadline_of_its_own(
 
 
 @pytest.mark.parametrize("announced", [True, False])
-async def test_a_kept_alive_connection_that_was_closed_is_replaced_in_silence(
+async def test_closed_idle_connection(
     runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints, announced: bool
 ) -> None:
+    """A kept-alive connection that the server closed is replaced silently."""
     runtime.script(Endpoint.JOB, responses.then_close(responses.answer(204), announced=announced))
     await poll(session, endpoints)
     await eventually(lambda: not runtime._wires, what="the end of the connection")
@@ -186,9 +189,8 @@ async def test_a_kept_alive_connection_that_was_closed_is_replaced_in_silence(
     assert len(runtime.request_log.all()) == 2
 
 
-async def test_a_kept_alive_connection_is_tried_only_once_more(
-    runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints
-) -> None:
+async def test_single_retry(runtime: ScriptedRuntime, session: RuntimeSession, endpoints: RuntimeEndpoints) -> None:
+    """A request on a kept-alive connection is retried once only."""
     await poll(session, endpoints)
     runtime.always(Endpoint.JOB, responses.reset_before_response)
     with pytest.raises(RequestError, match="closed without a response"):
@@ -196,9 +198,10 @@ async def test_a_kept_alive_connection_is_tried_only_once_more(
     assert len(runtime.request_log.all()) == 3
 
 
-async def test_the_name_in_the_certificate_may_be_another_than_the_host(
+async def test_server_name(
     runtime: ScriptedRuntime, new_session: NewSession, endpoints: RuntimeEndpoints, authority: Authority
 ) -> None:
+    """The name in the certificate may differ from the host."""
     runtime.show_certificate(authority.named("runtime.example.org"))
     assert await poll(new_session(server_name="runtime.example.org"), endpoints) == 204
     with pytest.raises(RequestError, match=r"elsewhere\.org"):

@@ -200,7 +200,8 @@ async def test_jobs_are_answered_and_a_drain_ends_it(runtime: ScriptedRuntime, h
     assert endpoints == [Endpoint.SCHEMA, Endpoint.RESTART, Endpoint.JOB]
 
 
-async def test_nothing_is_sent_before_the_handlers_are_ready(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+async def test_no_request_before_handlers_are_ready(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    """The worker sends nothing before its handlers are ready."""
     async with harness() as worker_run:
         handler = Handler(worker_run.context, becomes_ready=False)
         worker_run.start(handler)
@@ -210,15 +211,15 @@ async def test_nothing_is_sent_before_the_handlers_are_ready(runtime: ScriptedRu
         assert await worker_run.call(b"1") == b"1"
 
 
-async def test_polls_may_begin_before_the_handlers_are_ready(harness: NewHarness) -> None:
+async def test_polls_before_handlers_are_ready(harness: NewHarness) -> None:
+    """Polls may begin before the handlers are ready."""
     async with harness() as worker_run:
         worker_run.start(Handler(worker_run.context, becomes_ready=False), waits_for_handlers=False)
         assert await worker_run.call(b"1") == b"1"
 
 
-async def test_polls_go_on_while_all_slots_are_busy_and_jobs_wait_in_order(
-    runtime: ScriptedRuntime, harness: NewHarness
-) -> None:
+async def test_polls_with_busy_slots(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    """Polls continue while all slots are busy, and jobs wait in order."""
     async with harness() as worker_run:
         handler = Handler(worker_run.context, held=True)
         worker_run.start(handler)
@@ -246,9 +247,10 @@ async def test_slots_run_side_by_side(runtime: ScriptedRuntime, harness: NewHarn
             await worker_run.result(job_id)
 
 
-async def test_an_outstanding_job_that_is_handed_out_again_runs_once(
+async def test_redelivery_of_an_outstanding_job(
     runtime: ScriptedRuntime, harness: NewHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """An outstanding job that is delivered again runs once."""
     async with harness() as worker_run:
         handler = Handler(worker_run.context, held=True)
         worker_run.start(handler)
@@ -265,9 +267,10 @@ async def test_an_outstanding_job_that_is_handed_out_again_runs_once(
         assert handler.started.count("j") == 1
 
 
-async def test_an_answered_job_that_is_handed_out_again_is_not_run_again(
+async def test_redelivery_of_an_answered_job(
     runtime: ScriptedRuntime, harness: NewHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """An answered job that is delivered again does not run again."""
     async with harness() as worker_run:
         handler = Handler(worker_run.context)
         worker_run.start(handler)
@@ -281,7 +284,8 @@ async def test_an_answered_job_that_is_handed_out_again_is_not_run_again(
         assert handler.started.count("j") == 1
 
 
-async def test_a_job_whose_result_was_not_accepted_is_run_again(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+async def test_redelivery_after_a_rejected_result(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    """A job whose result was not accepted runs again."""
     async with harness() as worker_run:
         worker_run.start(Handler(worker_run.context))
         runtime.script(Endpoint.RESULT, responses.answer(404))
@@ -292,9 +296,8 @@ async def test_a_job_whose_result_was_not_accepted_is_run_again(runtime: Scripte
         assert bytes((await worker_run.result("j")).body) == b"1"
 
 
-async def test_a_job_that_is_handed_out_for_ever_is_asked_for_less_often(
-    runtime: ScriptedRuntime, harness: NewHarness
-) -> None:
+async def test_endless_redelivery(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    """A job that is delivered endlessly makes polls less frequent."""
     async with harness(RetryLimits(first_delay=0.2, longest_delay=1)) as worker_run:
         handler = Handler(worker_run.context, held=True)
         body = b'{"computeModuleJobV1":{"jobId":"j","queryType":"f","query":1}}'
@@ -308,9 +311,8 @@ async def test_a_job_that_is_handed_out_for_ever_is_asked_for_less_often(
 TRUNCATED = b'{"computeModuleJobV1":{"jobId":"truncated","queryType":"f","query":"%s"}}' % (b"q" * 1000)
 
 
-async def test_a_truncated_job_is_answered_when_it_does_not_come_again(
-    runtime: ScriptedRuntime, harness: NewHarness
-) -> None:
+async def test_truncated_job(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    """A truncated job that is not delivered again is answered."""
     async with harness(RetryLimits(first_delay=0.02, longest_delay=0.1, redelivery=1.0)) as worker_run:
         runtime.jobs.known.add("truncated")
         runtime.script(Endpoint.JOB, responses.reset_within_response(TRUNCATED, sent=500))
@@ -324,7 +326,8 @@ async def test_a_truncated_job_is_answered_when_it_does_not_come_again(
         assert len(runtime.posts("truncated")) == 1
 
 
-async def test_a_truncated_job_that_came_again_has_one_answer(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+async def test_redelivery_of_a_truncated_job(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    """A truncated job that is delivered again gets one answer."""
     async with harness(RetryLimits(first_delay=0.02, longest_delay=0.1, redelivery=0.5)) as worker_run:
         runtime.script(Endpoint.JOB, responses.reset_within_response(TRUNCATED, sent=500))
         worker_run.start(Handler(worker_run.context))
@@ -336,9 +339,8 @@ async def test_a_truncated_job_that_came_again_has_one_answer(runtime: ScriptedR
 
 
 @pytest.mark.parametrize("held", [True, False], ids=["outstanding", "answered"])
-async def test_a_truncated_redelivery_never_overwrites_a_result(
-    runtime: ScriptedRuntime, harness: NewHarness, held: bool
-) -> None:
+async def test_truncated_redelivery(runtime: ScriptedRuntime, harness: NewHarness, held: bool) -> None:
+    """A truncated redelivery does not overwrite a result."""
     async with harness(RetryLimits(first_delay=0.02, longest_delay=0.1, redelivery=0.3)) as worker_run:
         handler = Handler(worker_run.context, held=held)
         worker_run.start(handler)
@@ -356,7 +358,8 @@ async def test_a_truncated_redelivery_never_overwrites_a_result(
         assert len(runtime.posts("truncated")) == 1
 
 
-async def test_at_the_end_a_truncated_job_is_answered_at_once(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+async def test_truncated_job_in_a_drain(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    """A drain answers a truncated job at once."""
     async with harness() as worker_run:
         runtime.jobs.known.add("truncated")
         runtime.script(Endpoint.JOB, responses.reset_within_response(TRUNCATED, sent=500))
@@ -367,9 +370,8 @@ async def test_at_the_end_a_truncated_job_is_answered_at_once(runtime: ScriptedR
         assert (await worker_run.error("truncated"))["reason"] == "malformed_job"
 
 
-async def test_a_broken_job_with_an_id_is_answered_and_one_without_is_not(
-    runtime: ScriptedRuntime, harness: NewHarness, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_malformed_job(runtime: ScriptedRuntime, harness: NewHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """A malformed job is answered if it has an id."""
     async with harness() as worker_run:
         worker_run.start(Handler(worker_run.context))
         runtime.submit_raw("j", b'{"jobId":"j","queryType":7}')
@@ -381,9 +383,8 @@ async def test_a_broken_job_with_an_id_is_answered_and_one_without_is_not(
         assert "<html>" not in caplog.text
 
 
-async def test_a_drain_waits_for_the_open_poll_and_answers_its_job(
-    runtime: ScriptedRuntime, harness: NewHarness
-) -> None:
+async def test_drain_with_an_open_poll(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    """A drain waits for the open poll and answers its job."""
     runtime.poll_seconds = 5
     async with harness() as worker_run:
         worker = worker_run.start(Handler(worker_run.context))
@@ -405,7 +406,8 @@ async def test_an_open_poll_that_hangs_is_given_up(runtime: ScriptedRuntime, har
         assert worker.lost == 0
 
 
-async def test_jobs_that_take_too_long_are_ended_and_answered(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+async def test_slow_jobs_in_a_drain(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    """Jobs that take too long in a drain are ended and answered."""
     async with harness() as worker_run:
         worker = worker_run.start(Handler(worker_run.context, held=True), times=DrainTimes(jobs=0.2, poll=0.2))
         ids = [runtime.submit("f") for _ in range(3)]
@@ -416,9 +418,8 @@ async def test_jobs_that_take_too_long_are_ended_and_answered(runtime: ScriptedR
         assert worker.lost == 0
 
 
-async def test_a_result_that_cannot_be_posted_before_the_end_is_counted(
-    runtime: ScriptedRuntime, harness: NewHarness, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_lost_result(runtime: ScriptedRuntime, harness: NewHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """A result that cannot be posted before the end is counted as lost."""
     runtime.always(Endpoint.RESULT, responses.hang)
     async with harness() as worker_run:
         worker = worker_run.start(Handler(worker_run.context), times=DrainTimes(jobs=0.2, poll=0.1, posts=0.3))
@@ -430,9 +431,8 @@ async def test_a_result_that_cannot_be_posted_before_the_end_is_counted(
         assert f"job {job_id}: its result could not be posted before the end" in caplog.text
 
 
-async def test_an_order_to_give_up_waits_for_no_poll_and_lets_errors_be_posted(
-    runtime: ScriptedRuntime, harness: NewHarness
-) -> None:
+async def test_give_up(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    """A worker that gives up waits for no poll and posts its errors."""
     runtime.poll_seconds = 0.3
     async with harness() as worker_run:
         worker = worker_run.start(Handler(worker_run.context, held=True))
@@ -467,9 +467,8 @@ async def test_a_drain_before_the_start_sends_nothing(runtime: ScriptedRuntime, 
         assert runtime.request_log.all(Endpoint.JOB) == []
 
 
-async def test_a_runtime_that_rejects_the_token_for_too_long_ends_the_worker_with_its_jobs_answered(
-    runtime: ScriptedRuntime, harness: NewHarness
-) -> None:
+async def test_rejected_token(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    """A runtime that rejects the token for too long ends the worker, with its jobs answered."""
     async with harness(RetryLimits(first_delay=0.02, longest_delay=0.05, auth_failure=0.2)) as worker_run:
         handler = Handler(worker_run.context, held=True)
         runtime.script(Endpoint.JOB, responses.normal)
@@ -485,9 +484,8 @@ async def test_a_runtime_that_rejects_the_token_for_too_long_ends_the_worker_wit
         assert worker.lost == 0
 
 
-async def test_a_bug_while_polling_ends_the_worker_with_its_jobs_answered(
-    runtime: ScriptedRuntime, harness: NewHarness
-) -> None:
+async def test_bug_while_polling(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    """A bug while polling ends the worker, with its jobs answered."""
     async with harness() as worker_run:
         handler = Handler(worker_run.context, held=True)
 
