@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.asyncio_tests import pytest_pyfunc_call  # noqa: F401 - a hook: tests may be coroutines
 from tests.support.bundle import Bundle, shared_bundle
@@ -18,6 +19,9 @@ from tests.support.images.store import STORE_FOLDER, Store, make_folder
 from tests.support.replica import Replica
 from tests.support.scripted_runtime import ScriptedRuntime
 from tests.support.worker_harness import WorkerHarness
+
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any speed")
 
 TIERS: Final = {
     "unit": "unit",

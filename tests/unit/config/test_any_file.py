@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cm_exec.config import Config, ConfigError, parse_config
@@ -13,7 +13,6 @@ from cm_exec.config.schema import File, FunctionTable, FunctionTestTable, Launch
 from cm_exec.config.schema.keys import converted, key_spec
 from cm_exec.config.validate import suggest_value
 
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PATH = Path("/srv/cm.toml")
 SHAPES = (File, FunctionTable, LauncherTable, FunctionTestTable)
 KEYS = [key for shape in SHAPES for key in shape.__struct_encode_fields__]
@@ -54,7 +53,6 @@ def outcome(content: str) -> Config | ConfigError:
         return error
 
 
-@unhurried
 @given(document)
 @example({"functions": {"f": {"command": ["a", 5]}, "g": {"command": "a\0"}}})  # crashed msgspec 0.22.0
 @example({"functions": {"f": {"timeout": 10**400}}})
@@ -68,7 +66,6 @@ def test_any_document_is_read_or_refused(tables: dict[str, Any]) -> None:
         assert len(str(result).splitlines()) >= len(result.problems)
 
 
-@unhurried
 @given(st.text(max_size=60))
 @example(".".join("a" * 999) + ' = "x"')
 @example("functions." + ".".join("a" * 900) + ' = "x"')
@@ -82,7 +79,6 @@ fields = st.sampled_from(
 )
 
 
-@unhurried
 @given(fields, value)
 def test_a_suggestion_is_always_right(expected: Any, wrong: object) -> None:
     meant = suggest_value(wrong, expected, key_spec(expected))
@@ -91,7 +87,6 @@ def test_a_suggestion_is_always_right(expected: Any, wrong: object) -> None:
         converted(parsed, expected)
 
 
-@unhurried
 @given(st.integers(0, 604800), st.integers(1, 10**17), st.sampled_from(["B", "KiB", "MiB", "GiB"]))
 def test_what_is_written_is_what_is_read(seconds: int, size: int, unit: str) -> None:
     config = parse_config(

@@ -7,7 +7,7 @@ from cm_exec.datatypes.model import DataType, sample
 from tests.support.data_types import data_types
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data_types)
 def test_a_sample_is_of_its_type(type_: DataType) -> None:
     checker(type_)(sample(type_))

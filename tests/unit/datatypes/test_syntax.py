@@ -70,7 +70,7 @@ def test_a_text_is_read(text: str, type_: DataType) -> None:
     assert parse_type(text) == type_
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data_types)
 def test_what_is_printed_is_read_as_the_same(type_: DataType) -> None:
     text = type_text(type_)
@@ -140,7 +140,6 @@ def test_a_mistake_is_shown_at_its_character(text: str, message: str) -> None:
     assert str(caught.value) == message
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), max_size=40) | st.text('list<>map,()optinalstrucd"\\:?! 3*', max_size=40))
 def test_any_text_is_a_type_or_a_mistake_inside_it(text: str) -> None:
     result = read_or_refused(text)

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cm_exec.function_tests.comparison import ComparisonOptions, decode, differences
@@ -149,7 +149,6 @@ def test_invalid_json(text: bytes) -> None:
     assert str(refused.value)
 
 
-@settings(deadline=None)
 @given(value)
 def test_equal_to_itself(some: Any) -> None:
     text = json.dumps(some)
@@ -157,7 +156,6 @@ def test_equal_to_itself(some: Any) -> None:
     assert compare(text, text, subset=True) == []
 
 
-@settings(deadline=None)
 @given(value, value)
 def test_symmetric(one: Any, other: Any) -> None:
     there, back = list(differences(one, other)), list(differences(other, one))
@@ -165,7 +163,6 @@ def test_symmetric(one: Any, other: Any) -> None:
     assert all(line.startswith("$") and "\n" not in line for line in there)
 
 
-@settings(deadline=None)
 @given(value, st.data())
 def test_part_is_subset(whole: Any, data: st.DataObject) -> None:
     """An object without some members is a subset."""

@@ -1,7 +1,7 @@
 """Texts and other bytes are compared byte by byte; invisible differences are described."""
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cm_exec.function_tests.comparison import beginning, common_start, text_differences
@@ -70,7 +70,6 @@ def test_hex_missing_end() -> None:
     assert lines[1:] == ["+ 00000010  " + " ".join(["00"] * 16) + "  " + "." * 16]
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=50) | st.text(max_size=50).map(str.encode), st.binary(max_size=50))
 def test_any_difference(expected: bytes, found: bytes) -> None:
     assume(expected != found)
@@ -79,7 +78,6 @@ def test_any_difference(expected: bytes, found: bytes) -> None:
     assert not any("\n" in line for line in lines)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
 def test_common_start(start: str, one: str, other: str) -> None:
     at = common_start(start + one, start + other)

@@ -117,7 +117,7 @@ def test_full_disk(tmp_path: Path, sizes: tuple[int, ...]) -> None:
     assert json.loads(done.stdout) == [sum(sizes), hashlib.sha256(written).hexdigest()]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30)
 @given(chunks=st.lists(st.integers(0, 700_000), max_size=8))
 def test_any_chunks_come_back_as_one(directory: str | None, chunks: list[int]) -> None:
     spool = Spool(directory)

@@ -274,7 +274,7 @@ def described(returns: Returns | None) -> tuple[str, str | None]:
     return type_text(returns.type), returns.description
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     odd_names,
     st.dictionaries(odd_names, st.tuples(data_types, st.booleans(), descriptions), max_size=3),
@@ -375,7 +375,7 @@ operations = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(json_values | operations | st.fixed_dictionaries({"properties": json_values}))
 def test_any_json_is_taken_over_or_refused(document: Any) -> None:
     try:
