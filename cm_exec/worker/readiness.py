@@ -1,4 +1,4 @@
-"""Tell `cm-exec ready` whether the worker polls.
+"""Report to `cm-exec ready` whether the worker polls.
 
 The sign is an abstract Unix socket: it needs no file, so that it works on a read-only root and for any user, and it
 vanishes with the process. Its name comes from the runtime's address, which all processes of the container share.

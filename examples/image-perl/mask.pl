@@ -1,4 +1,4 @@
-# A text without the mail addresses and card numbers that stand in it.
+# Replaces the mail addresses and card numbers in a text.
 use strict;
 use warnings;
 use JSON::PP;

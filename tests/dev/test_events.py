@@ -9,61 +9,61 @@ from tests.support.caller import Caller, events
 
 
 def test_a_job_s_life_is_told(caller: Caller) -> None:
-    with events(caller) as told:
-        kind, hello = next(told)
+    with events(caller) as stream:
+        kind, hello = next(stream)
         assert (kind, hello["run"]) == ("hello", caller.get("/state").json["run"])
         job_id = caller.post("/functions/echo", b"1").headers["x-job-id"]
         seen: list[str] = []
         while "done" not in seen:
-            _, update = next(told)
+            _, update = next(stream)
             seen += [job["state"] for job in update.get("jobs", []) if job["id"] == job_id]
         assert seen[-1] == "done"
 
 
-def collect(told: Any, name: str) -> Any:
+def collect(stream: Any, name: str) -> Any:
     """Return this member of the first update that has it."""
-    return next(update[name] for kind, update in told if kind == "update" and name in update)
+    return next(update[name] for kind, update in stream if kind == "update" and name in update)
 
 
 def test_logs_breaches_functions_and_the_worker_are_told(serving: LocalRuntime, caller: Caller) -> None:
-    with events(caller) as told:
-        next(told)
-        assert collect(told, "worker")["process"] is None
+    with events(caller) as stream:
+        next(stream)
+        assert collect(stream, "worker")["process"] is None
         serving.record_log(None, "a line")
-        assert [line["line"] for line in collect(told, "logs")] == ["a line"]
+        assert [line["line"] for line in collect(stream, "logs")] == ["a line"]
         serving.declare_functions({"f": FunctionInfo()})
-        assert [function["name"] for function in collect(told, "functions")] == ["f"]
+        assert [function["name"] for function in collect(stream, "functions")] == ["f"]
         serving.report_process(ProcessState.RUNNING, pid=7)
-        assert collect(told, "worker")["process"]["pid"] == 7
+        assert collect(stream, "worker")["process"]["pid"] == 7
         serving.set_faults("latency=0.001")
         caller.request("PUT", "/faults", b'{"faults": ["latency=0.002"]}')
-        assert collect(told, "faults") == ["latency=0.002"]
+        assert collect(stream, "faults") == ["latency=0.002"]
         serving.rotate_token()
-        assert {violation["kind"] for violation in collect(told, "breaches")} == {"unauthorized"}
+        assert {violation["kind"] for violation in collect(stream, "breaches")} == {"unauthorized"}
 
 
 def test_jobs_that_are_forgotten_are_told(tmp_path: Path) -> None:
-    with LocalRuntime(tmp_path, history=1, caller_port=0) as runtime, events(Caller(runtime)) as told:
-        next(told)
+    with LocalRuntime(tmp_path, history=1, caller_port=0) as runtime, events(Caller(runtime)) as stream:
+        next(stream)
         first, _ = [runtime.submit("f", b"1", timeout=0.01) for _ in range(2)]
-        assert first.job_id in collect(told, "forgotten")
+        assert first.job_id in collect(stream, "forgotten")
 
 
 def test_many_changes_are_few_events(tmp_path: Path) -> None:
-    with LocalRuntime(tmp_path, caller_port=0) as runtime, events(Caller(runtime)) as told:
-        next(told)
+    with LocalRuntime(tmp_path, caller_port=0) as runtime, events(Caller(runtime)) as stream:
+        next(stream)
         began = time.monotonic()
         for _ in range(5000):
             runtime.submit("f", b"1")
         updates: list[dict[str, Any]] = []
         while not updates or updates[-1].get("queue", {}).get("queued") != 5000:
-            updates.append(next(told)[1])
+            updates.append(next(stream)[1])
         assert len(updates) <= 2 + 10 * (time.monotonic() - began)
         assert max(len(update.get("jobs", [])) for update in updates) <= 200
 
 
 def test_the_end_of_the_runtime_ends_the_events(tmp_path: Path) -> None:
-    with LocalRuntime(tmp_path, caller_port=0) as runtime, events(Caller(runtime)) as told:
-        next(told)
+    with LocalRuntime(tmp_path, caller_port=0) as runtime, events(Caller(runtime)) as stream:
+        next(stream)
         runtime.stop()
-        assert [kind for kind, _ in told if kind != "update"] == []
+        assert [kind for kind, _ in stream if kind != "update"] == []

@@ -27,12 +27,12 @@ ERROR = PostedResult(
 
 
 class Books:
-    """A ledger, and what it told."""
+    """A ledger, and what it published."""
 
     def __init__(self, *, slots: int | None = 1, history: int = 1000, history_bytes: int = 1_000_000) -> None:
-        self.told: list[Change] = []
+        self.published: list[Change] = []
         limits = Limits(slots=slots, history=history, history_bytes=history_bytes, answer_grace=5)
-        self.ledger = Ledger(limits=limits, publish=self.told.append)
+        self.ledger = Ledger(limits=limits, publish=self.published.append)
 
     def submit(self, *job_ids: str, timeout: float | None = None, query: bytes = b"1", now: float = 0) -> None:
         for job_id in job_ids:
@@ -44,7 +44,7 @@ class Books:
 
     @property
     def violations(self) -> list[ViolationKind]:
-        return [change.kind for change in self.told if isinstance(change, ProtocolViolation)]
+        return [change.kind for change in self.published if isinstance(change, ProtocolViolation)]
 
     def state(self, job_id: str) -> State:
         return self.ledger.jobs[job_id].state
@@ -184,7 +184,7 @@ def test_what_is_out_at_the_end_is_unanswered() -> None:
     books.hand_out()
     books.ledger.answer("a", GOOD, 1)
     books.ledger.close(2)
-    assert [(change.kind, change.job_id) for change in books.told if isinstance(change, ProtocolViolation)] == [
+    assert [(change.kind, change.job_id) for change in books.published if isinstance(change, ProtocolViolation)] == [
         (ViolationKind.UNANSWERED, "b")
     ]
 
@@ -214,7 +214,7 @@ def test_the_oldest_ended_jobs_are_forgotten() -> None:
         books.hand_out()
         books.ledger.answer(job_id, GOOD, 1)
     assert list(books.ledger.jobs) == ["c", "d"]
-    assert [change.job_id for change in books.told if isinstance(change, Evicted)] == ["a", "b"]
+    assert [change.job_id for change in books.published if isinstance(change, Evicted)] == ["a", "b"]
     assert books.ledger.counts[State.DONE] == 4
 
 

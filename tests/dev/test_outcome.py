@@ -1,4 +1,4 @@
-"""Which results tell of a failure."""
+"""Results that report a failure."""
 
 import json
 

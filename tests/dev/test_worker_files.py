@@ -1,4 +1,4 @@
-"""What a worker is told of the runtime, in every form."""
+"""The files and variables that describe the runtime to a worker, in every form."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What can be told of a worker by its polls."""
+"""The state of a worker, derived from its polls."""
 
 import pytest
 

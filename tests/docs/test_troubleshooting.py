@@ -34,7 +34,7 @@ VALUES: Final = frozenset(
         *(os.strerror(number).lower() for number in errno.errorcode),
     }
 )
-"""What stands in lines in the place of a value."""
+"""The placeholder of a value in a line."""
 
 
 @pytest.mark.parametrize("line", LINES)

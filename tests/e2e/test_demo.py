@@ -1,4 +1,4 @@
-"""`make demo` tells the truth."""
+"""`make demo` shows what it says."""
 
 import os
 import shutil

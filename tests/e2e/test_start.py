@@ -74,7 +74,7 @@ def test_a_file_that_comes_late_is_waited_for(harness: WorkerHarness, name: str)
     [("token_file", 0), ("ca_file", 0), ("ca_file", 0.5), ("connection_file", 0), ("connection_file", 0.5)],
 )
 def test_a_file_that_is_half_written_is_waited_for(harness: WorkerHarness, name: str, part: float) -> None:
-    """Half a token cannot be told from a whole one; it is read again after the 401 that follows."""
+    """A truncated token looks like a whole one; it is read again after the 401 that follows."""
     file: Path = getattr(harness.replica, name)
     content = file.read_bytes()
     file.write_bytes(content[: int(len(content) * part)])

@@ -136,7 +136,7 @@ async def test_timeout(tmp_path: Path, context: HandlerContext) -> None:
         failure = (await ask_raw(handler, "until_cancelled", str(tmp_path / "ready"))).failed
         assert failure.reason == "timeout"
         assert "it wrote no answer" in failure.message
-        assert await ask(handler, "pid", job_id="next") == pid, "it was told, and its late answer is dropped"
+        assert await ask(handler, "pid", job_id="next") == pid, "it was notified, and its late answer is dropped"
 
 
 async def test_one_job_can_be_ended_beside_others(tmp_path: Path, context: HandlerContext) -> None:

@@ -193,7 +193,7 @@ def test_first_signal(tmp_path: Path, without: tuple[str, ...]) -> None:
         os.kill(driver.process.pid, 15)
         assert driver.wait_for_job("a")["reason"] == "shutdown"
         assert_clean(driver)
-        assert driver.told[0] == {"signal": "SIGTERM", "count": 1}
+        assert driver.reports[0] == {"signal": "SIGTERM", "count": 1}
 
 
 @pytest.mark.parametrize("number", [2, 15])

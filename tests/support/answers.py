@@ -1,4 +1,4 @@
-"""Reading what a worker posted."""
+"""Read the results that a worker posted."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ _SOMETIMES = {"exitCode", "signal", "status", "stderr", "output"}
 
 
 def error_of(result: Request, *, function: str | None = None) -> dict[str, Any]:
-    """Return the members of an error result, which must have the documented form."""
+    """Return the members of an error result. Fails if it does not have the documented form."""
     members = json.loads(bytes(result.body))
     assert isinstance(members, dict)
     assert set(members) >= _ALWAYS, members

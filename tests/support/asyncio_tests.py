@@ -1,4 +1,4 @@
-"""Tests that are coroutines: each runs on a loop of its own."""
+"""Run tests that are coroutines, each on its own event loop."""
 
 import asyncio
 import inspect
@@ -14,7 +14,7 @@ _LONGEST: Final = 150.0
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a test that is a coroutine; no callback of its loop may raise, and no task may be left."""
+    """Run a test that is a coroutine. Fails if a callback of its loop raises or a task is left."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
@@ -33,7 +33,7 @@ async def _run(test: Coroutine[Any, Any, None]) -> None:
 
 
 async def eventually(condition: Callable[[], object], *, what: str, seconds: float = 30.0) -> None:
-    """Look again and again without holding the loop; AssertionError after `seconds`."""
+    """Wait until the condition holds, without blocking the loop. Raises AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen in {seconds:g} s"

@@ -20,14 +20,14 @@ _ARGUMENTS = (
 
 
 def chromium() -> Path | None:
-    """Where it is; None where it is not installed."""
+    """Return the path of Chromium, None if it is not installed."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     return Path(found) if found else None
 
 
 @contextmanager
 def started_browser() -> Iterator[Browser]:
-    """Start an empty browser. Its sandbox needs a user other than root."""
+    """Start a browser without a page. Its sandbox needs a user other than root."""
     arguments = [*_ARGUMENTS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=arguments)

@@ -38,7 +38,7 @@ class Bundle:
     wheelhouse: Path
 
     def copy_to(self, root: Path) -> None:
-        """Put it into a root folder, as COPY does; files are linked where that is possible."""
+        """Copy the bundle into a root folder, as COPY does. Files are hard links where possible."""
         target = root / HOME.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(self.tree, target, copy_function=_link_or_copy)
@@ -57,7 +57,7 @@ class Bundle:
 
 
 def shared_bundle(factory: pytest.TempPathFactory) -> Bundle:
-    """Return the bundle of this test run. The first process that asks builds it; the others wait.
+    """Return the bundle of this test run. The first process builds it; the others wait.
 
     Skips where it cannot be built; fails in CI.
     """
@@ -76,7 +76,7 @@ def shared_bundle(factory: pytest.TempPathFactory) -> Bundle:
 
 
 def build_bundle(*arguments: str | Path) -> None:
-    """Run the program; AssertionError with what it says where it fails."""
+    """Run the program. Raises AssertionError with its output if it fails."""
     command = [sys.executable, ROOT / "packaging" / "build_bundle.py", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""A caller of the local runtime's functions, as curl is one: plain HTTP with the token, and no header of a browser."""
+"""A caller of the local runtime's functions, such as curl: plain HTTP with the token, without a browser's headers."""
 
 import http.client
 import json
@@ -35,7 +35,7 @@ class Caller:
         return self.request("POST", path, body, **headers)
 
     def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
-        """Send a request; a header's name is given with underscores for its dashes."""
+        """Send a request. Header names have underscores instead of dashes."""
         with self.open(method, path, body, **headers) as response:
             return Reply(
                 status=response.status,
@@ -47,7 +47,7 @@ class Caller:
     def open(
         self, method: str, path: str, body: bytes | None = None, **headers: str
     ) -> Iterator[http.client.HTTPResponse]:
-        """Send a request, to read the answer as it comes."""
+        """Send a request, and yield its response to be read as it comes."""
         address = urlsplit(self.runtime.url)
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
         token = {"Authorization": f"Bearer {self.runtime.caller_token}"} if self.has_token else {}

@@ -1,4 +1,4 @@
-"""Certificates that a runtime may show: good ones and each way of being wrong."""
+"""Certificates of a runtime: valid ones, and one for each kind of fault."""
 
 import datetime as dt
 import ssl
@@ -12,7 +12,7 @@ LOCAL_NAMES: Final = ("localhost", "127.0.0.1")
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A certificate authority. `pem` is what a worker is given to trust."""
+    """A certificate authority. `pem` is the certificate that workers trust."""
 
     ca: trustme.CA = field(default_factory=trustme.CA)
 

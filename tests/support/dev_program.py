@@ -1,4 +1,4 @@
-"""`cm-exec dev` as a person starts it: a process in a folder with a cm.toml."""
+"""Run `cm-exec dev` as a user does: a process in a folder with a cm.toml."""
 
 import json
 import os
@@ -22,7 +22,7 @@ CM_EXEC: Final = str(Path(sys.executable).with_name("cm-exec"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the port for callers answered."""
+    """A response of the callers' port."""
 
     status: int
     body: bytes
@@ -35,7 +35,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevProgram:
-    """One that runs in `folder`; its output goes to a file."""
+    """A running `cm-exec dev` in `folder`; its output goes to a file."""
 
     process: subprocess.Popen[bytes]
     folder: Path
@@ -48,7 +48,7 @@ class DevProgram:
 
     @property
     def console_url(self) -> str:
-        """The address with the token."""
+        """The console's address, with the token."""
         return self._printed(r"(http://127\.0\.0\.1:\d+/\?token=\S+)")
 
     @property
@@ -65,7 +65,7 @@ class DevProgram:
         return found[1]
 
     def wait_for_output(self, text: str, *, times: int = 1, seconds: float = 30) -> None:
-        """Until it has printed `text` so often; AssertionError when it ends instead."""
+        """Wait until it has printed `text` that many times. Raises AssertionError if it ends before."""
         wait_until(
             lambda: self.output.count(text) >= times or self.process.poll() is not None,
             what=f"{text!r} in the output:\n{self.output}",
@@ -74,7 +74,7 @@ class DevProgram:
         assert self.output.count(text) >= times, f"no {text!r} in:\n{self.output}"
 
     def request(self, path: str, body: bytes | None = None, **options: Any) -> Answer:
-        """GET, or POST with a body, as curl would with the token."""
+        """Send GET, or POST with a body, with the token, as curl does."""
         options["headers"] = {"Authorization": f"Bearer {self.token}", **options.get("headers", {})}
         request = urllib.request.Request(self.url + path, data=body, **options)  # noqa: S310 - its own address
         try:
@@ -95,7 +95,7 @@ class DevProgram:
         return self.request("/state").json
 
     def wait_until_ready(self) -> None:
-        """Until the worker polls."""
+        """Wait until the worker polls."""
         self.wait_for_output("console")
         wait_until(lambda: self.state["worker"]["openPolls"], what="a poll")
 
@@ -103,7 +103,7 @@ class DevProgram:
         self.process.send_signal(signal.SIGINT)
 
     def run(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """Another cm-exec command, as in another terminal in the same folder."""
+        """Run another cm-exec command, as from another terminal in the same folder."""
         return subprocess.run(
             [CM_EXEC, *arguments],
             cwd=self.folder,
@@ -116,13 +116,13 @@ class DevProgram:
 
 
 def dev_environment(folder: Path) -> dict[str, str]:
-    """Return an environment in which only the programs of this test find each other."""
+    """Return an environment that only the programs of this test share."""
     return {**os.environ, "XDG_RUNTIME_DIR": str(folder), "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
 
 
 @contextmanager
 def started_dev(folder: Path, *arguments: str, port: int | None = 0) -> Iterator[DevProgram]:
-    """Start it, with any port unless told otherwise; it is over at the end, whatever it does."""
+    """Start `cm-exec dev`, by default on any free port, and end it when the context ends."""
     environment = dev_environment(folder)
     output_file = folder / "dev.output"
     port_arguments = [] if port is None else ["--port", str(port)]

@@ -1,4 +1,4 @@
-"""The documents of the repository, taken apart: blocks of code, links, anchors.
+"""Parse the documents of the repository: blocks of code, links, anchors.
 
 A block whose first line is a comment with a file's name is that file for the console blocks below it on the page,
 until another has its name: `# cm.toml`, `// app.mjs`. A `console` block is run in a folder with those files: after `$ `
@@ -33,7 +33,7 @@ _HEADING: Final = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A block of code. `line` is where its fence stands, counted from 1."""
+    """A block of code. `line` is the line of its fence, from 1."""
 
     language: str
     text: str
@@ -41,13 +41,13 @@ class Block:
 
     @property
     def file(self) -> str:
-        """The name of the file that it is, empty for none."""
+        """The name of the file that the block shows, empty for none."""
         match = _FILE.match(self.text.partition("\n")[0])
         return match["name"] if match else ""
 
     @property
     def fragment_of(self) -> str:
-        """The table of cm.toml that it is a part of, such as `[launcher]`, empty for none."""
+        """The table of cm.toml that the block shows a part of, such as `[launcher]`, empty for none."""
         match = _FRAGMENT.match(self.text.partition("\n")[0])
         return match["table"] if match else ""
 
@@ -62,12 +62,12 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def prose(page: Path) -> str:
-    """Return the page without its code."""
+    """Return the page without its blocks of code."""
     return re.sub(r"`[^`\n]*`", "", _BLOCK.sub("", page.read_text()))
 
 
 def links(page: Path) -> list[str]:
-    """Where the page's links lead, pictures included."""
+    """Return the targets of the page's links and pictures."""
     return [match["inline"] or match["reference"] for match in _LINK.finditer(prose(page))]
 
 

@@ -1,4 +1,4 @@
-"""Starting tests/support/drivers/jobs.py and reading what it tells."""
+"""Start tests/support/drivers/jobs.py and read its reports."""
 
 import base64
 import json
@@ -22,13 +22,13 @@ LONG: Final = 60.0
 
 @dataclass(slots=True, kw_only=True)
 class Driver:
-    """A running driver. What it told so far of each job is in `jobs`, and of the rest in `told`."""
+    """A running driver. `jobs` has its reports on jobs, `reports` the others."""
 
     process: subprocess.Popen[bytes]
     mark: str
     folder: Path
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    told: list[dict[str, Any]] = field(default_factory=list)
+    reports: list[dict[str, Any]] = field(default_factory=list)
     _lines: Queue[bytes] = field(default_factory=Queue)
 
     def __enter__(self) -> Self:
@@ -54,11 +54,11 @@ class Driver:
         try:
             line = self._lines.get(timeout=LONG)
         except Empty:
-            raise AssertionError(f"the driver tells nothing more; so far: {self.jobs} {self.told}") from None
-        assert line, f"the driver ended with {self.process.wait()}; it told {self.jobs} {self.told}"
-        told = json.loads(line)
-        assert isinstance(told, dict)
-        return told
+            raise AssertionError(f"the driver reports nothing more; before: {self.jobs} {self.reports}") from None
+        assert line, f"the driver ended with {self.process.wait()}; it reported {self.jobs} {self.reports}"
+        report = json.loads(line)
+        assert isinstance(report, dict)
+        return report
 
     def wait_for_job(self, job_id: str) -> dict[str, Any]:
         """Return the outcome of the job when all its processes have ended."""
@@ -72,13 +72,13 @@ class Driver:
     def wait_for(self, **members: object) -> dict[str, Any]:
         """Return the first message with these members."""
         while True:
-            for told in self.told:
+            for told in self.reports:
                 if members.items() <= told.items():
                     return told
             self._take(self._next())
 
     def finish(self) -> dict[str, Any]:
-        """Wait for the end of the program; what it told when its work was done."""
+        """Wait for the end of the program, and return its last report."""
         done = self.wait_for(end="work")
         self.wait_for(end="program")
         assert self.process.wait(LONG) == 0
@@ -88,7 +88,7 @@ class Driver:
         if "job" in told:
             self.jobs[told["job"]] = told
         else:
-            self.told.append(told)
+            self.reports.append(told)
 
     def descendants(self) -> list[Process]:
         """Return the living processes that jobs have started."""

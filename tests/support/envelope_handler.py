@@ -1,4 +1,4 @@
-"""A process with the envelope that does several jobs at a time: each query is `["verb", argument...]`.
+"""A process with the envelope that runs several jobs concurrently. Each query is `["verb", argument...]`.
 
 Its own arguments: `frames` for content-length framing, `ready FILE` to send `{"ready": true}` once FILE exists,
 `load SECONDS` to read nothing before.

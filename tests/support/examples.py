@@ -1,4 +1,4 @@
-"""The folders of examples/, as the tests run them."""
+"""Run the folders of examples/ in tests."""
 
 import json
 import shutil
@@ -51,13 +51,13 @@ _SHADE: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A copy of one folder that is ready to run."""
+    """A copy of one example that is ready to run."""
 
     folder: Path
 
     @property
     def function(self) -> str:
-        """The first function of its cm.toml, which query.json is for."""
+        """The first function of its cm.toml, whose query is query.json."""
         return next(iter(load_config(self.folder / "cm.toml").functions))
 
     @property
@@ -65,7 +65,7 @@ class Example:
         return (self.folder / "query.json").read_bytes()
 
     def assert_result(self, body: bytes) -> None:
-        """Check that the body matches result.json: the same JSON, its text, or the picture that it describes."""
+        """Check that the body matches result.json: the same JSON, the same text, or the described picture."""
         expected = json.loads((self.folder / "result.json").read_bytes())
         if isinstance(expected, dict) and set(expected) == {"text"}:
             assert body.decode() == expected["text"]
@@ -76,7 +76,7 @@ class Example:
 
 
 def prepare(name: str, folder: Path) -> Example:
-    """Copy the example into a new folder, and compile what is to be compiled."""
+    """Copy the example into a new folder, and compile its sources."""
     shutil.copytree(EXAMPLES / name, folder)
     if (folder / "build").exists():
         subprocess.run([folder / "build"], check=True, capture_output=True)
@@ -91,7 +91,7 @@ def environment(name: str, base: Mapping[str, str]) -> dict[str, str]:
 
 
 def _change_port(file: Path) -> None:
-    """Let the server listen on a free port: several tests run at the same time."""
+    """Move the server to a free port, since several tests run concurrently."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         file.write_text(file.read_text().replace("8000", str(free.getsockname()[1])))
 

@@ -1,4 +1,4 @@
-"""Running jobs through handlers, without a runtime and without the program around them."""
+"""Run jobs through handlers, without a runtime and without the program."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ def function_of(folder: Path, command: str | Sequence[str], **options: object) -
 def context_of(
     spool_directory: Path | None = None, environment: Mapping[str, str] | None = None, graces: Graces | None = None
 ) -> HandlerContext:
-    """Return what handlers share, for one test."""
+    """Return the context of the handlers of one test."""
     environ = dict(os.environ if environment is None else environment)
     return HandlerContext(
         environment={os.fsencode(name): os.fsencode(value) for name, value in environ.items()},
@@ -42,7 +42,7 @@ def job_of(query: bytes = b"null", **members: str) -> Job:
 
 
 class CollectedStderr:
-    """Keeps what a job writes to stderr."""
+    """Collects a job's stderr."""
 
     def __init__(self) -> None:
         self.text = b""
@@ -51,11 +51,11 @@ class CollectedStderr:
         self.text += chunk
 
     def flush(self) -> None:
-        """Do nothing: nothing is held back."""
+        """Do nothing: nothing is buffered."""
 
 
 class JobRun(Struct, frozen=True, kw_only=True):
-    """What came of one job: `result` or `failure`, and what it wrote to stderr. Late output comes into `sink` only."""
+    """The outcome of one job: `result` or `failure`, and its stderr. Late output is in `sink` only."""
 
     result: bytes | None
     failure: Failure | None

@@ -1,4 +1,4 @@
-"""An HTTP server that does what the path says. Its argument is a port or the path of a Unix socket.
+"""An HTTP server whose behaviour depends on the path. Its argument is a port or the path of a Unix socket.
 
 Files in its working folder are signs to the test and from it. `load SECONDS`: it listens only after that time; `at
 ADDRESS`: on this address instead of 127.0.0.1.

@@ -1,4 +1,4 @@
-"""The jobs that a runtime holds for its worker."""
+"""The jobs that a runtime has for its worker."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from threading import Condition
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A job as it stands on the wire."""
+    """A job as it is sent to the worker."""
 
     job_id: str
     body: bytes
@@ -27,7 +27,7 @@ def job_body(query: bytes, *, job_id: str, query_type: str, members: Mapping[str
 
 
 class JobQueue:
-    """Jobs in order. Each is handed out once, unless it is put back."""
+    """A queue of jobs. Each is delivered once, unless it is put back."""
 
     def __init__(self, changed: Condition) -> None:
         self._changed = changed
@@ -53,7 +53,7 @@ class JobQueue:
             self._changed.notify_all()
 
     def take(self, seconds: Callable[[], float], is_alive: Callable[[], bool]) -> Offer | None:
-        """Return the next job; None after `seconds()` without one or when the client has gone."""
+        """Return the next job, None after `seconds()` without one or when the client has disconnected."""
         since = time.monotonic()
         with self._changed:
             while not self._offers:

@@ -1,4 +1,4 @@
-"""Taking resources away from a running worker, and giving them back."""
+"""Take resources from a running worker, and restore them."""
 
 import resource
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def limited(pid: int, kind: int, soft: int) -> Iterator[None]:
-    """Lower a soft limit of a process for a while."""
+    """Lower a soft limit of a process within the context."""
     before = resource.prlimit(pid, kind)
     resource.prlimit(pid, kind, (soft, before[1]))
     try:
@@ -19,7 +19,7 @@ def limited(pid: int, kind: int, soft: int) -> Iterator[None]:
 
 @contextmanager
 def descriptors_left(pid: int, number: int) -> Iterator[None]:
-    """Leave a process so many descriptors more than it has open."""
+    """Limit a process to `number` descriptors besides those that it has open."""
     free = (fd for fd in range(1 << 20) if not Path(f"/proc/{pid}/fd/{fd}").is_symlink())
     soft = next(free)
     for _ in range(number):

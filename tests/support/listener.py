@@ -1,4 +1,4 @@
-"""A loopback port that can refuse connections for a while and come back."""
+"""A loopback port that can refuse connections for some time."""
 
 import contextlib
 import socket
@@ -38,7 +38,7 @@ class Listener:
             self._socket = None
 
     def close(self) -> None:
-        """Give the port back. The connections must have been shut before."""
+        """Release the port. The connections must be shut before."""
         self.refuse()
         self._holder.close()
         for thread in self._threads:

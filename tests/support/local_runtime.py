@@ -1,4 +1,4 @@
-"""A worker's side of the protocol by hand: requests over a kept-alive TLS connection, for tests of the runtime."""
+"""A worker that sends requests one by one over a kept-alive TLS connection, for tests of the runtime."""
 
 import http.client
 import json
@@ -21,7 +21,7 @@ class Answer:
 
 
 class ManualWorker:
-    """Sends what it is told to. One connection, so one request at a time."""
+    """Sends single requests over one connection."""
 
     def __init__(self, runtime: LocalRuntime, *, token: str | None = None) -> None:
         variables = runtime.environment()
@@ -40,7 +40,7 @@ class ManualWorker:
         return self.request("GET", self._job.path)
 
     def take(self) -> dict[str, Any]:
-        """Poll until there is a job; its members."""
+        """Poll until there is a job, and return its members."""
         while (answer := self.poll()).status == 204:
             pass
         assert answer.status == 200, answer

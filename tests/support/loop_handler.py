@@ -1,4 +1,4 @@
-"""A persistent process that does what each query says: `["verb", argument...]`.
+"""A persistent process whose queries are commands: `["verb", argument...]`.
 
 Its own arguments: `frames` for content-length framing, `fd3` to write results to descriptor 3, `say TEXT` and
 `die STATUS` for what it does at its start, `note FILE` to append its pid to a file then.
@@ -54,7 +54,7 @@ def framed(text: bytes) -> bytes:
 
 
 def write(text: bytes) -> None:
-    """Write all of it, in one system call where the pipe takes it."""
+    """Write all bytes, with one system call if the pipe has room."""
     view = memoryview(text)
     while view:
         view = view[os.write(RESULT, view) :]

@@ -1,4 +1,4 @@
-"""The messages that the code can write, read from its source, and whether a line is one of them."""
+"""Read the messages of the program from its source, and recognise them in lines."""
 
 import ast
 import re
@@ -25,7 +25,7 @@ Message = tuple[str, ...]
 
 @cache
 def all_messages() -> list[Message]:
-    """Every string and f-string of the program, each line of it, those with the most text first."""
+    """Return the lines of all strings and f-strings of the program, those with the most text first."""
     nodes = (node for tree in _trees(SOURCE) for node in ast.walk(tree))
     messages = {line for node in nodes for line in _lines(_parts(node)) if _WORD.search("".join(line))}
     return sorted(messages | _JOINTS, key=lambda parts: (-sum(map(len, parts)), parts))
@@ -41,7 +41,7 @@ def worker_s_messages() -> set[Message]:
 
 @cache
 def is_written(line: str, values: frozenset[str]) -> bool:
-    """Whether the line is a message of the program whose values are `…`, numbers, messages again, or in `values`."""
+    """Return whether the line is a message of the program. Its values are `…`, numbers, messages, or in `values`."""
     if not line or line in values or _VALUE.fullmatch(line):
         return True
     possible = [parts for parts in all_messages() if all(part in line for part in parts)]
@@ -63,7 +63,7 @@ def _fits(text: str, parts: Message, values: frozenset[str]) -> bool:
 
 
 def _is_addition(message: Message) -> bool:
-    """Whether a message is one that others are continued with, such as ", as it is when memory runs out"."""
+    """Return whether the message continues others, such as ", as it is when memory runs out"."""
     return len(message) == 1 and message[0].startswith((", ", "; "))
 
 

@@ -1,4 +1,4 @@
-"""The official SDKs as workers against the local runtime."""
+"""Run the official SDKs as workers of the local runtime."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Handlers that keep processes: opened, asked, watched and closed."""
+"""Handlers with long-lived processes: open them, send queries, watch their processes."""
 
 import json
 import os
@@ -59,12 +59,12 @@ def _service_handler(function: Function, context: HandlerContext, slots: int, op
 
 
 async def ask_raw(handler: Handler, *query: object, job_id: str = "job-1") -> JobRun:
-    """Return what comes of one query."""
+    """Run one query and return its outcome."""
     return await run(handler, job=job_of(json.dumps(query).encode(), job_id=job_id))
 
 
 async def ask(handler: Handler, *query: object, job_id: str = "job-1") -> Any:
-    """Return the result of one query, as the value that it is."""
+    """Run one query and return its decoded result."""
     ran = await ask_raw(handler, *query, job_id=job_id)
     assert ran.result is not None, ran
     return json.loads(ran.result)
@@ -80,7 +80,7 @@ def loops() -> set[int]:
 
 
 async def wait_for_another_than(pid: int) -> None:
-    """Wait until a process beside this one, or in its place, runs."""
+    """Wait until another process than this one runs."""
     await eventually(lambda: loops() - {pid}, what=f"the replacement of {pid}")
 
 

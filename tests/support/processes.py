@@ -1,4 +1,4 @@
-"""What /proc tells of processes: who descends from whom, by a mark in the environment, and what they cost."""
+"""Read processes from /proc: their parents, a mark in their environment, and their use of CPU and memory."""
 
 import os
 import time
@@ -15,7 +15,7 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process as it was when /proc was read. `state` is the kernel's letter, such as "Z"."""
+    """A process at the time when /proc was read. `state` is the kernel's letter, such as "Z"."""
 
     pid: int
     parent: int
@@ -39,7 +39,7 @@ def children(pid: int) -> list[Process]:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether a process is a zombie or gone: one that is being killed loses its command line before that."""
+    """Return whether a process is a zombie or gone. A process that is being killed loses its command line before."""
     process = _read(pid)
     return process is None or process.state == "Z"
 
@@ -61,7 +61,7 @@ def peak_memory(pid: int) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process so far."""
+    """Return the CPU time that a process has used, in seconds."""
     fields = _stat_fields(pid)
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
@@ -75,12 +75,12 @@ def oom_score_adj(pid: int) -> int:
 
 
 def signal_is_pending(pid: int, number: int) -> bool:
-    """Whether a signal was sent and the process has not taken it yet."""
+    """Return whether a signal is pending for the process."""
     return any(_status_hex(pid, name) >> (number - 1) & 1 for name in ("SigPnd", "ShdPnd"))
 
 
 def wait_until(condition: Callable[[], object], *, what: str, seconds: float = 30.0) -> None:
-    """Look again and again, since the kernel does not tell; AssertionError after `seconds`."""
+    """Poll until the condition holds. Raises AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen in {seconds:g} s"

@@ -1,4 +1,4 @@
-"""What the official Python SDK makes of typed functions; runs in the SDK's own environment.
+"""Print the schemas that the official Python SDK infers from typed functions; runs in the SDK's environment.
 
 The functions of the table are those of `CM_TOML` in tests/unit/datatypes/test_python_sdk.py, name by name. With the
 argument `table` their schemas are printed. With `types` each line of stdin is a data type of the protocol; the answer

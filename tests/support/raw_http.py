@@ -1,4 +1,4 @@
-"""HTTP/1.1 on a socket, read and written byte by byte, so that it can be broken at any byte."""
+"""HTTP/1.1 on a socket, read and written bytewise, so that it can be broken at any byte."""
 
 import contextlib
 import select
@@ -17,11 +17,11 @@ _CHUNK: Final = 1 << 18
 
 
 class ClientGoneError(Exception):
-    """The client closed or broke its connection."""
+    """Raised when the client closed or broke its connection."""
 
 
 class HungUp(Exception):  # noqa: N818 - a way to leave, not an error
-    """The script ended this connection."""
+    """Raised when the script ended this connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class RawConnection:
         sock.settimeout(STALLED)
 
     def handshake(self) -> None:
-        """Agree on TLS, where it is spoken.
+        """Do the TLS handshake, if there is TLS.
 
         Raises OSError (ssl.SSLError among them) when the client does not go through with it.
         """
@@ -74,7 +74,7 @@ class RawConnection:
             self.read_exactly(length if limit is None else min(limit, length), sink)
 
     def discard(self) -> None:
-        """Read what still comes, and throw it away, until the client hangs up."""
+        """Read and discard everything until the client disconnects."""
         while self._receive():
             self._buffer.clear()
 
@@ -85,12 +85,12 @@ class RawConnection:
             raise ClientGoneError from error
 
     def wait_until_gone(self) -> None:
-        """Block until the client does anything: with a request open, all that it can do is to hang up."""
+        """Block until the client does something: with a request open, it can only disconnect."""
         with contextlib.suppress(OSError):
             socket.socket.recv(self._sock, 1, socket.MSG_PEEK)
 
     def is_alive(self) -> bool:
-        """Whether the client still waits for an answer."""
+        """Return whether the client waits for a response."""
         poll = select.poll()
         try:
             poll.register(self._sock, select.POLLIN)

@@ -1,4 +1,4 @@
-"""What the platform puts into a replica for the worker: files and environment variables."""
+"""The files and environment variables that the platform provides for the worker of a replica."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from tests.support.scripted_runtime import API, ScriptedRuntime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
-    """The files of one replica under `folder`, and the two ways to tell a worker of them."""
+    """The files of one replica in `folder`, and both forms of the environment that names them."""
 
     folder: Path
     runtime: ScriptedRuntime
@@ -30,14 +30,14 @@ class Replica:
         return self.folder / "connection.json"
 
     def write(self) -> None:
-        """Put all files in their places."""
+        """Write all files."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.ca_file.write_bytes(self.ca_pem)
         self.write_token(self.runtime.token)
         self.connection_file.write_text(self.connection_json())
 
     def write_token(self, token: str) -> None:
-        """Replace the token as the platform does: at once, with a line end after it."""
+        """Replace the token as the platform does: atomically, with a final line end."""
         fresh = self.token_file.with_suffix(".new")
         fresh.write_text(f"{token}\n")
         fresh.replace(self.token_file)
@@ -88,5 +88,5 @@ def clean_environment(home: Path) -> dict[str, str]:
 
 
 def without(environment: Mapping[str, str], *names: str) -> dict[str, str]:
-    """`environment` with some variables missing."""
+    """Return `environment` without some variables."""
     return {name: value for name, value in environment.items() if name not in names}

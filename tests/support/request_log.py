@@ -1,4 +1,4 @@
-"""What reached a runtime, in order, and waiting for it."""
+"""Record the requests of a runtime in order, and wait for them."""
 
 import hashlib
 import threading
@@ -71,7 +71,7 @@ class Request:
 
 
 class RequestLog:
-    """The record of a runtime; safe to read from the test while connections write to it."""
+    """The record of a runtime. The test can read it while connections write to it."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
@@ -85,19 +85,19 @@ class RequestLog:
             self.changed.notify_all()
 
     def note(self, change: Callable[[], None]) -> None:
-        """Make a change that waiting tests shall see."""
+        """Change the record, and notify waiting tests."""
         with self.changed:
             change()
             self.changed.notify_all()
 
     def conclude(self, request: Request, status: int | None) -> None:
-        """Note what `request` is answered with, None where the connection breaks instead."""
+        """Note the status of the response to `request`, None if the connection breaks."""
         with self.changed:
             request.status, request.answered_at, request.finished = status, time.monotonic(), True
             self.changed.notify_all()
 
     def give_up(self, request: Request) -> None:
-        """Note that a request is over, and when the client left it if it had no answer."""
+        """Note the end of a request, and the time at which the client disconnected if it had no response."""
         with self.changed:
             if not request.finished:
                 request.gone_at, request.finished = time.monotonic(), True
@@ -113,7 +113,7 @@ class RequestLog:
             return [r for r in self._requests if endpoint in (None, r.endpoint)]
 
     def open_polls(self) -> int:
-        """Return the polls that wait for their answer."""
+        """Return the polls that have no response yet."""
         return sum(not r.finished for r in self.all(Endpoint.JOB))
 
     def wait_for(self, condition: Callable[[], T | None], *, what: str, seconds: float = PATIENCE) -> T:
@@ -127,5 +127,5 @@ class RequestLog:
         return value
 
     def summary(self) -> str:
-        """Return the requests in short, for messages of failed tests."""
+        """Return a summary of the requests for messages of failed tests."""
         return ", ".join(f"{r.head.method} {r.endpoint} -> {r.status} ({r.size} B)" for r in self.all()[-40:])

@@ -1,4 +1,4 @@
-"""What a runtime may do with a request: as it should, or broken at a chosen place."""
+"""The behaviours of a runtime: correct ones, and ones that break at a chosen place."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ TOKEN_HEADER: Final = "module-auth-token"
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class RequestContext:
-    """One request on its connection, its head read and its body not yet."""
+    """One request on its connection. Its head was read, its body was not."""
 
     request: Request
     wire: RawConnection
@@ -40,7 +40,7 @@ class RequestContext:
         self.wire.send(response(status, body, [*headers, *self.extra_headers]))
 
     def conclude(self, status: int | None) -> None:
-        """Note the answer. It stands in the ledger before the client can act on it."""
+        """Note the response, so that it is recorded before the client can react to it."""
         self.request_log.conclude(self.request, status)
 
     def is_authorized(self) -> bool:
@@ -48,7 +48,7 @@ class RequestContext:
 
 
 def normal(context: RequestContext) -> None:
-    """Answer as the protocol says."""
+    """Respond as the protocol requires."""
     if not context.is_authorized():
         context.receive()
         context.respond(401)
@@ -57,7 +57,7 @@ def normal(context: RequestContext) -> None:
 
 
 def demand_token(token: str) -> Behaviour:
-    """Take this token only, whatever the other endpoints take."""
+    """Accept only this token, independent of the other endpoints."""
 
     def behave(context: RequestContext) -> None:
         context.receive()
@@ -67,7 +67,7 @@ def demand_token(token: str) -> Behaviour:
 
 
 def answer(status: int, body: bytes = b"", headers: Iterable[tuple[str, str]] = ()) -> Behaviour:
-    """Send this answer to every request."""
+    """Send this response to every request."""
 
     def behave(context: RequestContext) -> None:
         context.receive()
@@ -77,7 +77,7 @@ def answer(status: int, body: bytes = b"", headers: Iterable[tuple[str, str]] = 
 
 
 def answer_early(status: int) -> Behaviour:
-    """Answer when the first bytes of the body have been read, as a server does that finds a result too large."""
+    """Respond after the first bytes of the body, as a server does that rejects a large result."""
 
     def behave(context: RequestContext) -> None:
         context.receive(1)
@@ -118,14 +118,14 @@ def reset_within_response(body: bytes, *, sent: int) -> Behaviour:
 
 
 def accept_then_reset(context: RequestContext) -> None:
-    """Accept a result, and break the connection instead of answering."""
+    """Accept a result, and break the connection instead of responding."""
     context.receive()
     context.conclude(204)
     raise _reset(context)
 
 
 def lose_job(context: RequestContext) -> None:
-    """Break the connection in the middle of a poll's answer, and do not hand out the job again."""
+    """Break the connection within the response to a poll, and do not deliver the job again."""
     offer = _next_offer(context)
     context.conclude(200)
     whole = response(200, offer.body)
@@ -134,7 +134,7 @@ def lose_job(context: RequestContext) -> None:
 
 
 def hang(context: RequestContext) -> None:
-    """Never answer; note when the client gives up."""
+    """Never respond, and note when the client disconnects."""
     context.receive()
     context.wire.wait_until_gone()
     context.request_log.give_up(context.request)
@@ -142,7 +142,7 @@ def hang(context: RequestContext) -> None:
 
 
 def garbage(context: RequestContext) -> None:
-    """Something that is not HTTP."""
+    """Send a response that is not HTTP."""
     context.receive()
     context.conclude(None)
     context.wire.send(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\x00\xff\xfe")
@@ -150,7 +150,7 @@ def garbage(context: RequestContext) -> None:
 
 
 def stop_reading(after: int) -> Behaviour:
-    """Read `after` bytes of the body and then no more, with the connection open."""
+    """Read `after` bytes of the body and then stop, with the connection open."""
 
     def behave(context: RequestContext) -> None:
         context.receive(after)
@@ -161,7 +161,7 @@ def stop_reading(after: int) -> Behaviour:
 
 
 def read_slowly(part: int, pause: float) -> Behaviour:
-    """Read the body `part` bytes at a time with a pause after each, then answer normally."""
+    """Read the body in parts of `part` bytes with a pause after each, then respond normally."""
 
     def behave(context: RequestContext) -> None:
         length = int(context.request.head.header("content-length") or 0)
@@ -175,7 +175,7 @@ def read_slowly(part: int, pause: float) -> Behaviour:
 
 
 def raw(answer: bytes, *, status: int | None = None, close: bool = False) -> Behaviour:
-    """Send these bytes as the answer, and record it as `status`."""
+    """Send these bytes as the response, and record it as `status`."""
 
     def behave(context: RequestContext) -> None:
         context.receive()
@@ -188,7 +188,7 @@ def raw(answer: bytes, *, status: int | None = None, close: bool = False) -> Beh
 
 
 def flood(line: bytes) -> Behaviour:
-    """Send `line` again and again until the client hangs up."""
+    """Send `line` repeatedly until the client disconnects."""
 
     def behave(context: RequestContext) -> None:
         context.receive()
@@ -200,7 +200,7 @@ def flood(line: bytes) -> Behaviour:
 
 
 def drip(seconds: float) -> Behaviour:
-    """Send the normal answer to a poll, one byte every `seconds`."""
+    """Send the normal response to a poll, one byte every `seconds`."""
 
     def behave(context: RequestContext) -> None:
         context.receive()
@@ -214,7 +214,7 @@ def drip(seconds: float) -> Behaviour:
 
 
 def then_close(behaviour: Behaviour, *, announced: bool) -> Behaviour:
-    """Close the connection after the answer, with `Connection: close` or without a word."""
+    """Close the connection after the response, with or without `Connection: close`."""
 
     def behave(context: RequestContext) -> None:
         if announced:

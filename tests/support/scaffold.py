@@ -1,4 +1,4 @@
-"""Folders that `cm-exec init` writes, and what their languages need to run."""
+"""Projects that `cm-exec init` creates, and the tools of their languages."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ _CRATES: Final = Path("/usr/share/cargo/registry")
 
 
 def _is_here(language: str) -> bool:
-    """Whether this machine has a language that CI need not have."""
+    """Return whether this machine has a language that is optional in CI."""
     if language == "rust" and not list(_CRATES.glob("serde_json-*")):
         return False
     return language != "julia" and all(tool.is_installed for tool in LANGUAGES[language].tools)
@@ -70,5 +70,5 @@ def run(folder: Path, *command: str, **variables: str) -> "subprocess.CompletedP
 
 
 def init(folder: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """`cm-exec init ARGUMENTS`."""
+    """Run `cm-exec init ARGUMENTS`."""
     return run(folder, "cm-exec", "init", *arguments, **variables)

@@ -1,4 +1,4 @@
-"""A compute module runtime over real TLS that does what a script says, request by request.
+"""A compute module runtime over real TLS that follows a script, request by request.
 
 It shares no code with cm_exec: what it knows of the protocol is written here a second time.
 """
@@ -83,16 +83,16 @@ class ScriptedRuntime:
         self._listener.open()
 
     def show_certificate(self, context: ssl.SSLContext | None) -> None:
-        """Show another certificate on new connections, or speak no TLS there."""
+        """Use another certificate, or no TLS, on new connections."""
         self._context = context
 
     def rotate_token(self, token: str) -> None:
-        """Take only `token` from now on."""
+        """Accept only `token` from now on."""
         self.tokens.clear()
         self.tokens.add(token)
 
     def release_polls(self) -> None:
-        """Answer open and later polls at once, so that a worker which is told to stop does so quickly."""
+        """Respond to open and later polls at once, so that a worker drains quickly."""
         self.request_log.note(lambda: setattr(self, "poll_seconds", 0.0))
 
     def submit(
@@ -111,7 +111,7 @@ class ScriptedRuntime:
         self.jobs.offer(Offer(job_id=job_id, body=body))
 
     def posts(self, job_id: str) -> list[Request]:
-        """All results posted for a job, in order, accepted or not."""
+        """Return all results posted for a job, in order, accepted or not."""
         return [r for r in self.request_log.all(Endpoint.RESULT) if r.job_id == job_id]
 
     def result(self, job_id: str, *, seconds: float = PATIENCE) -> Request:
@@ -164,7 +164,7 @@ class ScriptedRuntime:
             pass
 
     def _exchange(self, wire: RawConnection, number: int) -> bool:
-        """Serve one request; False when the connection is at its end."""
+        """Serve one request. Return False at the end of the connection."""
         try:
             head = wire.read_head()
             if head is None:
@@ -198,7 +198,7 @@ class ScriptedRuntime:
 
 
 def endpoint_of(head: Head) -> Endpoint:
-    """Which endpoint of the protocol a request is for."""
+    """Return the endpoint of the protocol that a request is for."""
     if head.method == "POST" and head.target.startswith(f"{API}/results/"):
         return Endpoint.RESULT
     return _PATHS.get((head.method, head.target), Endpoint.OTHER)

@@ -1,4 +1,4 @@
-"""Prints how the official Python SDK hands over a query, and how cm_handler.py does; run by the SDK's Python.
+"""Print how the official Python SDK, and cm_handler.py, pass a query to a function; run by the SDK's Python.
 
 usage: sdk_payload.py FOLDER-OF-CM_HANDLER QUERY
 """

@@ -1,4 +1,4 @@
-"""A proxy between a client and a runtime that lets the bytes through in the smallest pieces."""
+"""A proxy between a client and a runtime that forwards bytes in small pieces."""
 
 import socket
 import threading
@@ -8,7 +8,7 @@ from typing import Self
 
 
 class SlowProxy:
-    """Listens on `port` of 127.0.0.1 for one client, and passes on what comes, at most `size` bytes at a time.
+    """Listens on `port` of 127.0.0.1 for one client, and forwards at most `size` bytes with each write.
 
     Each piece is sent alone, so that a TLS record comes in parts.
     """

@@ -1,4 +1,4 @@
-"""Responses that come late, in drops, or before the request has been read."""
+"""Responses that come late, in small pieces, or before the request was read."""
 
 import time
 from typing import Final
@@ -22,7 +22,7 @@ def answer_after(seconds: float) -> Behaviour:
 
 
 def repeat_for_ever(part: bytes, *, every: float, first: bytes = b"") -> Behaviour:
-    """Send `first`, then `part` every so many seconds, until the client hangs up."""
+    """Send `first`, then `part` every `seconds`, until the client disconnects."""
 
     def behave(context: RequestContext) -> None:
         context.receive()
@@ -53,7 +53,7 @@ def answer_without_reading(status: int) -> Behaviour:
 
 
 def reset_large_bodies(limit: int) -> Behaviour:
-    """Behave as a proxy that breaks the connection of every request whose body exceeds `limit` bytes."""
+    """Behave like a proxy that breaks the connection of each request with a body of more than `limit` bytes."""
 
     def behave(context: RequestContext) -> None:
         length = int(context.request.head.header("content-length") or 0)
@@ -90,7 +90,7 @@ def hand_out_again(job_id: str, body: bytes) -> Behaviour:
 
 
 def _pause(context: RequestContext, seconds: float) -> None:
-    """Wait, and raise ClientGoneError as soon as the client has hung up."""
+    """Wait. Raises ClientGoneError as soon as the client has disconnected."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         if context.stopping.wait(min(left, _LOOK)):

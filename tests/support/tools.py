@@ -1,4 +1,4 @@
-"""The programs that some tests need: skipped with the reason on a laptop without them, a failure in CI."""
+"""Programs that some tests need. Without them a test is skipped with the reason; in CI it fails."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ _PROBES: Final[dict[str, Sequence[str]]] = {
 
 
 class ToolMissingError(Exception):
-    """A program that the tests need is not on this machine, and this is CI."""
+    """Raised in CI when a program that the tests need is missing."""
 
 
 def needs(*tools: str) -> pytest.MarkDecorator:
@@ -37,7 +37,7 @@ def needs(*tools: str) -> pytest.MarkDecorator:
 
 @cache
 def find(tool: str) -> Path | None:
-    """Where the program is; None where it is missing or does not work."""
+    """Return the path of the program, None if it is missing or does not work."""
     if tool in _KINDS:
         return next((path for path in _on_path(tool) if _KINDS[tool](path)), None)
     found = shutil.which(tool)
@@ -47,7 +47,7 @@ def find(tool: str) -> Path | None:
 
 
 def search_path(*tools: str) -> str:
-    """Return a value for PATH on which these programs come before others of the same names."""
+    """Return a value for PATH in which these programs come first."""
     folders = [str(path.parent) for path in map(find, tools) if path]
     return os.pathsep.join([*dict.fromkeys(folders), os.environ["PATH"]])
 
@@ -60,7 +60,7 @@ def _on_path(tool: str) -> Iterator[Path]:
 
 
 def _is_imagemagick(path: Path) -> bool:
-    """Other programs are called convert, and some are scripts that pass a part of their work to the real one."""
+    """Return whether this is ImageMagick's convert: other programs have that name, and some call the real one."""
     with path.open("rb") as file:
         if file.read(2) == b"#!":
             return False
@@ -69,7 +69,7 @@ def _is_imagemagick(path: Path) -> bool:
 
 
 def _is_static(path: Path) -> bool:
-    """Debian has two packages of busybox, and only one of them runs in a root without libraries."""
+    """Return whether busybox is static: Debian has two, and only the static one runs in a root without libraries."""
     with path.open("rb") as file:
         return b"/ld-linux" not in file.read(1 << 12)
 

@@ -1,4 +1,4 @@
-"""The installed `cm-exec run` as a process under test."""
+"""Run the installed `cm-exec run` as a process."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ CM_EXEC: Final = str(Path(sys.executable).with_name("cm-exec"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """A started worker. Its output goes to files, so that nothing it writes can block it or be lost."""
+    """A started worker. Its output goes to files, so that no output blocks it or is lost."""
 
     process: subprocess.Popen[bytes]
     runtime: ScriptedRuntime
@@ -31,7 +31,7 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The launcher itself, beneath its wrapper where it has one."""
+        """The pid of the launcher itself, without its wrapper."""
         if not self.is_wrapped:
             return self.process.pid
         below = children(self.process.pid)
@@ -47,14 +47,14 @@ class Worker:
 
     @property
     def log(self) -> str:
-        """All that it has written."""
+        """The whole output of the worker."""
         return self.stdout + self.stderr
 
     def is_running(self) -> bool:
         return self.process.poll() is None
 
     def wait_until_ready(self) -> None:
-        """Wait for the first poll; AssertionError with the log when the worker ends instead."""
+        """Wait for the first poll. Raises AssertionError with the log if the worker ends before."""
         polled = self.runtime.request_log.wait_for(
             lambda: "polled" if self.runtime.request_log.open_polls() else not self.is_running() and "ended",
             what="the first poll",
@@ -65,7 +65,7 @@ class Worker:
         wait_until(lambda: text in self.log, what=f"{text!r} in the log")
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal and wait until the launcher has taken it."""
+        """Send a signal and wait until the launcher has received it."""
         pid = self.pid
         os.kill(pid, number)
         with contextlib.suppress(OSError):
@@ -75,18 +75,18 @@ class Worker:
         self.signal(signal.SIGTERM)
 
     def wait(self, seconds: float = 30) -> int:
-        """Its exit status, -N after signal N."""
+        """Wait for the end, and return the exit status, -N after signal N."""
         return self.process.wait(seconds)
 
     def stop(self) -> int:
-        """Let it drain, with the open poll answered at once, and return its exit status."""
+        """Let the worker drain, respond to the open poll at once, and return the exit status."""
         self.runtime.release_polls()
         if self.is_running():
             self.terminate()
         return self.wait()
 
     def end(self) -> None:
-        """Whatever it does, it is over after this."""
+        """End the worker, whatever it does."""
         if self.is_running():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -94,7 +94,7 @@ class Worker:
         self.process.wait()
 
     def descendants(self) -> list[Process]:
-        """Return the living processes that its handlers have started."""
+        """Return the running processes of the worker's handlers."""
         own = {self.process.pid, self.pid}
         return [p for p in marked(self.mark, self.folder) if p.pid not in own]
 
@@ -114,7 +114,7 @@ def start_worker(
     stdout: int | None = None,
     name: str = "worker",
 ) -> Worker:
-    """Start it in `folder`. `stdout` is a descriptor to write to in place of the file."""
+    """Start a worker in `folder`. `stdout` is a descriptor that replaces the file."""
     stdout_file, stderr_file = folder / f"{name}.stdout", folder / f"{name}.stderr"
     with stdout_file.open("wb") as out, stderr_file.open("wb") as err:
         process = subprocess.Popen(

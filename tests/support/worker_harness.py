@@ -1,4 +1,4 @@
-"""A scripted runtime, a replica's files and the workers of one test, with what must be true when it ends."""
+"""A scripted runtime, a replica's files and the workers of one test, and the checks at its end."""
 
 import os
 import pty
@@ -19,7 +19,7 @@ from tests.support.worker import CM_EXEC, Worker, start_worker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerHarness:
-    """`folder` holds cm.toml and is where the worker runs; `replica` is beside it."""
+    """`folder` has cm.toml and is the working directory of the worker; `replica` is beside it."""
 
     folder: Path
     runtime: ScriptedRuntime
@@ -130,7 +130,7 @@ class WorkerHarness:
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def finish(self) -> None:
-        """Stop what runs and hold the worker to what it owes at its end."""
+        """Stop everything, and check what must hold at the end of a worker."""
         faults = [fault for worker in self.workers if (fault := _stop(worker))]
         faults += self._leftovers()
         faults += [f"left in TMPDIR: {path.name}" for path in (self.folder.parent / "tmp").glob("*")]

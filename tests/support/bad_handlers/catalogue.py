@@ -1,4 +1,4 @@
-"""Handlers that behave badly, and what must come of each."""
+"""Handlers that behave badly, and the result that is expected of each."""
 
 import sys
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ HUGE_QUERY: Final = b'"%s"' % (b"q" * 32_000_000)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadHandler:
-    """A handler, its function options and its answer: `result` is exact, `error` the members that must be there."""
+    """A handler, its function's options, and its answer: the exact `result`, or the required members of the `error`."""
 
     name: str
     command: tuple[str, ...]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Forks twice, leaves the session, the folder and the pipes, and stays; the parent reports success."""
+"""Fork twice, leave the session, the folder and the pipes, and keep running; the parent reports success."""
 
 import os
 import sys

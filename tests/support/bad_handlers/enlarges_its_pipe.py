@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes its stdout hold a megabyte, waits for the file `go`, fills the pipe with one write and ends."""
+"""Enlarge the pipe of stdout to a megabyte, wait for the file `go`, fill the pipe with one write, and exit."""
 
 import fcntl
 import os

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A daemon that starts its successor, in a new session, whenever it is asked to end."""
+"""A daemon that starts its successor in a new session whenever it receives SIGTERM."""
 
 import os
 import signal

@@ -46,7 +46,7 @@ if "subreaper" in SPEC["without"]:
 
 
 class Nowhere:
-    """Drops a job's stderr."""
+    """Discards a job's stderr."""
 
     def write(self, chunk: bytes) -> None:
         pass

@@ -1,4 +1,4 @@
-"""A container that runs, as the platform runs it: PID 1, no privilege, nothing to write to."""
+"""Run a container as the platform does: PID 1, without privileges, with a read-only root."""
 
 import contextlib
 import os
@@ -13,21 +13,21 @@ from tests.support.worker import Worker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container(Worker):
-    """A `podman run` in the foreground: its exit status is the container's, its output the container's."""
+    """A `podman run` in the foreground, with the container's exit status and output."""
 
     name: str
     pid_file: Path
 
     @property
     def pid(self) -> int:
-        """PID 1 of the container, by its number on this machine."""
+        """The container's PID 1, by its number on this machine."""
         wait_until(lambda: self._told_pid() or not self.is_running(), what="the start of the container")
         pid = self._told_pid()
         assert pid, f"podman ended with {self.process.returncode}: {self.log}"
         return int(pid)
 
     def end(self) -> None:
-        """Whatever it does, it is over after this, and podman has removed it."""
+        """End the container, and wait until podman has removed it."""
         if self.is_running():
             with contextlib.suppress(AssertionError, ProcessLookupError):  # it never started, or has just ended
                 os.kill(self.pid, signal.SIGKILL)
@@ -37,7 +37,7 @@ class Container(Worker):
         self.process.wait()
 
     def zombies(self) -> list[Process]:
-        """Return the zombies that PID 1 should have reaped."""
+        """Return the zombies that PID 1 has not reaped."""
         return [child for child in children(self.pid) if child.state == "Z"]
 
     def _told_pid(self) -> str:

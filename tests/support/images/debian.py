@@ -1,4 +1,4 @@
-"""Debian as a tar, made of its packages; kept for the next time, since it takes a while."""
+"""Create Debian as a tar from its packages, and cache it, since that takes long."""
 
 import hashlib
 import os
@@ -57,7 +57,7 @@ def _cache() -> Path:
 
 @cache
 def _mirror() -> list[str]:
-    """Where this machine has its own packages from; nothing where it is no Debian, and mmdebstrap knows a place."""
+    """Return the package sources of this machine, empty if it is not Debian: mmdebstrap has a default."""
     listed = _output("apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages")
     found = [line.split()[1] for line in listed.splitlines() if line.startswith("Debian ")]
     return found[:1]

@@ -1,4 +1,4 @@
-"""The examples with a Dockerfile, built without a registry."""
+"""Build the examples that have a Dockerfile, without a registry."""
 
 import subprocess
 from collections.abc import Mapping
@@ -32,13 +32,13 @@ OPTIONS: Final = ("--pull=never", "--layers=false", "--format", "docker")
 
 
 def build_image(store: Store, folder: Path, image: str, *, start: str | None = None) -> None:
-    """Run the folder's Dockerfile. `start` takes the place of the image that its first FROM names."""
+    """Build the folder's Dockerfile. `start` replaces the image of its first FROM."""
     options = [] if start is None else ["--from", start]
     store.run("buildah", "build", *OPTIONS, "--tag", image, *options, folder)
 
 
 def build_java(store: Store, image: str, *, debian: str) -> None:
-    """Debian with this machine's Java, as far as it is needed to run a source file."""
+    """Create Debian with the parts of this machine's Java that run a source file."""
     folder = _context(store, "java", _JAVA.format(debian=debian))
     modules = ["--add-modules", "java.base,jdk.compiler,jdk.zipfs"]
     smaller = ["--strip-debug", "--no-header-files", "--no-man-pages"]
@@ -47,7 +47,7 @@ def build_java(store: Store, image: str, *, debian: str) -> None:
 
 
 def build_python(store: Store, image: str, *, debian: str) -> None:
-    """Debian with the Python that is bundled, and what Dockerfile.base would install."""
+    """Create Debian with the bundle's Python, and with the packages of Dockerfile.base."""
     build_image(store, _context(store, "python", _PYTHON.format(debian=debian)), image)
 
 

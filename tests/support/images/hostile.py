@@ -1,4 +1,4 @@
-"""An image whose environment would break a program that listens to it: each variable is set in some real image."""
+"""An image with environment variables that break programs; each is set in some real image."""
 
 from pathlib import Path
 from typing import Final
@@ -27,7 +27,7 @@ VARIABLES: Final = {
 
 
 def write(folder: Path, *, with_c_library: bool) -> None:
-    """Fill the folder. A C library that is none ends every dynamic program that finds it, so not for all roots."""
+    """Fill the folder. An invalid C library ends every dynamic program that loads it, so it is not for all roots."""
     for module in _MODULES:
         path = folder / "python" / f"{module}.py"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The images of the tests, each built when a test first wants it."""
+"""The images of the tests, each built for the first test that needs it."""
 
 import os
 import ssl
@@ -23,13 +23,13 @@ _ON_DEBIAN: Final = {"java": build_java, "python": build_python}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """`bundle` is the tree that belongs at /opt/cm-exec; it is made when a root first wants it."""
+    """`bundle` returns the tree for /opt/cm-exec; it is called for the first root that needs it."""
 
     store: Store
     bundle: Callable[[], Path]
 
     def root(self, name: str) -> Image:
-        """Return a root of `ROOTS` with cm-exec in it."""
+        """Return a root of `ROOTS` with cm-exec installed."""
         return Image(name=self._bare(name), mounts=(f"{self.bundle()}:/opt/cm-exec:ro",))
 
     def base(self) -> Image:

@@ -1,4 +1,4 @@
-"""What the tests that run containers need of this machine."""
+"""Requirements of the tests that run containers."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The machine that runs the containers of a test, with a runtime for them to talk to."""
+"""A machine that runs the containers of a test, with a runtime for them."""
 
 import subprocess
 import uuid
@@ -68,12 +68,12 @@ class Node:
         return done.stdout
 
     def finish(self) -> None:
-        """Stop what runs; a worker that does not end with 0 then is a failure."""
+        """Stop the containers. Fails if a worker does not exit with status 0."""
         stopped = {container.name: container.stop() for container in self.containers if container.is_running()}
         assert not any(stopped.values()), stopped
 
     def end(self) -> None:
-        """Whatever they do, all containers are over after this, and what they wrote is shown."""
+        """End all containers, and print their output."""
         for container in self.containers:
             container.end()
             print(f"--- {container.name} (exit {container.process.returncode})", container.log[-6000:], sep="\n")

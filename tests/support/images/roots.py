@@ -1,4 +1,4 @@
-"""File systems for containers, made without a registry: Debian's, and smaller ones."""
+"""Create file systems for containers without a registry: Debian, and smaller ones."""
 
 import io
 import subprocess
@@ -24,7 +24,7 @@ int main(void) { for (int c; (c = getchar()) != EOF;) putchar(c); return 0; }
 
 
 def import_root(store: Store, name: str, image: str) -> None:
-    """Make the image `image` of the root `name`."""
+    """Create the image `image` from the root `name`."""
     if name in _DEBIAN:
         store.run("podman", "import", "--quiet", _DEBIAN[name].tar(store.folder), image)
     else:
@@ -35,7 +35,7 @@ def import_root(store: Store, name: str, image: str) -> None:
 
 
 def _busybox(tar: Path) -> None:
-    """One program and its names; not even a folder for temporary files."""
+    """Write one program and its names, without a folder for temporary files."""
     with tarfile.open(tar, "w") as root:
         _add_busybox(root)
 

@@ -1,4 +1,4 @@
-"""What a test wants of a container."""
+"""The containers of tests, described."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ ISOLATION: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image, and what is to be mounted into its containers: this machine's path, theirs, and options."""
+    """An image, and the mounts of its containers: the path on this machine, the path in the container, and options."""
 
     name: str
     mounts: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """A container to be. None for `config`, `entrypoint` or `user` means the image's own.
+    """A container to be started. None for `config`, `entrypoint` or `user` means the image's own.
 
     `config` is the text of a cm.toml; `variables` None are today's variables of the platform, and `extra` are added.
     """

@@ -1,4 +1,4 @@
-"""A place of its own for images and containers, which podman, buildah and all test processes share."""
+"""A private store of images and containers that podman, buildah and all test processes share."""
 
 import fcntl
 import os
@@ -37,7 +37,7 @@ _PLENTY: Final = 8 << 30
 
 
 class BuildError(Exception):
-    """A program that makes images or containers failed; its last words."""
+    """Raised when podman or buildah fails, with the end of its output."""
 
 
 def make_folder() -> Path:
@@ -62,7 +62,7 @@ class Store:
     folder: Path
 
     def open(self) -> None:
-        """Write what tells the programs of this place; once more does no harm."""
+        """Write the configuration of podman and buildah for this store; can be repeated."""
         self.folder.mkdir(exist_ok=True)
         for file, text in ((self._storage, _STORAGE), (self._engine, _ENGINE)):
             file.write_text(text.format(folder=self.folder, driver=_driver(self.folder)))
@@ -93,7 +93,7 @@ class Store:
         return done.stdout
 
     def once(self, name: str, build: Callable[[], object]) -> None:
-        """Build in the first process that asks; the others wait. A failure is told to all, and not tried again."""
+        """Build in the first process; the others wait. A failure is reported to all and not tried again."""
         done, failed = self.folder / f"{name}.done", self.folder / f"{name}.failed"
         with _locked(self.folder / f"{name}.lock"):
             if failed.exists():
@@ -123,7 +123,7 @@ class Store:
 
 
 def _driver(folder: Path) -> str:
-    """Overlays cannot stand on an overlay, which is what a container has for its root; copies can, and are slower."""
+    """Return the storage driver: an overlay cannot be created on an overlay, such as a container's root; vfs can."""
     below = subprocess.run(["stat", "--file-system", "--format=%T", folder], capture_output=True, text=True, check=True)
     return "vfs" if below.stdout.strip() == "overlayfs" else "overlay"
 
@@ -136,6 +136,6 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _mounts_below(folder: Path) -> list[str]:
-    """Mount points under the folder, the innermost first."""
+    """Return the mount points below the folder, the innermost first."""
     points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     return sorted((point for point in points if point.startswith(f"{folder}/")), reverse=True)

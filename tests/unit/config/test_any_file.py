@@ -1,4 +1,4 @@
-"""Whatever stands in a file: a Config or a ConfigError, and nothing else."""
+"""Any file gives a Config or a ConfigError, and nothing else."""
 
 import json
 from pathlib import Path

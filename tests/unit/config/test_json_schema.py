@@ -31,7 +31,7 @@ BEYOND = re.compile(
     r"the name of a function, found \"|is already the name of|"  # what another table says
     r"not JSON: |not a regular expression: "  # what a text means
 )
-"""Mistakes that no JSON Schema can tell."""
+"""Errors that a JSON Schema cannot express."""
 
 
 def document(text: str) -> Any:

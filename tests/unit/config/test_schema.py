@@ -1,4 +1,4 @@
-"""The shape of cm.toml: what stands in one place only, and what has to agree with it."""
+"""The shape of cm.toml is declared once; everything else agrees with it."""
 
 import msgspec
 import pytest

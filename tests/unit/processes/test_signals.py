@@ -1,4 +1,4 @@
-"""The loop as the whole work of a program, in programs of their own: it would change the signals of the tests."""
+"""`run_supervised`, in separate programs: it would change the signals of the tests."""
 
 import os
 import signal
@@ -13,17 +13,17 @@ HEAD = """
 import asyncio, os, signal, subprocess, sys
 from cm_exec.processes.signals import run_supervised
 
-def tell(*words):
+def report(*words):
     print(*words, flush=True)
 
 def on_signal(which, count):
-    tell(which.name, count)
+    report(which.name, count)
 """
 
 
 @contextmanager
 def program(body: str, *wrapper: str) -> Iterator["subprocess.Popen[str]"]:
-    """Run a Python program with `tell`, `on_signal`, `run_supervised` and this body."""
+    """Run a Python program with `report`, `on_signal`, `run_supervised` and this body."""
     with subprocess.Popen(
         [*wrapper, sys.executable, "-c", HEAD + body], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -50,9 +50,9 @@ def test_it_returns_what_the_work_returns() -> None:
     body = """
 import threading
 async def work():
-    tell(threading.current_thread() is threading.main_thread())
+    report(threading.current_thread() is threading.main_thread())
     return 7
-tell(run_supervised(work, on_signal))
+report(run_supervised(work, on_signal))
 """
     assert output(body) == ["True", "7"]
 
@@ -65,14 +65,14 @@ async def work():
 try:
     run_supervised(work, on_signal)
 except BaseException as error:
-    tell(repr(error))
+    report(repr(error))
 """
     assert output(body) == [error]
 
 
 WAITS = """
 async def work():
-    tell("ready")
+    report("ready")
     await asyncio.sleep(600)
 """
 
@@ -82,14 +82,14 @@ def test_signals_are_passed_on_with_their_number(pair: tuple[str, str]) -> None:
     body = """
 release = asyncio.Event()
 def on_signal(which, count):
-    tell(which.name, count)
+    report(which.name, count)
     if count == 2:
         release.set()
 async def work():
-    tell("ready")
+    report("ready")
     await release.wait()
 run_supervised(work, on_signal)
-tell("end")
+report("end")
 """
     with program(body) as process:
         assert next_line(process) == "ready"
@@ -100,7 +100,7 @@ tell("end")
 
 
 def test_the_work_ends_soon_after_a_second_signal() -> None:
-    with program(WAITS + "tell(run_supervised(work, on_signal))") as process:
+    with program(WAITS + "report(run_supervised(work, on_signal))") as process:
         assert next_line(process) == "ready"
         for count in (1, 2):
             os.kill(process.pid, signal.SIGTERM)
@@ -142,7 +142,7 @@ async def work():
     shell = subprocess.run(["sh", "-c", "(sleep 0.1) >/dev/null & echo $!"], stdout=subprocess.PIPE, text=True)
     while os.path.exists(f"/proc/{{int(shell.stdout)}}"):
         await asyncio.sleep(0.01)
-    tell(os.waitid(os.P_PID, own.pid, os.WEXITED).si_pid == own.pid)
+    report(os.waitid(os.P_PID, own.pid, os.WEXITED).si_pid == own.pid)
     own.returncode = 0
 run_supervised(work, on_signal)
 """
@@ -154,13 +154,13 @@ def test_signal_during_a_signal() -> None:
     body = """
 release = asyncio.Event()
 def on_signal(which, count):
-    tell(which.name, count)
+    report(which.name, count)
     if count == 1:
         os.kill(os.getpid(), signal.SIGINT)
     else:
         release.set()
 async def work():
-    tell("ready")
+    report("ready")
     await release.wait()
 run_supervised(work, on_signal)
 """
@@ -178,6 +178,6 @@ from cm_exec.processes.launcher import prepare_process
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
 prepare_process()
-tell(subprocess.run(["sh", "-c", "exit 3"]).returncode, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+report(subprocess.run(["sh", "-c", "exit 3"]).returncode, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 """
     assert output(body) == ["3 set()"]
