@@ -25,7 +25,6 @@ from cm_exec.devserver.worker_process import (
 )
 from cm_exec.errors import ConfigError, UsageError
 from cm_exec.local_runtime import FunctionInfo, LocalRuntime, ProcessState, ServiceStatus
-from cm_exec.local_runtime.worker_files import Style
 from cm_exec.protocol import environment as names
 from cm_exec.terminal import DIM, GREEN, RED, YELLOW, Terminal
 
@@ -46,12 +45,13 @@ class WorkerSet:
         self,
         runtime: LocalRuntime,
         *,
-        style: Style,
+        args: DevArgs,
         on_line: Callable[[LogEntry], None],
         on_end: Callable[[WorkerProcess], None],
     ) -> None:
         self._runtime = runtime
-        self._style: Style = style
+        self._style = args.env_style
+        self._options = () if args.concurrency is None else ("--concurrency", str(args.concurrency))
         self._on_line = on_line
         self._on_end = on_end
         self.current: WorkerProcess | None = None
@@ -68,7 +68,7 @@ class WorkerSet:
             if self._draining:
                 del variables[names.RESTART_NOTIFICATION_URI]
             self._shown_command = "cm-exec run"
-            worker, parse = CmExecWorker(source.path, worker_environment(variables)), parse_sls_line
+            worker, parse = CmExecWorker(source.path, worker_environment(variables), self._options), parse_sls_line
         else:
             self._shown_command = " ".join(source)
             environment = worker_environment(self._runtime.environment(self._style))
@@ -220,7 +220,7 @@ class DevSession:
         self._events = events
         self._workers = WorkerSet(
             runtime,
-            style=args.env_style,
+            args=args,
             on_line=self._log,
             on_end=lambda worker: events.put(WorkerExited(worker)),
         )
@@ -376,7 +376,8 @@ class DevSession:
             return
         if entry.job_id:
             return  # how a job ended is known better than by the worker's line on it
-        self._runtime.record_log(None, entry.text, "log")
+        about_state = entry.function is None or entry.service_state is not None
+        self._runtime.record_log(None, entry.text if about_state else f"[{entry.function}] {entry.text}", "log")
         if entry.routine:
             return  # how the worker does is shown in a line of our own
         name = "cm-exec" if isinstance(self._source, Config) else "worker"

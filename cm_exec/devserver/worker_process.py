@@ -138,8 +138,8 @@ class StartedWorker(Protocol):
 class CmExecWorker:
     """`cm-exec run`, a direct child, which ends by itself when this process is killed."""
 
-    def __init__(self, config_path: Path, environment: Mapping[str, str]) -> None:
-        arguments = ("--config", str(config_path), "--log-format", "sls", "--log-level", "debug")
+    def __init__(self, config_path: Path, environment: Mapping[str, str], options: Sequence[str] = ()) -> None:
+        arguments = ("--config", str(config_path), "--log-format", "sls", "--log-level", "debug", *options)
         self._process = subprocess.Popen(
             worker_arguments("run", *arguments),
             env=dict(environment),

@@ -207,12 +207,13 @@ def test_a_long_name_is_cut_nowhere(folder: Path, open_console: Open, width: int
             assert heading.evaluate("(h) => h.scrollWidth <= h.clientWidth")
 
 
-def test_the_call_button_is_in_sight_below_a_long_form(folder: Path, open_console: Open) -> None:
+@pytest.mark.parametrize("width", [400, 1000, 1440])
+def test_the_call_button_is_in_sight_below_a_long_form(folder: Path, open_console: Open, width: int) -> None:
     inputs = {f"input_{number}": "string" for number in range(20)}
     write(folder, function("long", ["cat"], inputs=inputs))
     with started_dev(folder) as program:
         program.wait_until_ready()
-        page = open_console(program, width=400)
+        page = open_console(program, width=width, height=600)
         button = page.get_by_role("button", name="Call Ctrl")
         expect(button).to_be_in_viewport(ratio=1)
         expect(page.get_by_label("user", exact=True)).to_be_in_viewport(ratio=1)

@@ -261,6 +261,7 @@ def test_the_state_of_each_service(folder: Path) -> None:
         wait_until(lambda: states() == {**ready, "broken": ("lines", "failed", 0)}, what="their states")
         services = {each["name"]: each for each in program.state["worker"]["services"]}
         assert services["broken"]["lastFailure"].endswith("with status 3")
+        program.wait_for_output("broken        process")
         assert services["model"]["lastFailure"] is None
         assert services["broken"]["since"] > services["model"]["since"] > 1.6e12
         program.request("/functions/rank?wait=false", json.dumps(["forget", str(folder / "has")]).encode())
@@ -270,6 +271,17 @@ def test_the_state_of_each_service(folder: Path) -> None:
         write(folder, ECHO)
         program.wait_for_output("cm.toml changed; worker restarted")
         assert program.state["worker"]["services"] == []
+
+
+def test_its_concurrency_is_also_that_of_its_worker(folder: Path) -> None:
+    """Also where cm.toml has another: three jobs wait for each other."""
+    meets = function("meets", "touch $CM_JOB_ID; until [ $(ls -d *-*-*-*-* | wc -l) = 3 ]; do sleep 0.05; done")
+    write(folder, meets, table("launcher", concurrency=1))
+    with started_dev(folder, "--concurrency", "3") as program:
+        program.wait_until_ready()
+        for _ in range(3):
+            program.request("/functions/meets?wait=false", b"{}")
+        wait_until(lambda: program.state["queue"]["done"] == 3, what="the end of all three")
 
 
 def test_calls_while_it_restarts_are_all_answered(folder: Path) -> None:
