@@ -105,7 +105,7 @@ def test_services_are_shown_with_their_state(folder: Path, open_console: Open) -
         expect(services.get_by_role("listitem")).to_contain_text(
             "failed · lines · 0 processes · 0 jobs in hand · since"
         )
-        expect(services).to_contain_text("with status 3")
+        expect(services).to_contain_text("exit status 3")
         write(folder, function("echo", ["cat"]))
         expect(services).to_be_hidden()
 

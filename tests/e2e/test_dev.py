@@ -260,8 +260,8 @@ def test_the_state_of_each_service(folder: Path) -> None:
         ready = {"model": ("lines", "ready", 2), "loop": ("lines", "ready", 4)}
         wait_until(lambda: states() == {**ready, "broken": ("lines", "failed", 0)}, what="their states")
         services = {each["name"]: each for each in program.state["worker"]["services"]}
-        assert services["broken"]["lastFailure"].endswith("with status 3")
-        program.wait_for_output("broken        process")
+        assert "exit status 3" in services["broken"]["lastFailure"]
+        program.wait_for_output("broken        the process")
         assert services["model"]["lastFailure"] is None
         assert services["broken"]["since"] > services["model"]["since"] > 1.6e12
         program.request("/functions/rank?wait=false", json.dumps(["forget", str(folder / "has")]).encode())
