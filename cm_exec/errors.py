@@ -1,6 +1,7 @@
 """Errors that end the program. Each class has the exit code; the message is text for the user, never a traceback."""
 
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -83,9 +84,12 @@ LOCAL_RUNTIME: Final = ("starlette", "uvicorn", "httptools", "trustme")
 
 def require_extra(user: str, modules: Iterable[str] = LOCAL_RUNTIME) -> None:
     """Raise UsageError, with the remedy, if one of the extra's modules is missing."""
-    from importlib.util import find_spec  # noqa: PLC0415 - the worker needs none of this
-
-    missing = [name for name in modules if find_spec(name) is None]
+    missing: list[str] = []
+    for name in modules:
+        try:
+            import_module(name)
+        except ModuleNotFoundError:
+            missing.append(name)
     if missing:
         raise UsageError(
             f"{user} needs {', '.join(missing)}; install them with: pip install 'cm-exec[dev]' (not into the "

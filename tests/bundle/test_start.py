@@ -129,7 +129,7 @@ def test_a_command_for_laptops_says_where_to_get_it(at_home: list[str], tmp_path
     tmp_path.joinpath("cm.toml").write_text(function("echo", ["cat"]))
     done = run([*at_home, ENTRY, *command.split()], tmp_path)
     assert done.returncode == 2
-    assert b"Install it on a machine with Python: pip install 'cm-exec[dev]'" in done.stderr
+    assert b"install them with: pip install 'cm-exec[dev]'" in done.stderr
 
 
 def test_every_command_shows_its_help(at_home: list[str], tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def test_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cm.toml").write_text(function("f", "cat"))
     done = CliRunner().invoke(program, ["bench", "--config", str(tmp_path / "cm.toml")])
     assert done.exit_code == 2
-    assert "bench needs uvicorn. Install it on a machine with Python: pip install 'cm-exec[dev]'" in done.output
+    assert "bench needs uvicorn; install them with: pip install 'cm-exec[dev]'" in done.output
 
 
 SERVICE = """
