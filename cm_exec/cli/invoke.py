@@ -2,7 +2,6 @@
 
 import errno
 import json
-import logging
 import os
 import re
 import shlex
@@ -14,7 +13,15 @@ from typing import Final
 
 import click
 
-from cm_exec.cli.options import HeaderFile, HeaderText, asks_dev, config_option, dev_options, function_names
+from cm_exec.cli.options import (
+    HeaderFile,
+    HeaderText,
+    asks_dev,
+    command_problem,
+    config_option,
+    dev_options,
+    function_names,
+)
 from cm_exec.config import load_config
 from cm_exec.config.model import Function
 from cm_exec.handlers.base import HandlerContext
@@ -25,7 +32,7 @@ from cm_exec.protocol.job import Failure, Job, Reason
 from cm_exec.protocol.json_text import json_problem
 from cm_exec.text import closest_match
 from cm_exec.worker.job import JobRunner, LocalPost, SpooledResult
-from cm_exec.worker.logging import start_log
+from cm_exec.worker.logging import show_messages_once, start_log
 
 _STDIN: Final = 0
 _STDOUT: Final = 1
@@ -98,7 +105,7 @@ def command(  # noqa: PLR0917 - click's way
     text = _read_query(query, query_file)
     _warn_of_query(config.functions[function], text)
     start_log(_STDERR, "text", "warning")
-    logging.getLogger("cm_exec.handler").addFilter(_NewMessages())
+    show_messages_once()
     job = Job(
         job_id=f"local-{os.urandom(8).hex()}",
         query_type=function,
@@ -152,6 +159,8 @@ class Invocation:
         elif failure is not None:
             message = failure.message.replace(f" ({self._obstacle})", "")
             click.echo(f"\ncm-exec: {message} ({failure.reason})", err=True)
+            if failure.reason in {Reason.NOT_STARTED, Reason.EXIT} and (problem := command_problem(self._function)):
+                click.echo(f"cm-exec: {problem}", err=True)
             self.exit_code = _exit_code(failure)
 
     async def deliver(self, job_id: str, body: bytes | SpooledResult) -> LocalPost:  # noqa: ARG002 - see ResultPoster
@@ -200,21 +209,6 @@ class Invocation:
         else:
             click.echo(f"cm-exec: cannot write the result to stdout: {error.strerror}", err=True)
             self.exit_code = _FAILED
-
-
-class _NewMessages(logging.Filter):
-    """Passes a message once: each of several processes may end for the same reason."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._seen: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the message is new."""
-        message = record.getMessage()
-        is_new = message not in self._seen
-        self._seen.add(message)
-        return is_new
 
 
 class _OwnStderr:

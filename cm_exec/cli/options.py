@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from msgspec import UNSET
 from msgspec.structs import FieldInfo
 
-from cm_exec.config import Config, load_config, with_overrides
+from cm_exec.config import Config, Function, load_config, with_overrides
 from cm_exec.config.schema import LauncherTable
 from cm_exec.config.schema.keys import key_spec
 from cm_exec.text import did_you_mean
@@ -26,6 +26,14 @@ def require_program(worker_command: Sequence[str]) -> None:
     _, problem = check_command(worker_command, Path.cwd(), os.environ.get("PATH", os.defpath))
     if problem is not None:
         raise click.UsageError(problem.message)
+
+
+def command_problem(function: Function) -> str:
+    """Return what `check` finds wrong with the command of a function, with its key and remedy; empty for nothing."""
+    from cm_exec.preflight.command import check_function  # noqa: PLC0415 - help and completion do not need it
+
+    check = check_function(function)
+    return f"{check.at}: {check.problem}" if check.problem else ""
 
 
 class SuggestingChoice(click.Choice[str]):

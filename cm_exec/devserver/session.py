@@ -265,6 +265,10 @@ class DevSession:
                     for each in self._source.functions.values()
                 }
             )
+            problems = map(self._args.find_problem, self._source.functions.values())
+            for problem in dict.fromkeys(filter(None, problems)):  # such as a program that is not built yet
+                self._runtime.record_log(None, problem, "dev")
+                self._terminal.line(self._args.config_path.name, problem, YELLOW)
 
     def _watch(self) -> Watcher | None:
         if not self._args.reloads:

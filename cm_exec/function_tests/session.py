@@ -25,7 +25,7 @@ from cm_exec.handlers.base import HandlerContext
 from cm_exec.processes.launcher import cpu_count
 from cm_exec.processes.signals import run_supervised
 from cm_exec.protocol.job import Failure, Reason
-from cm_exec.worker.logging import start_log
+from cm_exec.worker.logging import show_messages_once, start_log
 
 Outcome = tuple[bytes | Failure, bytes]
 """A result or a failure, and the stderr of the handler as far as it is known."""
@@ -159,8 +159,11 @@ class FunctionTestArgs:
         return self.dev or bool(self.worker_command)
 
 
-def run_session(args: FunctionTestArgs) -> int:
-    """Run the tests, print, and return the exit status. Raises ConfigError, click.UsageError."""
+def run_session(args: FunctionTestArgs, find_problem: Callable[[Function], str]) -> int:
+    """Run the tests, print, and return the exit status. Raises ConfigError, click.UsageError.
+
+    `find_problem` says what is wrong with the command of a function whose tests failed.
+    """
     config = load_config(args.config_path)
     cases = read_cases(select_tests(config, args.names, args.config_path), args.config_path)
     if args.junit_path is not None:
@@ -168,12 +171,16 @@ def run_session(args: FunctionTestArgs) -> int:
     if args.is_remote:
         return RemoteTestSession(config, cases, args).run()
     writer = start_log(_STDERR, "text", "warning")
+    show_messages_once()
     session = FunctionTestSession(config, cases, args)
     try:
         run_supervised(session.work, session.signalled)
     finally:
         session.finish()
         writer.close()
+    problems = (find_problem(config.functions[name]) for name in session.failed_functions())
+    for problem in dict.fromkeys(filter(None, problems)):
+        click.echo(f"cm-exec: {args.config_path}: {problem}", err=True)
     return session.exit_code
 
 
@@ -221,6 +228,10 @@ class FunctionTestSession:
         self._report.summary(self._cases, completed, seconds=seconds, interrupted=bool(self._signal))
         if self._junit_path is not None:
             _write(self._junit_path, junit_xml(self._cases, completed, started=self._started, seconds=seconds))
+
+    def failed_functions(self) -> dict[str, None]:
+        """Return the functions of which a test failed, in the order of their ends."""
+        return dict.fromkeys(one.case.test.function for one in self._completed if one.problem is not None)
 
     @property
     def exit_code(self) -> int:

@@ -32,12 +32,18 @@ def _published_function(schema: Any) -> DeclaredFunction:
         return DeclaredFunction(
             name=name,
             inputs=None if inputs is None else tuple(map(_published_input, inputs or ())),
-            returns="void" if output.get("type") == "void" else type_text(type_from_json(single.get("dataType"))),
+            returns=_published_returns(output, single),
             returns_description=single.get("description"),
             edits=tuple(_member_of(_member_of(schema, "ontologyProvenance"), "editedObjects")),
         )
     except TypeJsonError as error:
         raise DescriptionError(f"{name}: {error}") from None
+
+
+def _published_returns(output: Mapping[str, Any], single: Mapping[str, Any]) -> str | None:
+    if output.get("hinted") is False:
+        return None  # nothing is known of it, and a check would reject most results
+    return "void" if output.get("type") == "void" else type_text(type_from_json(single.get("dataType")))
 
 
 def _published_input(schema: Any) -> Member:
@@ -53,6 +59,7 @@ def _published_input(schema: Any) -> Member:
         required=None if required is required_by_default(type_) else required,
         min=ends.get("min"),
         max=ends.get("max"),
+        choice=schema.get("choice"),
     )
 
 
@@ -101,6 +108,11 @@ def python_declarations(target: str, interpreter: str, *, folder: Path | None = 
         f"{function.name}: edits has API names of object types; replace them by the IDs of these types"
         for function in declarations.functions
         if function.edits
+    )
+    declarations.notes.extend(
+        f"{function.name} has no type hint for its result: `returns` is left out, and no result is checked"
+        for function in declarations.functions
+        if function.returns is None
     )
     options = {"command": [interpreter, PYTHON_HANDLER, target], "output": "json", "result_fd": 3}
     functions = [msgspec.structs.replace(each, options=options) for each in declarations.functions]

@@ -14,7 +14,10 @@ class DescriptionError(Exception):
 
 
 class Member(Struct, frozen=True, kw_only=True):
-    """An input, or a field of a struct. `type` is text of the type syntax."""
+    """An input, or a field of a struct. `type` is text of the type syntax.
+
+    `choice` has a value for the places in the type where not every value will do, see python_hints.
+    """
 
     name: str
     type: str
@@ -22,6 +25,7 @@ class Member(Struct, frozen=True, kw_only=True):
     required: bool | None = None
     min: int | float | str | None = None
     max: int | float | str | None = None
+    choice: Mapping[str, Any] | None = None
 
 
 class DeclaredFunction(Struct, frozen=True, kw_only=True):

@@ -5,8 +5,9 @@ usage: python_hints.py MODULE[:FUNCTION]
 It imports nothing but the standard library and the module, and works on Python 3.9 and later. Types are read as the
 official Python SDK reads them; a type that the SDK refuses (an enum, a literal, a tuple of one type) is read by its
 plain meaning. The answer is the JSON array for POST schemas; for a whole module an object with this array as
-"functions", and with "notes" on functions that have no schema. If there is no answer, the exit code is 3, and the last
-line on stderr gives the reason.
+"functions", and with "notes" on functions that have no schema. An input has also a "choice" if its type has few values,
+and an output is "hinted" or not. If there is no answer, the exit code is 3, and the last line on stderr gives the
+reason.
 """
 
 from __future__ import annotations
@@ -145,6 +146,25 @@ def of_class(hint: Any, inside: tuple[Any, ...]) -> dict[str, Any]:
     return tagged("anonymousCustomType", fields=types, fieldMetadata=metadata)
 
 
+def choice(hint: Any, inside: tuple[Any, ...] = ()) -> dict[str, Any] | None:
+    """Return a value of the enums and literals in a type, and where they are; None for a type without them."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return {"value": arguments[0]}
+    if inspect.isclass(hint) and issubclass(hint, enum.Enum):
+        return {"value": next(iter(hint)).value}
+    if origin in ARRAYS or origin in MAPS:
+        inner = choice(arguments[0 if origin in ARRAYS else 1], inside)
+        return inner and {"elements": inner}
+    if type(None) in arguments:
+        return choice(next(argument for argument in arguments if argument is not type(None)), inside)
+    if hint in inside:
+        return None
+    found_choices = {name: choice(inner, (*inside, hint)) for name, inner in fields_of(hint).items()}
+    fields = {name: inner for name, inner in found_choices.items() if inner}
+    return {"fields": fields} if fields else None
+
+
 def fields_of(hint: Any) -> dict[str, Any]:
     """Return the fields of a dataclass, a TypedDict or another class with hints; none for other hints."""
     if not inspect.isclass(hint) or hint.__module__ == "builtins":
@@ -179,6 +199,7 @@ def schema(value: Any, name: str) -> dict[str, Any]:
     """Return the schema of one function, which may be decorated. Raises NoTypeError."""
     function = inspect.unwrap(value)
     hints = hints_of(function)
+    hinted = "return" in hints
     returns = hints.pop("return", str)
     try:
         result = None if returns is type(None) else data_type(returns)
@@ -188,7 +209,7 @@ def schema(value: Any, name: str) -> dict[str, Any]:
     return {
         "functionName": name,
         "inputs": inputs(function, hints),
-        "output": output,
+        "output": {**output, "hinted": hinted},
         "ontologyProvenance": provenance(getattr(value, "edits", None)),
     }
 
@@ -221,9 +242,12 @@ def inputs(function: Any, hints: dict[str, Any]) -> list[dict[str, Any]] | None:
 def one_input(name: str, hint: Any, required: bool) -> dict[str, Any]:
     """Return an input. Raises NoTypeError."""
     try:
-        return {"name": name, "required": required, "constraints": [], "dataType": data_type(hint)}
+        type_ = data_type(hint)
     except NoTypeError as error:
         raise NoTypeError(f"{name}: {error}") from None
+    of_few = choice(hint)
+    more = {"choice": of_few} if of_few else {}
+    return {"name": name, "required": required, "constraints": [], "dataType": type_, **more}
 
 
 def name_of(hint: Any) -> str:

@@ -15,6 +15,7 @@ import msgspec
 from cm_exec.config.load import parse_config
 from cm_exec.config.schema import FunctionName
 from cm_exec.errors import ConfigError
+from cm_exec.importers import PYTHON_HANDLER
 from cm_exec.scaffold.languages import ANY_LANGUAGE, EXAMPLES, LANGUAGES, Language
 from cm_exec.scaffold.project import (
     ProjectArgs,
@@ -86,7 +87,7 @@ def create_project(args: ProjectArgs, *, target: str | None, example: str | None
         click.echo(f"cm-exec: note: {note}", err=True)
     for tool in (*args.language.tools, *(EXAMPLES[example][1] if example else ())):
         if not tool.is_installed:
-            click.echo(f"cm-exec: note: {tool.name} is not installed. {tool.how_to_get}", err=True)
+            click.echo(f"cm-exec: note: {tool.name} is not installed: {tool.how_to_get}", err=True)
 
 
 def check_name(name: str, option: str) -> None:
@@ -110,7 +111,7 @@ def _kept_files(args: ProjectArgs, plan: ProjectPlan, target: str | None) -> lis
     message = f"{names} already {verb} in {args.directory}; nothing was written"
     remedy = "choose another directory, or remove what exists"
     if "cm.toml" in taken:
-        option = f" --from-python {target}" if target else ""
+        option = f" --from-python {target}{'' if ':' in target else ':FUNCTION'}" if target else ""
         remedy = f"to add a function to that cm.toml: cm-exec init --add NAME{option}; else {remedy}"
     raise click.BadParameter(f"{message}; {remedy}", param_hint="DIRECTORY")
 
@@ -137,6 +138,8 @@ def _next_steps(args: ProjectArgs, plan: ProjectPlan) -> Iterator[tuple[str, str
     built = needs_build(args.language)
     if built:
         yield "make build", "compile or install what the handler needs"
+    if "requirements.txt" in plan.files:
+        yield "python3 -m pip install -r requirements.txt", "install what the handler needs, in a virtual environment"
     yield "cm-exec test", "run the tests of cm.toml"
     yield f"cm-exec invoke {shlex.quote(plan.function)} --query-file query.json", "one query"
     change = "after `make build` a change" if built else "a saved change"
@@ -165,7 +168,7 @@ def add_function(args: ProjectArgs, name: str, target: str | None) -> None:
         why = "there is none" if isinstance(error, FileNotFoundError) else str(error)
         message = f"it adds a function to {path}, and {why}; create a project first: cm-exec init {args.directory}"
         raise click.BadParameter(message, param_hint=_ADD_OPTION) from None
-    handler, block = _planned_function(args, name, target)
+    handler, block, notes = _planned_function(args, name, target)
     after = f"{before.rstrip()}\n\n{block.strip()}\n"
     try:
         parse_config(after, path=path.absolute())
@@ -179,22 +182,31 @@ def add_function(args: ProjectArgs, name: str, target: str | None) -> None:
         raise click.BadParameter(str(error), param_hint=_ADD_OPTION) from None
     click.echo(f"Added the function {name!r} to {path}:")
     for file in handler:
-        click.echo(f"  {file}  its handler; change it as you like")
+        what = "calls it with its types" if file == PYTHON_HANDLER else "its handler; change it as you like"
+        click.echo(f"  {file}  {what}")
     build = "make build && " if needs_build(args.language) else ""
     click.echo(f"Next: {build}cm-exec test")
+    for note in notes:
+        click.echo(f"cm-exec: note: {note}", err=True)
 
 
-def _planned_function(args: ProjectArgs, name: str, target: str | None) -> tuple[dict[str, str], str]:
-    """Return the handler's files and the text to append to cm.toml."""
+def _planned_function(args: ProjectArgs, name: str, target: str | None) -> tuple[dict[str, str], str, list[str]]:
+    """Return the handler's files, the text to append to cm.toml, and notes."""
     if target is not None:
-        block, functions, _ = python_block(replace(args, name=name), target)
-        return {}, "\n".join([block, *(function_tests(function, block) for function in functions)])
+        if ":" not in target:
+            message = f"--add NAME adds one function: name the one in Python, too, such as {target}:{name}"
+            raise click.BadParameter(message, param_hint="--from-python")
+        block, functions, notes = python_block(replace(args, name=name), target)
+        text = "\n".join([block, *(function_tests(function, block) for function in functions)])
+        is_there = os.path.lexists(args.directory / PYTHON_HANDLER)
+        files = {} if is_there else {PYTHON_HANDLER: read_part(f"function/{PYTHON_HANDLER}")}
+        return files, text, notes
     language = args.language
     stem = _stem(name, language)
     values = greeting_values(language, args.mode, name, stem)
     ((_, text),) = read_folder(f"{language.name}/{handler_shape(args.mode)}", values)
     text = text.replace(f"class {language.stem} ", f"class {stem} ")  # Java's file and class have one name
-    return {language.added.format(stem=stem): text}, filled(read_part("added/cm.toml.in"), values)
+    return {language.added.format(stem=stem): text}, filled(read_part("added/cm.toml.in"), values), []
 
 
 def _stem(name: str, language: Language) -> str:

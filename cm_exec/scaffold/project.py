@@ -22,6 +22,7 @@ from cm_exec.importers.declarations import (
     DeclaredFunction,
     DeclaredService,
     DescriptionError,
+    Member,
     declarations_toml,
 )
 from cm_exec.protocol.function_schema import Input
@@ -205,15 +206,19 @@ def plan_python_target(args: ProjectArgs, target: str) -> ProjectPlan:
     Raises click.BadParameter.
     """
     block, functions, notes = python_block(args, target)
-    inputs = parse_config(block, path=Path("/cm.toml")).functions[functions[0]].inputs
-    tests = "\n".join(["# `cm-exec test` runs these.", *(function_tests(name, block) for name in functions)])
+    tests = "\n".join(["# `cm-exec test` runs these.", *(function_tests(each, block) for each in functions)])
     files = dict(read_folder("function", {"BLOCK": block, "TESTS": tests}))
-    files["query.json"] = f"{sample_query(inputs)}\n"
-    return plan_python(args, function=functions[0], files=files, notes=notes)
+    first = functions[0]
+    files["query.json"] = f"{sample_query(_inputs(first.name, block), first.inputs)}\n"
+    return plan_python(args, function=first.name, files=files, notes=notes)
 
 
-def python_block(args: ProjectArgs, target: str) -> tuple[str, list[str], list[str]]:
-    """Return the tables of cm.toml for a target, the names of its functions, and notes. Raises click.BadParameter."""
+def _inputs(name: str, block: str) -> tuple[Input, ...] | None:
+    return parse_config(block, path=Path("/cm.toml")).functions[name].inputs
+
+
+def python_block(args: ProjectArgs, target: str) -> tuple[str, list[DeclaredFunction], list[str]]:
+    """Return the tables of cm.toml for a target, its functions, and notes. Raises click.BadParameter."""
     module, colon, name = target.partition(":")
     if not module or (colon and not name):
         message = "expected MODULE:FUNCTION, such as app.handlers:double, or MODULE for all its functions"
@@ -224,7 +229,7 @@ def python_block(args: ProjectArgs, target: str) -> tuple[str, list[str], list[s
     functions = [_with_options(declared, args, target) for declared in declarations.functions]
     services = [] if colon else [_service(module)]
     block = declarations_toml(Declarations(services=services, functions=functions, types=declarations.types))
-    return block, [function.name for function in functions], list(declarations.notes)
+    return block, functions, list(declarations.notes)
 
 
 def _declarations(folder: Path, target: str) -> Declarations:
@@ -234,7 +239,11 @@ def _declarations(folder: Path, target: str) -> Declarations:
         return python_declarations(target, _INTERPRETER, folder=folder if exists else Path("/"))
     except DescriptionError as error:
         where = f"{folder}{'' if exists else ', which does not exist yet,'} and among the packages of {_INTERPRETER}"
-        raise click.BadParameter(f"{target}: {error}; searched in {where}", param_hint=_OPTION) from None
+        searched = f"; searched in {where}" if str(error).startswith("No module named") else ""
+        module = target.partition(":")[0].partition(".")[0]
+        if searched and any(os.path.exists(each) for each in (f"{module}.py", module)):
+            searched += f"; {module} is in the current folder: leave out DIRECTORY, or copy it into {folder}"
+        raise click.BadParameter(f"{target}: {error}{searched}", param_hint=_OPTION) from None
 
 
 def _with_options(declared: DeclaredFunction, args: ProjectArgs, target: str) -> DeclaredFunction:
@@ -266,24 +275,39 @@ def _service(module: str) -> DeclaredService:
     )
 
 
-def sample_query(inputs: Sequence[Input] | None) -> str:
-    """Return a query that matches the inputs, as JSON."""
-    return json.dumps({each.name: sample(each.type) for each in inputs or ()}, ensure_ascii=False)
+def sample_query(inputs: Sequence[Input] | None, members: Sequence[Member] | None = None) -> str:
+    """Return a query that matches the inputs, as JSON, with a value where `members` have a choice."""
+    choices = {each.name: each.choice for each in members or ()}
+    query = {each.name: _chosen(sample(each.type), choices.get(each.name)) for each in inputs or ()}
+    return json.dumps(query, ensure_ascii=False)
 
 
-def function_tests(name: str, block: str) -> str:
+def _chosen(value: Any, choice: Mapping[str, Any] | None) -> Any:
+    match choice, value:
+        case {"value": chosen}, _:
+            return chosen
+        case {"elements": inner}, list():
+            return [_chosen(each, inner) for each in value]
+        case {"elements": inner}, dict():
+            return {key: _chosen(each, inner) for key, each in value.items()}
+        case {"fields": fields}, dict():
+            return {key: _chosen(each, fields.get(key)) for key, each in value.items()}
+    return value
+
+
+def function_tests(function: DeclaredFunction, block: str) -> str:
     """Return the tests of a function: one that calls it, and one with a query that does not match its inputs.
 
     Only the author knows the result, so the first accepts any that matches `returns`.
     """
-    inputs = parse_config(block, path=Path("/cm.toml")).functions[name].inputs
-    key = toml_value(name)
+    inputs = _inputs(function.name, block)
+    key = toml_value(function.name)
     lines = [
         "",
         "[[tests]]",
         'name = "can be called"',
         f"function = {key}",
-        f"query_json = {toml_value(sample_query(inputs))}",
+        f"query_json = {toml_value(sample_query(inputs, function.inputs))}",
         "# Any result will do. Write the expected one instead, such as: result = 42",
         'result_matches = ""',
     ]

@@ -232,3 +232,23 @@ def start_log(fd: int, log_format: LogFormat, level: str, session_id: str = "") 
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # noqa: SLF001 - logging's own advice: no look at the stack
     return writer
+
+
+class _NewMessages(logging.Filter):
+    """Passes a message once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the message is new."""
+        message = record.getMessage()
+        is_new = message not in self._seen
+        self._seen.add(message)
+        return is_new
+
+
+def show_messages_once() -> None:
+    """Log the messages on processes once: each of several processes may end for the same reason."""
+    logging.getLogger("cm_exec.handler").addFilter(_NewMessages())

@@ -172,7 +172,7 @@ def test_missing_tool(tmp_path: Path) -> None:
     """A missing program is named with the way to get it."""
     done = run(tmp_path, sys.executable, "-m", "cm_exec", "init", "hello", "--lang", "bash", PATH=str(tmp_path))
     assert done.returncode == 0
-    assert "cm-exec: note: jq is not installed. Debian, Ubuntu: apt-get install jq" in done.stderr
+    assert "cm-exec: note: jq is not installed: Debian, Ubuntu: apt-get install jq" in done.stderr
     assert (tmp_path / "hello" / "cm.toml").exists()
 
 
@@ -225,7 +225,8 @@ ORDER = {"lines": [{"price": "1.50", "on": "2024-02-29"}], "at": "2024-02-29T12:
 def test_from_python(mode: str, function: str, query: object, result: object, tmp_path: Path) -> None:
     (tmp_path / "pricing.py").write_text(PRICING)
     written = init(tmp_path, "--from-python", f"pricing:{function}", "--mode", mode)
-    assert (written.returncode, written.stderr) == (0, "")
+    note = "cm-exec: note: hello has no type hint for its result: `returns` is left out, and no result is checked\n"
+    assert (written.returncode, written.stderr) == (0, note if function == "hello" else "")
     done = run(tmp_path, "cm-exec", "invoke", function, json.dumps(query))
     assert (done.returncode, json.loads(done.stdout)) == (0, result), done.stderr
     assert mode == "persistent" or "loading" in done.stderr  # a service loads before its jobs
@@ -307,6 +308,59 @@ def test_alias(alias: str, name: str, tmp_path: Path) -> None:
     assert (tmp_path / "hello" / LANGUAGES[name].handler).exists()
 
 
+FEW_VALUES = """
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, Optional
+
+class Colour(Enum):
+    RED = "red"
+
+@dataclass
+class Part:
+    colour: Colour
+    size: Literal["s", "m"] = "s"
+    also: Optional[list[Colour]] = None
+
+def paint(colour: Colour, parts: dict[str, Part], other: Optional[Colour] = None) -> str: return colour.value
+def one(part: Part) -> str: return part.colour.value
+def some(number: int): return {"number": number}
+def count(number: int):
+    yield number
+"""
+
+
+@needs("python3")
+@pytest.mark.parametrize("function", ["paint", "one", "some", "count"])
+def test_from_python_passes_its_tests(function: str, tmp_path: Path) -> None:
+    """The generated tests pass at once, also for enums and without a hint for the result."""
+    (tmp_path / "few.py").write_text(FEW_VALUES)
+    assert init(tmp_path, "--from-python", f"few:{function}").returncode == 0
+    tested = run(tmp_path, "cm-exec", "test")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+@needs("python3")
+def test_from_python_added_to_a_project(tmp_path: Path) -> None:
+    """A project with a handler of its own gets the one that calls the function."""
+    assert init(tmp_path, ".").returncode == 0
+    (tmp_path / "few.py").write_text(FEW_VALUES)
+    added = init(tmp_path, "--add", "paint", "--from-python", "few:paint")
+    assert added.returncode == 0
+    assert "cm_handler.py  calls it with its types" in added.stdout
+    tested = run(tmp_path, "cm-exec", "test")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    whole = init(tmp_path, "--add", "one", "--from-python", "few")
+    assert whole.returncode == 2
+    assert "name the one in Python, too, such as few:one" in whole.stderr
+
+
+def test_from_python_module_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "few.py").write_text(FEW_VALUES)
+    done = re.sub(r"\s+", " ", init(tmp_path, "hello", "--from-python", "few:one").stderr)
+    assert "few is in the current folder: leave out DIRECTORY, or copy it into hello" in done
+
+
 @pytest.mark.parametrize(
     ("hint", "module", "instead"),
     [
@@ -321,6 +375,7 @@ def test_type_without_counterpart(hint: str, module: str, instead: str, tmp_path
     done = init(tmp_path, "--from-python", "wrong:f")
     assert done.returncode == 2
     assert instead in re.sub(r"\s+", " ", done.stderr)
+    assert "searched in" not in done.stderr
 
 
 @needs("Rscript")
@@ -346,7 +401,7 @@ def test_template_pandas(tmp_path: Path) -> None:
         return
     done = init(tmp_path, "pandas", "--template", "pandas")
     assert done.returncode == 0
-    assert "pandas is not installed. python3 -m pip install pandas" in done.stderr
+    assert "pandas is not installed: python3 -m pip install pandas" in done.stderr
     passes(tmp_path / "pandas", "cm-exec check")
 
 

@@ -5,12 +5,14 @@ A new language is one row of LANGUAGES, or of COMPILED.
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
+from tests.support.dev_program import started_dev
 from tests.support.scaffold import init, run
 from tests.support.toml import function
 from tests.support.tools import needs
@@ -325,3 +327,21 @@ def test_buffered(harness: WorkerHarness, language: Language) -> None:
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize("command", ["invoke", "test", "dev"])
+@pytest.mark.parametrize("name", ["go", "java"])
+def test_run_before_it_is_built(harness: WorkerHarness, name: str, command: str) -> None:
+    """Not only `check` names the remedy: a function that fails is looked at as `check` does."""
+    assert init(harness.folder, "hello", "--lang", name).returncode == 0
+    folder = harness.folder / "hello"
+    if shutil.which(name) is None:
+        pytest.skip(f"needs {name}")
+    remedy = f"does not exist: run `make build` in {folder}"
+    if command == "dev":
+        with started_dev(folder) as program:
+            program.wait_for_output(remedy)
+        return
+    arguments = ["greet", "--query-file", "query.json"] if command == "invoke" else []
+    done = run(folder, "cm-exec", command, *arguments)
+    assert done.stderr.count(remedy) == 1

@@ -458,7 +458,6 @@ def handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("plain", {"a": "integer", "b": "string", "when": "date"}, f"map<string, {POINT}>"),
         ("event", {"points": f"list<{POINT}>", "size": "long"}, None),
-        ("untyped", {"x": "unknown"}, "string"),
     ],
 )
 def test_python_hints(name: str, inputs: dict[str, str], returns: str | None) -> None:
@@ -471,6 +470,16 @@ def test_python_hints(name: str, inputs: dict[str, str], returns: str | None) ->
     assert (function.returns.type and type_text(function.returns.type)) == returns
     assert [each.name for each in function.inputs or () if not each.required] == (["b"] if name == "plain" else [])
     assert not notes
+
+
+@pytest.mark.usefixtures("handlers")
+def test_function_without_a_hint_for_its_result() -> None:
+    """Nothing is known of the result, so nothing is checked, and a note says so."""
+    text, notes = import_python_toml("handlers:untyped", sys.executable)
+    (function,) = parse_config(text, path=Path("/srv/cm.toml")).functions.values()
+    assert input_types(function) == {"x": "unknown"}
+    assert function.returns is None
+    assert notes == ["untyped has no type hint for its result: `returns` is left out, and no result is checked"]
 
 
 @pytest.mark.usefixtures("handlers")
