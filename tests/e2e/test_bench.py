@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from cm_exec.cli.program import program
+from cm_exec.errors import UsageError
 from tests.support.toml import function
 from tests.support.worker import CM_EXEC
 from tests.support.worker_harness import WorkerHarness
@@ -214,8 +215,8 @@ def test_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     (tmp_path / "cm.toml").write_text(function("f", "cat"))
     done = CliRunner().invoke(program, ["bench", "--config", str(tmp_path / "cm.toml")])
-    assert done.exit_code == 2
-    assert "bench needs uvicorn; install them with: pip install 'cm-exec[dev]'" in done.output
+    assert isinstance(done.exception, UsageError)
+    assert "bench needs uvicorn; install them with: pip install 'cm-exec[dev]'" in str(done.exception)
 
 
 SERVICE = """
