@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import jsonschema
@@ -119,3 +120,16 @@ def test_example(name: str) -> None:
     for path, text in files.items():
         assert text.endswith("\n"), path
         assert not re.search(r"@[A-Z]+@", text), path
+
+
+@pytest.mark.parametrize("name", [*LANGUAGES, *EXAMPLES])
+def test_files_of_tests_are_in_the_image(name: str) -> None:
+    """`check` in the image finds the files that the tests name."""
+    files = plan(name).files if name in LANGUAGES else example(name).files
+    last = files["Dockerfile"].rpartition("\nFROM ")[2]
+    copied = [
+        source for line in re.findall(r"^COPY ([^-].*) \S+$", last, flags=re.MULTILINE) for source in line.split()
+    ]
+    tests = tomli.loads(files["cm.toml"])["tests"]
+    for file in {test[key] for test in tests for key in ("query_file", "result_file") if key in test}:
+        assert any(source == "." or fnmatch(file, source) for source in copied), file
