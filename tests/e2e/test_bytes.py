@@ -71,7 +71,8 @@ def test_a_strange_job_id_is_percent_encoded(harness: WorkerHarness, job_id: str
     assert result.head.target.isascii()
 
 
-def test_256_mib_of_output_cost_less_than_64_mib_of_memory(harness: WorkerHarness) -> None:
+def test_memory_of_a_large_result(harness: WorkerHarness) -> None:
+    """A result of 256 MiB costs less than 64 MiB of memory."""
     size = 256 * MIB
     worker = harness.start(function("f", f"head -c {size} /dev/zero", max_output="256MiB") + function("warm", "cat"))
     harness.runtime.call("warm")

@@ -57,9 +57,8 @@ class Sources:
     ],
     ids=str,
 )
-def test_concurrency_is_taken_from_option_then_variable_then_cm_toml_then_platform(
-    harness: WorkerHarness, sources: Sources
-) -> None:
+def test_sources_of_the_concurrency(harness: WorkerHarness, sources: Sources) -> None:
+    """The concurrency comes from the option, the variable, cm.toml or the platform, in this order."""
     launcher = "" if sources.toml is None else table("launcher", concurrency=sources.toml)
     named = {"CM_EXEC_CONCURRENCY": sources.variable, "MAX_CONCURRENT_TASKS": sources.platform}
     variables = {name: text for name, text in named.items() if text is not None}
@@ -69,7 +68,8 @@ def test_concurrency_is_taken_from_option_then_variable_then_cm_toml_then_platfo
     assert most_at_once(harness, 6, sources.expected) == sources.expected
 
 
-def test_more_jobs_than_slots_are_all_answered_in_order(harness: WorkerHarness) -> None:
+def test_more_jobs_than_slots(harness: WorkerHarness) -> None:
+    """More jobs than slots are all answered, in order."""
     record = 'echo "$CM_JOB_ID" >> order; cat'
     harness.start(function("f", record))
     jobs = [harness.runtime.submit("f", b"%d" % n) for n in range(12)]
@@ -77,7 +77,8 @@ def test_more_jobs_than_slots_are_all_answered_in_order(harness: WorkerHarness) 
     assert harness.folder.joinpath("order").read_text().split() == jobs
 
 
-def test_max_concurrency_of_one_function_does_not_hold_up_others(harness: WorkerHarness) -> None:
+def test_max_concurrency(harness: WorkerHarness) -> None:
+    """A function at its max_concurrency does not delay other functions."""
     harness.start(function("counting", COUNTING, max_concurrency=1) + ECHO, "--concurrency", "2")
     slow = [harness.runtime.submit("counting") for _ in range(3)]
     assert [harness.runtime.call("echo", b"%d" % n) for n in range(3)] == [b"0", b"1", b"2"]
@@ -86,7 +87,8 @@ def test_max_concurrency_of_one_function_does_not_hold_up_others(harness: Worker
     assert [int(harness.runtime.result(job).body) for job in slow] == [1, 1, 1]
 
 
-def test_jobs_of_one_function_above_its_share_hold_no_slot(harness: WorkerHarness) -> None:
+def test_jobs_above_max_concurrency(harness: WorkerHarness) -> None:
+    """Jobs of a function above its max_concurrency occupy no slot."""
     config = function("counting", COUNTING, max_concurrency=2) + ECHO
     harness.start(config, "--concurrency", "3")
     slow = [harness.runtime.submit("counting") for _ in range(6)]
@@ -96,7 +98,8 @@ def test_jobs_of_one_function_above_its_share_hold_no_slot(harness: WorkerHarnes
     assert max(int(harness.runtime.result(job).body) for job in slow) == 2
 
 
-def test_many_jobs_on_many_slots_are_each_answered_once_with_their_own_result(harness: WorkerHarness) -> None:
+def test_many_jobs(harness: WorkerHarness) -> None:
+    """Many jobs on many slots are answered once each, with their own results."""
     harness.start(ECHO, "--concurrency", "8")
     queries = {harness.runtime.submit("echo", b"[%d]" % n): b"[%d]" % n for n in range(200)}
     assert {job: bytes(harness.runtime.result(job).body) for job in queries} == queries

@@ -41,7 +41,8 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([CM_EXEC, "conform", *arguments], capture_output=True, check=False, text=True, timeout=200)
 
 
-def test_a_command_that_does_not_exist_is_a_usage_error() -> None:
+def test_missing_command() -> None:
+    """A command that does not exist is a usage error."""
     done = run("--", "/nowhere/worker")
     assert (done.returncode, done.stdout) == (2, "")
     assert "/nowhere/worker" in done.stderr
@@ -53,7 +54,8 @@ def test_without_a_command_it_says_what_it_needs() -> None:
     assert "COMMAND" in done.stderr
 
 
-def test_the_table_names_each_rule_and_what_a_worker_did(tmp_path: Path) -> None:
+def test_table(tmp_path: Path) -> None:
+    """The table names each rule and what the worker did."""
     worker = tmp_path / "worker.py"
     worker.write_text("print('I am no worker', flush=True)\n")
     done = run("--jobs", "8", "--", sys.executable, str(worker))
@@ -65,7 +67,8 @@ def test_the_table_names_each_rule_and_what_a_worker_did(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("name", "why"), [("worker", "is not executable: chmod +x"), ("", "is a folder")])
-def test_a_command_that_cannot_be_started_is_a_usage_error_with_its_reason(tmp_path: Path, name: str, why: str) -> None:
+def test_command_that_cannot_start(tmp_path: Path, name: str, why: str) -> None:
+    """A command that cannot be started is a usage error with the reason."""
     (tmp_path / "worker").touch()
     done = run("--", f"{tmp_path}/{name}")
     assert done.returncode == 2
@@ -91,8 +94,8 @@ def pids(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.isdecimal()]
 
 
-def test_a_worker_that_never_polls_is_given_up_with_the_reason(tmp_path: Path) -> None:
-    """The time for its start is not spent again for each rule, and what the client does wrong is named."""
+def test_worker_that_never_polls(tmp_path: Path) -> None:
+    """A worker that never polls ends the run after one start timeout, with the error of its client."""
     worker = tmp_path / "worker.sh"
     worker.write_text('while sleep 0.2; do curl -s -o /dev/null --cacert "$DEFAULT_CA_PATH" "$GET_JOB_URI"; done\n')
     done = run("--jobs", "8", "--start-timeout", "5", "--", "sh", str(worker))

@@ -24,7 +24,8 @@ def play(folder: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_the_demo_is_as_told() -> None:
+def test_demo() -> None:
+    """The demo passes."""
     played = play(ROOT)
     assert played.returncode == 0, played.stdout + played.stderr
     assert played.stdout.endswith("\nEverything passed.\n")
@@ -33,7 +34,8 @@ def test_the_demo_is_as_told() -> None:
     assert not played.stderr
 
 
-def test_the_demo_fails_when_something_is_not_as_told(tmp_path: Path) -> None:
+def test_failing_demo(tmp_path: Path) -> None:
+    """The demo fails if something is not as it says."""
     for name in ("scripts", "examples"):
         shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "examples" / "python" / "result.json").write_text('{"median": 1}')

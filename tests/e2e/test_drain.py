@@ -43,7 +43,8 @@ def test_no_new_poll_is_opened_after_sigterm(harness: WorkerHarness) -> None:
     assert bytes(harness.runtime.result(job).body) == b"done"
 
 
-def test_a_poll_that_hangs_holds_up_the_end_for_5_seconds_at_most(harness: WorkerHarness) -> None:
+def test_hanging_poll(harness: WorkerHarness) -> None:
+    """A hanging poll delays the end by 5 seconds at most."""
     harness.runtime.always(Endpoint.JOB, responses.hang)
     worker = harness.start(ECHO)
     start = time.monotonic()
@@ -64,7 +65,8 @@ def test_a_running_job_is_answered_before_the_exit(harness: WorkerHarness) -> No
     assert bytes(harness.runtime.result(job).body) == b"done"
 
 
-def test_a_job_that_comes_in_the_open_poll_after_sigterm_is_answered(harness: WorkerHarness) -> None:
+def test_job_after_sigterm(harness: WorkerHarness) -> None:
+    """A job that arrives in the open poll after SIGTERM is answered."""
     worker = harness.start(ECHO)
     worker.terminate()
     job = harness.runtime.submit("echo", b"[1]")
@@ -72,7 +74,8 @@ def test_a_job_that_comes_in_the_open_poll_after_sigterm_is_answered(harness: Wo
     assert bytes(harness.runtime.result(job).body) == b"[1]"
 
 
-def test_jobs_that_wait_for_a_slot_at_sigterm_are_answered(harness: WorkerHarness) -> None:
+def test_waiting_jobs(harness: WorkerHarness) -> None:
+    """Jobs that wait for a slot at SIGTERM are answered."""
     harness.runtime.poll_seconds = 0.2
     worker = harness.start(BLOCKED + ECHO)
     jobs = [harness.runtime.submit("blocked"), *(harness.runtime.submit("echo", b"1") for _ in range(3))]
@@ -83,7 +86,8 @@ def test_jobs_that_wait_for_a_slot_at_sigterm_are_answered(harness: WorkerHarnes
     assert [bytes(harness.runtime.result(job).body) for job in jobs] == [b"done", b"1", b"1", b"1"]
 
 
-def test_what_is_not_done_when_the_drain_ends_is_answered_as_shutdown(harness: WorkerHarness) -> None:
+def test_end_of_the_drain(harness: WorkerHarness) -> None:
+    """Jobs that are not done when the drain ends are answered with "shutdown"."""
     worker = harness.start(ENDLESS + ECHO + table("launcher", drain_timeout=1))
     jobs = [harness.runtime.submit("endless"), harness.runtime.submit("echo", b"1")]
     harness.runtime.request_log.wait_for(lambda: len(harness.runtime.jobs.handed_out) == 2, what="both jobs in hand")
@@ -95,7 +99,8 @@ def test_what_is_not_done_when_the_drain_ends_is_answered_as_shutdown(harness: W
 
 
 @pytest.mark.parametrize("source", ["option", "variable"])
-def test_drain_timeout_is_an_option_and_a_variable_too(harness: WorkerHarness, source: str) -> None:
+def test_sources_of_the_drain_timeout(harness: WorkerHarness, source: str) -> None:
+    """The drain timeout may be an option or a variable."""
     arguments = ["--drain-timeout", "1"] if source == "option" else []
     variables = {"CM_EXEC_DRAIN_TIMEOUT": "1"} if source == "variable" else {}
     environment = {**harness.environment(), **variables}
@@ -120,7 +125,8 @@ def test_a_second_signal_ends_at_once(harness: WorkerHarness, first: signal.Sign
     worker.wait_until_alone()
 
 
-def test_a_result_that_cannot_be_posted_is_given_up_when_the_drain_ends_and_named(harness: WorkerHarness) -> None:
+def test_lost_result(harness: WorkerHarness) -> None:
+    """A result that cannot be posted in the drain is abandoned, and the log names its job."""
     harness.runtime.always(Endpoint.RESULT, responses.answer(500))
     worker = harness.start(ECHO + table("launcher", drain_timeout=2))
     job = harness.runtime.submit("echo", b"1")
@@ -132,7 +138,8 @@ def test_a_result_that_cannot_be_posted_is_given_up_when_the_drain_ends_and_name
     assert "Traceback" not in worker.log
 
 
-def test_a_result_that_the_runtime_takes_late_in_the_drain_is_not_lost(harness: WorkerHarness) -> None:
+def test_late_result(harness: WorkerHarness) -> None:
+    """A result that the runtime accepts late in the drain is not lost."""
     harness.runtime.script(Endpoint.RESULT, *[responses.answer(503)] * 3)
     worker = harness.start(ECHO)
     job = harness.runtime.submit("echo", b"1")
@@ -143,7 +150,8 @@ def test_a_result_that_the_runtime_takes_late_in_the_drain_is_not_lost(harness: 
     assert bytes(harness.runtime.result(job).body) == b"1"
 
 
-def test_sigterm_ends_a_worker_that_waits_for_its_connection(harness: WorkerHarness) -> None:
+def test_sigterm_before_the_connection(harness: WorkerHarness) -> None:
+    """SIGTERM ends a worker that waits for its connection file."""
     harness.replica.connection_file.unlink()
     worker = harness.launch(ECHO, environment=harness.environment(harness.replica.original()))
     worker.wait_for_log("connection")
@@ -151,7 +159,8 @@ def test_sigterm_ends_a_worker_that_waits_for_its_connection(harness: WorkerHarn
     assert worker.wait(15) == 0
 
 
-def test_sigterm_ends_a_worker_whose_runtime_is_down(harness: WorkerHarness) -> None:
+def test_sigterm_while_the_runtime_is_down(harness: WorkerHarness) -> None:
+    """SIGTERM ends a worker whose runtime is down."""
     worker = harness.start(ECHO)
     harness.runtime.go_down()
     worker.terminate()
@@ -171,9 +180,8 @@ def test_a_killed_worker_leaves_no_handler_running(harness: WorkerHarness) -> No
 PID_NAMESPACE = ("--pid", "--fork", "--mount-proc")
 
 
-def test_as_pid_1_there_are_no_zombies_after_20_jobs_with_orphans(
-    harness: WorkerHarness, unshare: tuple[str, ...]
-) -> None:
+def test_no_zombies_as_pid_1(harness: WorkerHarness, unshare: tuple[str, ...]) -> None:
+    """As PID 1 cm-exec leaves no zombies after 20 jobs with orphans."""
     orphans = "for _ in 1 2 3; do sleep 0.05 >/dev/null 2>&1 & done; (sleep 0 &); printf done"
     worker = harness.start(function("f", orphans), wrapper=[*unshare, *PID_NAMESPACE])
     assert [harness.runtime.call("f") for _ in range(20)] == [b"done"] * 20
@@ -189,7 +197,8 @@ def test_as_pid_1_an_idle_worker_obeys_sigterm(harness: WorkerHarness, unshare: 
     assert worker.wait() == 0
 
 
-def test_as_pid_1_a_running_job_is_answered_before_the_exit(harness: WorkerHarness, unshare: tuple[str, ...]) -> None:
+def test_drain_as_pid_1(harness: WorkerHarness, unshare: tuple[str, ...]) -> None:
+    """As PID 1 cm-exec answers a running job before it exits."""
     harness.runtime.poll_seconds = 0.2
     worker = harness.start(BLOCKED, wrapper=[*unshare, *PID_NAMESPACE])
     job = harness.runtime.submit("blocked")

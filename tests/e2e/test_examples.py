@@ -44,8 +44,8 @@ def test_invoke_prints_the_result_and_nothing_else(name: str, tmp_path: Path) ->
 
 
 @each_example
-def test_a_query_that_the_handler_cannot_read_is_an_error_result(name: str, tmp_path: Path) -> None:
-    """A command fails, with its stderr; a service reports an error, and goes on."""
+def test_unreadable_query(name: str, tmp_path: Path) -> None:
+    """A query that the handler cannot read is an error: a command fails with its stderr, and a service continues."""
     example = prepare(name, tmp_path / name)
     done = invoke(example.folder, name, example.function, '"this is not what it wants"')
     assert done.returncode != 0

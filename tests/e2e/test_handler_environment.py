@@ -17,14 +17,16 @@ def signal_mask(name: str, status: str) -> int:
     return int(next(line for line in status.splitlines() if line.startswith(name)).split()[1], 16)
 
 
-def test_a_handler_is_told_of_its_job(harness: WorkerHarness) -> None:
+def test_job_variables(harness: WorkerHarness) -> None:
+    """A handler gets its job's variables."""
     harness.start(function("f.1-x", ENVIRON))
     job = harness.runtime.submit("f.1-x", members={"userId": "user-1"})
     seen = environment_of(bytes(harness.runtime.result(job).body))
     assert (seen["CM_JOB_ID"], seen["CM_QUERY_TYPE"], seen["CM_USER_ID"]) == (job, "f.1-x", "user-1")
 
 
-def test_the_launchers_environment_is_inherited_and_env_is_added(harness: WorkerHarness) -> None:
+def test_inherited_environment(harness: WorkerHarness) -> None:
+    """A handler inherits the launcher's environment, with its own variables added."""
     config = function("f", ENVIRON, env={"ADDED": "a b=c", "LANG": "de_DE.UTF-8"})
     harness.start(config, environment={**harness.environment(), "OWN": "of the image"})
     seen = environment_of(harness.runtime.call("f"))
@@ -45,14 +47,16 @@ def test_inherit_env_cannot_bring_back_the_token(harness: WorkerHarness) -> None
     assert b"functions.f.inherit_env" in done.stderr
 
 
-def test_defaults_hold_for_all_functions_that_do_not_say_otherwise(harness: WorkerHarness) -> None:
+def test_defaults(harness: WorkerHarness) -> None:
+    """Defaults apply to the functions that do not override them."""
     config = table("defaults", env={"COMMON": "1"}) + function("f", ENVIRON)
     harness.start(config + function("g", ["sleep", "300"], timeout=1))
     assert environment_of(harness.runtime.call("f"))["COMMON"] == "1"
     assert b'"timeout"' in harness.runtime.call("g")
 
 
-def test_a_handler_runs_in_the_folder_of_cm_toml_unless_cwd_says_otherwise(harness: WorkerHarness) -> None:
+def test_working_folder(harness: WorkerHarness) -> None:
+    """A handler runs in the folder of cm.toml, or in its cwd."""
     elsewhere = harness.folder / "elsewhere"
     elsewhere.joinpath("handlers").mkdir(parents=True)
     elsewhere.joinpath("my.toml").write_text(
@@ -70,7 +74,8 @@ def test_cm_exec_config_names_the_file(harness: WorkerHarness) -> None:
     assert harness.runtime.call("f") == b"elsewhere"
 
 
-def test_a_relative_command_is_found_from_the_folder_it_runs_in(harness: WorkerHarness) -> None:
+def test_relative_command(harness: WorkerHarness) -> None:
+    """A relative command is found from its working folder."""
     script = harness.folder / "handlers" / "run.sh"
     script.parent.mkdir()
     script.write_text("#!/bin/sh\nprintf found\n")
@@ -79,23 +84,22 @@ def test_a_relative_command_is_found_from_the_folder_it_runs_in(harness: WorkerH
     assert harness.runtime.call("f") == b"found"
 
 
-def test_a_string_is_run_by_the_shell_and_an_array_as_it_stands(harness: WorkerHarness) -> None:
+def test_shell_and_argv(harness: WorkerHarness) -> None:
+    """The shell runs a string, and an array is run directly."""
     harness.start(
         '[functions]\na = "printf %s $((1+1)) | tr 2 3"\n' + function("b", ["printf", "%s", "$((1+1)) | 'x'"])
     )
     assert [harness.runtime.call(name) for name in "ab"] == [b"3", b"$((1+1)) | 'x'"]
 
 
-def test_a_handler_holds_no_descriptor_but_its_three(harness: WorkerHarness) -> None:
+def test_descriptors(harness: WorkerHarness) -> None:
+    """A handler has three descriptors and no more."""
     harness.start(function("f", ["ls", "/proc/self/fd"]), "--concurrency", "2")
     assert harness.runtime.call("f").split() == [b"0", b"1", b"2", b"3"]
 
 
-def test_a_handler_starts_with_the_signals_that_the_launcher_was_started_with(harness: WorkerHarness) -> None:
-    """None is blocked, and the launcher's own use of a signal goes no further than the launcher.
-
-    A shell that runs the tests in the background ignores SIGINT, which the launcher handles.
-    """
+def test_signals(harness: WorkerHarness) -> None:
+    """No signal is blocked in a handler, and it inherits none of the launcher's own handling."""
     harness.start(function("f", ["cat", "/proc/self/status"]))
     own = sum(1 << (number - 1) for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM))
     inherited = signal_mask("SigIgn", Path("/proc/self/status").read_text()) & ~own
@@ -103,23 +107,27 @@ def test_a_handler_starts_with_the_signals_that_the_launcher_was_started_with(ha
     assert (signal_mask("SigBlk", status), signal_mask("SigIgn", status)) == (0, inherited)
 
 
-def test_sigpipe_ends_a_handlers_pipeline_as_it_does_in_a_shell(harness: WorkerHarness) -> None:
+def test_sigpipe(harness: WorkerHarness) -> None:
+    """SIGPIPE ends a handler's pipeline as in a shell."""
     harness.start(function("f", "yes | head -n 1"))
     assert harness.runtime.call("f") == b"y\n"
 
 
-def test_handlers_are_first_in_line_for_the_out_of_memory_killer(harness: WorkerHarness) -> None:
+def test_oom_score(harness: WorkerHarness) -> None:
+    """The out-of-memory killer prefers handlers to the launcher."""
     worker = harness.start(function("f", "cat /proc/self/oom_score_adj"))
     assert int(harness.runtime.call("f")) > oom_score_adj(worker.pid)
 
 
-def test_a_handler_can_be_told_apart_from_the_launchers_group(harness: WorkerHarness) -> None:
+def test_process_group(harness: WorkerHarness) -> None:
+    """A handler is not in the launcher's process group."""
     worker = harness.start(function("f", ["cat", "/proc/self/stat"]))
     process_group = int(harness.runtime.call("f").rpartition(b")")[2].split()[2])
     assert process_group != worker.pid
 
 
-def test_the_worker_survives_a_handler_that_signals_its_whole_group(harness: WorkerHarness) -> None:
+def test_signal_to_the_process_group(harness: WorkerHarness) -> None:
+    """The worker survives a handler that signals its whole group."""
     worker = harness.start(function("f", f"kill -{signal.SIGTERM.value} 0") + function("g", ["cat"]))
     assert b'"SIGTERM"' in harness.runtime.call("f")
     assert harness.runtime.call("g", b"1") == b"1"

@@ -56,7 +56,8 @@ CLOSED = {
 
 
 @pytest.mark.parametrize("form", CLOSED)
-def test_a_job_that_ends_with_its_connection_is_read(harness: WorkerHarness, form: str) -> None:
+def test_job_of_a_closed_connection(harness: WorkerHarness, form: str) -> None:
+    """A job that ends with its connection is read."""
     harness.runtime.jobs.known.add("j")
     harness.runtime.script(Endpoint.JOB, responses.raw(CLOSED[form], status=200, close=True))
     harness.start(ECHO)
@@ -103,14 +104,16 @@ ANSWERED = {
 
 
 @pytest.mark.parametrize("form", ANSWERED)
-def test_an_answer_to_a_result_leaves_its_connection_in_step(harness: WorkerHarness, form: str) -> None:
+def test_forms_of_a_response_to_a_result(harness: WorkerHarness, form: str) -> None:
+    """After any form of response to a result the connection remains usable."""
     harness.runtime.script(Endpoint.RESULT, *[responses.raw(ANSWERED[form], status=204)] * 3)
     harness.start(ECHO)
     assert [harness.runtime.call("f", b"%d" % n) for n in range(6)] == [b"%d" % n for n in range(6)]
     assert len(harness.runtime.request_log.all(Endpoint.RESULT)) == 6
 
 
-def test_a_failure_with_a_body_leaves_its_connection_in_step(harness: WorkerHarness) -> None:
+def test_failure_with_a_body(harness: WorkerHarness) -> None:
+    """After a failure with a body the connection remains usable."""
     body = b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"x" * 5000) + b"0\r\n\r\n"
     for endpoint in (Endpoint.JOB, Endpoint.RESULT):
         harness.runtime.script(endpoint, responses.raw(body, status=500), responses.answer(500, b"y" * 70_000))
@@ -118,7 +121,8 @@ def test_a_failure_with_a_body_leaves_its_connection_in_step(harness: WorkerHarn
     assert [harness.runtime.call("f", b"%d" % n) for n in range(3)] == [b"0", b"1", b"2"]
 
 
-def test_bytes_behind_an_answer_are_not_taken_for_the_next_one(harness: WorkerHarness) -> None:
+def test_bytes_after_a_response(harness: WorkerHarness) -> None:
+    """The bytes after a response are not the next response."""
     harness.runtime.poll_seconds = 0.2
     injected = job_body(b'"injected"', job_id="i", query_type="f", members={})
     smuggled = b"HTTP/1.1 204 No Content\r\n\r\n" + response(200, injected)

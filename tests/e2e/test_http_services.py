@@ -105,9 +105,8 @@ def test_any_body_of_a_success_is_the_result(harness: WorkerHarness, port: int) 
 
 
 @pytest.mark.parametrize("status", [301, 404, 418, 500])
-def test_another_status_is_an_error_with_the_beginning_of_the_body(
-    harness: WorkerHarness, port: int, status: int
-) -> None:
+def test_error_status(harness: WorkerHarness, port: int, status: int) -> None:
+    """Another status is an error with the beginning of the body."""
     harness.start(web(port) + served("f", request=f"POST /status/{status}"))
     failed = error(harness, "short and stout")
     assert (failed["reason"], failed["status"]) == ("http_status", status)
@@ -115,7 +114,8 @@ def test_another_status_is_an_error_with_the_beginning_of_the_body(
     assert len(error(harness, "x" * 100_000)["output"]) == 4096
 
 
-def test_a_timeout_closes_the_connection_and_the_server_goes_on(harness: WorkerHarness, port: int) -> None:
+def test_timeout(harness: WorkerHarness, port: int) -> None:
+    """A timeout closes the connection, and the server continues."""
     harness.start(web(port) + served("f") + served("hang", timeout=1), "--concurrency", "2")
     pid = ask(harness)["pid"]
     assert error(harness, to="hang")["reason"] == "timeout"
@@ -123,7 +123,8 @@ def test_a_timeout_closes_the_connection_and_the_server_goes_on(harness: WorkerH
     assert ask(harness)["pid"] == pid
 
 
-def test_a_server_that_dies_fails_its_jobs_and_is_started_again(harness: WorkerHarness, port: int) -> None:
+def test_exit(harness: WorkerHarness, port: int) -> None:
+    """A server that dies fails its jobs, and is restarted."""
     harness.start(
         web(port) + served("f") + served("exit") + served("hold", request="POST /hold/1"), "--concurrency", "3"
     )
@@ -136,7 +137,8 @@ def test_a_server_that_dies_fails_its_jobs_and_is_started_again(harness: WorkerH
     assert ask(harness)["pid"] != pid
 
 
-def test_a_server_that_is_killed_while_idle_costs_no_job(harness: WorkerHarness, port: int) -> None:
+def test_exit_of_an_idle_server(harness: WorkerHarness, port: int) -> None:
+    """A server that is killed while idle fails no job."""
     worker = harness.start(web(port) + served("f"))
     pid = ask(harness)["pid"]
     os.kill(pid, signal.SIGKILL)
@@ -153,10 +155,8 @@ def test_a_response_without_its_end_is_an_error(harness: WorkerHarness, port: in
 
 
 @pytest.mark.parametrize("end", ["drop", "reset", "cut", "exit"])
-def test_a_request_that_the_server_may_have_received_is_not_sent_again(
-    harness: WorkerHarness, port: int, end: str
-) -> None:
-    """Also on a kept connection, where many clients send a request again."""
+def test_no_repeated_request(harness: WorkerHarness, port: int, end: str) -> None:
+    """A request that the server may have received is not repeated, not even on a kept connection."""
     harness.start(web(port) + served("f") + served(end), "--concurrency", "1")
     ask(harness)
     failed = result(harness, 0, to=end)
@@ -167,8 +167,8 @@ def test_a_request_that_the_server_may_have_received_is_not_sent_again(
     assert len(received) == 3
 
 
-def test_a_connection_that_the_server_has_closed_costs_no_job(harness: WorkerHarness, port: int) -> None:
-    """The server closes each connection after its response, without saying so."""
+def test_closed_connection(harness: WorkerHarness, port: int) -> None:
+    """A connection that the server closes after its response, without notice, fails no job."""
     harness.start(web(port) + served("close"), "--concurrency", "1")
     for number in range(5):
         assert ask(harness, number, to="close") == number
@@ -204,7 +204,8 @@ def test_no_poll_comes_before_the_server_is_ready(harness: WorkerHarness, port: 
     assert ask(harness)["path"] == "/f"
 
 
-def test_a_server_that_is_not_ready_for_long_is_reported(harness: WorkerHarness, port: int) -> None:
+def test_server_that_is_not_ready(harness: WorkerHarness, port: int) -> None:
+    """A server that is not ready for a long time is reported."""
     worker = harness.launch(web(port, ready="/health") + served("f"))
     url = f"http://127.0.0.1:{port}/health"
     worker.wait_for_log(f"service s is not ready after 5 s: {url} answers 503; start_timeout is 300 s")
@@ -228,9 +229,8 @@ def test_the_start_is_not_part_of_a_job(harness: WorkerHarness, port: int, waits
         ("sleep 300", "within 1 s: cannot connect to http://localhost:"),
     ],
 )
-def test_a_server_that_does_not_start_keeps_no_other_function_from_working(
-    harness: WorkerHarness, port: int, command: str | list[str], detail: str
-) -> None:
+def test_server_that_does_not_start(harness: WorkerHarness, port: int, command: str | list[str], detail: str) -> None:
+    """A server that does not start leaves other functions working."""
     broken = service("s", command, protocol="http", url=f"http://localhost:{port}", start_timeout=1)
     harness.start(broken + served("f") + function("good", "cat"), "--concurrency", "2")
     assert harness.runtime.call("good", b"1") == b"1"
@@ -239,7 +239,8 @@ def test_a_server_that_does_not_start_keeps_no_other_function_from_working(
     assert detail in failed["error"]
 
 
-def test_jobs_do_not_wait_for_a_server_that_cannot_start_again(harness: WorkerHarness, port: int) -> None:
+def test_failed_restart(harness: WorkerHarness, port: int) -> None:
+    """Jobs do not wait for a server that cannot restart."""
     broken = "[ ! -e broken ] || { echo 'no memory' >&2; exit 4; }"
     command = f"{broken}; exec {shlex.join([*SERVER, str(port)])}"
     harness.start(service("s", command, protocol="http", url=f"http://127.0.0.1:{port}") + served("f") + served("exit"))
@@ -294,7 +295,8 @@ def test_a_body_is_posted_as_it_comes(harness: WorkerHarness, port: int) -> None
     assert_live(harness, "stream", b"begin", b"beginmiddleend")
 
 
-def test_the_data_of_each_event_is_posted_as_it_comes(harness: WorkerHarness, port: int) -> None:
+def test_events(harness: WorkerHarness, port: int) -> None:
+    """The data of each event is posted as it arrives."""
     harness.start(web(port) + served("events", stream="sse"))
     assert_live(harness, "events", b"begin", b"beginmid\ndleend")
 
@@ -331,7 +333,8 @@ def test_100_mb_go_both_ways(harness: WorkerHarness, port: int) -> None:
     assert (answered.size, answered.sha256) == (len(query), hashlib.sha256(query).hexdigest())
 
 
-def test_a_drain_finishes_the_jobs_and_ends_the_server(harness: WorkerHarness, port: int) -> None:
+def test_drain(harness: WorkerHarness, port: int) -> None:
+    """A drain finishes the jobs and ends the server."""
     harness.runtime.poll_seconds = 0.2
     worker = harness.start(web(port) + served("f", request="POST /hold/1"))
     job = harness.runtime.submit("f")

@@ -16,8 +16,8 @@ def test_stdout_is_exactly_what_would_be_posted(harness: WorkerHarness) -> None:
     assert (done.returncode, done.stdout) == (0, b"\0\xff no line end")
 
 
-def test_output_text_is_posted_as_a_json_string_here_too(harness: WorkerHarness) -> None:
-    """Without one final newline."""
+def test_output_text(harness: WorkerHarness) -> None:
+    """Output "text" becomes a JSON string, without one final newline."""
     harness.write(function("f", "printf 'hi\\n\\n'", output="text"))
     assert harness.cm_exec("invoke", "f", "null").stdout == b'"hi\\n"'
 
@@ -91,14 +91,16 @@ def test_stderr_of_the_handler_passes_through(harness: WorkerHarness) -> None:
         ("sleep 300", 124),
     ],
 )
-def test_the_exit_status_is_the_handlers_as_a_shell_tells_it(harness: WorkerHarness, command: str, status: int) -> None:
+def test_exit_status(harness: WorkerHarness, command: str, status: int) -> None:
+    """The exit status is the handler's, as in a shell."""
     harness.write(function("f", command, timeout=1))
     done = harness.cm_exec("invoke", "f", "null")
     assert done.returncode == status
     assert b"Traceback" not in done.stderr
 
 
-def test_a_program_that_is_not_there_is_127_and_one_that_cannot_be_run_126(harness: WorkerHarness) -> None:
+def test_failed_start(harness: WorkerHarness) -> None:
+    """The exit status is 127 for a missing program, and 126 for one that cannot be run."""
     harness.folder.joinpath("plain").write_text("#!/bin/sh\n")
     harness.write(function("lost", ["no-such-program"]) + function("plain", ["./plain"]))
     assert harness.cm_exec("invoke", "lost", "null").returncode == 127
@@ -140,13 +142,15 @@ def test_an_interrupted_call_ends_its_handler(harness: WorkerHarness, number: si
     assert done.stderr == f"\ncm-exec: {number.name} received; 'f' was ended\n".encode()
 
 
-def test_a_handler_has_the_same_environment_as_in_the_worker(harness: WorkerHarness) -> None:
+def test_environment(harness: WorkerHarness) -> None:
+    """A handler has the same environment as in the worker."""
     harness.write(function("f", 'echo "$CM_QUERY_TYPE $ADDED"; test -n "$CM_JOB_ID"', env={"ADDED": "1"}))
     done = harness.cm_exec("invoke", "f", "null")
     assert (done.returncode, done.stdout) == (0, b"f 1\n")
 
 
-def test_a_connection_to_a_runtime_does_not_reach_the_handler_here_either(harness: WorkerHarness) -> None:
+def test_connection_variables(harness: WorkerHarness) -> None:
+    """A handler does not get the variables of a connection to a runtime."""
     harness.write(function("f", "cat /proc/self/environ"))
     done = harness.cm_exec("invoke", "f", "null", environment=harness.replica.modern())
     assert b"GET_JOB_URI" not in done.stdout

@@ -18,7 +18,8 @@ def failed(harness: WorkerHarness, name: str = "f") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("mode", ["spawn", "prespawn"])
-def test_each_job_has_an_empty_folder_of_its_own_that_is_removed(harness: WorkerHarness, mode: str) -> None:
+def test_job_dir(harness: WorkerHarness, mode: str) -> None:
+    """Each job has its own empty folder, which is removed afterwards."""
     harness.start(function("f", f"{SHOW}; mkdir -m 0 $CM_JOB_DIR/deep", mode=mode, job_dir=True), "--concurrency", "2")
     folders = set()
     for _ in range(3):
@@ -41,7 +42,8 @@ def test_the_folder_is_removed_however_the_job_ends(harness: WorkerHarness, end:
     wait_until(lambda: not folder.exists(), what="the end of the folder")
 
 
-def test_a_caller_gets_the_output_of_a_failed_command(harness: WorkerHarness) -> None:
+def test_error_output(harness: WorkerHarness) -> None:
+    """The caller gets the output of a failed command."""
     config = function("json", """echo '{"code": 7}'; exit 1""", error_output=True)
     config += function("text", "echo 'not \"JSON\"'; exit 1", error_output=True)
     config += function("large", "head -c 100000 /dev/zero | tr '\\0' x; exit 1", error_output=True)

@@ -31,7 +31,8 @@ def sls_lines(worker: Worker) -> list[dict[str, Any]]:
     return lines
 
 
-def test_one_line_tells_of_the_start(harness: WorkerHarness) -> None:
+def test_start_line(harness: WorkerHarness) -> None:
+    """One line describes the start."""
     worker = harness.start(ECHO + function("thumbnail", ["cat"]), "--concurrency", "3")
     worker.wait_for_log(cm_exec.__version__)
     worker.stop()
@@ -40,7 +41,8 @@ def test_one_line_tells_of_the_start(harness: WorkerHarness) -> None:
         assert text in line
 
 
-def test_one_line_tells_of_each_job(harness: WorkerHarness) -> None:
+def test_line_of_a_job(harness: WorkerHarness) -> None:
+    """One line describes each job."""
     worker = harness.start(ECHO + function("fails", "exit 7"))
     good, bad = harness.runtime.submit("f", b"[1,2,3]"), harness.runtime.submit("fails")
     harness.runtime.result(bad)
@@ -62,7 +64,8 @@ def test_text_for_a_file_has_no_colour(harness: WorkerHarness) -> None:
     assert "\x1b" not in worker.log
 
 
-def test_text_for_a_terminal_marks_failures_with_colour(harness: WorkerHarness) -> None:
+def test_colours(harness: WorkerHarness) -> None:
+    """The text for a terminal marks failures with colour."""
     ours, terminal = os.openpty()
     worker = harness.launch(function("fails", "exit 7"), stdout=terminal)
     worker.wait_until_ready()
@@ -74,7 +77,8 @@ def test_text_for_a_terminal_marks_failures_with_colour(harness: WorkerHarness) 
     assert re.search(rb"\x1b\[[0-9;]*m[^\n]*fails", shown)
 
 
-def test_stderr_is_relayed_while_the_job_runs_and_says_whose_it_is(harness: WorkerHarness) -> None:
+def test_stderr(harness: WorkerHarness) -> None:
+    """Stderr is logged while the job runs, with its function and job."""
     worker = harness.start(function("f", "echo first line >&2; while [ ! -e go ]; do sleep 0.05; done"))
     job = harness.runtime.submit("f")
     worker.wait_for_log("first line")
@@ -86,7 +90,8 @@ def test_stderr_is_relayed_while_the_job_runs_and_says_whose_it_is(harness: Work
     assert job in line or job[:8] in line
 
 
-def test_a_last_stderr_line_without_its_end_is_relayed(harness: WorkerHarness) -> None:
+def test_unfinished_stderr_line(harness: WorkerHarness) -> None:
+    """A last line of stderr without its end is logged."""
     worker = harness.start(function("f", "printf 'one\\ntwo' >&2"))
     harness.runtime.call("f")
     worker.wait_for_log("two")
@@ -106,7 +111,8 @@ def test_sls_lines_are_as_foundry_reads_them(harness: WorkerHarness) -> None:
 
 
 @pytest.mark.parametrize("source", ["option", "variable"])
-def test_the_log_format_is_an_option_and_a_variable_too(harness: WorkerHarness, source: str) -> None:
+def test_sources_of_the_log_format(harness: WorkerHarness, source: str) -> None:
+    """The log format may be an option or a variable."""
     arguments = ["--log-format", "sls"] if source == "option" else []
     variables = {"CM_EXEC_LOG_FORMAT": "sls"} if source == "variable" else {}
     worker = harness.start(ECHO, *arguments, environment={**harness.environment(), **variables})
@@ -115,7 +121,8 @@ def test_the_log_format_is_an_option_and_a_variable_too(harness: WorkerHarness, 
     assert sls_lines(worker)
 
 
-def test_sls_has_no_session_where_the_platform_names_none(harness: WorkerHarness) -> None:
+def test_sls_without_a_session(harness: WorkerHarness) -> None:
+    """An SLS line has no session if the platform names none."""
     environment = harness.environment()
     del environment["COMPUTE_SESSION_ID"]
     worker = harness.start(ECHO, "--log-format", "sls", environment=environment)
@@ -131,7 +138,8 @@ def test_log_level_error_leaves_out_what_went_well(harness: WorkerHarness) -> No
     assert worker.log == ""
 
 
-def test_a_handlers_line_cannot_forge_a_line_of_the_log(harness: WorkerHarness) -> None:
+def test_forged_line(harness: WorkerHarness) -> None:
+    """A handler's line cannot imitate a line of the log."""
     forged = "2026-01-01T00:00:00.000Z INFO    [g 1] ok, 1 ms, 1 bytes"
     worker = harness.start(function("f", f"printf '%s\\r\\n\\n%s\\n' '{forged}' '{forged}' >&2"))
     harness.runtime.call("f")
@@ -140,7 +148,8 @@ def test_a_handlers_line_cannot_forge_a_line_of_the_log(harness: WorkerHarness) 
     assert [line for line in worker.stdout.splitlines() if line.startswith(forged)] == []
 
 
-def test_a_log_reader_that_is_gone_is_no_reason_to_stop(harness: WorkerHarness) -> None:
+def test_closed_log(harness: WorkerHarness) -> None:
+    """The worker continues without a reader of its log."""
     read, write = os.pipe()
     worker = harness.launch(ECHO + NOISY, stdout=write)
     os.close(write)
@@ -151,7 +160,8 @@ def test_a_log_reader_that_is_gone_is_no_reason_to_stop(harness: WorkerHarness) 
     assert worker.stop() == 0
 
 
-def test_a_log_reader_that_never_reads_holds_up_no_job_and_no_end(harness: WorkerHarness) -> None:
+def test_stuck_log(harness: WorkerHarness) -> None:
+    """A reader of the log that never reads delays neither jobs nor the end."""
     read, write = os.pipe()
     worker = harness.launch(ECHO + NOISY, stdout=write)
     os.close(write)

@@ -30,7 +30,8 @@ def error(harness: WorkerHarness, *query: object) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("mode", ["prespawn", "persistent"])
-def test_processes_are_started_before_there_is_a_job(harness: WorkerHarness, mode: str) -> None:
+def test_start_before_the_first_job(harness: WorkerHarness, mode: str) -> None:
+    """Processes start before there is a job."""
     note = harness.folder / "note"
     note.touch()
     harness.start(loop("note", str(note), mode=mode), "--concurrency", "2")
@@ -48,14 +49,16 @@ def test_a_prespawned_process_serves_one(harness: WorkerHarness) -> None:
     assert len({ask(harness, "pid") for _ in range(5)}) == 5
 
 
-def test_each_of_many_jobs_at_once_gets_its_own_answer(harness: WorkerHarness) -> None:
+def test_concurrent_jobs(harness: WorkerHarness) -> None:
+    """Each of many concurrent jobs gets its own result."""
     harness.start(loop(), "--concurrency", "4")
     jobs = {harness.runtime.submit("f", json.dumps(["echo", n]).encode()): n for n in range(200)}
     assert {job: int(harness.runtime.result(job).body) for job in jobs} == jobs
     assert all(len(harness.runtime.posts(job)) == 1 for job in jobs)
 
 
-def test_every_way_to_fail_is_answered_and_the_next_job_is_served(harness: WorkerHarness) -> None:
+def test_failures(harness: WorkerHarness) -> None:
+    """Each kind of failure is answered, and the next job is served."""
     harness.start(loop(timeout=2, max_output=100_000))
     for query, reason in (
         (["exit", 3], "exit"),
@@ -78,7 +81,8 @@ def test_a_stray_line_reaches_no_other_job(harness: WorkerHarness) -> None:
         assert b"first" in harness.runtime.result(stray).body or error_of(harness.runtime.result(stray))
 
 
-def test_a_process_that_is_killed_while_idle_is_replaced_and_told(harness: WorkerHarness) -> None:
+def test_exit_of_an_idle_process(harness: WorkerHarness) -> None:
+    """A process that is killed while idle is replaced and logged."""
     worker = harness.start(loop())
     pid = ask(harness, "pid")
     os.kill(pid, signal.SIGKILL)
@@ -87,7 +91,8 @@ def test_a_process_that_is_killed_while_idle_is_replaced_and_told(harness: Worke
     wait_until(lambda: "the process of 'f' ended between jobs, by SIGKILL" in worker.log, what="the line in the log")
 
 
-def test_credentials_are_in_the_envelope_and_not_in_the_log(harness: WorkerHarness) -> None:
+def test_credentials(harness: WorkerHarness) -> None:
+    """Credentials are in the envelope and not in the log."""
     worker = harness.start(loop(envelope=True, credentials=True))
     job = harness.runtime.submit("f", b'["whole"]', members={"authHeader": "Bearer s3cret", "userId": "u"})
     members = json.loads(bytes(harness.runtime.result(job).body))
@@ -102,14 +107,16 @@ def test_credentials_are_in_the_envelope_and_not_in_the_log(harness: WorkerHarne
 
 
 @pytest.mark.parametrize("mode", ["spawn", "prespawn"])
-def test_with_result_fd_3_what_is_printed_goes_to_the_log(harness: WorkerHarness, mode: str) -> None:
+def test_result_fd(harness: WorkerHarness, mode: str) -> None:
+    """With result_fd = 3 stdout goes to the log."""
     command = "echo printed; cat >&3; echo more"
     worker = harness.start(function("f", command, mode=mode, result_fd=3))
     assert harness.runtime.call("f", b'"x"') == b'"x"'
     wait_until(lambda: "printed" in worker.log and "more" in worker.log, what="the lines in the log")
 
 
-def test_a_persistent_process_with_result_fd_3_may_print(harness: WorkerHarness) -> None:
+def test_result_fd_of_a_persistent_process(harness: WorkerHarness) -> None:
+    """A persistent process with result_fd = 3 may print."""
     worker = harness.start(loop("fd3", result_fd=3), "--concurrency", "2")
     for number in range(5):
         assert ask(harness, "printing", f"noise {number}\n") == "printed"
@@ -123,7 +130,8 @@ def test_frames_carry_a_large_query_and_result(harness: WorkerHarness) -> None:
 
 
 @pytest.mark.parametrize("mode", ["prespawn", "persistent"])
-def test_a_drain_ends_what_waits_also_where_it_ignores_sigterm(harness: WorkerHarness, mode: str) -> None:
+def test_drain(harness: WorkerHarness, mode: str) -> None:
+    """A drain ends idle processes, even those that ignore SIGTERM."""
     worker = harness.start(
         function("f", "trap '' TERM; while read -r x; do echo 1; done; sleep 300", mode=mode, timeout=3)
     )
@@ -131,8 +139,8 @@ def test_a_drain_ends_what_waits_also_where_it_ignores_sigterm(harness: WorkerHa
     worker.wait_until_alone()
 
 
-def test_a_worker_that_is_killed_leaves_no_process_that_waits(harness: WorkerHarness) -> None:
-    """Its end is the end of their stdin."""
+def test_killed_worker(harness: WorkerHarness) -> None:
+    """A killed worker leaves no idle process, since its death closes their stdin."""
     worker = harness.start(loop() + function("g", "cat", mode="prespawn"), "--concurrency", "2")
     wait_until(lambda: len(worker.descendants()) >= 4, what="all that wait")
     worker.end()
@@ -140,7 +148,8 @@ def test_a_worker_that_is_killed_leaves_no_process_that_waits(harness: WorkerHar
 
 
 @pytest.mark.parametrize("mode", ["prespawn", "persistent"])
-def test_a_command_that_always_dies_does_not_stop_the_worker(harness: WorkerHarness, mode: str) -> None:
+def test_failing_command(harness: WorkerHarness, mode: str) -> None:
+    """A command that always dies does not stop the worker."""
     harness.start(loop("die", "5", mode=mode) + function("good", "cat"), "--concurrency", "2")
     assert error(harness, "pid")["exitCode"] == 5
     assert harness.runtime.call("good", b"1") == b"1"

@@ -18,18 +18,16 @@ def after_mounting(mounts: str) -> list[str]:
     return ["--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
 
 
-def test_without_a_writable_folder_results_stay_in_memory_and_the_start_line_says_so(
-    harness: WorkerHarness, unshare: tuple[str, ...]
-) -> None:
+def test_read_only_root(harness: WorkerHarness, unshare: tuple[str, ...]) -> None:
+    """Without a writable folder results stay in memory, and the start line says so."""
     worker = harness.start(LARGE + ECHO, wrapper=[*unshare, *after_mounting("mount -o remount,bind,ro /")])
     assert harness.runtime.call("large") == bytes(20_000_000)
     assert harness.runtime.call("echo", b"1") == b"1"
     worker.wait_for_log("memory")
 
 
-def test_a_full_temporary_folder_fails_only_the_job_that_fills_it(
-    harness: WorkerHarness, unshare: tuple[str, ...]
-) -> None:
+def test_full_temporary_folder(harness: WorkerHarness, unshare: tuple[str, ...]) -> None:
+    """A full temporary folder fails only the job that fills it."""
     full = after_mounting('mount -t tmpfs -o size=1m none "$TMPDIR"')
     worker = harness.start(LARGE + ECHO, wrapper=[*unshare, *full])
     result = harness.runtime.result(harness.runtime.submit("large"))
@@ -39,13 +37,15 @@ def test_a_full_temporary_folder_fails_only_the_job_that_fills_it(
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_standard_descriptors_corrupt_nothing(harness: WorkerHarness, closed: str) -> None:
+def test_closed_standard_descriptors(harness: WorkerHarness, closed: str) -> None:
+    """Closed standard descriptors corrupt nothing."""
     harness.start(ECHO + function("fails", "echo why >&2; exit 1"), wrapper=["sh", "-c", f'exec "$@" {closed}', "sh"])
     assert error_of(harness.runtime.result(harness.runtime.submit("fails")))["stderr"] == "why\n"
     assert [harness.runtime.call("echo", b"%d" % n) for n in range(5)] == [b"%d" % n for n in range(5)]
 
 
-def test_too_few_descriptors_fail_jobs_and_not_the_worker(harness: WorkerHarness) -> None:
+def test_few_descriptors(harness: WorkerHarness) -> None:
+    """A lack of descriptors fails jobs and not the worker."""
     config = function("f", "touch started; while [ ! -e go ]; do sleep 0.05; done; printf done")
     limited = ["sh", "-c", 'ulimit -n 36 && exec "$@"', "sh"]
     worker = harness.start(config, "--concurrency", "6", wrapper=limited)
@@ -80,7 +80,8 @@ STRANGE = ["a\0b", "line\nFORGED\r\nend", "\x1b[2J", " ", "%", "'; exit 1; '"]
 
 
 @pytest.mark.parametrize("text", STRANGE, ids=ascii)
-def test_a_strange_function_name_is_answered_and_forges_no_log_line(harness: WorkerHarness, text: str) -> None:
+def test_strange_function_name(harness: WorkerHarness, text: str) -> None:
+    """A strange function name is answered, and forges no log line."""
     worker = harness.start(ECHO)
     job = harness.runtime.submit(text)
     assert error_of(harness.runtime.result(job), function=text)["reason"] == "unknown_function"
@@ -88,14 +89,16 @@ def test_a_strange_function_name_is_answered_and_forges_no_log_line(harness: Wor
     assert [line for line in worker.stdout.splitlines() if line.startswith("FORGED")] == []
 
 
-def test_a_function_name_that_is_no_unicode_is_answered(harness: WorkerHarness) -> None:
+def test_function_name_that_is_not_unicode(harness: WorkerHarness) -> None:
+    """A function name that is not Unicode is answered."""
     harness.start(ECHO)
     result = harness.runtime.result(harness.runtime.submit("\ud83d"))
     assert error_of(result)["reason"] in {"unknown_function", "malformed_job"}
 
 
 @pytest.mark.parametrize("text", STRANGE, ids=ascii)
-def test_a_job_with_a_strange_id_is_answered_and_forges_no_log_line(harness: WorkerHarness, text: str) -> None:
+def test_strange_job_id(harness: WorkerHarness, text: str) -> None:
+    """A job with a strange id is answered, and forges no log line."""
     worker = harness.start(ECHO)
     harness.runtime.submit("echo", b"[1]", job_id=text)
     result = harness.runtime.result(text)
@@ -105,7 +108,8 @@ def test_a_job_with_a_strange_id_is_answered_and_forges_no_log_line(harness: Wor
     assert [line for line in worker.stdout.splitlines() if line.startswith("FORGED")] == []
 
 
-def test_a_job_id_that_no_url_can_carry_does_not_stop_the_worker(harness: WorkerHarness) -> None:
+def test_job_id_for_no_url(harness: WorkerHarness) -> None:
+    """A job id that no URL can contain does not stop the worker."""
     harness.start(ECHO)
     harness.runtime.submit("echo", b"[1]", job_id="\ud83d")
     assert harness.runtime.call("echo", b"2") == b"2"
@@ -113,9 +117,8 @@ def test_a_job_id_that_no_url_can_carry_does_not_stop_the_worker(harness: Worker
 
 @pytest.mark.parametrize("member", ["userId", "authHeader", "temporaryCredentialsAuthToken"])
 @pytest.mark.parametrize("text", ["a\0b", "\ud83d", "x" * 300_000], ids=["NUL", "half a pair", "long"])
-def test_a_member_that_no_environment_can_carry_does_not_cost_the_answer(
-    harness: WorkerHarness, member: str, text: str
-) -> None:
+def test_member_for_no_environment(harness: WorkerHarness, member: str, text: str) -> None:
+    """A job with a member that no environment can contain is answered."""
     worker = harness.start(function("echo", ["cat"], credentials=True))
     result = harness.runtime.result(harness.runtime.submit("echo", b"[1]", members={member: text}))
     assert bytes(result.body) == b"[1]" or error_of(result)["reason"] in {"malformed_job", "not_started"}
@@ -123,7 +126,8 @@ def test_a_member_that_no_environment_can_carry_does_not_cost_the_answer(
     assert "Traceback" not in worker.log
 
 
-def test_a_member_of_another_type_does_not_cost_the_answer(harness: WorkerHarness) -> None:
+def test_member_of_another_type(harness: WorkerHarness) -> None:
+    """A job with a member of another type is answered."""
     harness.start(ECHO)
     body = {"jobId": "j", "queryType": "echo", "query": 1, "userId": 7, "authHeader": {"a": 1}}
     harness.runtime.submit_raw("j", json.dumps({"computeModuleJobV1": body}).encode())
@@ -136,7 +140,8 @@ def test_a_numeric_job_id_is_answered(harness: WorkerHarness) -> None:
     assert harness.runtime.result("7").size
 
 
-def test_a_token_with_a_line_end_in_it_adds_no_header(harness: WorkerHarness) -> None:
+def test_line_end_in_the_token(harness: WorkerHarness) -> None:
+    """A line end in the token adds no header."""
     harness.replica.token_file.write_text("token\r\nX-Injected: yes\r\n")
     worker = harness.launch(ECHO)
     harness.runtime.tokens.add("token")
@@ -150,7 +155,8 @@ def test_a_token_with_a_line_end_in_it_adds_no_header(harness: WorkerHarness) ->
         assert worker.process.returncode == 4
 
 
-def test_every_result_goes_to_the_result_endpoint_only(harness: WorkerHarness) -> None:
+def test_endpoint_of_results(harness: WorkerHarness) -> None:
+    """Every result is posted to the result endpoint, whatever the job's id contains."""
     harness.start(ECHO)
     for job_id in ("..", ".", "../restart-notify", "//x/y", "?x", "#x"):
         harness.runtime.submit("echo", b"1", job_id=job_id)

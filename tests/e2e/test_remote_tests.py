@@ -89,7 +89,8 @@ def test_without_a_dev_it_exits_with_4(folder: Path) -> None:
     assert "no cm-exec dev is running with cm.toml" in done.stderr
 
 
-def test_a_worker_that_ends_at_once_exits_with_4_and_its_log(folder: Path) -> None:
+def test_worker_that_exits(folder: Path) -> None:
+    """A worker that exits at once is exit code 4, with its log."""
     done = run(folder, "test", "--", sys.executable, "-c", "raise SystemExit('no model')")
     assert done.returncode == 4
     assert "the worker ended with exit status 1; its log ends:\n  no model" in done.stderr
@@ -99,7 +100,8 @@ def test_a_command_and_dev_are_one_too_many(folder: Path) -> None:
     assert run(folder, "test", "--dev", "--", "true").returncode == 2
 
 
-def test_dev_url_alone_asks_dev_and_its_variable_alone_does_not(folder: Path) -> None:
+def test_dev_url(folder: Path) -> None:
+    """The option --dev-url alone selects dev, and its variable alone does not."""
     nowhere = "http://127.0.0.1:1"
     assert run(folder, "invoke", "--dev-url", nowhere, "echo", "5").returncode == 4
     done = run(folder, "invoke", "echo", "5", CM_EXEC_DEV_URL=nowhere)

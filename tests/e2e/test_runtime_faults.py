@@ -61,7 +61,8 @@ def test_a_job_after_failed_polls_is_answered(harness: WorkerHarness, fault: str
 
 
 @pytest.mark.parametrize("fault", RESULT_FAULTS)
-def test_a_good_result_is_posted_until_it_is_accepted_and_never_replaced(harness: WorkerHarness, fault: str) -> None:
+def test_repeated_posts(harness: WorkerHarness, fault: str) -> None:
+    """A good result is posted until it is accepted, and never replaced."""
     harness.runtime.script(Endpoint.RESULT, *[RESULT_FAULTS[fault]] * 3)
     harness.start(ECHO)
     job = harness.runtime.submit("f", b"[1]")
@@ -73,7 +74,8 @@ def test_a_good_result_is_posted_until_it_is_accepted_and_never_replaced(harness
     assert harness.runtime.call("f", b"[2]") == b"[2]"
 
 
-def test_a_large_result_survives_a_reset_in_its_middle(harness: WorkerHarness) -> None:
+def test_reset_in_a_large_result(harness: WorkerHarness) -> None:
+    """A large result survives a reset in its middle."""
     size = 20_000_000
     harness.runtime.script(Endpoint.RESULT, *[responses.reset_within_request(size // 2)] * 2)
     harness.start(function("f", f"yes | head -c {size}"))
@@ -92,7 +94,8 @@ def test_any_2xx_is_success(harness: WorkerHarness, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 413, 415, 422])
-def test_a_result_that_is_refused_for_good_becomes_a_small_error_result(harness: WorkerHarness, status: int) -> None:
+def test_rejected_result(harness: WorkerHarness, status: int) -> None:
+    """A small error replaces a result that is rejected permanently."""
     harness.runtime.script(Endpoint.RESULT, responses.answer(status, b"no"))
     harness.start(function("f", "head -c 100000 /dev/zero"))
     job = harness.runtime.submit("f")
@@ -103,14 +106,16 @@ def test_a_result_that_is_refused_for_good_becomes_a_small_error_result(harness:
     assert second.size < 1000
 
 
-def test_413_sent_before_the_whole_result_was_read_counts_too(harness: WorkerHarness) -> None:
+def test_early_413(harness: WorkerHarness) -> None:
+    """A 413 before the whole result was read is a rejection."""
     harness.runtime.script(Endpoint.RESULT, responses.answer_early(413))
     harness.start(function("f", "head -c 30000000 /dev/zero"))
     job = harness.runtime.submit("f")
     assert error_of(harness.runtime.result(job))["reason"] == "result_rejected"
 
 
-def test_an_error_result_that_is_refused_too_ends_the_matter(harness: WorkerHarness) -> None:
+def test_rejected_error(harness: WorkerHarness) -> None:
+    """A rejected error is not posted again."""
     harness.start(ECHO)
     harness.runtime.script(Endpoint.RESULT, responses.answer(413), responses.answer(413))
     job = harness.runtime.submit("f", b"1")
@@ -118,7 +123,8 @@ def test_an_error_result_that_is_refused_too_ends_the_matter(harness: WorkerHarn
     assert [p.status for p in harness.runtime.posts(job)] == [413, 413]
 
 
-def test_404_for_a_result_drops_it_and_the_worker_goes_on(harness: WorkerHarness) -> None:
+def test_404_for_a_result(harness: WorkerHarness) -> None:
+    """A 404 drops the result, and the worker continues."""
     harness.start(ECHO)
     harness.runtime.script(Endpoint.RESULT, responses.answer(404))
     job = harness.runtime.submit("f", b"1")
@@ -147,7 +153,8 @@ def test_a_rotated_token_is_read_again_for_a_result(harness: WorkerHarness) -> N
     assert bytes(harness.runtime.result(job).body) == b"1"
 
 
-def test_a_token_that_is_rotated_late_on_disk_loses_nothing(harness: WorkerHarness) -> None:
+def test_late_token(harness: WorkerHarness) -> None:
+    """A token that is rotated late on disk loses no result."""
     harness.start(BLOCKED)
     job = harness.runtime.submit("f")
     harness.runtime.wait_until_handed_out(job)
@@ -162,7 +169,8 @@ def test_a_token_that_is_rotated_late_on_disk_loses_nothing(harness: WorkerHarne
 
 
 @pytest.mark.parametrize("fault", ["401", "404", "429", "500", "reset", "garbage", "not JSON", "empty 200"])
-def test_polls_against_a_failing_runtime_do_not_spin(harness: WorkerHarness, fault: str) -> None:
+def test_pace_of_failing_polls(harness: WorkerHarness, fault: str) -> None:
+    """Polls to a failing runtime cause no busy loop."""
     harness.runtime.always(Endpoint.JOB, POLL_FAULTS[fault])
     worker = harness.launch(ECHO)
     polls = harness.runtime.request_log
@@ -172,7 +180,8 @@ def test_polls_against_a_failing_runtime_do_not_spin(harness: WorkerHarness, fau
     assert worker.is_running()
 
 
-def test_a_runtime_that_refuses_connections_costs_no_cpu_and_loses_nothing(harness: WorkerHarness) -> None:
+def test_runtime_that_is_down(harness: WorkerHarness) -> None:
+    """A runtime that refuses connections costs no CPU time and loses no result."""
     worker = harness.start(BLOCKED + function("echo", ["cat"]), "--concurrency", "2")
     job = harness.runtime.submit("f")
     harness.runtime.wait_until_handed_out(job)
@@ -189,8 +198,8 @@ def test_a_runtime_that_refuses_connections_costs_no_cpu_and_loses_nothing(harne
 
 
 @pytest.mark.parametrize("polls", [1, 6])
-def test_a_job_that_breaks_off_and_is_sent_again_is_answered_once(harness: WorkerHarness, polls: int) -> None:
-    """Sent again at once, or after the worker has polled for some seconds without it."""
+def test_redelivery_of_a_truncated_job(harness: WorkerHarness, polls: int) -> None:
+    """A truncated job that is sent again, at once or after some seconds of polls, is answered once."""
     harness.runtime.poll_seconds = 0.5
     harness.runtime.script(Endpoint.JOB, responses.lose_job)
     harness.start(ECHO)
@@ -202,7 +211,8 @@ def test_a_job_that_breaks_off_and_is_sent_again_is_answered_once(harness: Worke
     assert len(harness.runtime.posts(job)) == 1
 
 
-def test_a_job_that_breaks_off_and_never_comes_again_is_answered_with_an_error(harness: WorkerHarness) -> None:
+def test_truncated_job(harness: WorkerHarness) -> None:
+    """A truncated job that is not sent again is answered with an error."""
     harness.runtime.poll_seconds = 0.5
     harness.runtime.script(Endpoint.JOB, responses.lose_job)
     harness.start(ECHO)
@@ -210,7 +220,8 @@ def test_a_job_that_breaks_off_and_never_comes_again_is_answered_with_an_error(h
     assert error_of(harness.runtime.result(job, seconds=60))["reason"] == "malformed_job"
 
 
-def test_a_job_that_is_handed_out_twice_is_answered_once(harness: WorkerHarness) -> None:
+def test_redelivery(harness: WorkerHarness) -> None:
+    """A job that is delivered twice is answered once."""
     harness.start(BLOCKED)
     job = harness.runtime.submit("f")
     harness.runtime.submit("f", job_id=job)
@@ -222,7 +233,8 @@ def test_a_job_that_is_handed_out_twice_is_answered_once(harness: WorkerHarness)
     assert len(harness.runtime.posts(job)) == 1
 
 
-def test_a_result_that_is_read_slowly_is_posted_once(harness: WorkerHarness) -> None:
+def test_slow_reader(harness: WorkerHarness) -> None:
+    """A result that the runtime reads slowly is posted once."""
     harness.runtime.script(Endpoint.RESULT, responses.read_slowly(2_000_000, 0.4))
     harness.start(function("f", "head -c 20000000 /dev/zero"))
     job = harness.runtime.submit("f")
@@ -236,7 +248,8 @@ def test_a_job_that_comes_slowly_is_answered(harness: WorkerHarness) -> None:
     assert harness.runtime.call("f", b"[1]") == b"[1]"
 
 
-def test_a_runtime_that_closes_every_connection_loses_nothing(harness: WorkerHarness) -> None:
+def test_closed_connections(harness: WorkerHarness) -> None:
+    """A runtime that closes every connection loses nothing."""
     for endpoint, announced in itertools.product((Endpoint.JOB, Endpoint.RESULT), (True, False)):
         harness.runtime.always(endpoint, responses.then_close(responses.normal, announced=announced))
     harness.runtime.poll_seconds = 0.2
@@ -268,7 +281,8 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_a_job_with_an_id_and_nothing_else_right_is_answered(harness: WorkerHarness, name: str) -> None:
+def test_malformed_job(harness: WorkerHarness, name: str) -> None:
+    """A malformed job with an id is answered."""
     harness.start(ECHO)
     harness.runtime.submit_raw("j", MALFORMED[name])
     assert error_of(harness.runtime.result("j"))["reason"] == "malformed_job"
@@ -288,7 +302,8 @@ def test_a_job_without_an_id_is_passed_over(harness: WorkerHarness) -> None:
     assert len(harness.runtime.request_log.all(Endpoint.RESULT)) == 1
 
 
-def test_one_poll_is_open_at_all_times_also_while_the_slots_are_busy(harness: WorkerHarness) -> None:
+def test_single_open_poll(harness: WorkerHarness) -> None:
+    """Exactly one poll is open at all times, even while the slots are busy."""
     harness.runtime.poll_seconds = 0.3
     harness.start(BLOCKED)
     job = harness.runtime.submit("f")
@@ -302,7 +317,8 @@ def test_one_poll_is_open_at_all_times_also_while_the_slots_are_busy(harness: Wo
     assert min(pauses) >= 0, "two polls were open at once"
 
 
-def test_polls_and_results_that_hang_are_given_up_after_30_seconds(harness: WorkerHarness) -> None:
+def test_hanging_requests(harness: WorkerHarness) -> None:
+    """Polls and results that hang are aborted after 30 seconds."""
     harness.runtime.script(Endpoint.RESULT, responses.hang, responses.stop_reading(1000))
     harness.start(ECHO + function("large", "head -c 40000000 /dev/zero"), "--concurrency", "2")
     job = harness.runtime.submit("f", b"1")

@@ -29,7 +29,8 @@ plain = "cat"
 """
 
 
-def test_what_is_printed_is_what_is_posted_byte_for_byte(harness: WorkerHarness) -> None:
+def test_printed_schema(harness: WorkerHarness) -> None:
+    """The command prints the schema that the worker posts, byte for byte."""
     worker = harness.start(TYPED)
     (request,) = harness.runtime.request_log.all(Endpoint.SCHEMA)
     posted = bytes(request.body)
@@ -50,7 +51,8 @@ def test_pretty_is_the_same_for_people(harness: WorkerHarness) -> None:
     assert pretty.stdout.endswith(b"]\n")
 
 
-def test_config_alone_prints_the_json_schema_of_cm_toml(harness: WorkerHarness) -> None:
+def test_config(harness: WorkerHarness) -> None:
+    """The option --config without a value prints the JSON Schema of cm.toml."""
     for option in ("--config", "-c"):
         printed = harness.cm_exec("schema", option)
         assert printed.returncode == 0
@@ -66,7 +68,8 @@ def test_config_with_a_path_names_the_file(harness: WorkerHarness) -> None:
     assert schema["functionName"] == "elsewhere"
 
 
-def test_a_wrong_type_is_exit_3_and_points_at_the_character(harness: WorkerHarness) -> None:
+def test_wrong_type(harness: WorkerHarness) -> None:
+    """A wrong type is exit code 3, and the error quotes it with its key."""
     harness.write(function("f", "cat", returns="list<strng>"))
     for command in ("schema", "check", "run"):
         done = harness.cm_exec(command, environment=harness.replica.modern())
@@ -96,10 +99,11 @@ inputs = { name = "string", age = { type = "optional<integer>", min = 0, max = 1
         ('{"nam": "s3cret"}', "$.nam: unknown; did you mean name?"),
         ('"s3cret"', "$: expected an object, found a string of 6 characters"),
     ],
+    # pytest names the test's folder by the id, and the log contains the folder
+    ids=["type", "range", "missing", "unknown", "no object"],
 )
-def test_a_query_that_does_not_fit_reaches_no_handler_and_no_log(
-    harness: WorkerHarness, query: str, problem: str
-) -> None:
+def test_invalid_query(harness: WorkerHarness, query: str, problem: str) -> None:
+    """An invalid query reaches neither the handler nor the log."""
     worker = harness.start(CHECKED)
     error = error_of(harness.runtime.result(harness.runtime.submit("f", query.encode())), function="f")
     assert error["reason"] == "invalid_query"
@@ -114,7 +118,8 @@ def test_a_query_that_does_not_fit_reaches_no_handler_and_no_log(
 @pytest.mark.parametrize(
     "query", [b'{"name":"\\ud83d", "age"  : 150}', b'{"age":null,"name":""}', b'{ "name" : "x", "name":"y" }']
 )
-def test_a_query_that_fits_reaches_the_handler_byte_for_byte(harness: WorkerHarness, query: bytes) -> None:
+def test_valid_query(harness: WorkerHarness, query: bytes) -> None:
+    """A valid query reaches the handler byte for byte."""
     harness.start(CHECKED)
     assert harness.runtime.call("f", query) == query
     assert harness.folder.joinpath("seen").read_bytes() == query
@@ -137,10 +142,10 @@ def test_a_query_that_fits_reaches_the_handler_byte_for_byte(harness: WorkerHarn
             '$.a: expected a date such as "1969-07-20", found a string of 6 characters',
         ),
     ],
+    ids=["list", "void", "struct"],
 )
-def test_a_result_that_does_not_fit_is_replaced_by_an_error(
-    harness: WorkerHarness, returns: str, right: bytes, wrong: bytes, problem: str
-) -> None:
+def test_invalid_result(harness: WorkerHarness, returns: str, right: bytes, wrong: bytes, problem: str) -> None:
+    """An error replaces an invalid result."""
     worker = harness.start(function("f", "cat", returns=returns, check_results=True))
     error = error_of(harness.runtime.result(harness.runtime.submit("f", wrong)))
     assert error["reason"] == "invalid_output"
@@ -185,7 +190,8 @@ def test_the_checks_hold_in_every_mode(harness: WorkerHarness, mode: str) -> Non
     assert harness.runtime.call("f", b'{"n": 3}').strip() == b"3"
 
 
-def test_invoke_tells_of_what_does_not_fit_and_runs_all_the_same(harness: WorkerHarness) -> None:
+def test_invoke_with_invalid_values(harness: WorkerHarness) -> None:
+    """The command invoke warns of an invalid query and result, and runs the handler."""
     harness.write(function("f", "cat", inputs={"n": "integer"}, returns="integer"))
     done = harness.cm_exec("invoke", "f", '{"n": "three"}')
     assert done.returncode == 0
@@ -226,7 +232,8 @@ def test_from_starts_a_cm_toml_from_a_description(harness: WorkerHarness) -> Non
     assert json.loads(again.stdout) == json.loads(published)
 
 
-def test_from_tells_what_it_could_not_take_over(harness: WorkerHarness) -> None:
+def test_notes_of_an_import(harness: WorkerHarness) -> None:
+    """The option --from reports what it could not import."""
     harness.folder.joinpath("measure.schema.json").write_text('{"properties": {"a": {}}}')
     described = harness.cm_exec("schema", "--from", "measure.schema.json")
     assert described.returncode == 0
@@ -234,7 +241,8 @@ def test_from_tells_what_it_could_not_take_over(harness: WorkerHarness) -> None:
     assert described.stderr == b"cm-exec: note: measure.a is unknown: its schema has no type\n"
 
 
-def test_from_python_reads_hints_with_the_python3_of_path(harness: WorkerHarness) -> None:
+def test_from_python(harness: WorkerHarness) -> None:
+    """The option --from-python reads hints with the python3 of PATH."""
     harness.folder.joinpath("handlers.py").write_text("def double(x: int) -> float: ...\n")
     described = harness.cm_exec("schema", "--from-python", "handlers:double")
     note = b"cm-exec: note: `cm-exec init --from-python handlers:double` writes cm_handler.py\n"
@@ -255,9 +263,8 @@ def test_from_python_reads_hints_with_the_python3_of_path(harness: WorkerHarness
         (["--from-python", "nowhere:f"], b"No module named 'nowhere'"),
     ],
 )
-def test_a_description_that_cannot_be_taken_over_is_exit_2(
-    harness: WorkerHarness, arguments: list[str], message: bytes
-) -> None:
+def test_invalid_description(harness: WorkerHarness, arguments: list[str], message: bytes) -> None:
+    """A description that cannot be imported is exit code 2."""
     harness.folder.joinpath("openapi.yaml").write_text("openapi: 3.1.0")
     done = harness.cm_exec("schema", *arguments)
     assert done.returncode == 2

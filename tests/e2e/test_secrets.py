@@ -24,7 +24,8 @@ def environment_of(output: bytes) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("log_format", ["text", "sls"])
-def test_no_secret_is_ever_in_the_log_or_in_an_error_result(harness: WorkerHarness, log_format: str) -> None:
+def test_no_secret_in_log_or_error(harness: WorkerHarness, log_format: str) -> None:
+    """No secret is in the log or in an error."""
     result = f"printf {RESULT}"
     config = (
         function("good", result)
@@ -55,7 +56,8 @@ def test_no_secret_is_ever_in_the_log_or_in_an_error_result(harness: WorkerHarne
     assert "only its caller" not in worker.log
 
 
-def test_a_handler_sees_nothing_of_the_connection_to_the_runtime(harness: WorkerHarness) -> None:
+def test_connection_variables(harness: WorkerHarness) -> None:
+    """A handler gets nothing of the connection to the runtime."""
     extra = {
         "GET_JOB_URI_V2": "http://127.0.0.1:8946/job",
         "CONNECTIONS_TO_OTHER_PODS_CA_PATH": str(harness.replica.ca_file),
@@ -73,7 +75,8 @@ def test_a_handler_sees_nothing_of_the_connection_to_the_runtime(harness: Worker
     assert seen["COMPUTE_SESSION_ID"] == "ses-of-the-replica"
 
 
-def test_credentials_reach_only_the_handlers_that_ask_for_them(harness: WorkerHarness) -> None:
+def test_credentials(harness: WorkerHarness) -> None:
+    """Credentials reach only the handlers that request them."""
     harness.start(function("trusted", ENVIRON, credentials=True) + function("other", ENVIRON))
     trusted, other = (harness.runtime.submit(name, members=MEMBERS) for name in ("trusted", "other"))
     seen = environment_of(bytes(harness.runtime.result(trusted).body))
@@ -84,9 +87,8 @@ def test_credentials_reach_only_the_handlers_that_ask_for_them(harness: WorkerHa
 
 
 @pytest.mark.parametrize("log_format", ["text", "sls"])
-def test_credentials_that_a_handler_prints_reach_neither_log_nor_error_result(
-    harness: WorkerHarness, log_format: str
-) -> None:
+def test_printed_credentials(harness: WorkerHarness, log_format: str) -> None:
+    """Credentials that a handler prints reach neither the log nor an error."""
     prints = 'echo "I was given $CM_AUTH_HEADER and $CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN" >&2; exit 1'
     worker = harness.start(function("f", prints, credentials=True), "--log-format", log_format)
     body = harness.runtime.result(harness.runtime.submit("f", members=MEMBERS)).body.decode()
@@ -96,7 +98,8 @@ def test_credentials_that_a_handler_prints_reach_neither_log_nor_error_result(
     assert [secret for secret in SECRETS if secret in worker.log + body] == []
 
 
-def test_credentials_that_a_job_does_not_have_are_not_set(harness: WorkerHarness) -> None:
+def test_missing_credentials(harness: WorkerHarness) -> None:
+    """Credentials that a job does not have are not set."""
     harness.start(function("f", ENVIRON, credentials=True))
     seen = environment_of(harness.runtime.call("f"))
     assert {"CM_AUTH_HEADER", "CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN", "CM_USER_ID"} & set(seen) == set()

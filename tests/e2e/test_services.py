@@ -57,7 +57,8 @@ def test_several_functions_share_one_process(harness: WorkerHarness) -> None:
     assert len(worker.descendants()) == 1
 
 
-def test_sixteen_jobs_at_a_time_are_answered_in_any_order(harness: WorkerHarness) -> None:
+def test_sixteen_jobs(harness: WorkerHarness) -> None:
+    """Sixteen concurrent jobs are answered in any order."""
     worker = harness.start(multiplexed() + served("f"), "--concurrency", "16")
     held = [hold(harness, number) for number in range(16)]
     assert len(worker.descendants()) == 1
@@ -67,7 +68,8 @@ def test_sixteen_jobs_at_a_time_are_answered_in_any_order(harness: WorkerHarness
     assert all(len(harness.runtime.posts(job)) == 1 for job, _ in held)
 
 
-def test_an_error_fails_the_job_and_keeps_the_process(harness: WorkerHarness) -> None:
+def test_error_of_a_handler(harness: WorkerHarness) -> None:
+    """An error fails the job and keeps the process."""
     harness.start(multiplexed() + served("f"))
     pid = ask(harness, "pid")
     failed = error(harness, "members_of", {"error": "no such book"})
@@ -101,7 +103,8 @@ def test_log_lines_carry_their_job(harness: WorkerHarness) -> None:
     )
 
 
-def test_after_a_timeout_the_late_answer_reaches_nobody(harness: WorkerHarness) -> None:
+def test_late_result(harness: WorkerHarness) -> None:
+    """The late result of a job that has timed out reaches no caller."""
     harness.start(multiplexed() + served("f", timeout=1), "--concurrency", "2")
     pid = ask(harness, "pid")
     late = submit(harness, "until_cancelled", str(harness.folder / "ready"))
@@ -111,7 +114,8 @@ def test_after_a_timeout_the_late_answer_reaches_nobody(harness: WorkerHarness) 
     assert len(harness.runtime.posts(late)) == 1
 
 
-def test_a_process_that_never_answers_a_cancelled_job_is_replaced(harness: WorkerHarness) -> None:
+def test_unanswered_cancel(harness: WorkerHarness) -> None:
+    """A process that never answers a cancelled job is replaced."""
     harness.start(multiplexed() + served("f", timeout=1), "--concurrency", "2")
     pid = ask(harness, "pid")
     assert error(harness, "forget", str(harness.folder / "ready"))["reason"] == "timeout"
@@ -123,7 +127,8 @@ def test_a_process_that_never_answers_a_cancelled_job_is_replaced(harness: Worke
     "text",
     ['{"result": 1}', '{"jobId": "nobody", "result": 1}', '{"jobId": "nobody"}', "a print", '{"ready": 1}', "[]", "1"],
 )
-def test_a_message_that_answers_no_job_fails_each_job_of_its_process(harness: WorkerHarness, text: str) -> None:
+def test_desync(harness: WorkerHarness, text: str) -> None:
+    """A message that answers no job fails each job of its process."""
     harness.start(multiplexed() + served("f"), "--concurrency", "4")
     pid = ask(harness, "pid")
     held = [hold(harness, number)[0] for number in range(3)]
@@ -142,7 +147,8 @@ def test_a_job_id_alone_is_no_answer(harness: WorkerHarness) -> None:
     assert ask(harness, "pid") != pid
 
 
-def test_a_process_that_dies_fails_the_jobs_that_it_has(harness: WorkerHarness) -> None:
+def test_exit(harness: WorkerHarness) -> None:
+    """A process that dies fails its jobs."""
     harness.start(multiplexed() + served("f"), "--concurrency", "16")
     held = [hold(harness, number)[0] for number in range(8)]
     for job in [*held, submit(harness, "exit", 3)]:
@@ -192,7 +198,8 @@ def test_a_service_that_was_not_ready_in_time_is_reported(harness: WorkerHarness
 
 
 @pytest.mark.parametrize("protocol", ["lines", "content-length"])
-def test_a_process_without_the_envelope_may_say_when_it_is_ready(harness: WorkerHarness, protocol: str) -> None:
+def test_ready_message(harness: WorkerHarness, protocol: str) -> None:
+    """A process without the envelope may announce that it is ready."""
     sign = '{"ready": true}'
     frame = "Content-Length: 15\\r\\n\\r\\n" + sign
     text = f"{sign}\\n" if protocol == "lines" else frame
@@ -243,9 +250,10 @@ def test_polls_need_not_wait_for_services(harness: WorkerHarness) -> None:
     ],
 )
 @pytest.mark.parametrize("envelope", [True, False])
-def test_a_service_that_does_not_start_keeps_no_other_function_from_working(
+def test_service_that_does_not_start(
     harness: WorkerHarness, command: str | list[str], detail: str, envelope: bool
 ) -> None:
+    """A service that does not start leaves other functions working."""
     broken = service("s", command, ready="message", start_timeout=1, envelope=envelope)
     harness.start(broken + served("f") + function("good", "cat"), "--concurrency", "2")
     assert harness.runtime.call("good", b"1") == b"1"
@@ -256,9 +264,8 @@ def test_a_service_that_does_not_start_keeps_no_other_function_from_working(
 
 
 @pytest.mark.parametrize("protocol", ["lines", "content-length"])
-def test_a_process_that_dies_before_it_has_read_its_query_was_not_started(
-    harness: WorkerHarness, protocol: str
-) -> None:
+def test_exit_before_the_query(harness: WorkerHarness, protocol: str) -> None:
+    """A process that dies before it has read its query was not started."""
     command = "echo start >>starts; echo 'no memory' >&2; exit 3"
     launcher = table("launcher", wait_for_services=False)
     harness.start(function("f", command, mode="persistent", protocol=protocol) + launcher, "--concurrency", "1")
@@ -268,7 +275,8 @@ def test_a_process_that_dies_before_it_has_read_its_query_was_not_started(
 
 
 @pytest.mark.parametrize("envelope", [True, False])
-def test_jobs_do_not_wait_for_a_service_that_cannot_start_again(harness: WorkerHarness, envelope: bool) -> None:
+def test_failed_restart(harness: WorkerHarness, envelope: bool) -> None:
+    """Jobs do not wait for a service that cannot restart."""
     broken = "[ ! -e broken ] || { echo 'no memory' >&2; exit 4; }"
     handler = HANDLER if envelope else LOOP
     harness.start(service("s", f"{broken}; exec {shlex.join(handler)}", envelope=envelope) + served("f"))
@@ -311,7 +319,8 @@ def test_a_drain_cancels_what_does_not_end_in_time(harness: WorkerHarness) -> No
     assert {error_of(harness.runtime.result(job))["reason"] for job in held} == {"shutdown"}
 
 
-def test_a_drain_tells_the_service_which_jobs_are_cancelled(harness: WorkerHarness) -> None:
+def test_drain(harness: WorkerHarness) -> None:
+    """A drain sends the service the ids of the cancelled jobs."""
     harness.runtime.poll_seconds = 0.2
     silent = service("s", "trap '' TERM; exec cat >messages", processes=1, jobs_per_process=4)
     worker = harness.start(silent + served("f"), "--concurrency", "2", "--drain-timeout", "0.5")
@@ -327,10 +336,8 @@ def test_a_drain_tells_the_service_which_jobs_are_cancelled(harness: WorkerHarne
 
 
 @pytest.mark.parametrize("arguments", [(), ("frames",)], ids=["lines", "content-length"])
-def test_a_drain_with_jobs_in_processes_without_the_envelope(
-    harness: WorkerHarness, arguments: tuple[str, ...]
-) -> None:
-    """One job ends in time, and one does not."""
+def test_drain_without_the_envelope(harness: WorkerHarness, arguments: tuple[str, ...]) -> None:
+    """A drain without the envelope answers one job that ends in time and one that does not."""
     harness.runtime.poll_seconds = 0.2
     config = service("s", [*LOOP, *arguments], protocol="content-length" if arguments else "lines") + served("f")
     worker = harness.start(config, "--concurrency", "2", "--drain-timeout", "5")
@@ -356,8 +363,8 @@ def test_the_probe_says_whether_the_worker_polls(harness: WorkerHarness) -> None
     assert (done.returncode, done.stdout) == (1, b"")
 
 
-def test_the_probe_works_on_a_read_only_root_for_any_user(harness: WorkerHarness, unshare: tuple[str, ...]) -> None:
-    """As root, for a user without any right of root; otherwise for the user of the test."""
+def test_probe_on_a_read_only_root(harness: WorkerHarness, unshare: tuple[str, ...]) -> None:
+    """The probe works on a read-only root for a user without any rights of root, or for the user of the tests."""
     read_only = "mount -o remount,bind,ro /\n"
     harness.start(
         multiplexed() + served("f"), wrapper=[*unshare, "--mount", "sh", "-ec", read_only + 'exec "$@"', "sh"]

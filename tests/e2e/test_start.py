@@ -29,7 +29,8 @@ def stays_without_poll(worker: Worker, seconds: float = 1.0) -> None:
 
 
 @pytest.mark.parametrize("style", ["modern", "original"])
-def test_both_styles_of_connection_lead_to_the_runtime(harness: WorkerHarness, style: str) -> None:
+def test_styles_of_connection(harness: WorkerHarness, style: str) -> None:
+    """Both styles of connection lead to the runtime."""
     connection = harness.replica.modern() if style == "modern" else harness.replica.original()
     harness.start(ECHO, environment=harness.environment(connection))
     assert harness.runtime.call("f", b"[1]") == b"[1]"
@@ -44,7 +45,8 @@ def test_the_connection_file_alone_is_enough(harness: WorkerHarness, missing: tu
     assert harness.runtime.call("f", b"[1]") == b"[1]"
 
 
-def test_the_peer_ca_serves_where_the_default_ca_is_not_given(harness: WorkerHarness) -> None:
+def test_peer_ca(harness: WorkerHarness) -> None:
+    """The CA of peers is used if there is no default CA."""
     connection = without(harness.replica.modern(), "DEFAULT_CA_PATH")
     connection["CONNECTIONS_TO_OTHER_PODS_CA_PATH"] = str(harness.replica.ca_file)
     harness.start(ECHO, environment=harness.environment(connection))
@@ -86,7 +88,8 @@ def test_a_file_that_is_half_written_is_waited_for(harness: WorkerHarness, name:
     assert harness.runtime.call("f", b"[1]") == b"[1]"
 
 
-def test_the_restart_is_notified_once_before_the_first_poll(harness: WorkerHarness) -> None:
+def test_restart_notification(harness: WorkerHarness) -> None:
+    """The restart is posted once, before the first poll."""
     harness.runtime.poll_seconds = 0.1
     harness.start(ECHO)
     harness.runtime.call("f")
@@ -99,7 +102,8 @@ def test_the_restart_is_notified_once_before_the_first_poll(harness: WorkerHarne
     assert bytes(requests[restarts[0]].body) == b""
 
 
-def test_a_refused_restart_notification_is_tried_again_before_the_first_poll(harness: WorkerHarness) -> None:
+def test_refused_restart_notification(harness: WorkerHarness) -> None:
+    """A refused restart notification is retried before the first poll."""
     harness.runtime.go_down()
     worker = harness.launch(ECHO)
     stays_without_poll(worker)
@@ -110,7 +114,8 @@ def test_a_refused_restart_notification_is_tried_again_before_the_first_poll(har
     assert endpoints.index(Endpoint.RESTART) < endpoints.index(Endpoint.JOB)
 
 
-def test_a_restart_notification_that_breaks_is_never_repeated_once_polling(harness: WorkerHarness) -> None:
+def test_broken_restart_notification(harness: WorkerHarness) -> None:
+    """A broken restart notification is not repeated after the first poll."""
     harness.runtime.poll_seconds = 0.1
     harness.runtime.script(Endpoint.RESTART, responses.reset_before_response)
     harness.start(ECHO)
@@ -120,7 +125,8 @@ def test_a_restart_notification_that_breaks_is_never_repeated_once_polling(harne
 
 
 @pytest.mark.parametrize("status", [404, 500])
-def test_a_restart_endpoint_that_fails_is_left_alone(harness: WorkerHarness, status: int) -> None:
+def test_failing_restart_endpoint(harness: WorkerHarness, status: int) -> None:
+    """A restart endpoint that fails gets one request."""
     harness.runtime.always(Endpoint.RESTART, responses.answer(status, b"no"))
     harness.start(ECHO)
     assert harness.runtime.call("f", b"[1]") == b"[1]"
@@ -132,9 +138,8 @@ def test_a_restart_endpoint_that_fails_is_left_alone(harness: WorkerHarness, sta
     [responses.answer(500), responses.answer(404), responses.garbage, responses.reset_before_response],
     ids=["500", "404", "garbage", "reset"],
 )
-def test_a_schema_or_restart_endpoint_that_always_fails_never_stops_the_worker(
-    harness: WorkerHarness, fault: responses.Behaviour
-) -> None:
+def test_failing_start_endpoints(harness: WorkerHarness, fault: responses.Behaviour) -> None:
+    """A schema or restart endpoint that always fails does not stop the worker."""
     harness.runtime.always(Endpoint.SCHEMA, fault)
     harness.runtime.always(Endpoint.RESTART, fault)
     worker = harness.launch(ECHO)
@@ -143,7 +148,8 @@ def test_a_schema_or_restart_endpoint_that_always_fails_never_stops_the_worker(
     assert harness.runtime.call("f", b"[1]") == b"[1]"
 
 
-def test_no_restart_is_notified_where_the_platform_names_no_endpoint(harness: WorkerHarness) -> None:
+def test_no_restart_endpoint(harness: WorkerHarness) -> None:
+    """No restart is posted if the platform names no endpoint."""
     harness.start(ECHO, environment=harness.environment(without(harness.replica.modern(), "RESTART_NOTIFICATION_URI")))
     assert harness.runtime.call("f", b"[1]") == b"[1]"
     assert harness.runtime.request_log.all(Endpoint.RESTART) == []
@@ -157,9 +163,8 @@ WRONG: dict[str, tuple[Callable[[Authority], ssl.SSLContext], str]] = {
 
 
 @pytest.mark.parametrize("fault", WRONG)
-def test_no_request_leaves_over_an_untrusted_connection_and_the_log_says_why(
-    harness: WorkerHarness, authority: Authority, fault: str
-) -> None:
+def test_untrusted_runtime(harness: WorkerHarness, authority: Authority, fault: str) -> None:
+    """A runtime that is not trusted gets no request, and the log says why."""
     show, words = WRONG[fault]
     harness.runtime.show_certificate(show(authority))
     worker = harness.launch(ECHO)
@@ -173,8 +178,8 @@ def test_no_request_leaves_over_an_untrusted_connection_and_the_log_says_why(
     worker.wait_until_ready()
 
 
-def test_a_ca_that_is_replaced_on_disk_is_read_again(harness: WorkerHarness) -> None:
-    """With the runtime's connections broken, as when it starts anew with a certificate of the next authority."""
+def test_replaced_ca(harness: WorkerHarness) -> None:
+    """A CA that is replaced on disk is read again when the runtime restarts with a certificate of the new authority."""
     harness.start(ECHO)
     following = Authority()
     harness.runtime.go_down()
@@ -184,7 +189,8 @@ def test_a_ca_that_is_replaced_on_disk_is_read_again(harness: WorkerHarness) -> 
     assert harness.runtime.call("f", b"[1]") == b"[1]"
 
 
-def test_a_listener_that_speaks_no_tls_gets_no_request(harness: WorkerHarness) -> None:
+def test_no_tls(harness: WorkerHarness) -> None:
+    """A listener without TLS gets no request."""
     harness.runtime.show_certificate(None)
     worker = harness.launch(ECHO)
     request_log = harness.runtime.request_log
@@ -194,13 +200,15 @@ def test_a_listener_that_speaks_no_tls_gets_no_request(harness: WorkerHarness) -
     assert "Traceback" not in worker.log
 
 
-def test_tls_server_name_is_the_name_that_is_checked(harness: WorkerHarness, authority: Authority) -> None:
+def test_tls_server_name(harness: WorkerHarness, authority: Authority) -> None:
+    """The option tls_server_name sets the name that is checked."""
     harness.runtime.show_certificate(authority.named("runtime.example"))
     harness.start(ECHO + table("launcher", tls_server_name="runtime.example"))
     assert harness.runtime.call("f", b"[1]") == b"[1]"
 
 
-def test_proxies_of_the_environment_are_not_used_for_the_runtime(harness: WorkerHarness) -> None:
+def test_proxies(harness: WorkerHarness) -> None:
+    """The proxies of the environment are not used for the runtime."""
     proxies = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
     harness.start(ECHO, environment={**harness.environment(), **proxies})
     assert harness.runtime.call("f", b"[1]") == b"[1]"
@@ -217,8 +225,8 @@ def ipv6_trap(port: int) -> Iterator[socket.socket]:
         yield trap
 
 
-def test_localhost_is_dialled_at_its_ipv4_address_first(harness: WorkerHarness, unshare: tuple[str, ...]) -> None:
-    """In a mount namespace where localhost is ::1 first; another program has the port there."""
+def test_localhost_is_ipv4_first(harness: WorkerHarness, unshare: tuple[str, ...]) -> None:
+    """The IPv4 address of localhost is tried first, even if ::1 comes first and another program listens there."""
     hosts = harness.folder / "hosts"
     hosts.write_text("::1 localhost\n127.0.0.1 localhost\n")
     script = 'mount --bind hosts /etc/hosts && exec "$@"'

@@ -42,7 +42,8 @@ def test_a_large_stream_comes_whole(harness: WorkerHarness) -> None:
     assert harness.runtime.call("f") == b"0123456\n" * (LARGE // 8)
 
 
-def test_a_post_that_breaks_midway_is_repeated_whole(harness: WorkerHarness) -> None:
+def test_broken_post(harness: WorkerHarness) -> None:
+    """A post that breaks midway is repeated whole."""
     harness.start(streaming(f"yes 0123456 | head -c {LARGE}"))
     harness.runtime.script(Endpoint.RESULT, responses.reset_within_request(100_000), responses.answer(503))
     job = harness.runtime.submit("f")
@@ -51,9 +52,8 @@ def test_a_post_that_breaks_midway_is_repeated_whole(harness: WorkerHarness) -> 
 
 
 @pytest.mark.parametrize(("end", "reason"), [("exit 3", "exit"), ("kill -9 $$", "signal"), ("sleep 300", "timeout")])
-def test_a_command_that_fails_midway_is_an_error_after_a_body_without_its_end(
-    harness: WorkerHarness, end: str, reason: str
-) -> None:
+def test_failure_midway(harness: WorkerHarness, end: str, reason: str) -> None:
+    """A command that fails midway is an error after a truncated body."""
     harness.start(streaming(WAITING + end, timeout=5))
     job = harness.runtime.submit("f")
     request_log = harness.runtime.request_log
@@ -68,21 +68,24 @@ def test_a_command_that_fails_midway_is_an_error_after_a_body_without_its_end(
     assert second is result
 
 
-def test_a_command_that_fails_before_its_first_byte_is_one_error(harness: WorkerHarness) -> None:
+def test_failure_before_the_first_byte(harness: WorkerHarness) -> None:
+    """A command that fails before its first byte is a single error."""
     harness.start(streaming("exit 3"))
     job = harness.runtime.submit("f")
     assert error_of(harness.runtime.result(job))["reason"] == "exit"
     assert len(harness.runtime.posts(job)) == 1
 
 
-def test_more_than_max_output_is_an_error_after_a_body_without_its_end(harness: WorkerHarness) -> None:
+def test_output_limit(harness: WorkerHarness) -> None:
+    """More output than max_output is an error after a truncated body."""
     harness.start(streaming("yes", max_output=LARGE))
     job = harness.runtime.submit("f")
     assert error_of(harness.runtime.result(job))["reason"] == "output_limit"
     assert not harness.runtime.posts(job)[0].accepted
 
 
-def test_a_stream_that_is_refused_is_an_error_that_says_so(harness: WorkerHarness) -> None:
+def test_rejected_stream(harness: WorkerHarness) -> None:
+    """A rejected stream is an error that says so."""
     harness.start(streaming(f"head -c {LARGE} /dev/zero"))
     harness.runtime.script(Endpoint.RESULT, responses.answer_early(413))
     job = harness.runtime.submit("f")

@@ -108,7 +108,8 @@ def test_another_is_started_after_it(compute_module):
     assert list((project / "tmp").glob("cm-exec-*")) == []
 
 
-def test_a_violation_fails_the_test_in_which_it_happened(project: Path) -> None:
+def test_violation(project: Path) -> None:
+    """A violation fails the test in which it happened."""
     done = run(
         project,
         """
@@ -124,7 +125,8 @@ def test_right(compute_module):
     assert "2 passed, 1 error" in done.stdout.splitlines()[-1]
 
 
-def test_a_worker_that_ends_at_once_is_told_with_its_log(project: Path) -> None:
+def test_worker_that_exits(project: Path) -> None:
+    """A worker that exits at once is reported with its log."""
     (project / "app.py").write_text("raise SystemExit('no model')\n")
     done = run(project, "def test_call(compute_module): compute_module.call('echo', 1)\n")
     assert done.returncode == 1
@@ -176,7 +178,8 @@ def test_without_a_command_it_says_what_to_do(project: Path) -> None:
     assert "set compute_module_command in pytest's configuration" in done.stdout
 
 
-def test_ten_calls_of_the_official_sdk_in_ten_seconds(project: Path) -> None:
+def test_speed_with_the_official_sdk(project: Path) -> None:
+    """Ten calls of the official SDK take at most ten seconds."""
     command = " ".join(python_command())
     (project / "pytest.ini").write_text(f"[pytest]\ncompute_module_command = {command}\n")
     began = time.monotonic()
