@@ -50,7 +50,7 @@ def print_banner(terminal: Terminal, runtime: LocalRuntime, source: WorkerSource
     terminal.write("")
 
 
-def print_for_other_worker(terminal: Terminal, runtime: LocalRuntime, style: Style, env_file: Path | None) -> None:
+def print_for_other_worker(terminal: Terminal, runtime: LocalRuntime, style: Style, env_file: Path) -> None:
     """Print what another worker needs: in a shell, in a container, in one that does not share the network."""
     files = runtime.files
     terminal.write(terminal.styled("  In the shell of a worker:\n", BOLD))

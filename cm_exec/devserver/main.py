@@ -78,7 +78,7 @@ def run_dev(args: DevArgs) -> None:
         if stack.enter_context(keys(actions)):
             terminal.write(terminal.styled("  keys: o opens the console, r restarts the worker, q quits\n", DIM))
         if source is None:
-            print_for_other_worker(terminal, runtime, args.env_style, args.env_file)
+            print_for_other_worker(terminal, runtime, args.env_style, args.env_file or runtime.files.env_path)
             runtime.report_process(ProcessState.NONE)
             announce()
             session.wait_for_signal()
@@ -143,8 +143,7 @@ def _runtime(
     except OSError as error:
         where = error.filename or f"cannot listen on {args.listen}{_port_text(args)}"
         raise click.UsageError(f"{where}: {error.strerror}") from None
-    if args.runtime_dir is not None:
-        replace_file(folder / "worker.env", runtime.files.env_file(args.env_style).encode(), mode=0o600)
+    replace_file(runtime.files.env_path, runtime.files.env_file(args.env_style).encode(), mode=0o600)
     with runtime:
         yield runtime
 

@@ -308,9 +308,9 @@ class Broker:
 
     def diagnosed(self, kind: ViolationKind, sentence: str) -> None:
         """Report what a client does wrong before it gets a job. One that repeats it all the time is reported rarely."""
-        if sentence in endpoints.GUESSES and (self.polls.total or self.polls.excused):
-            return  # some client has come through: it may open connections ahead, or be killed while it connects
         now = self.clock()
+        if sentence in endpoints.GUESSES and self.polls.is_served(now, len(self.ledger.outstanding)):
+            return  # some client has come through: it may open connections ahead, or be killed while it connects
         if now - self._diagnosed.get(sentence, float("-inf")) < _DIAGNOSIS_PAUSE:
             return
         if len(self._diagnosed) >= _DIAGNOSES_KEPT:

@@ -82,6 +82,8 @@ class CallerApi:
     # Calls
 
     async def _call(self, request: Request) -> ASGIApp:
+        if not request.path_params["name"]:
+            raise HTTPException(HTTPStatus.NOT_FOUND, "the function's name is missing; send POST /functions/NAME")
         query = await _body(request, LARGEST_QUERY) or b"{}"
         if (problem := json_problem(query)) is not None:
             raise HTTPException(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {problem}")

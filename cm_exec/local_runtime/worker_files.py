@@ -129,6 +129,11 @@ class WorkerFiles:
         """The legacy connection file."""
         return self.directory / _CONNECTION
 
+    @property
+    def env_path(self) -> Path:
+        """A file for `env_file`, which only this user can read: the plain API's addresses are secret."""
+        return self.directory.parents[1] / "worker.env"
+
     def write(self, *, token: str, ca: bytes) -> None:
         """Write or replace all files; a reader sees the old or the new one, never half of it."""
         replace_file(self.ca_file, ca)

@@ -135,6 +135,12 @@ def test_a_failure_has_the_status_that_the_caller_wants(caller: Caller) -> None:
     assert caller.post("/functions/fail?fail=200", b"1").status == 400
 
 
+def test_a_call_without_a_name_is_no_job(serving: LocalRuntime, caller: Caller) -> None:
+    reply = caller.post("/functions/", b"1")
+    assert (reply.status, reply.json["error"]) == (404, "the function's name is missing; send POST /functions/NAME")
+    assert serving.jobs == []
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [

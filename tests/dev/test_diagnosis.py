@@ -5,6 +5,7 @@ import http.client
 import json
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -133,6 +134,15 @@ def test_a_client_that_leaves_after_the_handshake(runtime: LocalRuntime) -> None
     with socket.create_connection(("localhost", runtime.port)) as raw:
         context.wrap_socket(raw, server_hostname="localhost").close()
     reported(runtime, ViolationKind.CONNECTION, "left without a request")
+
+
+def test_a_client_that_leaves_after_another_has_polled(tmp_path: Path) -> None:
+    """A probe with curl came through, and the client that is written now does not: it is told why."""
+    with LocalRuntime(tmp_path, poll_wait=0.1, poll_timeout=0.2) as runtime:
+        with ManualWorker(runtime) as worker:
+            worker.poll()
+        threading.Event().wait(0.4)  # longer than a worker may be silent
+        test_a_client_that_leaves_after_the_handshake(runtime)
 
 
 def test_a_client_that_connects_to_another_name(runtime: LocalRuntime) -> None:

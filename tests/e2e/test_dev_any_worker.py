@@ -268,3 +268,19 @@ def test_the_printed_docker_line_mounts_files_that_any_user_can_read(folder: Pat
         assert Path(source).stat().st_mode & 0o055 == 0o055
         for path in Path(source).iterdir():
             assert path.stat().st_mode & 0o044 == 0o044, path
+
+
+def test_the_printed_docker_line_has_no_secret(folder: Path) -> None:
+    """The addresses of the plain API are secret; they are in a file that only this user can read."""
+    with started_dev(folder, "--no-worker", "--runtime-port", "0") as program:
+        program.wait_for_output("docker run", times=2)
+        secret = program.state["environment"]["GET_JOB_URI_V2"].split("/")[3]
+        lines = [line for line in program.output.splitlines() if line.startswith("docker run")]
+        assert all(secret not in line for line in lines)
+        words = shlex.split(lines[0])
+        variables = Path(words[words.index("--env-file") + 1])
+        assert secret in variables.read_text()
+        assert variables.stat().st_mode & 0o777 == 0o600
+        program.interrupt()
+        assert program.process.wait(30) == 0
+        assert not variables.exists()

@@ -117,6 +117,11 @@ class PollWatch:
             return None
         return f"no worker has polled for {now - self.last:.1f} s"
 
+    def is_served(self, now: float, outstanding: int) -> bool:
+        """Return whether a worker is at work, so that what other connections do is no riddle."""
+        polled = self.last is not None and now - self.last < self.poll_timeout
+        return bool(self.open or outstanding or polled or self.excused)
+
     def state(self, now: float, outstanding: int) -> WorkerState:
         """Return what the worker seems to do."""
         if self.open:
