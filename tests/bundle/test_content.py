@@ -62,7 +62,8 @@ def test_the_same_inputs_give_the_same_bytes(bundle: Bundle, tmp_path: Path) -> 
     assert len({hashlib.sha256(path.read_bytes()).hexdigest() for path in archives}) == 1
 
 
-def test_the_archive_holds_the_tree_for_the_root_of_an_image(bundle: Bundle) -> None:
+def test_archive(bundle: Bundle) -> None:
+    """The archive contains the tree at its place in the root of an image."""
     with tarfile.open(bundle.archive) as archive:
         entries = archive.getmembers()
     assert {entry.name for entry in entries if entry.isfile()} == {
@@ -72,14 +73,16 @@ def test_the_archive_holds_the_tree_for_the_root_of_an_image(bundle: Bundle) -> 
     assert len({entry.mtime for entry in entries}) == 1
 
 
-def test_everybody_may_read_it_and_only_its_owner_may_write(bundle: Bundle) -> None:
+def test_permissions(bundle: Bundle) -> None:
+    """Every user may read the files, and only their owner may write them."""
     for path in [bundle.tree, *bundle.tree.rglob("*")]:
         mode = stat.S_IMODE(path.lstat().st_mode)
         executable = path.is_dir() or path.name.startswith("ld-linux") or path.parent == bundle.tree / "bin"
         assert (mode, path.is_symlink()) == (0o755 if executable else 0o644, False), path
 
 
-def test_programs_and_libraries_need_nothing_that_is_not_in_it(bundle: Bundle) -> None:
+def test_libraries(bundle: Bundle) -> None:
+    """Programs and libraries need no library from outside the bundle."""
     present = {path.name for path in (bundle.tree / "lib").iterdir()}
     for path in programs(bundle.tree):
         assert set(patchelf("--print-needed", path).splitlines()) <= present, path
@@ -87,7 +90,8 @@ def test_programs_and_libraries_need_nothing_that_is_not_in_it(bundle: Bundle) -
 
 
 @needs("readelf")
-def test_the_interpreter_looks_in_the_bundle_before_anywhere_else_and_the_others_nowhere(bundle: Bundle) -> None:
+def test_search_paths(bundle: Bundle) -> None:
+    """The interpreter searches the bundle for libraries first, and no other program has a search path."""
     interpreter = bundle.tree / "bin" / "python3"
     assert patchelf("--print-interpreter", interpreter) == f"{HOME}/lib/ld-linux-x86-64.so.2"
     headers = subprocess.run(["readelf", "--dynamic", interpreter], capture_output=True, text=True, check=True).stdout
@@ -105,7 +109,8 @@ def test_libraries_have_no_symbols_for_debuggers(bundle: Bundle) -> None:
         assert b"\0.symtab\0" not in path.read_bytes(), path
 
 
-def test_every_module_is_compiled_for_its_place_and_has_no_source(bundle: Bundle) -> None:
+def test_modules(bundle: Bundle) -> None:
+    """Every module is compiled for its place, and has no source."""
     modules = list(bundle.tree.rglob("*.pyc"))
     assert len(modules) > 300
     for path in modules:
@@ -132,7 +137,8 @@ def test_every_file_belongs_to_one_component(bundle: Bundle, sbom: Any) -> None:
         assert (bundle.tree / place.relative_to(HOME)).exists(), place
 
 
-def test_every_component_has_a_version_and_its_licence(bundle: Bundle, sbom: Any) -> None:
+def test_components(bundle: Bundle, sbom: Any) -> None:
+    """Every component has a version and its licence."""
     names = {component["name"] for component in components(sbom)}
     assert {"cm-exec", "python", "click", "urllib3", "tomli", "msgspec", "libc6"} <= names
     for component in components(sbom):
@@ -144,7 +150,8 @@ def test_every_component_has_a_version_and_its_licence(bundle: Bundle, sbom: Any
     assert (bundle.tree / "licenses" / "libc6" / "LGPL-2.1").exists()
 
 
-def test_the_bill_of_materials_is_as_its_standard_says(bundle: Bundle) -> None:
+def test_bill_of_materials(bundle: Bundle) -> None:
+    """The bill of materials conforms to its standard."""
     text = (bundle.tree / "sbom.cdx.json").read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
 
@@ -167,7 +174,8 @@ def imported_names(code: CodeType) -> Iterator[str]:
             yield from imported_names(constant)
 
 
-def test_the_standard_library_has_what_a_worker_imports_and_when_it_imports_it(bundle: Bundle) -> None:
+def test_standard_library(bundle: Bundle) -> None:
+    """The standard library contains every module that a worker imports, at any time."""
     (library,) = (bundle.tree / "lib").glob("python3*")
     places = [path.relative_to(library) for path in library.rglob("*") if path.suffix in {".pyc", ".so"}]
     present = {".".join(place.with_suffix("").parts).removesuffix(".__init__") for place in places}

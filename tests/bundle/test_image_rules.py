@@ -7,7 +7,8 @@ from tests.support.bundle import HOME
 from tests.support.toml import function
 
 
-def test_an_empty_root_breaks_the_rules_that_ask_for_programs(empty_root: list[str]) -> None:
+def test_empty_root(empty_root: list[str]) -> None:
+    """An empty root violates the rules that require programs."""
     Path(empty_root[-1], "cm.toml").write_text(function("f", "cat") + function("g", ["/bin/cat"]))
     command = [*empty_root, str(HOME / "bin" / "cm-exec"), "check", "--image-rules"]
     done = subprocess.run(command, env={}, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)

@@ -28,7 +28,8 @@ def test_a_version_is_locked_for_every_requirement(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_version_has_hashes_and_no_index_is_named(name: str) -> None:
+def test_requirements(name: str) -> None:
+    """Every version has hashes, and no index is named."""
     text = (ROOT / "packaging" / name).read_text()
     entries = re.split(r"\n(?=\S)", text.strip())
     assert "://" not in text

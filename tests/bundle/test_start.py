@@ -70,9 +70,8 @@ def test_libraries_that_libc_loads_later_are_there(empty_root: list[str], tmp_pa
 
 
 @pytest.mark.parametrize("is_hostile", [False, True], ids=["empty", "hostile"])
-def test_a_handler_gets_the_environment_that_the_container_has(
-    at_home: list[str], tmp_path: Path, is_hostile: bool
-) -> None:
+def test_environment_of_a_handler(at_home: list[str], tmp_path: Path, is_hostile: bool) -> None:
+    """A handler gets the environment of the container."""
     environment = lay_traps(tmp_path) if is_hostile else {}
     tmp_path.joinpath("cm.toml").write_text(function("environment", ["/usr/bin/env", "-0"]))
     done = run([*at_home, "env", "-i", *pairs(environment), ENTRY, "invoke", "environment", "1"], tmp_path)
@@ -84,9 +83,8 @@ def test_a_handler_gets_the_environment_that_the_container_has(
 
 
 @pytest.mark.parametrize("is_hostile", [False, True], ids=["clean", "hostile"])
-def test_a_worker_answers_jobs_of_all_modes_over_tls(
-    harness: WorkerHarness, at_home: list[str], tmp_path: Path, is_hostile: bool
-) -> None:
+def test_jobs_of_all_modes(harness: WorkerHarness, at_home: list[str], tmp_path: Path, is_hostile: bool) -> None:
+    """A worker answers jobs of all modes over TLS."""
     environment = {**harness.environment(), **(lay_traps(tmp_path) if is_hostile else {})}
     clean = {"inherit_env": ["PATH"]}
     config = (
@@ -140,7 +138,8 @@ def test_every_command_shows_its_help(at_home: list[str], tmp_path: Path) -> Non
     assert done.stdout.count(b"Usage: cm-exec ") == len(commands) > 8
 
 
-def test_text_is_unicode_whatever_the_locale(at_home: list[str], tmp_path: Path) -> None:
+def test_locale(at_home: list[str], tmp_path: Path) -> None:
+    """Text is Unicode in every locale."""
     tmp_path.joinpath("cm.toml").write_text(function("gr\u00fc\u00dfe", ["cat"]), encoding="utf-8")
     done = run([*at_home, "env", "-i", "LC_ALL=C", ENTRY, "invoke", "gr\u00fc\u00dfe", "1"], tmp_path)
     assert (done.stdout, done.stderr) == (b"1", b"")

@@ -22,7 +22,8 @@ def instructions(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", IMAGE_EXAMPLES)
-def test_a_dockerfile_is_short_takes_this_version_and_names_a_user_by_number(name: str) -> None:
+def test_dockerfile(name: str) -> None:
+    """A Dockerfile is short, uses this version, and names a user by number."""
     lines = instructions(name)
     assert 2 <= len(lines) <= LONGEST
     assert f"cm-exec-base:{__version__}" in " ".join(lines).replace("=", " ").split()
@@ -35,7 +36,8 @@ def test_a_dockerfile_is_short_takes_this_version_and_names_a_user_by_number(nam
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=needs_containers(*BUILD_TOOLS.get(name, ()))) for name in IMAGE_EXAMPLES]
 )
-def test_an_example_s_image_answers_a_job_and_drains(name: str, images: Images, node: Node) -> None:
+def test_image_of_an_example(name: str, images: Images, node: Node) -> None:
+    """The image of an example answers a job and drains."""
     example = Example(folder=EXAMPLES / name)
     container = node.start(Spec(image=images.example(name), entrypoint=None, user=None))
     example.assert_result(node.runtime.call(example.function, example.query, seconds=60))

@@ -23,9 +23,8 @@ GREEDY = function("greedy", ["dd", "if=/dev/zero", "of=/dev/null", "bs=512M", "c
     ("arguments", "config", "status"),
     [(["run", "--no-such-option"], ECHO, 2), (["run"], "[functions]\n", 3), (["run"], ECHO, 4)],
 )
-def test_the_container_ends_with_the_exit_status_of_the_readme(
-    images: Images, node: Node, arguments: list[str], config: str, status: int
-) -> None:
+def test_exit_status(images: Images, node: Node, arguments: list[str], config: str, status: int) -> None:
+    """The container exits with the status that the README documents."""
     container = node.launch(Spec(image=images.root("busybox"), arguments=arguments, config=config, variables={}))
     assert container.wait() == status
     assert container.stderr
@@ -43,9 +42,8 @@ def test_a_second_signal_ends_the_container_at_once(images: Images, node: Node) 
 
 
 @needs_memory_limit()
-def test_a_handler_that_is_killed_for_its_memory_is_answered_for_and_the_launcher_lives(
-    images: Images, node: Node
-) -> None:
+def test_handler_without_memory(images: Images, node: Node) -> None:
+    """A job whose handler is killed for its memory is answered, and the launcher survives."""
     options = (*NOEXEC_TMP, "--memory", "128m", "--memory-swap", "128m")
     container = node.start(Spec(image=images.root("busybox"), config=GREEDY + ECHO, options=options))
     error = error_of(node.runtime.result(node.runtime.submit("greedy")), function="greedy")

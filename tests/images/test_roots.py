@@ -101,7 +101,8 @@ def test_the_image_keeps_the_platform_s_rules(place: Place) -> None:
     assert "broken" not in told
 
 
-def test_a_handler_has_the_environment_of_the_container_and_nothing_else(place: Place) -> None:
+def test_environment_of_a_handler(place: Place) -> None:
+    """A handler has the environment of the container and nothing else."""
     started = variables_of(Path(f"/proc/{place.container.pid}/environ").read_bytes())
     seen = variables_of(place.call("environment"))
     assert seen.pop("CM_JOB_ID")
@@ -116,7 +117,8 @@ def variables_of(environ: bytes) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def test_a_result_that_would_be_kept_in_a_file_is_whole(place: Place) -> None:
+def test_large_result(place: Place) -> None:
+    """A result that is large enough for a file is complete."""
     assert place.call("large") == bytes(3_000_000)
     start_line = place.container.stdout.splitlines()[0]
     assert ("memory" in start_line) == (options_of(place.root) == NO_TMP)
@@ -128,7 +130,8 @@ def test_pid_1_leaves_no_zombie(place: Place) -> None:
 
 
 @each_root
-def test_sigterm_to_pid_1_ends_in_answered_jobs_and_exit_0(root: str, images: Images, node: Node) -> None:
+def test_sigterm_to_pid_1(root: str, images: Images, node: Node) -> None:
+    """After SIGTERM PID 1 answers its jobs and exits with 0."""
     node.runtime.poll_seconds = 0.2
     container = node.start(Spec(image=image_of(images, root), config=CONFIG, options=options_of(root)))
     jobs = [node.runtime.submit("blocked"), node.runtime.submit("blocked")]
@@ -141,7 +144,8 @@ def test_sigterm_to_pid_1_ends_in_answered_jobs_and_exit_0(root: str, images: Im
     assert [bytes(node.runtime.result(job).body) for job in jobs] == [b"done", b"done"]
 
 
-def test_a_handler_runs_with_the_python_of_its_image_and_the_traps_are_traps(images: Images, node: Node) -> None:
+def test_python_of_the_image(images: Images, node: Node) -> None:
+    """A handler uses the Python of its image, and each hostile variable would break that Python."""
     hostile.write(node.folder / "hostile", with_c_library=False)
     only = {name: hostile.VARIABLES[name] for name in ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH")}
     trapped = [function(name, ["python3", "-c", "pass"], env={name: value}) for name, value in only.items()]

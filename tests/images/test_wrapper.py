@@ -34,7 +34,8 @@ def process_called(name: str, container: Container) -> int:
     return found
 
 
-def test_sigterm_to_the_shell_changes_nothing_and_the_log_is_collected(images: Images, node: Node) -> None:
+def test_sigterm_to_the_shell(images: Images, node: Node) -> None:
+    """A SIGTERM to the shell changes nothing, and the log is collected."""
     container = node.start(wrapped(images))
     container.signal(signal.SIGTERM)
     job = node.runtime.submit("echo", b"[1]")
@@ -55,16 +56,16 @@ def test_without_tee_jobs_go_on(images: Images, node: Node) -> None:
     end(container)
 
 
-def test_sigterm_to_cm_exec_beneath_the_shell_drains_it_and_ends_the_container(images: Images, node: Node) -> None:
+def test_sigterm_to_cm_exec(images: Images, node: Node) -> None:
+    """A SIGTERM to cm-exec beneath the shell starts a drain, and the container ends."""
     container = node.start(wrapped(images))
     node.runtime.release_polls()
     os.kill(process_called("python", container), signal.SIGTERM)
     assert container.wait() == 0
 
 
-def test_nothing_survives_the_shell_and_the_next_start_frees_the_job(
-    images: Images, node: Node, tmp_path: Path
-) -> None:
+def test_restart_of_the_container(images: Images, node: Node, tmp_path: Path) -> None:
+    """No process survives the shell, and the next start releases the job."""
     with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=1) as runtime:
         files = runtime.files.directory
         spec = replace(wrapped(images), variables=runtime.environment(), mounts=[f"{files}:{files}:ro"])

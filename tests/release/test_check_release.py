@@ -76,7 +76,8 @@ def repository(tmp_path: Path) -> Repository:
     return repository
 
 
-def test_a_clean_tree_with_a_heading_can_be_released(repository: Repository) -> None:
+def test_clean_tree(repository: Repository) -> None:
+    """A clean tree whose version has a heading can be released."""
     assert repository.run("check-release").stdout == "cm-exec 1.2.3 can be released.\n"
     repository.git("tag", "v1.2.3")
     assert repository.run("check-release").returncode == 0
@@ -116,7 +117,8 @@ def test_all_reasons_are_printed_at_once(repository: Repository) -> None:
     assert all(text in printed for text in ('the version is "next"', "uncommitted changes", "no section about next"))
 
 
-def test_a_tree_that_cannot_be_released_is_not_built(repository: Repository) -> None:
+def test_dirty_tree(repository: Repository) -> None:
+    """A tree that cannot be released is not built."""
     stray = repository.folder / "dist"
     stray.mkdir()
     stray.joinpath("kept").touch()
@@ -126,7 +128,8 @@ def test_a_tree_that_cannot_be_released_is_not_built(repository: Repository) -> 
     assert stray.joinpath("kept").exists()
 
 
-def test_an_option_that_release_does_not_know_is_refused(repository: Repository) -> None:
+def test_unknown_option(repository: Repository) -> None:
+    """An unknown option of release is rejected."""
     done = repository.run("release", "--publish")
     assert (done.returncode, done.stderr) == (2, "usage: release [--quick] [--without-image]\n")
 

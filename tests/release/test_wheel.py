@@ -37,7 +37,8 @@ def metadata(wheel: ZipFile) -> Message:
     return HeaderParser().parsestr(wheel.read(f"{INFO}/METADATA").decode())
 
 
-def test_the_wheel_contains_the_package_and_nothing_else(wheel: ZipFile) -> None:
+def test_content(wheel: ZipFile) -> None:
+    """The wheel contains the package and nothing else."""
     names = {name for name in wheel.namelist() if not name.endswith("/")}
     assert {name for name in names if name.startswith("cm_exec/")} == package_files()
     assert {name.partition("/")[0] for name in names} <= {"cm_exec", INFO, DATA.partition("/")[0]}
@@ -67,7 +68,8 @@ def test_the_tests_of_the_wheel_exist() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_the_wheel_installs_one_program_and_the_plugin_for_pytest(wheel: ZipFile) -> None:
+def test_entry_points(wheel: ZipFile) -> None:
+    """The wheel installs one program and the plugin for pytest."""
     lines = wheel.read(f"{INFO}/entry_points.txt").decode().split("\n")
     assert list(filter(None, lines)) == [
         "[console_scripts]",
@@ -82,6 +84,7 @@ def test_the_wheel_needs_four_packages(wheel: ZipFile) -> None:
     assert sorted(re.split(r"[^\w-]", text)[0] for text in needed) == ["click", "msgspec", "tomli", "urllib3"]
 
 
-def test_the_wheel_has_the_package_s_version_and_readme(wheel: ZipFile) -> None:
+def test_version_and_readme(wheel: ZipFile) -> None:
+    """The wheel has the package's version and README."""
     assert metadata(wheel)["Version"] == __version__
     assert (ROOT / "README.md").read_text().strip() == str(metadata(wheel).get_payload()).strip()

@@ -18,7 +18,8 @@ def commands(text: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_an_action_is_named_by_its_commit_with_the_version_beside_it(path: Path) -> None:
+def test_pinned_action(path: Path) -> None:
+    """An action is pinned to a commit, with its version in a comment."""
     lines = [line.split("uses:", 1)[1].strip() for line in path.read_text().splitlines() if "uses:" in line]
     assert lines
     assert [line for line in lines if not re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)] == []
