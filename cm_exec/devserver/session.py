@@ -19,7 +19,7 @@ from cm_exec.devserver.worker_process import (
     WorkerProcess,
     WorkerSource,
     describe_exit,
-    parse_plain_line,
+    parse_foreign_line,
     parse_sls_line,
     worker_environment,
 )
@@ -72,7 +72,7 @@ class WorkerSet:
         else:
             self._shown_command = " ".join(source)
             environment = worker_environment(self._runtime.environment(self._style))
-            worker, parse = ForeignWorker(source, environment), parse_plain_line
+            worker, parse = ForeignWorker(source, environment), parse_foreign_line
         self._starts += 1
         number = self._starts
 

@@ -112,6 +112,28 @@ def parse_sls_line(line: bytes) -> LogEntry:
     )
 
 
+class _ForeignSlsLine(msgspec.Struct, tag_field="type", tag="service.1"):
+    message: str
+    level: str = "INFO"
+    params: _Params = msgspec.field(default_factory=_Params)
+
+
+_foreign_sls_decoder = msgspec.json.Decoder(_ForeignSlsLine)
+
+
+def parse_foreign_line(line: bytes) -> LogEntry:
+    """Read a line of the official SDKs, which log as the platform reads it; any other line as it stands."""
+    if not line.startswith(b'{"'):
+        return parse_plain_line(line)
+    try:
+        read = _foreign_sls_decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return parse_plain_line(line)
+    if read.params.job_id:
+        return LogEntry(text=read.message, from_handler=True, job_id=read.params.job_id, function="worker")
+    return LogEntry(text=read.message, level=read.level)
+
+
 def parse_plain_line(line: bytes) -> LogEntry:
     """Take a line of a worker that is not cm-exec."""
     return LogEntry(text=line.decode(errors="backslashreplace").rstrip("\r\n"))

@@ -43,6 +43,10 @@ while True:
     job = json.loads(body)["computeModuleJobV1"]
     if job["queryType"] == "die":
         os.kill(os.getpid(), 9)
+    if job["queryType"] == "logs":
+        line = {"type": "service.1", "level": "ERROR", "params": {"job_id": job["jobId"]}, "message": "why"}
+        print(json.dumps(line), json.dumps(line | {"params": {}, "message": "of none"}), sep="\\n")
+        print('{"a": 1}', flush=True)
     text = "text/plain" if job["queryType"] == "breach" else "application/octet-stream"
     send(f"{result_uri}/{job['jobId']}", json.dumps(job["query"]).encode(), **{"Content-Type": text})
 """
@@ -75,6 +79,16 @@ def test_any_command_is_started_and_called(folder: Path, style: str) -> None:
         program.interrupt()
         assert program.process.wait(30) == 0
         assert "Traceback" not in program.output.partition("stopping")[2].replace("KeyboardInterrupt", "")
+
+
+def test_lines_as_the_platform_reads_them_are_shown_as_text(folder: Path) -> None:
+    """The official SDKs log JSON; what names a job is in its log."""
+    with dev(folder) as program:
+        job = program.request("/functions/logs", b"{}").headers["X-Job-Id"]
+        program.wait_for_output("worker        | why\n")
+        program.wait_for_output("worker        of none\n")
+        program.wait_for_output('worker        {"a": 1}\n')
+        assert [line["line"] for line in program.request(f"/jobs/{job}/log").json["log"]] == ["why"]
 
 
 def test_a_saved_file_restarts_it(folder: Path) -> None:
