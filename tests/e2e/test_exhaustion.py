@@ -18,6 +18,7 @@ from tests.support import responses
 from tests.support.answers import error_of
 from tests.support.limits import address_space, descriptors_left, limited
 from tests.support.processes import peak_memory
+from tests.support.replica import unmeasured
 from tests.support.request_log import Endpoint
 from tests.support.toml import function, table
 from tests.support.worker import Worker
@@ -110,7 +111,8 @@ def test_descriptors_run_out_for_results(harness: WorkerHarness) -> None:
 @pytest.mark.parametrize("number", [8, 10, 12, 14, 17, 20, 24, 30])
 def test_few_descriptors_at_the_start(harness: WorkerHarness, number: int) -> None:
     """A worker that starts with few descriptors works, or waits and says what is missing, or ends and says so."""
-    worker = harness.launch(ALL_MODES, wrapper=["prlimit", f"--nofile={number}:{number}"])
+    environment = unmeasured(harness.environment())
+    worker = harness.launch(ALL_MODES, environment=environment, wrapper=["prlimit", f"--nofile={number}:{number}"])
     request_log = harness.runtime.request_log
 
     def decided() -> bool:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.answers import error_of
 from tests.support.processes import has_ended, wait_until
+from tests.support.replica import unmeasured
 from tests.support.request_log import Endpoint
 from tests.support.toml import function, served, service, table
 from tests.support.worker import CM_EXEC
@@ -374,7 +375,7 @@ def test_probe_on_a_read_only_root(harness: WorkerHarness, unshare: tuple[str, .
         script = readable_by_all(harness.folder) + read_only
         user = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "--bounding-set=-all", "--no-new-privs"]
     command = [*unshare, "--mount", "sh", "-ec", script + 'cd / && exec "$@"', "sh", *user]
-    environment = harness.environment()
+    environment = unmeasured(harness.environment())
     who = subprocess.run([*command, "id", "-u"], env=environment, capture_output=True, check=True)
     assert who.stdout == (b"12345\n" if user else b"0\n")
     written = subprocess.run([*command, "touch", "/cm-exec-test"], env=environment, capture_output=True, check=False)

@@ -87,6 +87,11 @@ def clean_environment(home: Path) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "TMPDIR": str(temporary), **coverage}
 
 
+def unmeasured(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return `environment` without coverage's variables, for a program that cannot write its file."""
+    return {name: value for name, value in environment.items() if not name.startswith("COVERAGE_")}
+
+
 def without(environment: Mapping[str, str], *names: str) -> dict[str, str]:
     """Return `environment` without some variables."""
     return {name: value for name, value in environment.items() if name not in names}
