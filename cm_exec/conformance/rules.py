@@ -106,7 +106,7 @@ def _result_202(stage: Stage) -> str:
     stage.ready()
     stage.echo()
     if repeats := _repeated_posts(stage):
-        raise RuleBrokenError(f"took 202 for a failure, and posted {repeats} times more")
+        raise RuleBrokenError(f"took 202 for a failure, and posted {count_text(repeats, 'more time')}")
     return "posted once"
 
 

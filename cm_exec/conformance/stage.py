@@ -16,7 +16,7 @@ from cm_exec.devserver.worker_process import (
     LogEntry,
     WorkerProcess,
     describe_exit,
-    parse_plain_line,
+    parse_foreign_line,
     worker_environment,
 )
 from cm_exec.local_runtime import Call, LocalRuntime, NoResultError, ProtocolEndpoint
@@ -79,7 +79,7 @@ class Stage:
 
         environment = worker_environment(self.runtime.environment(self._style))
         started = ForeignWorker(self._command, environment, folder=Path(self._folder.name), signals_group=False)
-        self._workers.append(WorkerProcess(started, parse_plain_line, on_line=note, on_end=lambda _: None))
+        self._workers.append(WorkerProcess(started, parse_foreign_line, on_line=note, on_end=lambda _: None))
 
     def ready(self) -> None:
         """Start the worker, and wait for its first poll. Raises RuleBrokenError."""
