@@ -21,7 +21,8 @@ def locked(text: str) -> dict[str, Version]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_version_is_locked_for_every_requirement(name: str) -> None:
+def test_locked_versions(name: str) -> None:
+    """The locked version of each requirement satisfies it."""
     versions = locked((ROOT / "packaging" / name).read_text())
     for requirement in map(Requirement, FILES[name]):
         assert requirement.specifier.contains(versions[requirement.name]), requirement

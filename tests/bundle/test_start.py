@@ -61,8 +61,8 @@ def test_it_runs_in_a_root_with_nothing_else(empty_root: list[str], tmp_path: Pa
     assert (done.stdout.decode(), done.stderr) == (f"cm-exec {__version__}\n", b"")
 
 
-def test_libraries_that_libc_loads_later_are_there(empty_root: list[str], tmp_path: Path) -> None:
-    """To look up a name and to end a thread."""
+def test_late_libraries(empty_root: list[str], tmp_path: Path) -> None:
+    """The libraries that libc loads later, to resolve a name and to end a thread, are present."""
     code = "import ctypes, socket; print(socket.gethostbyname('somewhere'), flush=True)"
     code += "; ctypes.CDLL(None).pthread_exit(None)"
     done = run([*empty_root, str(HOME / "bin" / "python3"), "-ISc", code], tmp_path)
@@ -123,7 +123,8 @@ def test_every_module_of_a_worker_can_be_imported(at_home: list[str], tmp_path: 
 
 
 @pytest.mark.parametrize("command", ["dev", "bench", "conform cat"])
-def test_a_command_for_laptops_says_where_to_get_it(at_home: list[str], tmp_path: Path, command: str) -> None:
+def test_developer_command(at_home: list[str], tmp_path: Path, command: str) -> None:
+    """A command for developers says how to install it."""
     tmp_path.joinpath("cm.toml").write_text(function("echo", ["cat"]))
     done = run([*at_home, ENTRY, *command.split()], tmp_path)
     assert done.returncode == 2

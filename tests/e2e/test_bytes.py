@@ -26,7 +26,8 @@ QUERIES = [
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query[:24].decode(errors="replace"))
-def test_a_query_reaches_the_handler_byte_for_byte(harness: WorkerHarness, query: bytes) -> None:
+def test_query(harness: WorkerHarness, query: bytes) -> None:
+    """A query reaches the handler byte for byte."""
     harness.start(function("f", ["cat"]))
     assert harness.runtime.call("f", query) == query
 
@@ -82,7 +83,8 @@ def test_memory_of_a_large_result(harness: WorkerHarness) -> None:
     assert peak_memory(worker.pid) - before < 64 * MIB
 
 
-def test_a_query_of_32_mb_goes_through_cat_and_back(harness: WorkerHarness) -> None:
+def test_large_query(harness: WorkerHarness) -> None:
+    """A query of 32 MB passes through cat and back."""
     query = json.dumps({"data": "0123456789abcdef" * 2_000_000}).encode()
     worker = harness.start(function("f", ["cat"]))
     before = cpu_seconds(worker.pid)

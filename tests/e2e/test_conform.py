@@ -75,8 +75,8 @@ def test_command_that_cannot_start(tmp_path: Path, name: str, why: str) -> None:
     assert why in done.stderr
 
 
-def test_ctrl_c_ends_it_at_once_with_what_it_found(tmp_path: Path) -> None:
-    """It waits for nothing, and leaves nothing behind."""
+def test_ctrl_c(tmp_path: Path) -> None:
+    """Ctrl-C ends the run at once with its findings, and leaves nothing behind."""
     (tmp_path / "tmp").mkdir()
     command = [CM_EXEC, "conform", "--jobs", "2", "--", "sh", "-c", f"touch {tmp_path}/$$; exec sleep 301"]
     environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
@@ -105,7 +105,8 @@ def test_worker_that_never_polls(tmp_path: Path) -> None:
     assert last.startswith("27 rules: 8 broken, 19 not played, since the worker never polled, in ")
 
 
-def test_a_worker_without_the_function_gets_a_hint(tmp_path: Path) -> None:
+def test_missing_function(tmp_path: Path) -> None:
+    """A worker without the function "echo" gets a hint."""
     (tmp_path / "cm.toml").write_text(function("other", ["cat"]))
     done = run("--jobs", "8", "--", CM_EXEC, "run", "--config", str(tmp_path / "cm.toml"))
     assert done.returncode == 1

@@ -18,7 +18,8 @@ ENDLESS = function("endless", ["sleep", "300"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_idle_worker_exits_within_the_open_poll(harness: WorkerHarness, number: signal.Signals) -> None:
+def test_idle_worker(harness: WorkerHarness, number: signal.Signals) -> None:
+    """An idle worker exits when its open poll ends."""
     harness.runtime.poll_seconds = 1.5
     worker = harness.start(ECHO)
     worker.signal(number)
@@ -53,7 +54,8 @@ def test_hanging_poll(harness: WorkerHarness) -> None:
     assert time.monotonic() - start < 15
 
 
-def test_a_running_job_is_answered_before_the_exit(harness: WorkerHarness) -> None:
+def test_running_job(harness: WorkerHarness) -> None:
+    """A running job is answered before the exit."""
     harness.runtime.poll_seconds = 0.2
     worker = harness.start(BLOCKED)
     job = harness.runtime.submit("blocked")
@@ -167,8 +169,8 @@ def test_sigterm_while_the_runtime_is_down(harness: WorkerHarness) -> None:
     assert worker.wait(15) == 0
 
 
-def test_a_killed_worker_leaves_no_handler_running(harness: WorkerHarness) -> None:
-    """Nobody can clean up after SIGKILL; a handler that reads or writes its pipes sees their end."""
+def test_killed_worker(harness: WorkerHarness) -> None:
+    """A killed worker leaves no handler that reads or writes its pipes, since it sees their end."""
     worker = harness.start(function("f", "touch started; cat; while printf x; do sleep 0.1; done"))
     job = harness.runtime.submit("f")
     harness.runtime.wait_until_handed_out(job)

@@ -36,7 +36,8 @@ def invoke(folder: Path, name: str, function: str, *arguments: str) -> "subproce
 
 
 @each_example
-def test_invoke_prints_the_result_and_nothing_else(name: str, tmp_path: Path) -> None:
+def test_invoke(name: str, tmp_path: Path) -> None:
+    """The command invoke prints the result and nothing else."""
     example = prepare(name, tmp_path / name)
     done = invoke(example.folder, name, example.function, "--query-file", "query.json")
     assert done.returncode == 0, done.stderr

@@ -39,7 +39,8 @@ JOBS = {
 
 
 @pytest.mark.parametrize("form", JOBS)
-def test_a_job_is_read_in_every_form_that_http_has(harness: WorkerHarness, form: str) -> None:
+def test_forms_of_a_job(harness: WorkerHarness, form: str) -> None:
+    """A job is read in every form of HTTP."""
     harness.runtime.jobs.known.add("j")
     harness.runtime.script(Endpoint.JOB, responses.raw(JOBS[form], status=200))
     harness.start(ECHO)

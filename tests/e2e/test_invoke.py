@@ -121,7 +121,8 @@ def test_output_over_the_limit_is_a_failure(harness: WorkerHarness) -> None:
     assert json.loads(done.stdout)["reason"] == "output_limit"
 
 
-def test_an_unknown_function_names_the_nearest_one(harness: WorkerHarness) -> None:
+def test_unknown_function(harness: WorkerHarness) -> None:
+    """The error for an unknown function has the closest name."""
     harness.write(function("thumbnail", ["cat"]))
     done = harness.cm_exec("invoke", "tumbnail", "null")
     assert done.returncode == 2

@@ -33,7 +33,8 @@ def test_job_dir(harness: WorkerHarness, mode: str) -> None:
 @pytest.mark.parametrize(
     ("end", "reason"), [("exit 3", "exit"), ("kill -9 $$", "signal"), ("sleep 300", "timeout"), ("yes", "output_limit")]
 )
-def test_the_folder_is_removed_however_the_job_ends(harness: WorkerHarness, end: str, reason: str) -> None:
+def test_removal_of_the_folder(harness: WorkerHarness, end: str, reason: str) -> None:
+    """The folder is removed, however the job ends."""
     note = harness.folder / "note"
     command = f'echo "$CM_JOB_DIR" >{note}; cp -r /proc/self/status "$CM_JOB_DIR/copy"; {end}'
     harness.start(function("f", command, job_dir=True, timeout=2, max_output=100_000))

@@ -130,7 +130,8 @@ def test_sls_without_a_session(harness: WorkerHarness) -> None:
     assert not any(json.loads(line)["params"].get("session_id") for line in worker.stdout.splitlines())
 
 
-def test_log_level_error_leaves_out_what_went_well(harness: WorkerHarness) -> None:
+def test_log_level_error(harness: WorkerHarness) -> None:
+    """The log level "error" leaves out successful jobs."""
     worker = harness.start(ECHO, "--log-level", "error")
     job = harness.runtime.submit("f")
     harness.runtime.result(job)
@@ -172,7 +173,8 @@ def test_stuck_log(harness: WorkerHarness) -> None:
     os.close(read)
 
 
-def test_lines_that_a_slow_reader_cost_are_counted(harness: WorkerHarness) -> None:
+def test_slow_log(harness: WorkerHarness) -> None:
+    """The lines that a slow reader of the log misses are counted."""
     read, write = os.pipe()
     worker = harness.launch(function("noisy", "yes noise | head -c 40000000 >&2; printf done") + ECHO, stdout=write)
     os.close(write)

@@ -65,7 +65,8 @@ def check(done: "subprocess.CompletedProcess[str]") -> None:
     assert "3 tests: 1 failed, 2 passed" in done.stdout
 
 
-def test_the_tests_run_against_a_worker_of_any_kind(folder: Path) -> None:
+def test_any_worker(folder: Path) -> None:
+    """The tests run against any worker."""
     check(run(folder, "test", "--", sys.executable, "app.py"))
 
 

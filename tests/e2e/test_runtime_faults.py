@@ -132,7 +132,8 @@ def test_404_for_a_result(harness: WorkerHarness) -> None:
     assert [p.status for p in harness.runtime.posts(job)] == [404]
 
 
-def test_a_rotated_token_is_read_again_for_the_poll(harness: WorkerHarness) -> None:
+def test_rotated_token_for_a_poll(harness: WorkerHarness) -> None:
+    """A rotated token is read again for the next poll."""
     harness.runtime.poll_seconds = 0.2
     harness.start(ECHO)
     harness.runtime.rotate_token("the-next-token")
@@ -143,8 +144,8 @@ def test_a_rotated_token_is_read_again_for_the_poll(harness: WorkerHarness) -> N
     assert harness.runtime.request_log.all()[-1].head.header("module-auth-token") == "the-next-token"
 
 
-def test_a_rotated_token_is_read_again_for_a_result(harness: WorkerHarness) -> None:
-    """Even where the polls are let in with the old one."""
+def test_rotated_token_for_a_result(harness: WorkerHarness) -> None:
+    """A rotated token is read again for a result, even if polls still succeed with the old one."""
     harness.start(ECHO)
     harness.runtime.always(Endpoint.RESULT, responses.demand_token("the-next-token"))
     harness.runtime.tokens.add("the-next-token")

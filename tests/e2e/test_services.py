@@ -158,7 +158,8 @@ def test_exit(harness: WorkerHarness) -> None:
     assert ask(harness, "echo", "next") == "next"
 
 
-def test_no_poll_comes_before_the_service_is_ready(harness: WorkerHarness) -> None:
+def test_no_poll_before_the_service_is_ready(harness: WorkerHarness) -> None:
+    """The worker does not poll before its service is ready."""
     ready = harness.folder / "ready"
     worker = harness.launch(multiplexed("ready", str(ready), ready="message") + served("f") + function("g", "cat"))
     wait_until(worker.descendants, what="the start of the service")
@@ -171,7 +172,8 @@ def test_no_poll_comes_before_the_service_is_ready(harness: WorkerHarness) -> No
     assert ask(harness, "echo", 1) == 1
 
 
-def test_a_service_that_is_not_ready_for_long_is_reported_once(harness: WorkerHarness) -> None:
+def test_slow_service(harness: WorkerHarness) -> None:
+    """A service that is not ready for a long time is reported once."""
     ready = harness.folder / "ready"
     config = service("s", [*HANDLER, "ready", str(ready)], processes=2, ready="message", start_timeout=60)
     worker = harness.launch(config + served("f") + served("g"), "--concurrency", "2")
@@ -192,7 +194,8 @@ def test_replaced_processes_are_no_news(harness: WorkerHarness) -> None:
     assert worker.log.count("service s: starting") == 1
 
 
-def test_a_service_that_was_not_ready_in_time_is_reported(harness: WorkerHarness) -> None:
+def test_start_timeout(harness: WorkerHarness) -> None:
+    """A service that was not ready in time is reported."""
     worker = harness.start(service("s", "sleep 300", start_timeout=1, processes=1) + served("f") + served("g"))
     worker.wait_for_log("the process of 's' was not ready within 1 s")
     worker.wait_for_log("service s: failed, processes: 0")
@@ -311,7 +314,8 @@ def test_a_drain_finishes_the_jobs_of_a_service(harness: WorkerHarness) -> None:
     assert [bytes(harness.runtime.result(job).body) for job, _ in held] == [b"0", b"1", b"2", b"3"]
 
 
-def test_a_drain_cancels_what_does_not_end_in_time(harness: WorkerHarness) -> None:
+def test_end_of_the_drain(harness: WorkerHarness) -> None:
+    """A drain cancels the jobs that do not end in time."""
     harness.runtime.poll_seconds = 0.2
     worker = harness.start(multiplexed() + served("f"), "--concurrency", "4", "--drain-timeout", "0.5")
     held = [hold(harness, number)[0] for number in range(4)]

@@ -75,8 +75,8 @@ def test_a_file_that_comes_late_is_waited_for(harness: WorkerHarness, name: str)
     ("name", "part"),
     [("token_file", 0), ("ca_file", 0), ("ca_file", 0.5), ("connection_file", 0), ("connection_file", 0.5)],
 )
-def test_a_file_that_is_half_written_is_waited_for(harness: WorkerHarness, name: str, part: float) -> None:
-    """A truncated token looks like a whole one; it is read again after the 401 that follows."""
+def test_partial_file(harness: WorkerHarness, name: str, part: float) -> None:
+    """The worker waits for a partly written file; a truncated token looks complete, and is read again after a 401."""
     file: Path = getattr(harness.replica, name)
     content = file.read_bytes()
     file.write_bytes(content[: int(len(content) * part)])

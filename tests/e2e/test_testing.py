@@ -134,7 +134,8 @@ def test_worker_that_exits(project: Path) -> None:
     assert "no model" in done.stdout
 
 
-def test_without_the_extra_other_tests_run_and_its_own_say_what_is_missing(project: Path) -> None:
+def test_missing_extra(project: Path) -> None:
+    """Without the extra other tests run, and the tests of the plugin say what is missing."""
     (project / "test_it.py").write_text(
         "def test_other(): pass\ndef test_call(compute_module): compute_module.call('echo', 1)\n"
     )
@@ -148,13 +149,15 @@ def test_without_the_extra_other_tests_run_and_its_own_say_what_is_missing(proje
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_pytest_starts_as_quickly_as_without_the_plugin(project: Path) -> None:
+def test_start_of_pytest(project: Path) -> None:
+    """The plugin does not delay the start of pytest."""
     (project / "test_it.py").write_text("import sys\ndef test_other(): assert 'cm_exec.config' not in sys.modules\n")
     done = subprocess.run([sys.executable, "-m", "pytest"], cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
-def test_a_command_that_cannot_be_started_is_one_sentence(project: Path) -> None:
+def test_command_that_cannot_start(project: Path) -> None:
+    """A command that cannot be started is reported in one sentence."""
     (project / "pytest.ini").write_text("[pytest]\ncompute_module_command = ./no-such-program\n")
     done = run(project, "def test_call(compute_module): compute_module.call('echo', 1)\n")
     assert done.returncode == 1

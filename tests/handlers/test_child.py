@@ -209,7 +209,8 @@ def test_failed_watch() -> None:
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_bytes_in_a_pipe_are_counted_at_either_end(tmp_path: Path) -> None:
+def test_bytes_in_a_pipe(tmp_path: Path) -> None:
+    """The bytes in a pipe are counted at either end."""
     read, write = os.pipe()
     os.write(write, b"abc")
     assert (bytes_in(read), bytes_in(write)) == (3, 3)

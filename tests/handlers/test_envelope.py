@@ -158,9 +158,8 @@ async def test_output_limit(tmp_path: Path, context: HandlerContext) -> None:
         assert await ask(handler, "pid", job_id="next") == pid
 
 
-async def test_stderr_belongs_to_the_only_job_or_to_none(
-    tmp_path: Path, context: HandlerContext, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_stderr(tmp_path: Path, context: HandlerContext, caplog: pytest.LogCaptureFixture) -> None:
+    """Stderr belongs to the process's job only if there is a single job."""
     caplog.set_level("INFO", logger="cm_exec.handler")
     async with served(tmp_path, context) as handler:
         assert (await ask_raw(handler, "stderr", "alone\n")).stderr == b"alone\n"
@@ -171,9 +170,8 @@ async def test_stderr_belongs_to_the_only_job_or_to_none(
         await eventually(lambda: b"beside another\n" in [r.msg for r in caplog.records], what="the line in the log")
 
 
-async def test_no_token_of_any_of_its_jobs_is_in_the_log(
-    tmp_path: Path, context: HandlerContext, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_tokens_in_the_log(tmp_path: Path, context: HandlerContext, caplog: pytest.LogCaptureFixture) -> None:
+    """The log contains no token of any job of the process."""
     caplog.set_level("INFO", logger="cm_exec.handler")
     async with served(tmp_path, context, credentials=True) as handler:
         query = json.dumps(["hold", str(tmp_path / "ready"), str(tmp_path / "go"), "x"]).encode()

@@ -17,7 +17,8 @@ from tests.support.pool_handlers import LOOP, ask, ask_raw, loops, opened, wait_
 from tests.support.processes import open_descriptors, wait_until
 
 
-async def test_processes_are_started_before_the_first_job(tmp_path: Path, context: HandlerContext) -> None:
+async def test_start_before_the_first_job(tmp_path: Path, context: HandlerContext) -> None:
+    """Processes start before the first job."""
     async with opened(tmp_path, context, slots=3) as handler:
         started = loops()
         assert len(started) == 3
@@ -45,7 +46,8 @@ async def test_jobs_at_once_have_a_process_each(tmp_path: Path, context: Handler
         assert len(loops()) == 4
 
 
-async def test_there_are_no_more_processes_than_asked_for(tmp_path: Path, context: HandlerContext) -> None:
+async def test_number_of_processes(tmp_path: Path, context: HandlerContext) -> None:
+    """There are no more processes than configured."""
     async with opened(tmp_path, context, slots=4, processes=2):
         assert len(loops()) == 2
     async with opened(tmp_path, context, slots=4, max_concurrency=1):
@@ -181,7 +183,8 @@ async def test_a_partial_line_at_the_end_is_an_error(
 
 
 @pytest.mark.parametrize("text", ["WARNING: old\n", "[1\n", "\n", "1 2\n"])
-async def test_a_line_that_is_not_json_is_never_a_result(tmp_path: Path, context: HandlerContext, text: str) -> None:
+async def test_line_that_is_not_json(tmp_path: Path, context: HandlerContext, text: str) -> None:
+    """A line that is not JSON is not a result."""
     async with opened(tmp_path, context) as handler:
         pid = await ask(handler, "pid")
         failure = (await ask_raw(handler, "raw", text)).failed
@@ -244,7 +247,8 @@ async def test_exit_without_a_result(
         await assert_replaced(handler, pid)
 
 
-async def test_a_job_that_hangs_is_ended_with_its_process(tmp_path: Path, context: HandlerContext) -> None:
+async def test_timeout(tmp_path: Path, context: HandlerContext) -> None:
+    """A job that hangs is ended with its process."""
     async with opened(tmp_path, context, timeout=1) as handler:
         pid = await ask(handler, "pid")
         assert (await ask_raw(handler, "hang")).reason == "timeout"
@@ -293,9 +297,10 @@ async def test_idle_timeout(tmp_path: Path, context: HandlerContext) -> None:
         assert await ask(handler, "pid") != pid
 
 
-async def test_a_process_that_dies_when_idle_is_replaced(
+async def test_replacement_of_an_idle_process(
     tmp_path: Path, context: HandlerContext, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """An idle process that dies is replaced."""
     every: tuple[dict[str, Any], ...] = ({}, {"idle_timeout": 300})
     for options in every:
         async with opened(tmp_path, context, **options) as handler:
@@ -418,7 +423,8 @@ async def test_no_descriptor_is_left_behind(tmp_path: Path, context: HandlerCont
     assert open_descriptors(os.getpid()) == before
 
 
-async def test_descriptors_above_1023_are_as_good_as_any(tmp_path: Path, context: HandlerContext) -> None:
+async def test_large_descriptors(tmp_path: Path, context: HandlerContext) -> None:
+    """Descriptors above 1023 work like all others."""
     taken = [os.dup(0) for _ in range(1100)]
     try:
         async with opened(tmp_path, context) as handler:

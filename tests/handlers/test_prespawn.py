@@ -83,8 +83,8 @@ async def test_exit_of_an_idle_process(
     assert "ended before it had a job, by SIGKILL" in caplog.text
 
 
-async def test_a_process_that_has_just_died_fails_no_job(tmp_path: Path, context: HandlerContext) -> None:
-    """Also before the loop has seen its exit."""
+async def test_exit_just_before_a_job(tmp_path: Path, context: HandlerContext) -> None:
+    """A process that has just died fails no job, even before the loop has noticed its exit."""
     async with opened(tmp_path, context, **MODE) as handler:
         (pid,) = loops()
         os.kill(pid, signal.SIGKILL)
@@ -104,7 +104,8 @@ async def test_failing_command(tmp_path: Path, context: HandlerContext) -> None:
     assert len(note.read_text().split()) < 40
 
 
-async def test_a_command_that_does_not_exist_is_reported(tmp_path: Path, context: HandlerContext) -> None:
+async def test_missing_command(tmp_path: Path, context: HandlerContext) -> None:
+    """A missing command is reported."""
     async with opened(tmp_path, context, command=("./no-such-program",), **MODE) as handler:
         failure = (await run(handler)).failed
         assert (failure.reason, failure.exit_code) == ("not_started", 127)
@@ -136,7 +137,8 @@ async def test_flood_on_stderr(tmp_path: Path, context: HandlerContext) -> None:
         assert (await run(handler, b"1")).result == b"1"
 
 
-async def test_one_that_closes_its_stderr_goes_on_waiting(tmp_path: Path, context: HandlerContext) -> None:
+async def test_closed_stderr(tmp_path: Path, context: HandlerContext) -> None:
+    """A process that closes its stderr continues to wait."""
     async with opened(tmp_path, context, command="exec 2>&-; touch closed; exec cat", **MODE) as handler:
         await eventually((tmp_path / "closed").exists, what="the end of stderr")
         await asyncio.sleep(0.1)

@@ -27,7 +27,8 @@ async def test_stdout_and_result(tmp_path: Path, context: HandlerContext, mode: 
         assert ran.stderr.endswith(b"more\n")
 
 
-async def test_a_persistent_process_may_print_at_any_time(tmp_path: Path, context: HandlerContext) -> None:
+async def test_persistent_process(tmp_path: Path, context: HandlerContext) -> None:
+    """A persistent process may print at any time."""
     async with opened(tmp_path, context, "fd3", result_fd=3) as handler:
         for number in range(5):
             ran = await ask_raw(handler, "printing", f"some noise {number}\n")
@@ -48,7 +49,8 @@ async def test_a_failure_shows_what_was_printed(tmp_path: Path, context: Handler
         assert (failure.reason, failure.exit_code, failure.stderr) == ("exit", 3, b"printed\n"), mode
 
 
-async def test_nothing_on_descriptor_3_is_an_empty_result(tmp_path: Path, context: HandlerContext) -> None:
+async def test_empty_result(tmp_path: Path, context: HandlerContext) -> None:
+    """A job without output on descriptor 3 has an empty result."""
     for mode in ("spawn", "prespawn"):
         async with opened(tmp_path, context, command="echo printed", mode=mode, result_fd=3) as handler:
             assert (await run(handler)).result == b""

@@ -262,8 +262,8 @@ async def test_environment(tmp_path: Path) -> None:
     assert set(trusted.split(b"\0")) - {b""} == own | {path} | secrets
 
 
-async def test_of_stderr_enough_is_kept_to_redact_a_token(tmp_path: Path, context: HandlerContext) -> None:
-    """The runner redacts before the tail is cut off: a token must not lie across the cut."""
+async def test_token_in_stderr(tmp_path: Path, context: HandlerContext) -> None:
+    """Enough of stderr is kept to redact a token that lies across the cut."""
     job = Job(job_id="j", query_type="f", query=b"", auth_header="Bearer " + "s" * 1000)
     for padding in (0, 3000, 4090, 5000):
         script = f"printf %s \"$CM_AUTH_HEADER\" >&2; head -c {padding} /dev/zero | tr '\\0' x >&2; exit 1"

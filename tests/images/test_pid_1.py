@@ -31,7 +31,8 @@ def test_exit_status(images: Images, node: Node, arguments: list[str], config: s
     assert "Traceback" not in container.log
 
 
-def test_a_second_signal_ends_the_container_at_once(images: Images, node: Node) -> None:
+def test_second_signal(images: Images, node: Node) -> None:
+    """A second signal ends the container at once."""
     config = ENDLESS + table("launcher", drain_timeout=600)
     container = node.start(Spec(image=images.root("busybox"), config=config))
     node.runtime.wait_until_handed_out(node.runtime.submit("endless"))

@@ -94,7 +94,8 @@ def test_a_version_without_a_heading_is_refused(repository: Repository) -> None:
     assert 'rename the heading "## [Unreleased]" to "## [1.3.0] - 20' in repository.refusal()
 
 
-def test_a_heading_with_nothing_under_it_is_refused(repository: Repository) -> None:
+def test_empty_section(repository: Repository) -> None:
+    """A heading without content is rejected."""
     repository.write(changelog="## [1.2.3]\n\n## [1.2.2]\n\n- x\n")
     repository.commit()
     assert "CHANGELOG.md has no section about 1.2.3" in repository.refusal()

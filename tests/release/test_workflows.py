@@ -36,7 +36,8 @@ def test_a_workflow_runs_what_the_repository_has(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_every_job_has_a_timeout_and_its_own_rights(path: Path) -> None:
+def test_jobs(path: Path) -> None:
+    """Every job has a timeout and its own permissions."""
     text = path.read_text()
     jobs = re.findall(r"^  ([a-z]+):$", text.partition("\njobs:\n")[2], re.MULTILINE)
     assert jobs

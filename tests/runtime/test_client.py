@@ -100,9 +100,10 @@ async def test_runtime_that_is_not_trusted(runtime: ScriptedRuntime, client: Run
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 422, 500, 501])
-async def test_a_runtime_that_refuses_is_not_asked_again(
+async def test_rejected_registration(
     runtime: ScriptedRuntime, client: RuntimeClient, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A rejected registration is not retried."""
     for endpoint in (Endpoint.SCHEMA, Endpoint.RESTART):
         runtime.always(endpoint, responses.answer(status))
     await client.register(SCHEMAS)
@@ -123,9 +124,10 @@ NOT_READY = {
 
 @pytest.mark.parametrize("name", NOT_READY)
 @pytest.mark.parametrize("endpoint", [Endpoint.SCHEMA, Endpoint.RESTART])
-async def test_a_runtime_that_is_not_ready_is_asked_again(
+async def test_retry_of_the_registration(
     runtime: ScriptedRuntime, new_client: NewClient, name: str, endpoint: Endpoint
 ) -> None:
+    """The registration is retried while the runtime is not ready."""
     client = new_client(RetryLimits(first_delay=0.01, longest_delay=0.02, schema_patience=60, restart_patience=60))
     runtime.script(endpoint, *[NOT_READY[name]] * 5)
     await client.register(SCHEMAS)

@@ -417,9 +417,8 @@ async def test_timeout(runtime: ScriptedRuntime, connect: Connect) -> None:
 @pytest.mark.parametrize(
     "part", [b"HTTP/1.1 102 Processing\r\n\r\n", b"HTTP/1.1 100 Continue\r\nx: y\r\n\r\n"], ids=["102", "100"]
 )
-async def test_interim_responses_do_not_prolong_a_request(
-    runtime: ScriptedRuntime, connect: Connect, part: bytes
-) -> None:
+async def test_interim_responses(runtime: ScriptedRuntime, connect: Connect, part: bytes) -> None:
+    """Interim responses do not prolong a request."""
     runtime.script(Endpoint.JOB, stalls.repeat_for_ever(part, every=0.05))
     assert (await failure(poll(await connect(), 0.4))).timed_out
 

@@ -103,17 +103,15 @@ async def test_broken_connections(
 
 
 @pytest.mark.parametrize("status", [200, 202])
-async def test_a_success_with_an_empty_body_is_a_failure(
-    runtime: ScriptedRuntime, waits: RecordedWaits, status: int
-) -> None:
+async def test_empty_body(runtime: ScriptedRuntime, waits: RecordedWaits, status: int) -> None:
+    """A success with an empty body is a failure."""
     runtime.always(Endpoint.JOB, responses.answer(status))
     assert [await waits.poll() for _ in range(4)] == [NOTHING] * 4
     waits.assert_backs_off()
 
 
-async def test_a_response_that_is_no_job_is_a_failure_too(
-    runtime: ScriptedRuntime, waits: RecordedWaits, poller: Poller
-) -> None:
+async def test_response_without_a_job(runtime: ScriptedRuntime, waits: RecordedWaits, poller: Poller) -> None:
+    """A response that is not a job is a failure."""
     runtime.always(Endpoint.JOB, responses.answer(200, b"<html>"))
     for _ in range(6):
         assert (await poller.poll()).body == b"<html>"
@@ -136,7 +134,8 @@ async def test_repeated_deliveries(runtime: ScriptedRuntime, waits: RecordedWait
     assert poller.pause == 0
 
 
-async def test_after_a_success_failures_start_small_again(runtime: ScriptedRuntime, waits: RecordedWaits) -> None:
+async def test_failures_after_a_success(runtime: ScriptedRuntime, waits: RecordedWaits) -> None:
+    """The pauses start small again after a success."""
     runtime.poll_seconds = 0.1
     runtime.script(Endpoint.JOB, *[responses.answer(500)] * 4, responses.normal, responses.answer(500))
     for _ in range(6):

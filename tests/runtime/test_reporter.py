@@ -148,8 +148,8 @@ async def test_while_polls_fail_too_a_result_waits(runtime: ScriptedRuntime, new
     assert time.monotonic() - since > 0.2, "the time counts from the recovery"
 
 
-async def test_a_post_s_deadline_doubles_after_a_timeout(runtime: ScriptedRuntime, new_reporter: NewReporter) -> None:
-    """A runtime that takes its time is reached in the end, and each try before is given up at its deadline."""
+async def test_growing_deadline(runtime: ScriptedRuntime, new_reporter: NewReporter) -> None:
+    """The deadline of a post doubles after a timeout, so that a slow runtime is reached in the end."""
     runtime.script(Endpoint.RESULT, responses.hang, responses.hang, responses.answer(500), responses.hang)
     reporter = new_reporter(RetryLimits(first_delay=0.01, longest_delay=0.01, post=0.2))
     assert (await reporter.deliver("j", b"result")).delivery is Delivery.ACCEPTED
@@ -228,7 +228,8 @@ async def test_rotated_token_during_a_stream(runtime: ScriptedRuntime, reporter:
     assert [post.status for post in runtime.posts("j")] == [401, 204]
 
 
-async def test_an_exception_of_the_producer_comes_through(runtime: ScriptedRuntime, reporter: Reporter) -> None:
+async def test_exception_of_the_producer(runtime: ScriptedRuntime, reporter: Reporter) -> None:
+    """An exception of the producer is passed on."""
     with pytest.raises(LookupError):
         await reporter.stream("j", chunks(b"half", failure=LookupError()))
     assert not any(post.accepted for post in runtime.posts("j"))

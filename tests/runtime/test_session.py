@@ -118,13 +118,14 @@ async def test_connection_of_the_old_authority(
 
 
 @pytest.mark.parametrize("damage", ["token gone", "CA gone", "CA cut", "CA unusable"])
-async def test_what_cannot_be_read_again_stays_as_it_was(
+async def test_failed_reload(
     session: RuntimeSession,
     endpoints: RuntimeEndpoints,
     replica: Replica,
     damage: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """A token or CA that cannot be read again stays unchanged."""
     if damage == "token gone":
         replica.token_file.unlink()
     elif damage == "CA gone":

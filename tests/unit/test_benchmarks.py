@@ -291,7 +291,8 @@ def test_missed_targets_are_marked() -> None:
     )
 
 
-def test_a_paced_case_compares_prespawn_with_spawn() -> None:
+def test_sentence_about_prespawn() -> None:
+    """A paced case compares prespawn with spawn."""
     paced = replace(ECHO, task="numpy", pause=0.4)
     sentences = report(sample(SPAWN, 10.0, paced), sample(PRESPAWN, 50.0, paced)).sentences()
     assert sentences[0] == "for a handler that imports numpy, prespawn's p50 is 0.20 of spawn's."

@@ -57,7 +57,8 @@ def test_the_default_mode_is_spawn() -> None:
 
 
 @pytest.mark.parametrize("mode", ["prespawn", "persistent"])
-def test_an_idle_timeout_is_for_processes_that_wait(mode: str) -> None:
+def test_idle_timeout_needs_a_mode(mode: str) -> None:
+    """An idle timeout needs a mode with waiting processes."""
     assert read(f'mode = "{mode}"\nidle_timeout = 5').functions["f"].idle_timeout == 5
     message = only_with("spawn", modes='"prespawn" or "persistent"')
     assert mistakes("idle_timeout = 5") == [f"idle_timeout: {message}"]
@@ -213,7 +214,8 @@ def test_a_default_for_another_mode_has_no_effect(mode: str) -> None:
         ('stream = true\noutput = "bites"', 'output = "json"', "functions.f.output"),
     ],
 )
-def test_a_wrong_option_is_one_mistake_and_not_two(own: str, defaults: str, key: str) -> None:
+def test_wrong_option(own: str, defaults: str, key: str) -> None:
+    """A wrong option is one error: no conflict is reported for it, too."""
     assert [mistake.split(": ")[0] for mistake in mistakes(own, defaults)] == [key.removeprefix("functions.f.")]
 
 

@@ -79,7 +79,8 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytes
     assert refusal_of(path) == f"{path}: cannot be read: Permission denied"
 
 
-def test_what_is_not_utf_8_is_named_with_its_place(tmp_path: Path) -> None:
+def test_invalid_utf8(tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 are reported with their position."""
     path = written(tmp_path, b'[functions]\nf = "caf\xe9"\n')
     assert refusal_of(path) == f"{path}: line 2, byte 9: expected UTF-8, found the byte 0xe9"
 

@@ -132,7 +132,7 @@ def all_wrong_texts() -> Iterator[str]:
         yield f"[functions.f]\ncommand = {value}"
     for option in parameters(test_mistakes.test_a_wrong_launcher_option_is_named):
         yield f'functions.f = "cat"\n[launcher]\n{option}'
-    yield from parameters(test_mistakes.test_a_file_without_usable_functions_is_refused)
+    yield from parameters(test_mistakes.test_no_usable_functions)
     for key in parameters(test_mistakes.test_the_nearest_right_key_is_named):
         yield f"{command}{key} = 1"
     for types in parameters(test_signature.test_a_mistake_in_a_named_type_is_named_once):

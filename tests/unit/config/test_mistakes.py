@@ -152,7 +152,8 @@ def test_a_command_that_cannot_be_run_is_refused(command: str, message: str) -> 
         ('launcher = []\nfunctions.f = "cat"', "launcher: expected a table, found an empty array"),
     ],
 )
-def test_a_file_without_usable_functions_is_refused(text: str, message: str) -> None:
+def test_no_usable_functions(text: str, message: str) -> None:
+    """A file without usable functions is rejected."""
     assert mistakes_of(text) == [message]
 
 

@@ -57,7 +57,8 @@ def test_values_that_may_hold_secrets_are_private() -> None:
     assert key_spec(FunctionEntry).private
 
 
-def test_the_json_schema_comes_from_the_same_types() -> None:
+def test_json_schema() -> None:
+    """The JSON Schema follows from the same types as the parser."""
     definitions = msgspec.json.schema(File)["$defs"]
     assert set(definitions) == {f"{name}Table" for name in ("Function", "FunctionTest", "Launcher", "Service")} | {
         "File",
@@ -100,7 +101,8 @@ def test_json_schema_texts(shape: type[Struct]) -> None:
 
 
 @pytest.mark.parametrize("shape", TABLES)
-def test_every_key_has_valid_examples_and_a_default(shape: type[Struct]) -> None:
+def test_examples_and_defaults(shape: type[Struct]) -> None:
+    """Each key has valid examples, and a default if it is optional."""
     described = msgspec.json.schema(shape)["$defs"][shape.__name__]["properties"]
     for field in msgspec.structs.fields(shape):
         examples = described[field.name]["examples"]

@@ -103,7 +103,8 @@ def test_an_http_service() -> None:
     assert not request.has_body
 
 
-def test_the_default_request_is_a_post_to_the_name() -> None:
+def test_default_request() -> None:
+    """The default request is a POST to the function's name."""
     config = read(f'{API}[functions."report daily"]\nservice = "api"')
     request = config.functions["report daily"].request
     assert request == HttpRequest(method="POST", path="/report%20daily")

@@ -141,7 +141,8 @@ def test_a_mistake_is_shown_at_its_character(text: str, message: str) -> None:
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=40) | st.text('list<>map,()optinalstrucd"\\:?! 3*', max_size=40))
-def test_any_text_is_a_type_or_a_mistake_inside_it(text: str) -> None:
+def test_any_text(text: str) -> None:
+    """Any text is a type, or an error with a position in the text."""
     result = read_or_refused(text)
     if isinstance(result, TypeTextError):
         assert 0 <= result.position <= len(text)

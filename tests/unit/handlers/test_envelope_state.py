@@ -96,7 +96,8 @@ def kinds(state: EnvelopeState, *lines: bytes) -> list[str]:
     return [f"{message.kind} {message.job_id}".strip() for text in lines for message in state.received(text)]
 
 
-def test_answers_come_in_any_order_and_in_one_piece() -> None:
+def test_results_in_any_order() -> None:
+    """Results may arrive in any order, and together."""
     state = state_of("a", "b", "c")
     together = (
         line("c", result=1) + line("a", error="x") + line("b", log="l") + line("b", chunk=1) + line("b", end=True)

@@ -33,7 +33,8 @@ def test_nothing_written_is_an_empty_result(spool: Spool) -> None:
     assert (spool.size, spool.getvalue(), list(spool.chunks())) == (0, b"", [])
 
 
-def test_what_is_written_is_read_as_often_as_wanted(spool: Spool) -> None:
+def test_repeated_reads(spool: Spool) -> None:
+    """The content can be read any number of times."""
     written = b""
     for number in range(20):
         chunk = bytes([number]) * (number * 20_000)

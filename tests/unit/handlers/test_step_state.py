@@ -19,7 +19,8 @@ def given_job(frame: bytes = b"query\n") -> StepState:
     return state
 
 
-def test_a_process_that_waits_gets_the_whole_query() -> None:
+def test_query_of_a_waiting_process() -> None:
+    """A process that waits gets the whole query."""
     state = given_job()
     assert (state.step, state.was_given) == (Step.SENT, True)
 

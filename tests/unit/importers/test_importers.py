@@ -127,7 +127,8 @@ def test_definitions() -> None:
     }
 
 
-def test_inputs_have_their_ranges_and_descriptions() -> None:
+def test_inputs() -> None:
+    """Inputs have their ranges and descriptions."""
     schema = {"type": "integer", "minimum": 1, "maximum": 9.0, "description": "how many"}
     for required in ([], ["n"]):
         (function,) = read({"properties": {"n": schema}, "required": required})[0].values()

@@ -37,7 +37,9 @@ def test_descriptor_of_a_busy_loop() -> None:
         assert 1 < runner.run(work()) < 20
 
 
-def test_timers_fire_while_callbacks_never_run_out() -> None:
+def test_timers_of_a_busy_loop() -> None:
+    """Timers fire although the loop always has callbacks."""
+
     async def work() -> int:
         fired = asyncio.Event()
         asyncio.get_running_loop().call_later(0.01, fired.set)

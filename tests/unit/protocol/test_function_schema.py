@@ -32,7 +32,8 @@ def test_no_functions_are_an_empty_array() -> None:
     assert schemas_body([]) == b"[]"
 
 
-def test_an_input_has_its_description_and_its_range() -> None:
+def test_input() -> None:
+    """An input has its description and its range."""
     inputs = (
         Input(name="plain", type=STRING, required=True),
         Input(

@@ -105,7 +105,8 @@ def test_names_may_be_escaped(query: bytes) -> None:
     assert parse_job(rb'{"job\u0049d":"j\n\u00e9","query\u0054ype":"f","query":%s}' % query).job_id == "j\né"
 
 
-def test_empty_envelopes_and_nulls_are_passed_over() -> None:
+def test_empty_envelope_and_nulls() -> None:
+    """An empty envelope and null members are ignored."""
     job = parse_job(b'{"computeModuleJobV1":null,"jobId":"j","queryType":"f","query":null,"userId":null}')
     assert (job.query, job.user_id, job.secrets) == (b"null", None, ())
 

@@ -66,8 +66,8 @@ def same_certificates(one: str, other: str) -> bool:
     return "".join(one.split()) == "".join(other.split())
 
 
-def test_precedence_of_the_variables(modern: Environ, pem: str) -> None:
-    """The current variables have precedence over the connection file."""
+def test_current_variables(modern: Environ, pem: str) -> None:
+    """The current variables describe the endpoints, the token and the CA."""
     endpoints = read_endpoints(modern)
     assert endpoints.job == Endpoint("localhost", 8945, "/api/job")
     assert endpoints.result == Endpoint("localhost", 8945, "/api/results")
@@ -160,7 +160,8 @@ def test_a_relative_path_of_a_token_file_is_one(
 
 
 @pytest.mark.parametrize("content", ["", "\n", "two\nlines", "caf\u00e9", "a\tb"])
-def test_an_empty_or_impossible_token_is_not_ready(modern: Environ, tmp_path: Path, content: str) -> None:
+def test_invalid_token(modern: Environ, tmp_path: Path, content: str) -> None:
+    """An empty or invalid token is not ready."""
     (tmp_path / "token").write_text(content)
     message = not_ready(modern)
     assert message.startswith("MODULE_AUTH_TOKEN")
@@ -238,7 +239,8 @@ def test_gaps_in_the_connection_file(tmp_path: Path, pem: str, modern: Environ) 
     assert same_certificates(endpoints.ca_pem, pem)
 
 
-def test_todays_variables_come_before_the_connection_file(modern: Environ, tmp_path: Path, pem: str) -> None:
+def test_precedence_of_the_variables(modern: Environ, tmp_path: Path, pem: str) -> None:
+    """The current variables have precedence over the connection file."""
     assert read_endpoints({**original(tmp_path, pem, host="old"), **modern}).job.host == "localhost"
 
 
@@ -264,7 +266,8 @@ def test_wrong_connection_file(tmp_path: Path, pem: str, change: dict[str, objec
         read_endpoints(environ)
 
 
-def test_a_trust_store_that_is_missing_is_not_ready(tmp_path: Path, pem: str) -> None:
+def test_missing_trust_store(tmp_path: Path, pem: str) -> None:
+    """A missing trust store is not ready."""
     message = not_ready(original(tmp_path, pem, trustStorePath=str(tmp_path / "gone")))
     assert "trustStorePath" in message
 
@@ -309,6 +312,7 @@ async def test_waiting_ends_after_its_time(modern: Environ, tmp_path: Path) -> N
         await wait_for_endpoints(modern, 0.2)
 
 
-async def test_what_waiting_cannot_fix_is_not_waited_for(modern: Environ) -> None:
+async def test_permanent_error(modern: Environ) -> None:
+    """An error that waiting cannot fix is raised at once."""
     with pytest.raises(NoRuntimeError, match="ftp"):
         await wait_for_endpoints({**modern, "GET_JOB_URI": "ftp://x"}, 600)

@@ -88,9 +88,8 @@ def test_another_failure_is_logged_at_once(
     assert [line.split()[3] for line in logged(caplog)] == ["refused;", "reset;", "refused;"]
 
 
-def test_the_recovery_is_logged_once_with_its_time(
-    failures: FailureLog, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_recovery(failures: FailureLog, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """The recovery is logged once with its time."""
     failures.failed("refused")
     clock.now += 12.34
     failures.recovered()

@@ -79,7 +79,8 @@ def test_remembered_jobs() -> None:
     assert [queue.was_answered(str(n)) for n in (0, 1, 10_000)] == [False, True, True]
 
 
-def test_the_remains_of_a_job_are_queued_like_a_job() -> None:
+def test_malformed_job() -> None:
+    """A malformed job is queued like a job."""
     remains = MalformedJobError("no query", job_id="1", query_type="a")
     queue = queue_of(remains, job("2", "a"), a=1)
     assert take_all(queue) == [remains]
@@ -162,7 +163,8 @@ def test_overdue_truncated_job() -> None:
     assert truncated.overdue(float("inf")) == []
 
 
-def test_a_job_that_came_after_all_is_never_overdue() -> None:
+def test_redelivered_job() -> None:
+    """A truncated job that was redelivered is never overdue."""
     truncated = TruncatedJobs(10)
     truncated.add("a", 0)
     for job_id in ("a", "never truncated", None):
