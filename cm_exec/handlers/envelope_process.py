@@ -278,7 +278,7 @@ class EnvelopeProcess:
         self._pool.has_room(self)
 
     def _start_failed(self, failure: Failure) -> None:
-        self._pool.discard(self, failure)
+        self._pool.start_failed(self, failure)
 
 
 def _handler_error(function: Function, error: bytes) -> Failure:

@@ -222,6 +222,12 @@ class Pool(Generic[P]):
             self._wake()
         self._log_state()
 
+    def start_failed(self, process: P, failure: Failure) -> None:
+        """End a process that did not become ready in time. It is logged, unless a job gets the failure."""
+        if not self._waiting:
+            log.warning("%s", failure.message, extra={"tags": self.tags})
+        self.discard(process, failure)
+
     async def close(self) -> None:
         """End all processes."""
         self._closed = True

@@ -1,7 +1,6 @@
 """One process of a service: its pipes and its exit, on the loop from its start to its end."""
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable
 from functools import partial
@@ -13,8 +12,6 @@ from cm_exec.handlers.output import LimitedOutput, Spool, StderrTail
 from cm_exec.processes.child import LARGE_PIPE, PIPE_BUF, Child, bytes_in, resize_pipe
 from cm_exec.processes.stdin_probe import StdinProbe
 from cm_exec.protocol.job import Failure, Job, Reason
-
-log: Final = logging.getLogger("cm_exec.handler")
 
 _READ_SIZE: Final = 64 * 1024
 _MOST_READS: Final = 32
@@ -302,7 +299,6 @@ class StartWatch:
     def _too_late(self) -> None:
         self.cancel()
         message = f"the process of {self._service.name!r} was not ready within {self._service.start_timeout:g} s"
-        log.warning("%s", message, extra={"tags": {"function": self._service.name}})
         stderr = self._process.stderr_tail.getvalue()
         self._on_failure(Failure(reason=Reason.NOT_STARTED, message=message, stderr=stderr))
 

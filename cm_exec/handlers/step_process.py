@@ -340,7 +340,7 @@ class StepProcess:
         if self._job is not None:
             self._job.finish(failure)
         else:
-            self._pool.discard(self, failure)
+            self._pool.start_failed(self, failure)
 
     def _abort(self, reason: Reason, detail: str) -> None:
         self._fail(self._failure(reason, detail))
