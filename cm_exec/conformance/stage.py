@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from cm_exec.devserver.worker_process import (
-    ForeignWorker,
+    GuardedWorker,
     LogEntry,
     WorkerProcess,
     describe_exit,
@@ -78,7 +78,7 @@ class Stage:
             self.log.append(entry.text)
 
         environment = worker_environment(self.runtime.environment(self._style))
-        started = ForeignWorker(self._command, environment, folder=Path(self._folder.name), signals_group=False)
+        started = GuardedWorker(self._command, environment, folder=Path(self._folder.name), signals_group=False)
         self._workers.append(WorkerProcess(started, parse_foreign_line, on_line=note, on_end=lambda _: None))
 
     def ready(self) -> None:

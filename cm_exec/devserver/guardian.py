@@ -62,7 +62,7 @@ def _attend(worker: "subprocess.Popen[bytes]", lifeline: socket.socket) -> bool:
             _signal_group(worker.pid, signal.SIGKILL)
         elif orders and b"G" in orders:
             _signal_group(worker.pid, signal.SIGTERM)
-        elif orders:
+        for _ in range((orders or b"").count(b"T")):
             worker.terminate()
     return True
 

@@ -12,8 +12,7 @@ from cm_exec.config import Config, load_config
 from cm_exec.devserver import DevArgs
 from cm_exec.devserver.watch import Sources, Watcher
 from cm_exec.devserver.worker_process import (
-    CmExecWorker,
-    ForeignWorker,
+    GuardedWorker,
     LogEntry,
     StartedWorker,
     WorkerProcess,
@@ -21,6 +20,7 @@ from cm_exec.devserver.worker_process import (
     describe_exit,
     parse_foreign_line,
     parse_sls_line,
+    start_cm_exec,
     worker_environment,
 )
 from cm_exec.errors import ConfigError, UsageError
@@ -68,11 +68,11 @@ class WorkerSet:
             if self._draining:
                 del variables[names.RESTART_NOTIFICATION_URI]
             self._shown_command = "cm-exec run"
-            worker, parse = CmExecWorker(source.path, worker_environment(variables), self._options), parse_sls_line
+            worker, parse = start_cm_exec(source.path, worker_environment(variables), self._options), parse_sls_line
         else:
             self._shown_command = " ".join(source)
             environment = worker_environment(self._runtime.environment(self._style))
-            worker, parse = ForeignWorker(source, environment), parse_foreign_line
+            worker, parse = GuardedWorker(source, environment), parse_foreign_line
         self._starts += 1
         number = self._starts
 

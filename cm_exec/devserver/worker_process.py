@@ -19,20 +19,21 @@ from cm_exec.config import Config
 from cm_exec.errors import UsageError
 from cm_exec.protocol import environment as names
 
-_BOOT: Final = (
-    "import sys; sys.path.append(sys.argv.pop(1)); from cm_exec.devserver.worker_process import end_with_parent;"
-    "end_with_parent(); from cm_exec.cli import main; main()"
-)
+_SET_PATH: Final = "import sys; sys.path.append(sys.argv.pop(1));"
+_END_WITH_PARENT: Final = "from cm_exec.devserver.worker_process import end_with_parent; end_with_parent();"
+_MAIN: Final = "from cm_exec.cli import main; main()"
 _SET_PARENT_DEATH_SIGNAL: Final = 1
 
 
-def worker_arguments(*arguments: str) -> list[str]:
+def worker_arguments(*arguments: str, ends_with_parent: bool = True) -> list[str]:
     """Return the command line that runs `cm-exec ARGUMENTS` with this very cm_exec.
 
     Not `-m cm_exec`: that would import modules of the current folder, such as a handler called json.py.
     """
     where = str(Path(__file__).parents[2])
-    return [sys.executable, "-P", "-c", _BOOT, where, str(os.getpid()), *arguments]
+    if not ends_with_parent:
+        return [sys.executable, "-P", "-c", _SET_PATH + _MAIN, where, *arguments]
+    return [sys.executable, "-P", "-c", _SET_PATH + _END_WITH_PARENT + _MAIN, where, str(os.getpid()), *arguments]
 
 
 def end_with_parent() -> None:
@@ -157,34 +158,8 @@ class StartedWorker(Protocol):
         """What it writes to stdout and stderr."""
 
 
-class CmExecWorker:
-    """`cm-exec run`, a direct child, which ends by itself when this process is killed."""
-
-    def __init__(self, config_path: Path, environment: Mapping[str, str], options: Sequence[str] = ()) -> None:
-        arguments = ("--config", str(config_path), "--log-format", "sls", "--log-level", "debug", *options)
-        self._process = subprocess.Popen(
-            worker_arguments("run", *arguments),
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            process_group=0,  # Ctrl-C on the terminal is for `dev`, which lets it drain
-        )
-        self.pid = self._process.pid
-        self.output = _output_of(self._process)
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        with suppress(ProcessLookupError):
-            self._process.send_signal(number)
-
-    def wait(self) -> int:
-        """Wait for its end and return its exit status, -N after signal N."""
-        return self._process.wait()
-
-
-class ForeignWorker:
-    """Any other command, behind a guardian that ends all its processes. Raises UsageError if it cannot be started.
+class GuardedWorker:
+    """A command behind a guardian that ends all its processes. Raises UsageError if it cannot be started.
 
     SIGTERM goes to its process group, so that a wrapper such as npm needs not pass it on, or to its first process
     alone. `folder` is removed as well if this process is killed.
@@ -242,6 +217,13 @@ class ForeignWorker:
 def _output_of(process: "subprocess.Popen[bytes]") -> IO[bytes]:
     assert process.stdout is not None  # noqa: S101 - for the type checker
     return process.stdout
+
+
+def start_cm_exec(config_path: Path, environment: Mapping[str, str], options: Sequence[str] = ()) -> GuardedWorker:
+    """Start `cm-exec run` with this very cm_exec. Behind a guardian its handlers do not outlive a kill either."""
+    arguments = ("--config", str(config_path), "--log-format", "sls", "--log-level", "debug", *options)
+    command = worker_arguments("run", *arguments, ends_with_parent=False)
+    return GuardedWorker(command, environment, signals_group=False)
 
 
 class WorkerProcess:

@@ -164,7 +164,7 @@ def run_compute_module(
     """
     require_extra("cm_exec.testing")
     from cm_exec.devserver.worker_process import (  # noqa: PLC0415
-        ForeignWorker,
+        GuardedWorker,
         WorkerProcess,
         describe_exit,
         parse_plain_line,
@@ -188,7 +188,7 @@ def run_compute_module(
             runtime.worker_gone(f"the worker {module.ended}")
 
         environment = worker_environment({**(env or {}), **runtime.environment(style)})
-        started = ForeignWorker(command, environment, cwd=Path(cwd) if cwd else None, folder=Path(folder))
+        started = GuardedWorker(command, environment, cwd=Path(cwd) if cwd else None, folder=Path(folder))
         worker = WorkerProcess(started, parse_plain_line, on_line=note, on_end=end)
         try:
             module.wait_until_ready(start_timeout)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -319,8 +320,33 @@ def test_a_worker_that_is_killed_is_started_again_and_its_job_is_lost(folder: Pa
         wait_until((folder / "began").exists, what="the start of the job")
         os.kill(program.state["worker"]["process"]["pid"], signal.SIGKILL)
         program.wait_for_output("the worker was killed by SIGKILL, starts again in 0.5 s")
+        assert not running_in(folder, "sleep")
         wait_until(lambda: program.request(f"/jobs/{job}").json["state"] == "lost", what="the loss of the job")
         assert program.call("echo", b"1") == b"1"
+
+
+def test_the_server_of_a_killed_worker_does_not_answer_for_the_next_one(folder: Path) -> None:
+    """It would hold the port, and the next worker would take it for its own."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / "http_server.py"), str(port)]
+    write(folder, service("s", server, protocol="http", url=f"http://127.0.0.1:{port}") + served("f"))
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        before = json.loads(program.call("f"))["pid"]
+        os.kill(program.state["worker"]["process"]["pid"], signal.SIGKILL)
+        program.wait_for_output("the worker was killed by SIGKILL, starts again in 0.5 s")
+        assert json.loads(program.call("f"))["pid"] != before
+
+
+def running_in(folder: Path, name: str) -> list[str]:
+    """Return the processes of this name whose working directory is the folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").resolve() == folder and (process / "comm").read_text().strip() == name:
+                found.append(process.name)
+    return found
 
 
 def test_ctrl_c_ends_it_with_0_and_leaves_nothing(program: DevProgram) -> None:
@@ -467,6 +493,7 @@ def test_a_foreign_page_can_call_nothing(program: DevProgram) -> None:
     assert program.state["latestJob"] == 0
 
 
-def test_its_worker_is_its_child_alone(program: DevProgram) -> None:
-    (worker,) = children(program.process.pid)
+def test_its_worker_is_the_child_of_its_guardian_alone(program: DevProgram) -> None:
+    (guardian,) = children(program.process.pid)
+    (worker,) = children(guardian.pid)
     assert worker.pid == program.state["worker"]["process"]["pid"]
