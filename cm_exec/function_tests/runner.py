@@ -264,9 +264,11 @@ class FunctionTestRunner:
         if self._context.stopping:
             return
         function = group.functions[job.query_type]
-        problem = check_outcome(case, function, answer.failure or kept.body, stderr.getvalue())
+        # a process that did not become ready has written before the job came to it
+        said = stderr.getvalue() or (answer.failure.stderr if answer.failure else b"")
+        problem = check_outcome(case, function, answer.failure or kept.body, said)
         self._failed = self._failed or problem is not None
-        self._on_end(CompletedTest(case=case, seconds=seconds, problem=problem, stderr=stderr.getvalue()))
+        self._on_end(CompletedTest(case=case, seconds=seconds, problem=problem, stderr=said))
 
 
 class KeptResult:

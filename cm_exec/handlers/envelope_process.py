@@ -21,6 +21,7 @@ from cm_exec.handlers.output import (
     out_of_step,
 )
 from cm_exec.handlers.service_process import (
+    AFTER_ONE,
     BETWEEN,
     IN_BUFFER,
     NOT_READ,
@@ -185,7 +186,8 @@ class EnvelopeProcess:
         is_ready = self._start.is_ready
         self._start.cancel()
         if not self._running:
-            log_exit(self._subject, BETWEEN if is_ready else TOO_EARLY, status, self._stderr_end(), self._pool.tags)
+            when = (AFTER_ONE if self.jobs == 1 and not status else BETWEEN) if is_ready else TOO_EARLY
+            log_exit(self._subject, when, status, self._stderr_end(), self._pool.tags)
         if not status:
             self._state.ended()
         for entry in list(self._running.values()):

@@ -22,6 +22,7 @@ _COUNT_POLLS_AFTER: Final = 5.0
 
 TOO_EARLY: Final = "before it was ready"
 BETWEEN: Final = "between jobs"
+AFTER_ONE: Final = "after one answer instead of reading its next query"
 
 NOT_READ: Final = "it did not read its query"
 IN_BUFFER: Final = (
@@ -152,6 +153,10 @@ class ServiceProcess:
     def output_waits(self) -> bool:
         """Return whether there is unread output."""
         return self.child.result in self._open and bytes_in(self.child.result) > 0
+
+    def read_waiting(self) -> bytes:
+        """Return unread output that the conversation will not get."""
+        return self._read(self.child.result) or b""
 
     def query_was_read(self) -> bool:
         """Return whether the process has read everything that was sent."""

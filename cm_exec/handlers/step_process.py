@@ -23,6 +23,7 @@ from cm_exec.handlers.output import (
     out_of_step,
 )
 from cm_exec.handlers.service_process import (
+    AFTER_ONE,
     BETWEEN,
     IN_BUFFER,
     NOT_READ,
@@ -137,7 +138,7 @@ class StepProcess:
 
     def _send_query(self, frame: bytes) -> None:
         if not self._state.is_waiting and self._io.output_waits():
-            self._out_of_step("output before it received a query")
+            self._out_of_step("output before it received a query", self._io.read_waiting())
             return
         data = self._state.begin(frame, is_waiting=self._state.is_waiting or self._io.probe.is_waiting())
         if self._state.step is Step.OFFERED:
@@ -155,7 +156,7 @@ class StepProcess:
         It waits for the rest now. A process that was seen to wait is known not to wait later, when it prints a debug
         line and computes on.
         """
-        if self._job is None:
+        if self._job is None or not self._io.query_was_read():  # it has closed its stdin, or ended
             return
         probe = self._io.probe
         if probe.is_usable and not probe.has_waited and looks and not probe.find_waiting():
@@ -200,7 +201,7 @@ class StepProcess:
         if content and (problem := job.output.write(content)) is not None:
             self._fail(self._failure(*problem))
         elif self._state.step is Step.OUT_OF_STEP:
-            self._out_of_step(self._state.problem, self._state.excerpt or chunk)
+            self._out_of_step(self._state.problem, chunk)
         elif self._state.step is Step.COMPLETE:
             self._confirm()
 
@@ -225,6 +226,7 @@ class StepProcess:
         if not status:
             self._state.ended()
         if self._state.step is Step.ACCEPTED:
+            self._log_exit(status)
             job.finish(finish_output(job.function, job.output.spool, self._job_stderr.getvalue()))
         elif self._state.step is Step.OUT_OF_STEP:
             self._out_of_step(self._state.problem)
@@ -363,7 +365,7 @@ class StepProcess:
         job = self._job
         if job is not None:
             name = job.function.name
-            output = excerpt(job.output.spool) or more
+            output = b"\n".join(filter(None, (excerpt(job.output.spool), self._state.excerpt))) or more
             self._fail(out_of_step(name, problem, stderr=self._job_stderr.getvalue(), output=output))
 
     def _exit_failure(self, status: int) -> Failure:
@@ -388,8 +390,11 @@ class StepProcess:
             self._job.finish(failure)
 
     def _log_exit(self, status: int) -> None:
-        subject, when = f"the process of {self._service.name!r}", BETWEEN if self.is_ready else TOO_EARLY
-        log_exit(subject, when, status, self._io.stderr_tail.getvalue(), self._pool.tags)
+        is_first = not self.jobs if self._job is not None else self.jobs == 1
+        when = (AFTER_ONE if is_first and not status else BETWEEN) if self.is_ready else TOO_EARLY
+        log_exit(
+            f"the process of {self._service.name!r}", when, status, self._io.stderr_tail.getvalue(), self._pool.tags
+        )
 
     def _warn(self, what: str) -> None:
         log.warning("the process of %r %s", self._service.name, what, extra={"tags": self._pool.tags})

@@ -103,6 +103,7 @@ class StepState:
             self.excerpt = error.output
             return self._desync(str(error))
         if self._reader.rest:
+            self.excerpt = self._reader.rest
             return content + self._desync("more than one message as a result")
         if self._reader.is_complete:
             if self.step is Step.OFFERED:
