@@ -55,7 +55,7 @@ def _switch_off(option: str, name: str, help_: str) -> Callable[[Any], Any]:
     "--runtime-dir",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Keep token, CA and file names in DIR, so that a worker's settings stay valid.  [default: a new folder]",
+    help="Keep tokens, CA and ports in DIR, so that a worker's settings stay valid.  [default: a new folder]",
 )
 @click.option(
     "--listen",

@@ -34,6 +34,7 @@ _CALLER_PORTS: Final = list(range(8950, 8970))
 _RUNTIME_PORTS: Final = [8945]
 _PLAIN_PORTS: Final = [8946]
 """The platform's own ports: some clients have them built in."""
+_PORTS_FILE: Final = "ports.json"
 
 
 def run_dev(args: DevArgs) -> None:
@@ -124,15 +125,16 @@ def _runtime(
         folder = Path(stack.enter_context(temporary))
     else:
         folder = stack.enter_context(_locked(args.runtime_dir))
+    ports = _Ports() if args.runtime_dir is None else _Ports.of(folder)
     try:
         runtime = LocalRuntime(
             folder,
             max_concurrent_tasks=_slots(args, source),
-            port=_port(args.runtime_port, _RUNTIME_PORTS, args.listen, stack),
+            port=_port(args.runtime_port, [*ports.runtime, *_RUNTIME_PORTS], args.listen, stack),
             address=args.listen,
             names=args.host_names,
-            plain_port=_port(0 if args.runtime_port == 0 else None, _PLAIN_PORTS, "127.0.0.1", stack),
-            caller_port=_port(args.port, _CALLER_PORTS, args.listen, stack),
+            plain_port=_port(0 if args.runtime_port == 0 else None, [*ports.plain, *_PLAIN_PORTS], "127.0.0.1", stack),
+            caller_port=_port(args.port, [*ports.callers, *_CALLER_PORTS], args.listen, stack),
             callers_token=remembered_token() if args.runtime_dir is None else None,
             call_timeout=args.call_timeout or None,
             faults=faults,
@@ -143,9 +145,33 @@ def _runtime(
     except OSError as error:
         where = error.filename or f"cannot listen on {args.listen}{_port_text(args)}"
         raise click.UsageError(f"{where}: {error.strerror}") from None
+    if args.runtime_dir is not None:
+        _Ports.remember(folder, runtime)
     replace_file(runtime.files.env_path, runtime.files.env_file(args.env_style).encode(), mode=0o600)
     with runtime:
         yield runtime
+
+
+class _Ports(msgspec.Struct):
+    """The ports of the run before in the same --runtime-dir, so that a worker's settings stay valid."""
+
+    runtime: list[int] = []
+    plain: list[int] = []
+    callers: list[int] = []
+
+    @classmethod
+    def of(cls, folder: Path) -> "_Ports":
+        """Read them; none if there are none."""
+        with suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            return msgspec.json.decode((folder / _PORTS_FILE).read_bytes(), type=cls)
+        return cls()
+
+    @classmethod
+    def remember(cls, folder: Path, runtime: LocalRuntime) -> None:
+        """Write those of this run."""
+        plain = [] if runtime.files.plain_port is None else [runtime.files.plain_port]
+        ports = cls(runtime=[runtime.port], plain=plain, callers=[runtime.callers.listener.port])
+        replace_file(folder / _PORTS_FILE, msgspec.json.encode(ports))
 
 
 def _port_text(args: DevArgs) -> str:

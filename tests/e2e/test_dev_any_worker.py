@@ -194,6 +194,21 @@ def test_a_runtime_dir_keeps_token_ca_and_names(folder: Path) -> None:
     assert (directory / "worker.env").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_runtime_dir_keeps_its_ports_where_the_usual_ones_are_taken(folder: Path) -> None:
+    (folder / "other").mkdir()
+    with started_dev(folder / "other", "--no-worker", port=None) as other:
+        other.wait_for_output("docker run")
+        settings = []
+        for _ in range(2):
+            with started_dev(folder, "--no-worker", "--runtime-dir", "runtime", port=None) as program:
+                program.wait_for_output("docker run")
+                settings.append((program.url, (folder / "runtime" / "worker.env").read_text()))
+    assert settings[0] == settings[1]
+    (folder / "runtime" / "ports.json").write_text("broken")
+    with started_dev(folder, "--no-worker", "--runtime-dir", "runtime", port=None) as program:
+        program.wait_for_output("docker run")
+
+
 def test_a_runtime_dir_belongs_to_one(folder: Path) -> None:
     options = ("--no-worker", "--runtime-dir", "runtime")
     with started_dev(folder, *options) as program:
