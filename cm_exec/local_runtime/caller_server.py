@@ -218,7 +218,8 @@ def _is_own(scope: Scope) -> bool:
 
 def _table_forms(end: tuple[str, int]) -> tuple[str, str]:
     """Return an address and port as the kernel's tables have it: for IPv4, and for IPv6, which also has IPv4's."""
-    packed = ip_address(end[0]).packed
+    address = ip_address(end[0])
+    packed = (getattr(address, "ipv4_mapped", None) or address).packed
     mapped = packed if len(packed) == _IPV6_BYTES else bytes(10) + b"\xff\xff" + packed
     words = [
         "".join(f"{int.from_bytes(form[at : at + 4], sys.byteorder):08X}" for at in range(0, len(form), 4))

@@ -272,6 +272,20 @@ def test_listening_elsewhere_has_a_certificate_for_the_name_and_needs_the_token(
         assert program.request("/state", headers={"Host": "evil.example"}).status == 403
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0", "::1", "::"])
+def test_the_code_for_the_browser_works_on_each_address(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    browser = folder / "browser"
+    browser.write_text("#!/bin/sh\ncurl -s -o page -w '%{http_code}' \"$1\" > status\n")
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", str(browser))
+    with started_dev(folder, "--no-worker", "--listen", address, "--open", "--runtime-port", "0") as program:
+        program.wait_for_output("console")
+        wait_until(lambda: (folder / "status").exists() and (folder / "status").read_text(), what="the answer")
+        assert (folder / "status").read_text() == "303"
+
+
 def test_a_wrong_address_is_a_usage_error(folder: Path) -> None:
     with started_dev(folder, "--no-worker", "--listen", "192.0.2.1") as program:
         assert program.process.wait(30) == 2
