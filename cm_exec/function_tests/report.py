@@ -27,10 +27,14 @@ _COLOURS: Final = {"-": RED, "+": GREEN}
 
 
 class FunctionTestReport:
-    """Writes to stdout. `config_path` is the path of cm.toml as the user wrote it."""
+    """Writes to stdout. `config_path` is the path of cm.toml as the user wrote it; see `rerun_command`."""
 
-    def __init__(self, config_path: Path) -> None:
+    def __init__(
+        self, config_path: Path, *, dev_options: Sequence[str] = (), worker_command: Sequence[str] = ()
+    ) -> None:
         self._config_path = config_path
+        self._dev_options = dev_options
+        self._worker_command = worker_command
         self._terminal = Terminal()
         self._encoding = (sys.stdout.encoding if sys.stdout else None) or "utf-8"
         is_terminal = sys.stdout is not None and sys.stdout.isatty()
@@ -54,7 +58,10 @@ class FunctionTestReport:
         if test.stderr.strip():
             yield "stderr:"
             yield from (self._styled(f"  | {line}", DIM) for line in _end_of(test.stderr))
-        yield f"again: {self._styled(visible(rerun_command(test.case, self._config_path)), CYAN)}"
+        again = rerun_command(
+            test.case, self._config_path, dev_options=self._dev_options, worker_command=self._worker_command
+        )
+        yield f"again: {self._styled(visible(again), CYAN)}"
 
     def summary(
         self, cases: Sequence[PreparedTest], completed: Sequence[CompletedTest], *, seconds: float, interrupted: bool
@@ -96,10 +103,18 @@ def _end_of(stderr: bytes) -> Iterator[str]:
         yield visible(line if len(line) <= _LONGEST_STDERR else f"{line[:_LONGEST_STDERR]}…")
 
 
-def rerun_command(case: PreparedTest, config_path: Path) -> str:
-    """Return the command line that runs the query again and shows the whole result."""
+def rerun_command(
+    case: PreparedTest, config_path: Path, *, dev_options: Sequence[str] = (), worker_command: Sequence[str] = ()
+) -> str:
+    """Return the command line that runs the query again and shows the whole result.
+
+    `dev_options` choose a running dev, `worker_command` is another worker, which is started for the test again.
+    """
     test = case.test
-    command = ["cm-exec", "invoke", *(() if config_path == Path("cm.toml") else ("--config", str(config_path)))]
+    config = [] if config_path == Path("cm.toml") else ["--config", str(config_path)]
+    if worker_command:
+        return shlex.join(["cm-exec", "test", *config, test.title, "--", *worker_command])
+    command = ["cm-exec", "invoke", *config, *dev_options]
     if test.user_id is not None:
         command += ["--user-id", test.user_id]
     if isinstance(test.query, Path):
@@ -107,8 +122,7 @@ def rerun_command(case: PreparedTest, config_path: Path) -> str:
         return shlex.join([*command, *_arguments(test.function)])
     query = case.query.decode()
     if len(query) > _LONGEST_QUERY or "\0" in query:
-        config = command[2:4] if "--config" in command else []
-        return shlex.join(["cm-exec", "test", *config, *_arguments(test.title)])
+        return shlex.join(["cm-exec", "test", *config, *dev_options, *_arguments(test.title)])
     return shlex.join([*command, *_arguments(test.function, query)])
 
 

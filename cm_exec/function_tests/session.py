@@ -158,6 +158,13 @@ class FunctionTestArgs:
         """Whether another program runs the functions."""
         return self.dev or bool(self.worker_command)
 
+    @property
+    def dev_options(self) -> list[str]:
+        """Options that choose the same running dev again; the token of its address is not shown."""
+        if not self.dev:
+            return []
+        return ["--dev"] if self.dev_url is None else ["--dev-url", self.dev_url.partition("?")[0]]
+
 
 def run_session(args: FunctionTestArgs, find_problem: Callable[[Function], str]) -> int:
     """Run the tests, print, and return the exit status. Raises ConfigError, click.UsageError.
@@ -248,7 +255,9 @@ class RemoteTestSession:
         self._config = config
         self._cases = cases
         self._args = args
-        self._report = FunctionTestReport(args.config_path)
+        self._report = FunctionTestReport(
+            args.config_path, dev_options=args.dev_options, worker_command=args.worker_command
+        )
         self._completed: list[CompletedTest] = []
 
     def run(self) -> int:

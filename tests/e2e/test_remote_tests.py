@@ -67,14 +67,22 @@ def check(done: "subprocess.CompletedProcess[str]") -> None:
 
 def test_any_worker(folder: Path) -> None:
     """The tests run against any worker."""
-    check(run(folder, "test", "--", sys.executable, "app.py"))
+    done = run(folder, "test", "--", sys.executable, "app.py")
+    check(done)
+    assert f"again: cm-exec test 'echo: is wrong' -- {sys.executable} app.py\n" in done.stdout
 
 
 def test_the_tests_run_against_a_running_dev(folder: Path) -> None:
     with started_dev(folder, "--concurrency", "2") as program:
         program.wait_until_ready()
-        check(run(folder, "test", "--dev"))
-        check(run(folder, "test", "--dev-url", program.console_url))
+        done = run(folder, "test", "--dev")
+        check(done)
+        again = done.stdout.partition("again: cm-exec ")[2].partition("\n")[0]
+        assert again == "invoke --dev echo 1"
+        assert run(folder, *again.split()).stdout == "1"
+        done = run(folder, "test", "--dev-url", program.console_url)
+        check(done)
+        assert f"again: cm-exec invoke --dev-url {program.url}/ echo 1\n" in done.stdout
         assert run(folder, "test", "--dev", "fails").returncode == 0
 
 
