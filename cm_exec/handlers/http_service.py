@@ -28,11 +28,13 @@ from cm_exec.protocol.job import Failure, Reason
 from cm_exec.runtime.connection import Connection
 from cm_exec.runtime.http import OnHead, request_head
 from cm_exec.runtime.retry import RequestError
+from cm_exec.text import os_error_text
 from cm_exec.text import count_text
 
 log: Final = logging.getLogger("cm_exec.handler")
 
 _READ_SIZE: Final = 64 * 1024
+_NOT_OURS: Final = "; no command in cm.toml starts it"
 _FIRST_LOOK: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
 _CHECK_SECONDS: Final = 5.0
@@ -74,7 +76,7 @@ class HttpService:
         self.first_start_over = asyncio.Event()
         """Set when the server is ready for the first time, or when jobs are not kept waiting for it."""
         self._problem = self._check_problem = ""
-        self._states = ServiceLog(service, lambda: self._check_problem)
+        self._states = ServiceLog(service, lambda: self._check_problem + ("" if service.argv else _NOT_OURS))
         self._ended = asyncio.Event()
         self._attention = asyncio.Event()
         """Set when the server has ended, or must be checked."""
@@ -129,8 +131,7 @@ class HttpService:
         except TimeoutError:
             raise
         except OSError as error:
-            exhausted = error.errno in {errno.EMFILE, errno.ENFILE}
-            return _NO_DESCRIPTOR if exhausted else (error.strerror or str(error)).lower()
+            return _NO_DESCRIPTOR if error.errno in {errno.EMFILE, errno.ENFILE} else os_error_text(error)
         except RequestError as error:
             if error.timed_out:
                 raise TimeoutError from error
@@ -191,8 +192,7 @@ class HttpService:
             self._states.close()
 
     def _log_state(self, state: ServiceState) -> None:
-        processes = int(self._child is not None and state != "failed")
-        self._states.set(state, processes if self.service.argv else None)
+        self._states.set(state, int(self._child is not None and state != "failed") if self.service.argv else None)
 
     def _start_child(self) -> None:
         service = self.service
@@ -279,7 +279,7 @@ class HttpService:
         except TimeoutError:
             self._check_problem = f"no response from {self.service.url}{self.service.ready} within {_CHECK_SECONDS:g} s"
         except OSError as error:
-            self._check_problem = f"cannot connect to {self.service.url}: {(error.strerror or str(error)).lower()}"
+            self._check_problem = f"cannot connect to {self.service.url}: {os_error_text(error)}"
         except RequestError as error:
             self._check_problem = str(error)
         else:
