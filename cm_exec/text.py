@@ -1,7 +1,6 @@
 """Text for people: suggestions, quotes, escapes, counts, durations, sizes and tables."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -58,11 +57,6 @@ def visible(text: str, *, keep: str = "") -> str:
 
 def _escape(code: int) -> str:
     return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"  # noqa: PLR2004 - one byte
-
-
-def os_error_text(error: OSError) -> str:
-    """Return the system's words for an error; asyncio's have the address in them."""
-    return (os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)).lower()
 
 
 def count_text(count: int, noun: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Literal, Protocol
 
@@ -115,6 +116,11 @@ class Handler(Protocol):
     async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:
         """Run one job and write its result to `spool`. Nothing that a command does makes it raise."""
         ...
+
+
+def os_error_text(error: OSError) -> str:
+    """Return the system's words for an error; asyncio's have the address in them."""
+    return (os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)).lower()
 
 
 ServiceState = Literal["starting", "ready", "failed", "stopped"]

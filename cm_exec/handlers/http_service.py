@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from cm_exec.config.model import Function, ServerAddress, Service
-from cm_exec.handlers.base import HandlerContext, ServiceLog, ServiceState
+from cm_exec.handlers.base import HandlerContext, ServiceLog, ServiceState, os_error_text
 from cm_exec.handlers.environment import service_environment
 from cm_exec.handlers.output import (
     ProcessExit,
@@ -28,7 +28,6 @@ from cm_exec.protocol.job import Failure, Reason
 from cm_exec.runtime.connection import Connection
 from cm_exec.runtime.http import OnHead, request_head
 from cm_exec.runtime.retry import RequestError
-from cm_exec.text import os_error_text
 from cm_exec.text import count_text
 
 log: Final = logging.getLogger("cm_exec.handler")
