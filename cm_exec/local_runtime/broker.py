@@ -322,6 +322,12 @@ class Broker:
         job = self.ledger.jobs.get(job_id)
         self.ledger.report(kind, message, self.clock(), job=job, job_id=job_id)
 
+    def _why_idle(self, now: float) -> str | None:
+        """Say why no worker takes jobs; None while one polls. It sends its first poll when its services are ready."""
+        why = self.polls.why_idle(now)
+        waits_for = [each.name for each in self.services.values() if each.state in {"starting", "failed"}]
+        return f"{why}; it waits for its service {', '.join(waits_for)}" if why and waits_for else why
+
     # What follows from a change
 
     def _changed(self, change: Change) -> None:
@@ -368,7 +374,7 @@ class Broker:
     def _on_timer(self) -> None:
         self._timer = None
         now = self.clock()
-        self.ledger.tick(now, why_idle=self.polls.why_idle(now))
+        self.ledger.tick(now, why_idle=self._why_idle(now))
         if self.polls.overdue(now):
             held = len(self.ledger.outstanding)
             at_work = f", while it has {held} jobs: it may be held unresponsive" if held else ""

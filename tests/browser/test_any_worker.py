@@ -3,6 +3,7 @@
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,21 @@ def test_without_a_worker_it_shows_how_to_connect_one_and_why_one_failed(folder:
         with socket.create_connection(("localhost", port)) as raw, pytest.raises(ssl.SSLError):
             ssl.create_default_context().wrap_socket(raw, server_hostname="localhost")
         expect(connect).to_contain_text("the client does not trust the runtime's certificate")
+        page.context.close()
+
+
+def test_a_worker_that_does_not_come_up_is_shown_with_its_log(folder: Path, browser: Browser) -> None:
+    (folder / "app.py").write_text("import time\ntime.sleep(300)\n")
+    with started_dev(folder, "--", sys.executable, "app.py") as program:
+        program.wait_for_output("console")
+        page = browser.new_context().new_page()
+        page.goto(program.console_url)
+        region = page.get_by_role("region", name="The worker runs, and has not polled yet")
+        expect(region).to_contain_text("app.py")
+        (folder / "app.py").write_text("raise SystemExit('no model')\n")
+        region = page.get_by_role("region", name="The worker ended with exit status 1")
+        expect(region.get_by_role("list", name="End of the worker")).to_contain_text("no model")
+        expect(region.locator("pre")).to_be_hidden()
         page.context.close()
 
 

@@ -77,3 +77,10 @@ def test_without_a_worker(tmp_path: Path, browser: Browser, width: int, scheme: 
         expect(page.locator("#connect pre")).to_be_visible()
         assert barriers(page) == []
         page.close()
+    with started_dev(tmp_path, "--", "sh", "-c", "echo no model; exit 3") as program:
+        program.wait_for_output("starts again in 2 s")
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.goto(program.console_url)
+        expect(page.get_by_role("list", name="End of the worker")).to_contain_text("no model")
+        assert barriers(page) == []
+        page.close()

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from cm_exec.local_runtime import FunctionInfo, LocalRuntime, NoResultError, ProcessState
+from cm_exec.local_runtime import FunctionInfo, LocalRuntime, NoResultError, ProcessState, ServiceStatus
 from tests.support.caller import Caller
 from tests.support.local_runtime import ManualWorker
 
@@ -133,6 +133,14 @@ def test_a_failure_has_the_status_that_the_caller_wants(caller: Caller) -> None:
     assert (reply.status, reply.json["exitCode"]) == (502, 3)
     assert caller.post("/functions/echo?fail=502", b"1").status == 200
     assert caller.post("/functions/fail?fail=200", b"1").status == 400
+
+
+def test_a_timeout_names_the_services_that_the_worker_waits_for(tmp_path: Path) -> None:
+    with LocalRuntime(tmp_path, caller_port=0) as runtime:
+        runtime.report_service(ServiceStatus(name="model", kind="lines", state="starting", processes=1))
+        runtime.report_service(ServiceStatus(name="web", kind="http", state="ready", processes=1))
+        reply = Caller(runtime).post("/functions/f?timeout=0.1", b"1")
+        assert reply.json["error"].endswith("no worker has polled yet; it waits for its service model")
 
 
 def test_a_call_without_a_name_is_no_job(serving: LocalRuntime, caller: Caller) -> None:
