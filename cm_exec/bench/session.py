@@ -18,7 +18,7 @@ import tomli
 from cm_exec.bench.measure import WARM_UP, BenchPlan, FailedMeasurement, Measurement, PlanStep, make_plan, measure
 from cm_exec.bench.report import Advice, BenchQuery, BenchReport, advise, report_json, report_text
 from cm_exec.bench.worker import MeasurementError
-from cm_exec.config import Config, Function, load_config
+from cm_exec.config import Config, Function, load_config, read_file
 from cm_exec.config.model import Mode
 from cm_exec.processes.signals import signal_handlers
 from cm_exec.protocol.json_text import json_problem
@@ -166,7 +166,7 @@ def choose_query(text: str | None, file: Path | None, folder: Path) -> BenchQuer
     elif file is not None or os.path.isfile(folder / _QUERY_FILE):
         path = file or folder / _QUERY_FILE
         try:
-            query = BenchQuery(body=path.read_bytes(), source=str(path))
+            query = BenchQuery(body=read_file(path), source=str(path))
         except OSError as error:
             raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--query-file") from None
     else:

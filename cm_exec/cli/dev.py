@@ -23,13 +23,14 @@ from cm_exec.errors import LOCAL_RUNTIME, require_extra
 
 _PORT: Final = click.IntRange(0, 65535)
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
-_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_LABEL: Final = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST: Final = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
 
 def _checked_hosts(_context: click.Context, parameter: click.Parameter, value: Any) -> Any:
     """Return one host, or several. Raises click.BadParameter for one that a certificate cannot have."""
     for host in (value,) if isinstance(value, str) else value:
-        if (not _HOST.fullmatch(host) or ".." in host) and not _is_address(host):
+        if not _HOST.fullmatch(host) and not _is_address(host):
             message = f"expected a host such as build.example or 192.0.2.1, without port, found {host!r}"
             raise click.BadParameter(message, param=parameter)
     return value

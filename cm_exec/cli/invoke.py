@@ -22,7 +22,7 @@ from cm_exec.cli.options import (
     dev_options,
     function_names,
 )
-from cm_exec.config import load_config
+from cm_exec.config import load_config, read_file
 from cm_exec.config.model import Function
 from cm_exec.handlers.base import HandlerContext
 from cm_exec.handlers.factory import Validator, create_handlers
@@ -262,7 +262,7 @@ def _read_query(query: str | None, query_file: Path | None) -> bytes:
         return text
     if query_file is not None:
         try:
-            return query_file.read_bytes()
+            return read_file(query_file)
         except OSError as error:
             raise click.BadParameter(f"{query_file}: {error.strerror}", param_hint="--query-file") from None
     if sys.stdin is None:

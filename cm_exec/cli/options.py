@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from msgspec import UNSET
 from msgspec.structs import FieldInfo
 
-from cm_exec.config import Config, Function, load_config, with_overrides
+from cm_exec.config import Config, Function, load_config, read_file, with_overrides
 from cm_exec.config.schema import LauncherTable
 from cm_exec.config.schema.keys import key_spec
 from cm_exec.text import did_you_mean
@@ -23,7 +23,11 @@ def require_program(worker_command: Sequence[str]) -> None:
     """Raise click.UsageError, with the remedy, if the command of a worker cannot be started."""
     from cm_exec.preflight.command import check_command  # noqa: PLC0415 - help and completion do not need it
 
-    _, problem = check_command(worker_command, Path.cwd(), os.environ.get("PATH", os.defpath))
+    folder = Path.cwd()
+    try:
+        _, problem = check_command(worker_command, folder, os.environ.get("PATH", os.defpath))
+    except OSError as error:
+        raise click.UsageError(f"{str(error.filename)[:100]!r} cannot be looked at: {error.strerror}") from None
     if problem is not None:
         raise click.UsageError(problem.message)
 
@@ -71,6 +75,9 @@ class HeaderText(click.ParamType[str]):
         return str(value)
 
 
+_LONGEST_HEADER: Final = 64 * 1024
+
+
 class HeaderFile(click.Path):
     """A file with the value of an HTTP header, such as a secret that must not be on a command line."""
 
@@ -81,7 +88,7 @@ class HeaderFile(click.Path):
         """Return the content. Raises click.BadParameter."""
         path = Path(str(super().convert(value, param, ctx)))
         try:
-            text = path.read_bytes().decode().strip()
+            text = read_file(path, _LONGEST_HEADER).decode().strip()
         except OSError as error:
             raise click.BadParameter(f"{path}: {error.strerror}", ctx, param) from None
         except UnicodeDecodeError:

@@ -5,15 +5,17 @@ import gc
 import importlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from cm_exec import __version__
-from cm_exec.errors import exit_code_of
+from cm_exec.errors import ExhaustedError, exit_code_of
 from cm_exec.processes.launcher import prepare_process
 
 if TYPE_CHECKING:
@@ -160,6 +162,15 @@ class OutputFile(io.FileIO):
 
 def main(*arguments: Any) -> None:
     """Run the program and exit with its code; no user mistake shows a traceback."""
+    try:
+        code = _main(arguments)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the interpreter may take a while to exit
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    sys.exit(code)
+
+
+def _main(arguments: tuple[Any, ...]) -> int:
     prepare_process()
     files = {name: OutputFile(descriptor) for descriptor, name in ((1, "stdout"), (2, "stderr"))}
     sys.stdout, sys.stderr = (_text_stream(file) for file in files.values())
@@ -177,7 +188,7 @@ def main(*arguments: Any) -> None:
         else:
             _report(f"cannot write to {name}: {file.lost.strerror}")
             code = code or _OUTPUT_LOST
-    sys.exit(code)
+    return code
 
 
 def _text_stream(file: OutputFile) -> io.TextIOWrapper:
@@ -212,11 +223,41 @@ def _run(arguments: list[str] | None) -> int:  # noqa: PLR0911 - one for each ki
         if code is not None:
             _report(str(error))
             return code
+        if (problem := _system_problem(error)) is not None:
+            sys.unraisablehook = lambda _: None  # a half-made event loop would report its end
+            _report(problem)
+            return ExhaustedError.exit_code
         with suppress(OSError):
             sys.excepthook(type(error), error, error.__traceback__)
         _report("this is a bug in cm-exec; please report it with the lines above")
         return _BUG
     return 0
+
+
+_NO_ROOM: Final = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+)
+
+
+def _system_problem(error: Exception) -> str | None:  # noqa: PLR0911 - one for each thing that can be missing
+    """Say what the system lacks, if that has caused the error; None for a bug."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return "no thread can be started: memory is used up, or the limit of processes is reached (ulimit -u)"
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in _NO_ROOM:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{(error.strerror or str(error)).lower()}"
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        if "temporary directory" in str(error):
+            return "there is no folder for temporary files that can be written; set TMPDIR to one"
+        try:
+            Path.cwd()
+        except FileNotFoundError:
+            return "the current folder does not exist any more; change to another one"
+    return None
 
 
 def _report(message: str) -> None:

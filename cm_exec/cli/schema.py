@@ -8,7 +8,7 @@ from typing import Final
 import click
 import msgspec
 
-from cm_exec.config import load_config
+from cm_exec.config import load_config, read_file
 from cm_exec.protocol.function_schema import schemas_body
 
 _NO_PATH: Final = ""
@@ -77,7 +77,7 @@ def _print_described(description: Path) -> None:
     from cm_exec.importers import import_toml  # noqa: PLC0415 - see above
 
     try:
-        content = description.read_bytes()
+        content = read_file(description)
     except OSError as error:
         raise click.BadParameter(f"{description}: {error.strerror}", param_hint="--from") from None
     _print_block("--from", str(description), lambda: import_toml(content, description.name.partition(".")[0]))

@@ -1,6 +1,6 @@
 """Read a cm.toml once into frozen typed values."""
 
-from cm_exec.config.load import load_config, parse_config, with_overrides
+from cm_exec.config.load import load_config, parse_config, read_file, with_overrides
 from cm_exec.config.model import Config, Function, Launcher, LogFormat, LogLevel, Output, Service
 from cm_exec.errors import ConfigError, Problem
 
@@ -16,5 +16,6 @@ __all__ = [
     "Service",
     "load_config",
     "parse_config",
+    "read_file",
     "with_overrides",
 ]

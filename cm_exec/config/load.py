@@ -1,5 +1,7 @@
 """Read a cm.toml, and override its `[launcher]` values by the command line and the environment."""
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -30,13 +32,31 @@ from cm_exec.errors import ConfigError, Problem
 _REMEDY: Final = "; create a project with `cm-exec init`, or name the file with --config or CM_EXEC_CONFIG"
 
 
+_LARGEST_CONFIG: Final = 16 * 1024 * 1024
+_LARGEST: Final = 1024 * 1024 * 1024
+_BLOCK: Final = 1024 * 1024
+
+
+def read_file(path: Path, most: int = _LARGEST) -> bytes:
+    """Read a file. Raises OSError, also if it has more than `most` bytes: a device such as /dev/zero has no end."""
+    blocks: list[bytes] = []
+    left = most
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            blocks.append(block)
+            left -= len(block)
+            if left < 0:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return b"".join(blocks)
+
+
 def load_config(path: Path) -> Config:
     """Read a cm.toml. Only this file is read: whether folders and programs exist is not checked here.
 
     Raises ConfigError with all errors in it.
     """
     try:
-        absolute, content = path.absolute(), path.read_bytes()
+        absolute, content = path.absolute(), read_file(path, _LARGEST_CONFIG)
     except OSError as error:
         _refuse(path, f"cannot be read: {error.strerror}" + (_REMEDY if isinstance(error, FileNotFoundError) else ""))
     return parse_config(_decode(content, path), path=absolute, shown_as=path)

@@ -49,7 +49,11 @@ class Stage:
         self._workers: list[WorkerProcess] = []
 
     def __enter__(self) -> Self:
-        self.runtime.start()
+        try:
+            self.runtime.start()
+        except BaseException:
+            self._folder.cleanup()
+            raise
         return self
 
     def __exit__(

@@ -170,11 +170,16 @@ def call_dev(
         return _call(client, function, query, identity)
 
 
+def real_text(path: Path) -> str:
+    """Return the real path as text of UTF-8, with escapes for other bytes."""
+    return os.fsencode(os.path.realpath(path)).decode(errors="backslashreplace")
+
+
 def find_dev(url: str | None, config_path: Path) -> "CallerClient":
     """Return the `cm-exec dev` at `url`, or else the one of `config_path`. Raises NoRuntimeError."""
     found = list_running()
     if url is None:
-        wanted = os.path.realpath(config_path)
+        wanted = real_text(config_path)
         matching = [instance for instance in found if instance.config_path == wanted]
         if not matching:
             sentence = (

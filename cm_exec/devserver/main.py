@@ -17,7 +17,7 @@ import msgspec
 
 from cm_exec.config import Config, load_config
 from cm_exec.devserver import DevArgs
-from cm_exec.devserver.client import Instance, claimed_port, registered, remembered_token
+from cm_exec.devserver.client import Instance, claimed_port, real_text, registered, remembered_token
 from cm_exec.devserver.display import Follower, keys, print_banner, print_for_other_worker
 from cm_exec.devserver.session import DevSession, Event, RestartRequested, SignalReceived
 from cm_exec.devserver.worker_process import WorkerSource
@@ -47,7 +47,7 @@ def run_dev(args: DevArgs) -> None:
     with ExitStack() as stack:
         runtime = stack.enter_context(_runtime(args, source, faults, stack))
         stack.enter_context(signal_handlers(lambda number: events.put(SignalReceived(number))))
-        config_path = os.path.realpath(args.config_path)
+        config_path = real_text(args.config_path)
         instance = Instance(pid=os.getpid(), url=runtime.url, config_path=config_path, token=runtime.caller_token)
         stack.enter_context(registered(instance))
         if args.env_file is not None:
@@ -235,6 +235,9 @@ def _ready_file(args: DevArgs, runtime: LocalRuntime, terminal: Terminal) -> Ite
         except OSError as error:
             terminal.line("dev", f"{path} cannot be written: {error.strerror}", RED)
 
+    if os.path.exists(path) and not os.path.isfile(path):  # a device stays, and a pipe would block until it is read
+        yield write
+        return
     _write(path, b"", "--ready-file")  # finds out now whether it can be written
     path.unlink()
     try:

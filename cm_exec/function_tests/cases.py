@@ -9,7 +9,7 @@ from typing import Final
 import click
 from msgspec.structs import replace
 
-from cm_exec.config import Config, ConfigError, Problem
+from cm_exec.config import Config, ConfigError, Problem, read_file
 from cm_exec.config.model import (
     ExpectedOutcome,
     FunctionTest,
@@ -109,7 +109,7 @@ class _FileReader:
         if isinstance(source, bytes):
             return source
         try:
-            text = source.read_bytes()
+            text = read_file(source)
         except OSError as error:
             self.problems.append(Problem(key=key, message=f"cannot read {str(source)!r}: {error.strerror}"))
             return b""

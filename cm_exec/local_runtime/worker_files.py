@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 import msgspec
 import trustme
 
+from cm_exec.errors import UsageError
 from cm_exec.local_runtime.core.endpoints import V1, ProtocolDialect
 from cm_exec.protocol import environment as names
 
@@ -135,7 +136,12 @@ class WorkerFiles:
         return self.directory.parents[1] / "worker.env"
 
     def write(self, *, token: str, ca: bytes) -> None:
-        """Write or replace all files; a reader sees the old or the new one, never half of it."""
+        """Write or replace all files; a reader sees the old or the new one, never half of it. Raises UsageError."""
+        try:
+            str(self.directory).encode()
+        except UnicodeEncodeError:
+            message = f"{str(self.directory)!r} is not UTF-8, which its files cannot name; set TMPDIR, or name"
+            raise UsageError(f"{message} another folder") from None
         replace_file(self.ca_file, ca)
         replace_file(self.token_file, token.encode())
         container_host = CONTAINER_HOST if self.shares_network else self.host
@@ -225,7 +231,13 @@ def _bracketed(host: str) -> str:
 
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Write a file under another name first, so that a reader sees the old or the new content."""
+    """Write a file under another name first, so that a reader sees the old or the new content.
+
+    What is no file, such as /dev/null or a named pipe, is written to, and stays.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        path.write_bytes(content)
+        return
     draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

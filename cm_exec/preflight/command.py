@@ -110,7 +110,7 @@ def _file_problem(path: Path) -> CommandProblem | None:
 
 
 def _not_on_path(name: str, folder: Path, search_path: str) -> CommandProblem:
-    if (folder / name).is_file():
+    if os.path.isfile(folder / name):
         remedy = f"it is a file in {folder}: write ./{name}"
     elif name == "python" and shutil.which("python3", path=search_path):
         remedy = "write python3"
