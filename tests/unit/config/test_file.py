@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -72,10 +73,10 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytes
     path.chmod(0)
     if os.access(path, os.R_OK):  # root reads everything: the kernel's answer is put in its place
 
-        def denied(self: Path) -> bytes:
+        def denied(self: Path, _mode: str) -> IO[bytes]:
             raise PermissionError(13, "Permission denied", str(self))
 
-        monkeypatch.setattr(Path, "read_bytes", denied)
+        monkeypatch.setattr(Path, "open", denied)
     assert refusal_of(path) == f"{path}: cannot be read: Permission denied"
 
 
