@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -136,6 +137,8 @@ _TIMED_OUT: Final = 124
 _LOG_SECONDS: Final = 0.1
 _FAILURE_LOG_SECONDS: Final = 1.0
 """Seconds to wait for a handler's stderr; a failed one has mostly written why."""
+_PATIENCE: Final = 5.0
+"""Seconds without a result after which a person is told what the job waits for: an SDK may never answer."""
 _BLOCK: Final = 64 * 1024
 _SUCCESS: Final = range(200, 300)
 
@@ -232,6 +235,16 @@ class CallerClient:
         found = self._get(f"/jobs/{job_id}")
         return found if isinstance(found, dict) else {}
 
+    def obstacle(self, function: str) -> str:
+        """Say what the newest job of a function waits for; nothing if it has ended."""
+        jobs = (self._get(f"/jobs?limit=1&function={quote(function, safe='')}") or {}).get("jobs")
+        if not jobs or jobs[0]["state"] not in {"queued", "running"}:
+            return ""
+        if jobs[0]["state"] == "running":
+            return "the worker has the job"
+        worker = self._get("/state")["worker"]["state"]
+        return "no worker polls" if worker in {"absent", "silent"} else "the job waits for a slot"
+
     def stderr(self, job: Mapping[str, Any]) -> list[str]:
         """Return what the handler wrote. It comes with the worker's log, and so may come a little after the result."""
         began = time.monotonic()
@@ -267,7 +280,13 @@ class CallerClient:
 
 
 def _call(client: CallerClient, function: str, query: bytes, identity: CallIdentity) -> int:
-    response = client.call(function, query, identity=identity)
+    note = threading.Timer(_PATIENCE, _note_obstacle, (client, function))
+    note.daemon = True
+    note.start()
+    try:
+        response = client.call(function, query, identity=identity)
+    finally:
+        note.cancel()
     if response.status not in _SUCCESS:
         return _refused(response)
     try:
@@ -280,6 +299,12 @@ def _call(client: CallerClient, function: str, query: bytes, identity: CallIdent
     for line in client.stderr(job):
         click.echo(line, err=True)
     return _exit_code(job)
+
+
+def _note_obstacle(client: CallerClient, function: str) -> None:
+    with suppress(OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        if why := client.obstacle(function):
+            click.echo(f"cm-exec: no result after {_PATIENCE:g} s: {why}; Ctrl-C ends the wait", err=True)
 
 
 def _refused(response: http.client.HTTPResponse) -> int:

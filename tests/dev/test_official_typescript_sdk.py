@@ -58,7 +58,7 @@ def test_a_rejected_listener_is_a_failed_job(sdk: LocalRuntime) -> None:
     call = sdk.submit("fail", b"{}")
     result = call.wait(LONG)
     assert result.failure is not None
-    assert (result.failure.message, result.failure.reason) == ("Error", "no such luck")
+    assert (result.failure.message, result.failure.reason) == ("Error: no such luck", None)
     assert call.wait_ended(0).state is State.FAILED
 
 
@@ -90,7 +90,7 @@ def test_one_bad_answer_of_the_runtime_overwrites_a_good_result(sdk: LocalRuntim
     sdk.set_faults("result.500*1")
     result = sdk.submit("echo", b"2").wait(LONG)
     assert result.failure is not None
-    assert result.failure.message == "AxiosError"
+    assert result.failure.message == "AxiosError: Request failed with status code 500"
 
 
 def test_after_a_crash_the_slot_stays_taken_for_no_restart_is_told(tmp_path: Path) -> None:

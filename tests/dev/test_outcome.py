@@ -29,7 +29,7 @@ def test_cm_execs_own_by_signal() -> None:
         (b'{"exception": "bad: Traceback (most recent call last):\\n  File"}', "bad", None),
         (b'{"exception": "first line\\nsecond"}', "first line", None),
         (b'{"error": "Unknown query type"}', "Unknown query type", None),
-        (b'{"error": "Error", "reason": "no luck"}', "Error", "no luck"),
+        (b'{"error": "Error", "reason": "no luck"}', "Error: no luck", None),
         (b"JobId: j\njava.lang.Error: no luck\n\tat A.b", "java.lang.Error: no luck", None),
         (b"JobId: j", "JobId: j", None),
     ],

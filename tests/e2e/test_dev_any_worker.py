@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shlex
+import signal
 import socket
 import ssl
 import subprocess
@@ -89,6 +90,24 @@ def test_lines_as_the_platform_reads_them_are_shown_as_text(folder: Path) -> Non
         program.wait_for_output("worker        of none\n")
         program.wait_for_output('worker        {"a": 1}\n')
         assert [line["line"] for line in program.request(f"/jobs/{job}/log").json["log"]] == ["why"]
+
+
+def test_invoke_dev_says_what_a_job_without_a_result_waits_for(folder: Path) -> None:
+    (folder / "app.py").write_text(WORKER.replace('== "die":', '== "forget":\n        continue\n    if 0:'))
+    with dev(folder) as program:
+        for why in ("the worker has the job", "the job waits for a slot"):
+            waiting = subprocess.Popen(
+                [CM_EXEC, "invoke", "--dev", "forget", "1"],
+                cwd=folder,
+                env=dict(program.environment),
+                stderr=subprocess.PIPE,
+            )
+            assert waiting.stderr
+            line = f"cm-exec: no result after 5 s: {why}; Ctrl-C ends the wait\n"
+            assert waiting.stderr.readline().decode() == line
+            waiting.send_signal(signal.SIGINT)
+            assert waiting.wait(30) == 130
+            waiting.stderr.close()
 
 
 def test_a_saved_file_restarts_it(folder: Path) -> None:

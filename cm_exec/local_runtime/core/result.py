@@ -7,6 +7,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from cm_exec.protocol.job import Reason
+
 
 class MediaKind(StrEnum):
     """How a result is best shown."""
@@ -149,9 +151,12 @@ def _of_members(members: dict[str, Any]) -> ReportedFailure | None:
         if not {"reason", "jobId", "queryType"} <= members.keys():
             return None
         error = msgspec.json.encode(error).decode()  # the handler's own error, in an error result of cm-exec
+    reason = _one(members.get("reason"), str)
+    if members.keys() == {"error", "reason"} and reason and reason not in set(Reason):
+        return ReportedFailure(message=f"{error}: {reason}")  # TypeScript: the error's class, and its text
     return ReportedFailure(
         message=error,
-        reason=_one(members.get("reason"), str),
+        reason=reason,
         exit_code=_one(members.get("exitCode"), int),
         signal=_one(members.get("signal"), str),
     )
