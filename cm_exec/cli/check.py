@@ -26,7 +26,7 @@ from cm_exec.text import count_text, size_text, table_lines
 def command(config_path: Path, *, image_rules: bool, ignored: tuple[str, ...]) -> None:
     """Check cm.toml, search for each function's program and script, and print what would run.
 
-    Reports all errors, each with its remedy; the exit status is 3 if there is one. With --image-rules it checks the
+    Reports all errors, each with its remedy. The exit status is 3 if there are any. With --image-rules it checks the
     image as well, as far as that is possible from inside: `docker run --rm IMAGE check --image-rules`.
     """
     if image_rules:

@@ -99,7 +99,9 @@ def _switch_off(option: str, name: str, help_: str) -> Callable[[Any], Any]:
     help="File with the authHeader of callers that send none.",
 )
 @_switch_off(
-    "--no-worker", "starts_worker", "Start no worker; print the settings for one that you start, also in a container."
+    "--no-worker",
+    "starts_worker",
+    "Start no worker. Print the settings for one that you start, for example in a container.",
 )
 @click.option(
     "--env-file",
@@ -121,7 +123,7 @@ def _switch_off(option: str, name: str, help_: str) -> Callable[[Any], Any]:
     multiple=True,
     type=click.Path(exists=True, path_type=Path),
     metavar="PATH",
-    help="Restart the worker when this changes, too. Repeatable.",
+    help="Restart the worker also when PATH changes. Repeatable.",
 )
 @_switch_off("--no-reload", "reloads", "Do not restart the worker when files change.")
 @click.option("--open", "open_browser", is_flag=True, help="Open the console in the browser.")

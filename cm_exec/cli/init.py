@@ -41,8 +41,8 @@ class LanguageChoice(SuggestingChoice):
     type=SuggestingChoice(get_args(ProjectMode)),
     default="spawn",
     show_default=True,
-    help="How handler processes are used: one per job, one per job but pre-started, one for many jobs, or one that "
-    "serves several functions and several jobs at a time.",
+    help="spawn: a process for each job; prespawn: the same, started ahead; persistent: a process for many jobs; "
+    "service: a process for several functions and several jobs at a time.",
 )
 @click.option("--name", metavar="FUNCTION", help="The function's name.  [default: greet, or the Python function's]")
 @click.option(
@@ -88,9 +88,13 @@ def command(  # noqa: PLR0917 - click's way
     if target is not None and lang not in {None, "python"}:
         raise click.UsageError(f"--from-python is for Python; leave out --lang {lang}")
     if target is not None and mode == "service":
-        raise click.UsageError("a service of Python functions is --from-python MODULE, without --mode service")
-    if added is not None and (name is not None or mode == "service"):
-        raise click.UsageError("--add NAME already names the function, and adds no service")
+        raise click.UsageError(
+            "leave out --mode service: --from-python MODULE makes one service of all functions of the module"
+        )
+    if added is not None and name is not None:
+        raise click.UsageError("--add NAME already names the function; leave out --name")
+    if added is not None and mode == "service":
+        raise click.UsageError("--add adds a function, not a service; leave out --mode service")
     if example is not None and (name, added, target, lang, mode) != (None, None, None, None, "spawn"):
         raise click.UsageError("--template has its own language, mode and function: leave out the other options")
     for text, option in ((name, "--name"), (added, "--add")):

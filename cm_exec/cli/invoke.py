@@ -257,7 +257,9 @@ def _read_query(query: str | None, query_file: Path | None) -> bytes:
     if query is not None:
         text = os.fsencode(query)
         if json_problem(text) is not None and os.path.isfile(query):
-            message = f"{query!r} is a file, and no JSON; to send what is in it: --query-file {shlex.quote(query)}"
+            message = (
+                f"{query!r} is the name of a file, not JSON; to send its content: --query-file {shlex.quote(query)}"
+            )
             raise click.BadParameter(message, param_hint="QUERY")
         return text
     if query_file is not None:

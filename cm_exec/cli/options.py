@@ -27,7 +27,7 @@ def require_program(worker_command: Sequence[str]) -> None:
     try:
         _, problem = check_command(worker_command, folder, os.environ.get("PATH", os.defpath))
     except OSError as error:
-        raise click.UsageError(f"{str(error.filename)[:100]!r} cannot be looked at: {error.strerror}") from None
+        raise click.UsageError(f"{str(error.filename)[:100]!r} cannot be inspected: {error.strerror}") from None
     if problem is not None:
         raise click.UsageError(problem.message)
 

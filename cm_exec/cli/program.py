@@ -132,7 +132,7 @@ def _config_behind_command(args: list[str]) -> list[str]:
 def program() -> None:
     """Run any executable as a Palantir Foundry compute module.
 
-    cm-exec reads cm.toml, which maps each function to a command, polls the compute module runtime for jobs, passes
+    cm-exec reads cm.toml, which maps each function to a command. It polls the compute module runtime for jobs, passes
     each job's query to the command on stdin, and posts the command's stdout as the result.
     """
     gc.freeze()

@@ -201,7 +201,9 @@ def find_dev(url: str | None, config_path: Path) -> "CallerClient":
     except ValueError:  # a port that is none, a bracket that is not closed, a label that is too long
         usable = False
     if not usable:
-        raise click.BadParameter(f"{url!r} is not like http://127.0.0.1:8950", param_hint="--dev-url")
+        raise click.BadParameter(
+            f"expected an address such as http://127.0.0.1:8950, found {url!r}", param_hint="--dev-url"
+        )
     address = f"http://{parts.netloc}"
     token = parse_qs(parts.query).get("token", [os.environ.get(TOKEN_VARIABLE, "")])[0]
     tokens = (instance.token for instance in found if _same_address(instance.url, address))

@@ -285,7 +285,7 @@ def _failure_of_status(function: Function, ended: ProcessExit) -> Failure:
         name = signal_name(-status)
         message = f"{subject} was ended by {name}"
         if name == "SIGKILL":
-            message += ", as it is when memory runs out"
+            message += ", as happens when memory runs out"
         return Failure(reason=Reason.SIGNAL, message=message, signal=name, stderr=ended.stderr)
     message = f"{subject} failed with exit status {status}"
     return Failure(reason=Reason.EXIT, message=message, exit_code=status, stderr=ended.stderr)

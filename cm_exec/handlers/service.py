@@ -84,7 +84,7 @@ class ServicePool:
         for process in self._pool.processes:
             if process.has_job(job_id):
                 return process.obstacle()
-        return f"no process of {self._service.name!r} is ready for it"
+        return f"no process of {self._service.name!r} is ready"
 
     def _start_child(self) -> Child:
         service = self._service

@@ -310,5 +310,5 @@ class StartWatch:
 
 def not_ready(service: str, stderr: bytes, output: bytes) -> Failure:
     """Return the failure of jobs that wait for a process which wrote something before it was ready."""
-    message = f"the process of {service!r} wrote something else before it was ready"
+    message = f"the process of {service!r} wrote something unexpected before it was ready"
     return Failure(reason=Reason.NOT_STARTED, message=message, stderr=stderr, output=output)

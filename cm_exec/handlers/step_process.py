@@ -260,7 +260,7 @@ class StepProcess:
             self._sign = None
             self._start.succeeded()
             return
-        self._warn('wrote something else than {"ready": true}')
+        self._warn('wrote something other than {"ready": true}')
         self._pool.discard(self, not_ready(self._service.name, self._io.stderr_tail.getvalue(), self._sign_text))
 
     def _confirm(self) -> None:

@@ -140,8 +140,8 @@ class WorkerFiles:
         try:
             str(self.directory).encode()
         except UnicodeEncodeError:
-            message = f"{str(self.directory)!r} is not UTF-8, which its files cannot name; set TMPDIR, or name"
-            raise UsageError(f"{message} another folder") from None
+            message = f"the path of the runtime's folder is not UTF-8: {str(self.directory)!r}"
+            raise UsageError(f"{message}; set TMPDIR or --runtime-dir to another folder") from None
         replace_file(self.ca_file, ca)
         replace_file(self.token_file, token.encode())
         container_host = CONTAINER_HOST if self.shares_network else self.host

@@ -52,7 +52,7 @@ def check_function(function: Function) -> CommandCheck:
     try:
         program, problem = _find(function)
     except OSError as error:
-        message = f"{str(error.filename)!r} cannot be looked at: {error.strerror}"
+        message = f"{str(error.filename)!r} cannot be inspected: {error.strerror}"
         program, problem = "", CommandProblem("NO ACCESS", message)
     return CommandCheck(function, at, program or "-", problem, warnings)
 
@@ -72,7 +72,7 @@ def _folder_problem(folder: Path) -> CommandProblem | None:
             "NO FOLDER", f"the folder {str(folder)!r} does not exist: create it, or correct cwd", "cwd"
         )
     if not os.access(folder, os.X_OK):
-        message = f"uid {os.geteuid()} may not enter the folder {str(folder)!r}: chmod a+x it"
+        message = f"uid {os.geteuid()} may not enter the folder {str(folder)!r}: chmod a+x {shlex.quote(str(folder))}"
         return CommandProblem("NO ACCESS", message, "cwd")
     return None
 
@@ -98,7 +98,9 @@ def _file_problem(path: Path) -> CommandProblem | None:
     try:
         mode = path.stat().st_mode
     except PermissionError:
-        return CommandProblem("NO ACCESS", f"uid {os.geteuid()} may not enter a folder of {str(path)!r}: chmod a+x it")
+        return CommandProblem(
+            "NO ACCESS", f"uid {os.geteuid()} may not enter a folder above {str(path)!r}: chmod a+x that folder"
+        )
     except OSError:
         return missing_file(path, repr(str(path)))
     if stat.S_ISDIR(mode):

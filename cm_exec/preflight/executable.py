@@ -268,7 +268,7 @@ def _check_content(path: Path, interpreter: Interpreter, name: str) -> CommandPr
 
 
 def _unreadable(path: Path, what: str) -> CommandProblem:
-    remedy = "chmod a+r it, in an image with COPY --chmod=a+r, or run as its owner"
+    remedy = "chmod a+r it (in an image: COPY --chmod=a+r), or run as its owner"
     return CommandProblem("NOT READABLE", f"{what} {str(path)!r} is not readable for uid {os.geteuid()}: {remedy}")
 
 

@@ -73,7 +73,7 @@ def _check_descriptors() -> None:
     try:
         opened.extend(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(_DESCRIPTORS_OF_LOOP))
     except OSError as error:
-        raise ExhaustedError(f"the worker cannot start: {(error.strerror or str(error)).lower()}") from None
+        raise ExhaustedError(f"cm-exec cannot start: {(error.strerror or str(error)).lower()}") from None
     finally:
         for fd in opened:
             os.close(fd)

@@ -82,7 +82,7 @@ def test_a_short_timeout_says_it_alone(harness: WorkerHarness) -> None:
 def test_a_process_that_is_not_ready(harness: WorkerHarness) -> None:
     harness.write(config(OBSTACLES["reads nothing"][0], ready="message", start_timeout=4))
     shown = harness.cm_exec_on_terminal("invoke", "f", "1").stderr.decode()
-    assert shown.startswith("cm-exec: no result after 2 s: no process of 'f' is ready for it\n")
+    assert shown.startswith("cm-exec: no result after 2 s: no process of 'f' is ready\n")
 
 
 @pytest.mark.parametrize("name", AT_WORK)

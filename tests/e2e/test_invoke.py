@@ -40,7 +40,10 @@ def test_the_name_of_a_file_is_no_query(harness: WorkerHarness) -> None:
     harness.folder.joinpath("my query.json").write_text("1")
     done = harness.cm_exec("invoke", "echo", "my query.json")
     assert done.returncode == 2
-    assert b"'my query.json' is a file, and no JSON; to send what is in it: --query-file 'my query.json'" in done.stderr
+    assert (
+        b"'my query.json' is the name of a file, not JSON; to send its content: --query-file 'my query.json'"
+        in done.stderr
+    )
 
 
 @pytest.mark.parametrize(

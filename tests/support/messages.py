@@ -63,7 +63,7 @@ def _fits(text: str, parts: Message, values: frozenset[str]) -> bool:
 
 
 def _is_addition(message: Message) -> bool:
-    """Return whether the message continues others, such as ", as it is when memory runs out"."""
+    """Return whether the message continues others, such as ", as happens when memory runs out"."""
     return len(message) == 1 and message[0].startswith((", ", "; "))
 
 
