@@ -427,6 +427,22 @@ def test_first_line(harness: WorkerHarness, language: Language, first_line: str,
 
 
 @each_language
+def test_crlf_given_to_an_interpreter(harness: WorkerHarness, language: Language) -> None:
+    """Windows line ends are an error for a shell; other interpreters take them, and the function works."""
+    text = language.handler(language.loops(language.echoes)).replace("\n", "\r\n")
+    (harness.folder / language.script).write_bytes(f"{text}\r\n".encode())
+    command = [language.name, language.script]
+    if language.name == "bash":
+        message = check(harness, command)
+        assert "has Windows line ends, and bash takes each carriage return for a part of the command" in message
+        assert "convert it: sed -i 's/\\r$//' " in message
+        return
+    harness.write(function("f", command, mode="persistent", env={"TMPDIR": str(harness.folder)}))
+    assert harness.cm_exec("check").returncode == 0
+    assert harness.cm_exec("invoke", "f", "[1]").stdout == b"[1]"
+
+
+@each_language
 def test_program_without_path(harness: WorkerHarness, language: Language) -> None:
     """A script in the folder is not on PATH."""
     (harness.folder / language.script).write_text("")
