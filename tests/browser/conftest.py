@@ -1,4 +1,4 @@
-"""A browser, and a console to look at."""
+"""A browser, and the console in it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,11 +45,11 @@ def open_console(browser: Browser) -> Iterator[Open]:
 
 
 def _complains(message: ConsoleMessage) -> bool:
-    """Answers of 400 are in the log by the browser itself, whatever becomes of them."""
+    """Return whether the message is an error, except the browser's own messages about statuses such as 400."""
     return message.type == "error" and not message.text.startswith("Failed to load resource")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a test's own program has its cm.toml."""
+    """Return the folder with the cm.toml of the test's own program."""
     return tmp_path

@@ -1,4 +1,4 @@
-"""The console with workers of any kind: none yet, without schemas, that stream, that fail; and in many tabs."""
+"""The console without a worker, with workers of any kind, and in many tabs."""
 
 import socket
 import ssl
@@ -30,7 +30,8 @@ def call(page: Page, name: str, query: str = "") -> None:
     page.get_by_role("button", name="Call Ctrl").click()
 
 
-def test_without_a_worker_it_shows_how_to_connect_one_and_why_one_failed(folder: Path, browser: Browser) -> None:
+def test_no_worker(folder: Path, browser: Browser) -> None:
+    """Without a worker, the page shows how to connect one and why an attempt failed."""
     with started_dev(folder, "--no-worker") as program:
         program.wait_for_output("docker run")
         page = browser.new_context().new_page()
@@ -46,7 +47,8 @@ def test_without_a_worker_it_shows_how_to_connect_one_and_why_one_failed(folder:
         page.context.close()
 
 
-def test_a_worker_that_does_not_come_up_is_shown_with_its_log(folder: Path, browser: Browser) -> None:
+def test_failed_start(folder: Path, browser: Browser) -> None:
+    """The page shows a worker that does not start, with its log."""
     (folder / "app.py").write_text("import time\ntime.sleep(300)\n")
     with started_dev(folder, "--", sys.executable, "app.py") as program:
         program.wait_for_output("console")
@@ -61,7 +63,8 @@ def test_a_worker_that_does_not_come_up_is_shown_with_its_log(folder: Path, brow
         page.context.close()
 
 
-def test_a_function_without_a_schema_is_called_by_its_name(folder: Path, open_console: Open) -> None:
+def test_function_without_a_schema(folder: Path, open_console: Open) -> None:
+    """A function without a schema can be called by its name."""
     write(folder, function("echo", ["cat"]))
     with started_dev(folder) as program:
         program.wait_until_ready()
@@ -74,7 +77,8 @@ def test_a_function_without_a_schema_is_called_by_its_name(folder: Path, open_co
         expect(page.locator("#functions")).not_to_contain_text("unheard_of")
 
 
-def test_a_reload_keeps_the_function_and_the_job(folder: Path, open_console: Open) -> None:
+def test_reload(folder: Path, open_console: Open) -> None:
+    """A reload keeps the selected function and job."""
     write(folder, function("first", ["cat"]), function("second", ["cat"]))
     with started_dev(folder) as program:
         program.wait_until_ready()
@@ -87,7 +91,8 @@ def test_a_reload_keeps_the_function_and_the_job(folder: Path, open_console: Ope
         expect(page.locator("#job-body .tree")).to_contain_text("7")
 
 
-def test_a_stream_is_shown_as_it_comes(folder: Path, open_console: Open) -> None:
+def test_stream(folder: Path, open_console: Open) -> None:
+    """The page shows each part of a stream when it arrives."""
     write(folder, function("count", "echo one; while [ ! -e go ]; do sleep 0.05; done; echo two", stream=True))
     with started_dev(folder) as program:
         program.wait_until_ready()
@@ -101,7 +106,8 @@ def test_a_stream_is_shown_as_it_comes(folder: Path, open_console: Open) -> None
         expect(page.get_by_role("list", name="Timeline")).to_contain_text("first byte")
 
 
-def test_a_failure_is_shown_once(folder: Path, open_console: Open) -> None:
+def test_failure(folder: Path, open_console: Open) -> None:
+    """The page shows a failure once."""
     write(folder, function("fails", "echo the reason >&2; exit 3"))
     with started_dev(folder) as program:
         program.wait_until_ready()
@@ -113,7 +119,8 @@ def test_a_failure_is_shown_once(folder: Path, open_console: Open) -> None:
         expect(page.locator("#job-body .tree")).to_contain_text("exitCode")
 
 
-def test_a_large_query_is_copied_whole(folder: Path, open_console: Open) -> None:
+def test_large_query(folder: Path, open_console: Open) -> None:
+    """A large query is copied whole."""
     write(folder, function("size", "wc -c"))
     with started_dev(folder) as program:
         program.wait_until_ready()
@@ -131,7 +138,8 @@ def test_a_large_query_is_copied_whole(folder: Path, open_console: Open) -> None
         assert done.stdout.strip() == b"100002"
 
 
-def test_a_job_that_holds_a_slot_is_cancelled_and_let_go(folder: Path, open_console: Open) -> None:
+def test_cancelled_job(folder: Path, open_console: Open) -> None:
+    """A job that occupies a slot can be cancelled and then dropped."""
     write(folder, function("hangs", "sleep 300"))
     with started_dev(folder) as program:
         program.wait_until_ready()
@@ -144,7 +152,8 @@ def test_a_job_that_holds_a_slot_is_cancelled_and_let_go(folder: Path, open_cons
         assert program.state["queue"]["inHand"] == 0
 
 
-def test_a_job_is_saved_as_a_test(folder: Path, open_console: Open) -> None:
+def test_saved_test(folder: Path, open_console: Open) -> None:
+    """A job can be saved as a test."""
     write(folder, function("echo", ["cat"]))
     with started_dev(folder) as program:
         program.wait_until_ready()
@@ -157,7 +166,8 @@ def test_a_job_is_saved_as_a_test(folder: Path, open_console: Open) -> None:
         assert b"1 passed" in done.stdout
 
 
-def test_a_traceback_of_an_sdk_has_lines(folder: Path, open_console: Open) -> None:
+def test_traceback(folder: Path, open_console: Open) -> None:
+    """The traceback of an SDK has line breaks."""
     body = '{"exception": "bad: Traceback (most recent call last):\\n  File one\\nValueError: bad"}'
     write(folder, function("raises", f"printf '%s' '{body}'"))
     with started_dev(folder) as program:
@@ -167,8 +177,8 @@ def test_a_traceback_of_an_sdk_has_lines(folder: Path, open_console: Open) -> No
         expect(page.locator("#job-body pre.text")).to_contain_text("(most recent call last):\n  File one\nValueError")
 
 
-def test_eight_tabs_all_work(folder: Path, browser: Browser) -> None:
-    """A browser has six connections to a host: a stream of events for each tab would take them all."""
+def test_eight_tabs(folder: Path, browser: Browser) -> None:
+    """Eight tabs work at once, although a browser has only six connections to a host."""
     write(folder, function("echo", ["cat"]))
     with started_dev(folder) as program:
         program.wait_until_ready()
@@ -184,7 +194,8 @@ def test_eight_tabs_all_work(folder: Path, browser: Browser) -> None:
         context.close()
 
 
-def test_the_count_of_calls_goes_on(folder: Path, open_console: Open) -> None:
+def test_number_of_calls(folder: Path, open_console: Open) -> None:
+    """The number of calls is updated."""
     write(folder, function("echo", ["cat"]))
     with started_dev(folder) as program:
         program.wait_until_ready()
@@ -195,7 +206,8 @@ def test_the_count_of_calls_goes_on(folder: Path, open_console: Open) -> None:
             expect(page.locator("#functions .calls")).to_have_text(expected)
 
 
-def test_the_user_of_a_call_reaches_the_handler(folder: Path, open_console: Open) -> None:
+def test_user(folder: Path, open_console: Open) -> None:
+    """The user of a call reaches the handler."""
     write(folder, function("who", 'printf "$CM_USER_ID"'))
     with started_dev(folder) as program:
         program.wait_until_ready()
@@ -206,7 +218,8 @@ def test_the_user_of_a_call_reaches_the_handler(folder: Path, open_console: Open
 
 
 @pytest.mark.parametrize("width", [400, 1000, 1440])
-def test_a_long_name_is_cut_nowhere(folder: Path, open_console: Open, width: int) -> None:
+def test_long_name(folder: Path, open_console: Open, width: int) -> None:
+    """A long name is shown whole everywhere."""
     name = "estimate_" * 12 + "price"
     write(folder, function(name, ["cat"]))
     with started_dev(folder) as program:
@@ -224,7 +237,8 @@ def test_a_long_name_is_cut_nowhere(folder: Path, open_console: Open, width: int
 
 
 @pytest.mark.parametrize("width", [400, 1000, 1440])
-def test_the_call_button_is_in_sight_below_a_long_form(folder: Path, open_console: Open, width: int) -> None:
+def test_call_button(folder: Path, open_console: Open, width: int) -> None:
+    """The call button is visible below a long form."""
     inputs = {f"input_{number}": "string" for number in range(20)}
     write(folder, function("long", ["cat"], inputs=inputs))
     with started_dev(folder) as program:

@@ -38,7 +38,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevProgram]:
 
 
 def barriers(page: Page) -> list[dict[str, Any]]:
-    """Return the violations that axe-core finds; the page's own policy keeps scripts of others out, so not as one."""
+    """Return the violations that axe-core finds. It runs by evaluation, since the page forbids foreign scripts."""
     assert AXE is not None
     assert AXE.origin is not None
     page.evaluate(Path(AXE.origin).with_name("axe.min.js").read_text())

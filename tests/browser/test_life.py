@@ -1,4 +1,4 @@
-"""The console while things happen to it: cm.toml changes, many jobs, the worker or the runtime goes away."""
+"""The console during changes: of cm.toml, of many jobs, and when the worker or the runtime ends."""
 
 import http.client
 import os
@@ -25,7 +25,8 @@ def write(folder: Path, text: str) -> None:
     draft.replace(folder / "cm.toml")
 
 
-def test_a_wrong_cm_toml_is_shown_until_it_is_right(folder: Path, open_console: Open) -> None:
+def test_invalid_cm_toml(folder: Path, open_console: Open) -> None:
+    """The page shows the mistake in cm.toml until it is corrected."""
     write(folder, function("echo", ["cat"]))
     with started_dev(folder) as program:
         program.wait_until_ready()
@@ -42,7 +43,7 @@ def test_a_wrong_cm_toml_is_shown_until_it_is_right(folder: Path, open_console: 
 
 
 def call_often(program: DevProgram, name: str, times: int) -> None:
-    """Queue a call so often, over one connection."""
+    """Queue a call the given number of times, over one connection."""
     connection = http.client.HTTPConnection(program.url.removeprefix("http://"))
     for _ in range(times):
         headers = {"Authorization": f"Bearer {program.token}"}
@@ -54,7 +55,8 @@ def call_often(program: DevProgram, name: str, times: int) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_a_thousand_jobs_and_ten_thousand_queued_ones_are_few_elements(folder: Path, open_console: Open) -> None:
+def test_many_jobs(folder: Path, open_console: Open) -> None:
+    """A thousand jobs and ten thousand queued ones make few elements."""
     echo = function("echo", ["sed", "-u", "p;d"], mode="persistent")
     write(folder, echo + function("waits", "while [ ! -e go ]; do sleep 0.1; done"))
     with started_dev(folder, "--concurrency", "2", "--call-timeout", "0") as program:
@@ -82,7 +84,8 @@ def test_a_thousand_jobs_and_ten_thousand_queued_ones_are_few_elements(folder: P
         folder.joinpath("go").touch()
 
 
-def test_a_worker_that_dies_is_told_and_its_job_is_lost(folder: Path, open_console: Open) -> None:
+def test_killed_worker(folder: Path, open_console: Open) -> None:
+    """The page reports a worker that dies, and its job is lost."""
     write(folder, function("waits", "sleep 300"))
     with started_dev(folder) as program:
         program.wait_until_ready()
@@ -95,7 +98,8 @@ def test_a_worker_that_dies_is_told_and_its_job_is_lost(folder: Path, open_conso
         expect(page.get_by_role("button", name="worker ready")).to_be_visible()
 
 
-def test_services_are_shown_with_their_state(folder: Path, open_console: Open) -> None:
+def test_services(folder: Path, open_console: Open) -> None:
+    """The page shows each service with its state."""
     write(folder, service("broken", "exit 3") + served("f", by="broken") + served("g", by="broken"))
     with started_dev(folder) as program:
         program.wait_until_ready()
@@ -110,7 +114,8 @@ def test_services_are_shown_with_their_state(folder: Path, open_console: Open) -
         expect(services).to_be_hidden()
 
 
-def test_an_open_tab_connects_again_after_a_restart(folder: Path, browser: Browser) -> None:
+def test_restart(folder: Path, browser: Browser) -> None:
+    """An open tab connects again after a restart."""
     write(folder, function("echo", ["cat"]))
     context = browser.new_context()
     page = context.new_page()
@@ -130,7 +135,8 @@ def test_an_open_tab_connects_again_after_a_restart(folder: Path, browser: Brows
     context.close()
 
 
-def test_without_the_token_nothing_is_shown(folder: Path, browser: Browser) -> None:
+def test_missing_token(folder: Path, browser: Browser) -> None:
+    """Without the token, the page shows nothing."""
     write(folder, function("echo", ["cat"]))
     with started_dev(folder) as program:
         program.wait_until_ready()
@@ -142,7 +148,8 @@ def test_without_the_token_nothing_is_shown(folder: Path, browser: Browser) -> N
         context.close()
 
 
-def test_the_token_leaves_the_address_bar(folder: Path, open_console: Open) -> None:
+def test_address_bar(folder: Path, open_console: Open) -> None:
+    """The token does not stay in the address bar."""
     write(folder, function("echo", ["cat"]))
     with started_dev(folder) as program:
         program.wait_until_ready()

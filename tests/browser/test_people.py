@@ -1,4 +1,4 @@
-"""The console for people with a keyboard only, with little room, with a dark screen, with a screen reader."""
+"""The console with a keyboard only, on a narrow screen, with a dark theme, and with a screen reader."""
 
 from collections.abc import Callable, Iterator
 
@@ -27,7 +27,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevProgram]:
         yield running
 
 
-def test_everything_is_done_with_the_keyboard(program: DevProgram, open_console: Open) -> None:
+def test_keyboard(program: DevProgram, open_console: Open) -> None:
+    """Everything can be done with the keyboard."""
     page = open_console(program)
     page.keyboard.press("f")
     page.keyboard.press("Home")
@@ -57,7 +58,8 @@ def test_everything_is_done_with_the_keyboard(program: DevProgram, open_console:
     expect(page.get_by_role("dialog", name="Keyboard")).to_be_hidden()
 
 
-def test_what_has_the_focus_is_seen(program: DevProgram, open_console: Open) -> None:
+def test_focus(program: DevProgram, open_console: Open) -> None:
+    """The focus is always visible."""
     page = open_console(program)
     unseen = []
     for _ in range(40):
@@ -75,7 +77,8 @@ def test_what_has_the_focus_is_seen(program: DevProgram, open_console: Open) -> 
     assert not unseen
 
 
-def test_single_keys_can_be_switched_off(program: DevProgram, open_console: Open) -> None:
+def test_single_key_shortcuts(program: DevProgram, open_console: Open) -> None:
+    """Single-key shortcuts can be switched off."""
     page = open_console(program)
     page.keyboard.press("?")
     page.get_by_label("single-key shortcuts").uncheck()
@@ -85,9 +88,8 @@ def test_single_keys_can_be_switched_off(program: DevProgram, open_console: Open
 
 
 @pytest.mark.parametrize("width", [400, 320])
-def test_a_narrow_screen_shows_one_thing_at_a_time_and_all_of_it(
-    program: DevProgram, open_console: Open, width: int
-) -> None:
+def test_narrow_screen(program: DevProgram, open_console: Open, width: int) -> None:
+    """A narrow screen shows one view at a time, and the whole of it."""
     page = open_console(program, width=width, height=800, has_touch=True)
     views = page.get_by_role("navigation", name="Views")
     page.locator("#functions").get_by_role("button", name="double").tap()
@@ -126,7 +128,8 @@ CONTRASTS = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_can_be_read(program: DevProgram, open_console: Open, scheme: str) -> None:
+def test_contrast(program: DevProgram, open_console: Open, scheme: str) -> None:
+    """Every text has enough contrast."""
     page = open_console(program, color_scheme=scheme)
     program.call("double", b"[1]")
     program.call("fails")
@@ -139,7 +142,8 @@ def test_every_text_can_be_read(program: DevProgram, open_console: Open, scheme:
     assert page.evaluate(CONTRASTS) == []
 
 
-def test_the_theme_can_be_chosen_and_stays(program: DevProgram, open_console: Open) -> None:
+def test_theme(program: DevProgram, open_console: Open) -> None:
+    """The theme can be chosen, and the choice is stored."""
     page = open_console(program, color_scheme="light")
     page.get_by_role("button", name="Theme: Auto").click()
     page.get_by_role("button", name="Theme: Light").click()
@@ -158,7 +162,8 @@ UNNAMED = """(controls) => {
 }"""
 
 
-def test_every_control_has_a_name(program: DevProgram, open_console: Open) -> None:
+def test_names_of_controls(program: DevProgram, open_console: Open) -> None:
+    """Every control has a name."""
     page = open_console(program)
     program.call("double", b"1")
     page.locator("#history [role=option]").first.click()

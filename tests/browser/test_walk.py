@@ -1,4 +1,4 @@
-"""Through the console as a person goes: call, fail, replay, look at what came."""
+"""The console in daily use: call a function, read its result, replay a job."""
 
 import json
 import re
@@ -79,7 +79,8 @@ def state_of_job(page: Page) -> Locator:
     return page.locator("#job-head .state")
 
 
-def test_a_call_shows_its_result_and_is_in_the_history(program: DevProgram, open_console: Open) -> None:
+def test_call(program: DevProgram, open_console: Open) -> None:
+    """The page shows the result of a call, and the history has the call."""
     page = open_console(program)
     call(page, "double", "21")
     expect(result(page).locator(".tree")).to_have_text("42")
@@ -89,7 +90,8 @@ def test_a_call_shows_its_result_and_is_in_the_history(program: DevProgram, open
     expect(page.get_by_role("status")).to_contain_text("double: done")
 
 
-def test_a_failure_shows_reason_exit_status_and_stderr(program: DevProgram, open_console: Open) -> None:
+def test_failure(program: DevProgram, open_console: Open) -> None:
+    """A failure has its reason, exit status and stderr."""
     page = open_console(program)
     call(page, "fails", "{}")
     expect(result(page).locator(".failure")).to_contain_text("failed with exit status 7")
@@ -98,7 +100,8 @@ def test_a_failure_shows_reason_exit_status_and_stderr(program: DevProgram, open
     expect(rows(page).first).to_contain_text("✕ failed")
 
 
-def test_a_replay_sends_the_same_query_again(program: DevProgram, open_console: Open) -> None:
+def test_replay(program: DevProgram, open_console: Open) -> None:
+    """A replay sends the same query again."""
     page = open_console(program)
     call(page, "echo", '{"again": 1.50}')
     expect(state_of_job(page)).to_have_text("● done")
@@ -110,7 +113,8 @@ def test_a_replay_sends_the_same_query_again(program: DevProgram, open_console: 
     expect(result(page).locator("pre")).to_have_text('{"again": 1.50}')
 
 
-def test_a_job_of_curl_appears_by_itself_and_its_query_can_be_edited(program: DevProgram, open_console: Open) -> None:
+def test_call_with_curl(program: DevProgram, open_console: Open) -> None:
+    """A job that curl started appears without a reload, and its query can be edited."""
     page = open_console(program)
     job_id = program.request("/functions/echo", b'{"from": "curl"}').headers["X-Job-Id"]
     page.locator(f'#history [data-id="{job_id}"]').click()
@@ -119,7 +123,8 @@ def test_a_job_of_curl_appears_by_itself_and_its_query_can_be_edited(program: De
     expect(page.get_by_label("Query, JSON")).to_have_value('{"from": "curl"}')
 
 
-def test_an_image_is_shown_as_one(program: DevProgram, open_console: Open) -> None:
+def test_image(program: DevProgram, open_console: Open) -> None:
+    """An image is shown as an image."""
     page = open_console(program)
     call(page, "picture", "{}")
     image = result(page).get_by_role("img", name="Result of picture")
@@ -128,21 +133,22 @@ def test_an_image_is_shown_as_one(program: DevProgram, open_console: Open) -> No
     expect(result(page)).to_contain_text("64 × 48")  # noqa: RUF001
 
 
-def test_bytes_are_shown_as_hex(program: DevProgram, open_console: Open) -> None:
+def test_binary_result(program: DevProgram, open_console: Open) -> None:
+    """A binary result is shown as hex."""
     page = open_console(program)
     call(page, "binary", "{}")
     expect(result(page).locator("pre")).to_contain_text("00000000  00 01 fe ff")
 
 
-def test_numbers_keep_their_digits_in_the_tree(program: DevProgram, open_console: Open) -> None:
+def test_digits(program: DevProgram, open_console: Open) -> None:
+    """Numbers keep their digits in the tree."""
     page = open_console(program)
     call(page, "echo", '{"2": 12345678901234567890.10, "1": [1e400, null]}')
     expect(result(page).locator(".tree")).to_contain_text("2: 12345678901234567890.101: [ 2 items ]0: 1e4001: null")
 
 
-def test_a_result_over_a_mebibyte_is_offered_and_not_pasted(
-    program: DevProgram, open_console: Open, tmp_path: Path
-) -> None:
+def test_large_result(program: DevProgram, open_console: Open, tmp_path: Path) -> None:
+    """A result over 1 MiB is offered as a download, and not shown."""
     page = open_console(program)
     fetched: list[str] = []
     page.on("request", lambda request: fetched.append(request.url))
@@ -157,7 +163,8 @@ def test_a_result_over_a_mebibyte_is_offered_and_not_pasted(
     expect(result(page).locator("pre")).to_contain_text("00001ff0")
 
 
-def test_stderr_is_there_while_the_job_runs(program: DevProgram, open_console: Open) -> None:
+def test_stderr_of_a_running_job(program: DevProgram, open_console: Open) -> None:
+    """The page shows stderr while the job runs."""
     page = open_console(program)
     program.folder.joinpath("go").unlink(missing_ok=True)
     call(page, "waits", "{}")
@@ -171,7 +178,8 @@ def test_stderr_is_there_while_the_job_runs(program: DevProgram, open_console: O
     expect(log).to_contain_text("over")
 
 
-def test_a_breach_of_the_contract_is_told_in_red(program: DevProgram, open_console: Open) -> None:
+def test_protocol_violation(program: DevProgram, open_console: Open) -> None:
+    """A protocol violation is shown in red."""
     page = open_console(program)
     call(page, "untrue", "{}")
     note = result(page).locator(".breach-note")
@@ -186,7 +194,8 @@ def test_a_breach_of_the_contract_is_told_in_red(program: DevProgram, open_conso
     assert red > 2 * max(green, blue)
 
 
-def test_declared_inputs_are_a_form(program: DevProgram, open_console: Open) -> None:
+def test_form(program: DevProgram, open_console: Open) -> None:
+    """Declared inputs have a form."""
     page = open_console(program)
     choose(page, "typed")
     expect(page.locator("#signature")).to_have_text(
@@ -207,7 +216,8 @@ def test_declared_inputs_are_a_form(program: DevProgram, open_console: Open) -> 
     assert json.loads(sent) == {"n": 9007199254740993, "name": 'Zoë "Z"', "tags": ["a", "b"], "sure": True}
 
 
-def test_a_wrong_value_in_the_form_is_told_and_not_sent(program: DevProgram, open_console: Open) -> None:
+def test_invalid_value(program: DevProgram, open_console: Open) -> None:
+    """An invalid value in the form is explained and not sent."""
     page = open_console(program)
     choose(page, "typed")
     before = program.state["latestJob"]
@@ -218,7 +228,8 @@ def test_a_wrong_value_in_the_form_is_told_and_not_sent(program: DevProgram, ope
     assert program.state["latestJob"] == before
 
 
-def test_the_form_and_the_json_are_two_views_of_one_query(program: DevProgram, open_console: Open) -> None:
+def test_form_and_json(program: DevProgram, open_console: Open) -> None:
+    """The form and the JSON text show the same query."""
     page = open_console(program)
     choose(page, "typed")
     page.get_by_role("radio", name="JSON").check()
@@ -232,14 +243,16 @@ def test_the_form_and_the_json_are_two_views_of_one_query(program: DevProgram, o
     assert "1.0" in text
 
 
-def test_a_query_that_is_not_json_is_told_with_its_place(program: DevProgram, open_console: Open) -> None:
+def test_invalid_json(program: DevProgram, open_console: Open) -> None:
+    """A query that is not JSON is reported with the place of the mistake."""
     page = open_console(program)
     choose(page, "echo")
     page.get_by_label("Query, JSON").fill('{\n  "a": tru\n}')
     expect(page.locator("#query-problem")).to_have_text('line 2, column 8: expected a value, found "t"')
 
 
-def test_the_query_is_remembered(program: DevProgram, open_console: Open) -> None:
+def test_stored_query(program: DevProgram, open_console: Open) -> None:
+    """The query is still there after a reload."""
     page = open_console(program)
     call(page, "double", "1234")
     expect(result(page).locator(".tree")).to_have_text("2468")
@@ -251,7 +264,8 @@ def test_the_query_is_remembered(program: DevProgram, open_console: Open) -> Non
     expect(page.get_by_label("Query, JSON")).to_have_value("1234")
 
 
-def test_latency_is_drawn_by_function(program: DevProgram, open_console: Open) -> None:
+def test_chart(program: DevProgram, open_console: Open) -> None:
+    """A chart shows the durations of each function."""
     page = open_console(program)
     for _ in range(3):
         program.call("echo")
@@ -265,7 +279,8 @@ def test_latency_is_drawn_by_function(program: DevProgram, open_console: Open) -
     expect(drawn).to_have_count(calls["done"])
 
 
-def test_jobs_are_filtered(program: DevProgram, open_console: Open) -> None:
+def test_filter(program: DevProgram, open_console: Open) -> None:
+    """Jobs can be filtered."""
     page = open_console(program)
     program.call("echo")
     program.call("fails")
@@ -279,7 +294,8 @@ def test_jobs_are_filtered(program: DevProgram, open_console: Open) -> None:
     expect(rows(page).first).to_contain_text("echo")
 
 
-def test_faults_are_switched_on_and_off(program: DevProgram, open_console: Open) -> None:
+def test_faults(program: DevProgram, open_console: Open) -> None:
+    """Faults can be switched on and off."""
     page = open_console(program)
     page.get_by_role("tab", name="Runtime").click()
     page.get_by_label("One a line").fill("poll.sometimes")
@@ -293,7 +309,8 @@ def test_faults_are_switched_on_and_off(program: DevProgram, open_console: Open)
     expect(page.get_by_role("button", name="1 fault injected")).to_be_hidden()
 
 
-def test_nothing_is_loaded_from_elsewhere(program: DevProgram, open_console: Open) -> None:
+def test_requests(program: DevProgram, open_console: Open) -> None:
+    """The page loads nothing from another host."""
     page = open_console(program)
     loaded: list[str] = []
     page.on("request", lambda request: loaded.append(request.url))

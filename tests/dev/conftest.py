@@ -1,4 +1,4 @@
-"""A runtime with its port for callers, and a worker whose answers a test writes down."""
+"""A runtime with its port for callers, and a worker whose results depend on the function's name."""
 
 import json
 import threading
@@ -16,7 +16,7 @@ Handler = Callable[[ManualWorker, dict[str, Any]], None]
 
 
 def answer(worker: ManualWorker, job: dict[str, Any]) -> None:
-    """Do what the name of the function says."""
+    """Post the result that the name of the function stands for, or none."""
     function, job_id = job["queryType"], job["jobId"]
     if function == "echo":
         worker.post_result(job_id, json.dumps(job["query"]).encode())
@@ -52,5 +52,5 @@ def _work(runtime: LocalRuntime, stop: threading.Event) -> None:
 
 @pytest.fixture
 def caller(serving: LocalRuntime) -> Caller:
-    """Somebody at a shell, without a token."""
+    """Return a client that calls the runtime as a program does."""
     return Caller(serving)

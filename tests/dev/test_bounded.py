@@ -1,4 +1,4 @@
-"""What is kept of results, logs and news is bounded."""
+"""The size of results, logs and events that the runtime stores is limited."""
 
 import gc
 from pathlib import Path
@@ -30,12 +30,14 @@ def _open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_a_small_body_stays_in_memory(tmp_path: Path) -> None:
+def test_small_body(tmp_path: Path) -> None:
+    """A small body stays in memory."""
     small = spool(tmp_path, b"abc")
     assert (small.content(), small.read(1, 1), small.read(3)) == (b"abc", b"b", b"")
 
 
-def test_a_large_body_goes_to_a_file_that_has_no_name_and_is_closed_with_it(tmp_path: Path) -> None:
+def test_large_body(tmp_path: Path) -> None:
+    """A large body goes to a file without a name, which is closed with the body."""
     before = _open_files()
     large = spool(tmp_path, b"x" * 50)
     large.append(b"y" * 100)
@@ -48,7 +50,8 @@ def test_a_large_body_goes_to_a_file_that_has_no_name_and_is_closed_with_it(tmp_
     assert _open_files() == before
 
 
-def test_the_oldest_results_go_when_there_are_too_many_bytes(tmp_path: Path) -> None:
+def test_result_cache(tmp_path: Path) -> None:
+    """The oldest results are removed when the cache has too many bytes."""
     shelf = ResultCache(budget=100)
     for job_id in "abc":
         shelf.put(job_id, spool(tmp_path, b"x" * 40))
@@ -65,7 +68,8 @@ def log_line(number: int, job_id: str | None = "a") -> LogLine:
     return LogLine(job_id=job_id, at=number, line=str(number), stream="stderr")
 
 
-def test_the_last_lines_of_a_job_are_kept_and_the_others_counted() -> None:
+def test_log_of_a_job() -> None:
+    """The last lines of a job are kept, and the others are counted."""
     log = JobLog()
     for number in range(LINES_A_JOB + 3):
         log.add(log_line(number))
@@ -75,7 +79,8 @@ def test_the_last_lines_of_a_job_are_kept_and_the_others_counted() -> None:
     assert (len(log.of("a").kept), log.of("a").dropped) == (0, 0)
 
 
-def test_a_line_is_shortened() -> None:
+def test_long_line() -> None:
+    """A long line is shortened."""
     assert shortened("short\r\n") == "short"
     assert shortened("x" * (LONGEST_LINE + 1)) == "x" * LONGEST_LINE + f"… ({LONGEST_LINE + 1} characters)"
 
@@ -86,7 +91,8 @@ def job(number: int, state: State = State.QUEUED) -> RuntimeJob:
     )
 
 
-def test_a_slow_reader_gets_the_latest_state_of_each_job() -> None:
+def test_slow_reader() -> None:
+    """A slow reader gets the latest state of each job."""
     subscriber = Subscriber()
     for state in (State.QUEUED, State.RUNNING, State.DONE):
         subscriber.publish(job(1, state))
@@ -95,7 +101,8 @@ def test_a_slow_reader_gets_the_latest_state_of_each_job() -> None:
     assert subscriber.take().jobs == ()
 
 
-def test_of_many_changed_jobs_the_newest_are_told_and_the_others_counted() -> None:
+def test_many_changed_jobs() -> None:
+    """A subscriber gets the newest of many changed jobs, and the number of the others."""
     subscriber = Subscriber()
     for number in range(10_000):
         subscriber.publish(job(number))
@@ -104,7 +111,8 @@ def test_of_many_changed_jobs_the_newest_are_told_and_the_others_counted() -> No
     assert news.jobs_omitted == 10_000 - JOBS_AT_ONCE
 
 
-def test_a_forgotten_job_is_not_told_of_as_changed() -> None:
+def test_evicted_job() -> None:
+    """A job that was evicted is not reported as changed."""
     subscriber = Subscriber()
     subscriber.publish(job(1))
     subscriber.publish(Evicted(job_id="1"))
@@ -112,7 +120,8 @@ def test_a_forgotten_job_is_not_told_of_as_changed() -> None:
     assert (news.jobs, news.forgotten) == ((), ("1",))
 
 
-def test_logs_and_breaches_are_told_and_what_was_too_much_counted() -> None:
+def test_omitted_lines() -> None:
+    """A subscriber gets log lines and protocol violations, and the number of those omitted."""
     subscriber = Subscriber()
     for number in range(600):
         subscriber.publish(log_line(number))
@@ -122,7 +131,8 @@ def test_logs_and_breaches_are_told_and_what_was_too_much_counted() -> None:
     assert (len(news.logs), news.logs_dropped, news.violations) == (500, 100, (violation,))
 
 
-def test_all_who_watch_are_told() -> None:
+def test_all_subscribers() -> None:
+    """Every subscriber gets each change."""
     feed = Feed()
     watching = [Subscriber(), Subscriber()]
     feed.subscribers.update(watching)

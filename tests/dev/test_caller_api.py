@@ -31,7 +31,8 @@ def wait(true: Callable[[], bool]) -> None:
 # Calls
 
 
-def test_a_call_returns_the_result_and_tells_of_the_job(caller: Caller) -> None:
+def test_call(caller: Caller) -> None:
+    """A call returns the result, and its headers describe the job."""
     reply = caller.post("/functions/echo", b'{"a": 1}')
     assert (reply.status, reply.body) == (200, b'{"a": 1}')
     assert reply.headers["x-job-state"] == "done"
@@ -40,7 +41,8 @@ def test_a_call_returns_the_result_and_tells_of_the_job(caller: Caller) -> None:
     assert caller.get(f"/jobs/{reply.headers['x-job-id']}").json["function"] == "echo"
 
 
-def test_curl_is_enough(serving: LocalRuntime, tmp_path: Path) -> None:
+def test_curl(serving: LocalRuntime, tmp_path: Path) -> None:
+    """A function can be called with curl alone."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     (tmp_path / "q.json").write_text('{"a": 1}')
@@ -49,11 +51,13 @@ def test_curl_is_enough(serving: LocalRuntime, tmp_path: Path) -> None:
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout == b'{"a": 1}'
 
 
-def test_an_empty_body_is_an_empty_query(caller: Caller) -> None:
+def test_empty_body(caller: Caller) -> None:
+    """An empty body is an empty query."""
     assert caller.post("/functions/echo").body == b"{}"
 
 
-def test_any_name_can_be_called(serving: LocalRuntime, caller: Caller) -> None:
+def test_any_name(serving: LocalRuntime, caller: Caller) -> None:
+    """Any name can be called, whatever its characters are."""
     name = "com.acme/été 1%"
     assert caller.post(f"/functions/{quote(name, safe='')}?wait=false", b"1").status == 202
     assert serving.jobs[-1].function == name
@@ -62,7 +66,8 @@ def test_any_name_can_be_called(serving: LocalRuntime, caller: Caller) -> None:
 ODD_QUERY = b'{"b":1.10,"a":123456789012345678901234567890,"e":1E400,"u":"\\ud83d","d":1,"d":2,"z":[ ]}'
 
 
-def test_a_query_is_handed_on_byte_for_byte(serving: LocalRuntime, caller: Caller) -> None:
+def test_query_bytes(serving: LocalRuntime, caller: Caller) -> None:
+    """The runtime passes a query on byte for byte."""
     reply = caller.post("/functions/unanswered?wait=false", ODD_QUERY, X_User_Id="someone")
     assert serving.jobs[-1].query == ODD_QUERY
     assert serving.jobs[-1].submission.user_id == "someone"
@@ -70,14 +75,16 @@ def test_a_query_is_handed_on_byte_for_byte(serving: LocalRuntime, caller: Calle
 
 
 @pytest.mark.parametrize("body", [b"{", b"NaN", b"plain words", b"{} {}", b"\xff", b"[" * 100_000])
-def test_what_is_not_json_is_refused(serving: LocalRuntime, caller: Caller, body: bytes) -> None:
+def test_invalid_json(serving: LocalRuntime, caller: Caller, body: bytes) -> None:
+    """A body that is not JSON is refused, and there is no job."""
     reply = caller.post("/functions/echo", body)
     assert reply.status == 400
     assert reply.json["error"].startswith("the body is not JSON: ")
     assert serving.jobs == []
 
 
-def test_a_failed_job_is_answered_with_its_error_result(caller: Caller) -> None:
+def test_failed_job(caller: Caller) -> None:
+    """The response to a failed job is its error result."""
     reply = caller.post("/functions/fail", b"1")
     assert (reply.status, reply.headers["x-job-state"]) == (200, "failed")
     assert reply.json["exitCode"] == 3
@@ -89,7 +96,8 @@ def test_a_failed_job_is_answered_with_its_error_result(caller: Caller) -> None:
     }
 
 
-def test_a_caller_s_time_out_is_504_with_the_job(serving: LocalRuntime, caller: Caller) -> None:
+def test_caller_timeout(serving: LocalRuntime, caller: Caller) -> None:
+    """A call that times out gets 504 and the id of its job."""
     reply = caller.post("/functions/unanswered?timeout=0.1", b"1")
     assert (reply.status, reply.json["jobId"]) == (504, serving.jobs[0].job_id)
     assert re.fullmatch(
@@ -97,14 +105,16 @@ def test_a_caller_s_time_out_is_504_with_the_job(serving: LocalRuntime, caller: 
     )
 
 
-def test_a_504_says_that_no_worker_has_polled(tmp_path: Path) -> None:
+def test_timeout_without_a_worker(tmp_path: Path) -> None:
+    """The error says that no worker has polled."""
     with LocalRuntime(tmp_path, caller_port=0) as runtime:
         reply = Caller(runtime).post("/functions/f?timeout=0.1", b"1")
         assert reply.status == 504
         assert reply.json["error"].endswith("no worker has polled yet")
 
 
-def test_a_504_says_which_job_holds_the_slot(tmp_path: Path) -> None:
+def test_timeout_in_the_queue(tmp_path: Path) -> None:
+    """The error names the job that occupies the slot."""
     with LocalRuntime(tmp_path, caller_port=0) as runtime, ManualWorker(runtime) as worker:
         holder = runtime.submit("slow", b"1")
         worker.take()
@@ -113,7 +123,8 @@ def test_a_504_says_which_job_holds_the_slot(tmp_path: Path) -> None:
         assert f"the only slot is held by job {holder.job_id} (slow, #1) for 0." in reply.json["error"]
 
 
-def test_a_slow_function_is_not_accused_before_its_own_timeout(tmp_path: Path) -> None:
+def test_blame_for_a_timeout(tmp_path: Path) -> None:
+    """The error blames a running function only after that function's own timeout."""
     with LocalRuntime(tmp_path, caller_port=0, answer_grace=0.1) as runtime, ManualWorker(runtime) as worker:
         runtime.declare_functions({"slow": FunctionInfo(timeout=60.0), "quick": FunctionInfo(timeout=0.1)})
         for function in ("slow", "quick"):
@@ -127,15 +138,16 @@ def test_a_slow_function_is_not_accused_before_its_own_timeout(tmp_path: Path) -
         assert {violation.function for violation in runtime.violations} == {"quick"}
 
 
-def test_a_failure_has_the_status_that_the_caller_wants(caller: Caller) -> None:
-    """For `curl -f`, which takes 200 for success."""
+def test_status_of_a_failure(caller: Caller) -> None:
+    """A caller can choose the status of a failure, since `curl -f` takes 200 for success."""
     reply = caller.post("/functions/fail?fail=502", b"1")
     assert (reply.status, reply.json["exitCode"]) == (502, 3)
     assert caller.post("/functions/echo?fail=502", b"1").status == 200
     assert caller.post("/functions/fail?fail=200", b"1").status == 400
 
 
-def test_a_timeout_names_the_services_that_the_worker_waits_for(tmp_path: Path) -> None:
+def test_timeout_before_services_are_ready(tmp_path: Path) -> None:
+    """The error names the services that the worker waits for."""
     with LocalRuntime(tmp_path, caller_port=0) as runtime:
         runtime.report_service(ServiceStatus(name="model", kind="lines", state="starting", processes=1))
         runtime.report_service(ServiceStatus(name="web", kind="http", state="ready", processes=1))
@@ -143,7 +155,8 @@ def test_a_timeout_names_the_services_that_the_worker_waits_for(tmp_path: Path) 
         assert reply.json["error"].endswith("no worker has polled yet; it waits for its service model")
 
 
-def test_a_call_without_a_name_is_no_job(serving: LocalRuntime, caller: Caller) -> None:
+def test_missing_name(serving: LocalRuntime, caller: Caller) -> None:
+    """A call without a name makes no job."""
     reply = caller.post("/functions/", b"1")
     assert (reply.status, reply.json["error"]) == (404, "the function's name is missing; send POST /functions/NAME")
     assert serving.jobs == []
@@ -158,18 +171,21 @@ def test_a_call_without_a_name_is_no_job(serving: LocalRuntime, caller: Caller) 
         ("POST", "/faults", "PUT"),
     ],
 )
-def test_a_wrong_method_is_405_with_the_right_one(caller: Caller, method: str, path: str, allowed: str) -> None:
+def test_wrong_method(caller: Caller, method: str, path: str, allowed: str) -> None:
+    """A wrong method gets 405, and a header with the right one."""
     reply = caller.request(method, path, b"")
     assert (reply.status, reply.headers["allow"]) == (405, allowed)
 
 
-def test_a_mistyped_function_becomes_no_function(caller: Caller) -> None:
+def test_mistyped_function(caller: Caller) -> None:
+    """A call with a mistyped name adds no function to the list."""
     caller.post("/functions/ecoh?timeout=0.1", b"1")
     caller.post("/functions/echo", b"1")
     assert [function["name"] for function in caller.get("/functions").json["functions"]] == ["echo"]
 
 
-def test_the_identity_of_a_caller_reaches_the_worker(tmp_path: Path) -> None:
+def test_identity(tmp_path: Path) -> None:
+    """The identity of a caller reaches the worker."""
     with (
         LocalRuntime(tmp_path, caller_port=0, user_id="default", auth_header="Bearer default") as runtime,
         ManualWorker(runtime) as worker,
@@ -185,7 +201,8 @@ def test_the_identity_of_a_caller_reaches_the_worker(tmp_path: Path) -> None:
         worker.post_result(job["jobId"], b"1")
 
 
-def test_a_cancelled_job_keeps_its_slot_until_it_is_dropped(tmp_path: Path) -> None:
+def test_cancelled_job(tmp_path: Path) -> None:
+    """A cancelled job keeps its slot until it is dropped."""
     with LocalRuntime(tmp_path, caller_port=0) as runtime, ManualWorker(runtime) as worker:
         caller = Caller(runtime)
         first, second = (caller.post("/functions/f?wait=false", b"1").json["jobId"] for _ in range(2))
@@ -198,7 +215,8 @@ def test_a_cancelled_job_keeps_its_slot_until_it_is_dropped(tmp_path: Path) -> N
         worker.post_result(second, b"1")
 
 
-def test_a_job_becomes_a_test(tmp_path: Path) -> None:
+def test_saved_test(tmp_path: Path) -> None:
+    """A job can be saved as a test."""
     saved: list[str] = []
 
     def save(entry: str) -> str:
@@ -222,7 +240,8 @@ def test_a_job_becomes_a_test(tmp_path: Path) -> None:
     }
 
 
-def test_a_lost_job_is_502(serving: LocalRuntime, caller: Caller) -> None:
+def test_lost_job(serving: LocalRuntime, caller: Caller) -> None:
+    """The call of a lost job gets 502."""
     replies: list[int] = []
     calling = threading.Thread(target=lambda: replies.append(caller.post("/functions/unanswered", b"1").status))
     calling.start()
@@ -232,7 +251,8 @@ def test_a_lost_job_is_502(serving: LocalRuntime, caller: Caller) -> None:
     assert replies == [502]
 
 
-def test_the_end_of_the_runtime_is_503(tmp_path: Path) -> None:
+def test_end_of_the_runtime(tmp_path: Path) -> None:
+    """An open call gets 503 when the runtime ends."""
     replies: list[int] = []
     with LocalRuntime(tmp_path, caller_port=0) as runtime:
         caller = Caller(runtime)
@@ -243,7 +263,8 @@ def test_the_end_of_the_runtime_is_503(tmp_path: Path) -> None:
     assert replies == [503]
 
 
-def test_asynchronously_a_call_returns_at_once(caller: Caller) -> None:
+def test_asynchronous_call(caller: Caller) -> None:
+    """An asynchronous call returns at once."""
     reply = caller.post("/functions/echo?wait=false", b"7")
     job_id = reply.json["jobId"]
     assert (reply.status, reply.headers["location"]) == (202, f"/jobs/{job_id}")
@@ -252,7 +273,8 @@ def test_asynchronously_a_call_returns_at_once(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("query", ["wait=perhaps", "timeout=soon", "timeout=-1", "timeout=inf"])
-def test_a_wrong_parameter_is_400(caller: Caller, query: str) -> None:
+def test_invalid_parameter(caller: Caller, query: str) -> None:
+    """An invalid parameter gets 400."""
     assert caller.post(f"/functions/echo?{query}", b"1").status == 400
 
 
@@ -268,7 +290,8 @@ def by_hand(tmp_path: Path) -> Iterator[tuple[LocalRuntime, ManualWorker, Caller
         yield runtime, worker, Caller(runtime)
 
 
-def test_a_stream_is_passed_on_as_it_comes(by_hand: tuple[LocalRuntime, ManualWorker, Caller]) -> None:
+def test_stream(by_hand: tuple[LocalRuntime, ManualWorker, Caller]) -> None:
+    """The caller gets each part of a stream as soon as the worker sends it."""
     runtime, worker, caller = by_hand
     seen = threading.Event()
 
@@ -290,9 +313,10 @@ def test_a_stream_is_passed_on_as_it_comes(by_hand: tuple[LocalRuntime, ManualWo
     assert runtime.jobs[0].answer.streamed
 
 
-def test_a_stream_that_breaks_off_cuts_the_caller_s_connection(
+def test_aborted_stream(
     by_hand: tuple[LocalRuntime, ManualWorker, Caller],
 ) -> None:
+    """The caller's connection is cut when the worker aborts a stream."""
     runtime, worker, caller = by_hand
 
     def break_off() -> None:
@@ -320,7 +344,8 @@ def test_a_stream_that_breaks_off_cuts_the_caller_s_connection(
 # Jobs
 
 
-def test_jobs_are_listed_the_newest_first_and_page_by_page(caller: Caller) -> None:
+def test_list_of_jobs(caller: Caller) -> None:
+    """Jobs are listed page by page, and the newest comes first."""
     for number in range(5):
         caller.post("/functions/echo", str(number).encode())
     first = caller.get("/jobs?limit=3").json
@@ -329,7 +354,8 @@ def test_jobs_are_listed_the_newest_first_and_page_by_page(caller: Caller) -> No
     assert ([job["number"] for job in second["jobs"]], second["more"]) == ([2, 1], False)
 
 
-def test_jobs_are_selected_by_state_and_function(caller: Caller) -> None:
+def test_selection(caller: Caller) -> None:
+    """Jobs can be selected by state and by function."""
     for name in ("echo", "fail", "echo"):
         caller.post(f"/functions/{name}", b"1")
     assert [job["number"] for job in caller.get("/jobs?state=failed,lost").json["jobs"]] == [2]
@@ -337,11 +363,13 @@ def test_jobs_are_selected_by_state_and_function(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=some", "state=odd"])
-def test_a_wrong_selection_is_400(caller: Caller, query: str) -> None:
+def test_invalid_selection(caller: Caller, query: str) -> None:
+    """An invalid selection gets 400."""
     assert caller.get(f"/jobs?{query}").status == 400
 
 
-def test_a_job_in_detail(serving: LocalRuntime, caller: Caller) -> None:
+def test_details(serving: LocalRuntime, caller: Caller) -> None:
+    """The details of a job have its query, its result and its log."""
     job_id = caller.post("/functions/echo", b'{"a": 1}').headers["x-job-id"]
     serving.record_log(job_id, "a line\n")
     wait(lambda: bool(caller.get(f"/jobs/{job_id}").json["log"]))
@@ -352,7 +380,8 @@ def test_a_job_in_detail(serving: LocalRuntime, caller: Caller) -> None:
     assert caller.get(f"/jobs/{job_id}/log").json["log"] == job["log"]
 
 
-def test_a_large_result_is_offered_and_can_be_had_in_parts(caller: Caller) -> None:
+def test_large_result(caller: Caller) -> None:
+    """A large result is not part of the details, but can be read whole or in parts."""
     job_id = caller.post("/functions/octets", b"5000").headers["x-job-id"]
     assert caller.get(f"/jobs/{job_id}").json["result"]["inline"] is False
     whole = bytes(range(256)) * 5000
@@ -366,7 +395,8 @@ def test_a_large_result_is_offered_and_can_be_had_in_parts(caller: Caller) -> No
     assert caller.get(f"/jobs/{job_id}/result", Range="bytes=0-1,5-6").status == 200
 
 
-def test_a_replay_sends_the_same_query_again(serving: LocalRuntime, caller: Caller) -> None:
+def test_replay(serving: LocalRuntime, caller: Caller) -> None:
+    """A replay sends the same query again."""
     first = caller.post("/functions/echo", b'{"a": 1.10}')
     again = caller.post(f"/jobs/{first.headers['x-job-id']}/replay")
     assert again.body == b'{"a": 1.1}'
@@ -391,7 +421,8 @@ def test_unknown_path(caller: Caller, method: str) -> None:
     assert reply.json["error"] == "there is nothing at /call/f; a function is called with POST /functions/NAME"
 
 
-def test_a_job_without_a_result_has_none_to_get(serving: LocalRuntime, caller: Caller) -> None:
+def test_job_without_a_result(serving: LocalRuntime, caller: Caller) -> None:
+    """A job without a result gets 404 for its result."""
     job_id = caller.post("/functions/unanswered?wait=false", b"1").json["jobId"]
     reply = caller.get(f"/jobs/{job_id}/result")
     assert (reply.status, "without a result" in reply.json["error"]) == (404, True)
@@ -401,7 +432,8 @@ def test_a_job_without_a_result_has_none_to_get(serving: LocalRuntime, caller: C
 # State and settings
 
 
-def test_the_state_tells_what_there_is(serving: LocalRuntime, caller: Caller) -> None:
+def test_state(serving: LocalRuntime, caller: Caller) -> None:
+    """The state describes functions, jobs, the worker and the runtime."""
     serving.declare_functions({"echo": FunctionInfo(description="gives it back")})
     serving.report_process(ProcessState.RUNNING, pid=1, command="cm-exec run")
     serving.report_configuration("cm.toml: line 3: ...")
@@ -419,14 +451,16 @@ def test_the_state_tells_what_there_is(serving: LocalRuntime, caller: Caller) ->
     ]
 
 
-def test_lines_of_no_job_are_the_worker_s_log(serving: LocalRuntime, caller: Caller) -> None:
+def test_worker_log(serving: LocalRuntime, caller: Caller) -> None:
+    """Lines that belong to no known job are in the worker's log."""
     serving.record_log(None, "starting", stream="log")
     serving.record_log("a job that nobody knows", "late", stream="stderr")
     wait(lambda: len(caller.get("/log").json["log"]) == 2)
     assert [line["line"] for line in caller.get("/log").json["log"]] == ["starting", "late"]
 
 
-def test_faults_are_set_and_told(caller: Caller) -> None:
+def test_faults(caller: Caller) -> None:
+    """Faults can be set, and the state shows them."""
     body = json.dumps({"faults": ["result.reset@0.5", "latency=0.01"]}).encode()
     assert caller.request("PUT", "/faults", body).json == {"faults": ["result.reset@0.5", "latency=0.01"]}
     assert caller.get("/state").json["runtime"]["faults"] == ["result.reset@0.5", "latency=0.01"]
@@ -434,14 +468,16 @@ def test_faults_are_set_and_told(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"faults": [1]}', b'{"faults": ["rest"]}'])
-def test_wrong_faults_change_nothing(caller: Caller, body: bytes) -> None:
+def test_invalid_faults(caller: Caller, body: bytes) -> None:
+    """Invalid faults change nothing."""
     caller.request("PUT", "/faults", b'{"faults": ["latency=0.01"]}')
     reply = caller.request("PUT", "/faults", body)
     assert (reply.status, bool(reply.json["error"])) == (400, True)
     assert caller.get("/state").json["runtime"]["faults"] == ["latency=0.01"]
 
 
-def test_ten_thousand_queued_jobs_are_no_trouble(tmp_path: Path) -> None:
+def test_ten_thousand_queued_jobs(tmp_path: Path) -> None:
+    """The API responds while ten thousand jobs are queued."""
     with LocalRuntime(tmp_path, caller_port=0) as runtime:
         caller = Caller(runtime)
         for _ in range(10_000):

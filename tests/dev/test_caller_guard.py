@@ -1,4 +1,4 @@
-"""The callers' port over real sockets: what keeps web pages out, and lets the console in."""
+"""The port for callers over real sockets: the console may use it, and foreign pages may not."""
 
 import os
 import subprocess
@@ -18,7 +18,8 @@ def browser(serving: LocalRuntime) -> Caller:
     return Caller(serving, BROWSER, has_token=False)
 
 
-def test_the_console_s_address_signs_a_browser_in(serving: LocalRuntime, browser: Caller) -> None:
+def test_console_url(serving: LocalRuntime, browser: Caller) -> None:
+    """The address of the console signs a browser in."""
     assert browser.get("/state").status == 401
     address = urlsplit(serving.callers.console_url)
     reply = browser.get(f"/?{address.query}")
@@ -28,13 +29,15 @@ def test_the_console_s_address_signs_a_browser_in(serving: LocalRuntime, browser
     assert browser.get("/state", Cookie=cookie.partition(";")[0]).status == 200
 
 
-def test_a_wrong_token_signs_nobody_in(browser: Caller) -> None:
+def test_wrong_token(browser: Caller) -> None:
+    """A wrong token signs nobody in."""
     reply = browser.get("/?token=guess")
     assert reply.status == 401
     assert "set-cookie" not in reply.headers
 
 
-def test_a_code_signs_one_browser_in_once(serving: LocalRuntime, browser: Caller) -> None:
+def test_one_time_code(serving: LocalRuntime, browser: Caller) -> None:
+    """A code signs in one browser, once."""
     path = serving.callers.one_time_url().removeprefix(serving.url)
     assert serving.caller_token not in path
     assert browser.request("HEAD", path).status == 401
@@ -47,14 +50,16 @@ def test_a_code_signs_one_browser_in_once(serving: LocalRuntime, browser: Caller
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
-def test_a_code_is_of_no_use_to_another_user(serving: LocalRuntime, browser: Caller) -> None:
+def test_code_of_another_user(serving: LocalRuntime, browser: Caller) -> None:
+    """Another user of the machine cannot use the code."""
     path = serving.callers.one_time_url().removeprefix(serving.url)
     get = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", serving.url + path]
     assert subprocess.check_output(get, user=65534, cwd="/", env={"PATH": os.environ["PATH"]}) == b"401"
     assert browser.get(path).status == 303
 
 
-def test_a_program_may_use_the_token(serving: LocalRuntime, browser: Caller) -> None:
+def test_bearer_token(serving: LocalRuntime, browser: Caller) -> None:
+    """A program may use the token."""
     assert browser.get("/state", Authorization=f"Bearer {serving.caller_token}").status == 200
 
 
@@ -69,7 +74,8 @@ def test_a_program_may_use_the_token(serving: LocalRuntime, browser: Caller) -> 
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-def test_a_foreign_page_runs_nothing(serving: LocalRuntime, caller: Caller, headers: dict[str, str]) -> None:
+def test_foreign_page(serving: LocalRuntime, caller: Caller, headers: dict[str, str]) -> None:
+    """A page from another site can run nothing."""
     sent = {name.replace("-", "_"): value for name, value in headers.items()}
     cookie = f"cm-exec-{urlsplit(serving.url).port}={serving.caller_token}"
     for reply in (
@@ -84,7 +90,8 @@ def test_a_foreign_page_runs_nothing(serving: LocalRuntime, caller: Caller, head
 
 
 @pytest.mark.parametrize("path", ["/", "/jobs", "/nothing"])
-def test_every_answer_is_locked_down(caller: Caller, path: str) -> None:
+def test_security_headers(caller: Caller, path: str) -> None:
+    """Every response has the headers that restrict what a browser may do with it."""
     headers = caller.get(path).headers
     assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
     assert "unsafe" not in headers["content-security-policy"]
@@ -92,7 +99,8 @@ def test_every_answer_is_locked_down(caller: Caller, path: str) -> None:
     assert headers["cross-origin-resource-policy"] == "same-origin"
 
 
-def test_a_result_is_never_a_page(serving: LocalRuntime) -> None:
+def test_result_with_markup(serving: LocalRuntime) -> None:
+    """A browser never shows a result as a page."""
     cookie = f"cm-exec-{urlsplit(serving.url).port}={serving.caller_token}"
     browser = Caller(serving, {**BROWSER, "Cookie": cookie}, has_token=False)
     reply = browser.post("/functions/echo", b'"<script>alert(1)</script>"')
@@ -100,7 +108,8 @@ def test_a_result_is_never_a_page(serving: LocalRuntime) -> None:
     assert reply.headers["content-disposition"].startswith("attachment")
 
 
-def test_a_file_s_name_cannot_break_out_of_its_header(serving: LocalRuntime, caller: Caller) -> None:
+def test_name_of_a_download(serving: LocalRuntime, caller: Caller) -> None:
+    """The name of a function cannot break out of the header with the name of the file."""
     job_id = serving.submit('a"\r\nX-Evil: 1;é', b"1").job_id
     headers = caller.get(f"/jobs/{job_id}/query").headers
     assert "x-evil" not in headers
@@ -109,7 +118,8 @@ def test_a_file_s_name_cannot_break_out_of_its_header(serving: LocalRuntime, cal
     )
 
 
-def test_the_console_s_files_are_served(tmp_path: Path) -> None:
+def test_files_of_the_console(tmp_path: Path) -> None:
+    """The files of the console are served, and no others."""
     console = tmp_path / "console"
     console.mkdir()
     (console / "index.html").write_text("<!doctype html><title>console</title>")
@@ -125,12 +135,14 @@ def test_the_console_s_files_are_served(tmp_path: Path) -> None:
         assert browser.get("/state").status == 401
 
 
-def test_without_a_console_the_front_page_is_not_there(tmp_path: Path) -> None:
+def test_missing_console(tmp_path: Path) -> None:
+    """Without a console, the front page does not exist."""
     with LocalRuntime(tmp_path / "runtime", caller_port=0, console=tmp_path) as runtime:
         assert Caller(runtime).get("/").status == 404
 
 
-def test_a_program_without_the_token_sees_and_runs_nothing(serving: LocalRuntime) -> None:
+def test_missing_token(serving: LocalRuntime) -> None:
+    """A program without the token sees nothing and runs nothing."""
     stranger = Caller(serving, has_token=False)
     for reply in (stranger.post("/functions/echo", b"1"), stranger.get("/state"), stranger.get("/jobs")):
         assert (reply.status, reply.headers["www-authenticate"]) == (401, "Bearer")

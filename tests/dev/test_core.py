@@ -1,4 +1,4 @@
-"""The runtime's books do no I/O: it can be seen from what they import."""
+"""The core of the runtime does no I/O: its imports show it."""
 
 import ast
 from collections.abc import Iterator
@@ -28,6 +28,7 @@ def imported(source: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", sorted(CORE.glob("*.py")), ids=lambda path: path.stem)
-def test_only_pure_modules_are_imported(path: Path) -> None:
+def test_imports(path: Path) -> None:
+    """The modules of the core import only pure modules."""
     names = set(imported(path.read_text()))
     assert {name for name in names if not any(name == pure or name.startswith(f"{pure}.") for pure in PURE)} == set()

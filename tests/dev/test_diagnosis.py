@@ -1,4 +1,4 @@
-"""What a new client does wrong first is explained: to the client, and to its author."""
+"""The runtime explains the first mistakes of a new client to the client and to its author."""
 
 import contextlib
 import http.client
@@ -26,7 +26,7 @@ def runtime(tmp_path: Path) -> Iterator[LocalRuntime]:
 
 
 def reported(runtime: LocalRuntime, kind: ViolationKind, words: str) -> None:
-    """Wait until the author sees it."""
+    """Wait until the runtime has reported this protocol violation."""
 
     def found() -> bool:
         return any(each.kind is kind and words in each.message for each in runtime.violations)
@@ -60,14 +60,16 @@ def ask(runtime: LocalRuntime, method: str, path: str, headers: dict[str, str]) 
         ("POST", f"{ROOT}/results/undefined", 404, "'undefined' stands where the job's id belongs"),
     ],
 )
-def test_a_wrong_address(runtime: LocalRuntime, method: str, path: str, status: int, words: str) -> None:
+def test_wrong_path(runtime: LocalRuntime, method: str, path: str, status: int, words: str) -> None:
+    """A wrong path or method gets an error that names the mistake."""
     found, sentence = ask(runtime, method, path, {"Module-Auth-Token": runtime.token})
     assert found == status
     assert words in sentence
     reported(runtime, ViolationKind.CONNECTION, words)
 
 
-def test_an_unknown_job(runtime: LocalRuntime) -> None:
+def test_unknown_job(runtime: LocalRuntime) -> None:
+    """A result for a job that was never sent gets 404 and a reason."""
     headers = {"Module-Auth-Token": runtime.token, "Content-Type": "application/octet-stream"}
     status, sentence = ask(runtime, "POST", f"{ROOT}/results/abc", headers)
     assert (status, "no job with this id was handed out" in sentence) == (404, True)
@@ -86,7 +88,8 @@ def test_an_unknown_job(runtime: LocalRuntime) -> None:
         ("Module-Auth-Token", "guess", "holds a wrong token"),
     ],
 )
-def test_a_wrong_token(runtime: LocalRuntime, header: str | None, value: str, words: str) -> None:
+def test_wrong_token(runtime: LocalRuntime, header: str | None, value: str, words: str) -> None:
+    """A wrong token gets 401 and the probable mistake."""
     earlier = runtime.token
     runtime.rotate_token()
     text = value.format(token=runtime.token, path=runtime.files.token_file, earlier=earlier)
@@ -97,7 +100,8 @@ def test_a_wrong_token(runtime: LocalRuntime, header: str | None, value: str, wo
     reported(runtime, ViolationKind.UNAUTHORIZED, words)
 
 
-def test_plain_http_on_the_tls_port(runtime: LocalRuntime) -> None:
+def test_plain_http(runtime: LocalRuntime) -> None:
+    """A plain HTTP request to the TLS port gets the advice to use https://."""
     with contextlib.closing(http.client.HTTPConnection("localhost", runtime.port)) as connection:
         connection.request("GET", f"{ROOT}/job")
         response = connection.getresponse()
@@ -107,7 +111,8 @@ def test_plain_http_on_the_tls_port(runtime: LocalRuntime) -> None:
 
 
 @pytest.mark.parametrize("request_", [b"hello\r\n\r\n", b"GET / HTTP/1.1\r\nModule-Auth-Token: a\n b\r\n\r\n"])
-def test_what_is_not_http(runtime: LocalRuntime, request_: bytes) -> None:
+def test_invalid_http(runtime: LocalRuntime, request_: bytes) -> None:
+    """A request that is not HTTP gets an explanation."""
     context = ssl.create_default_context(cafile=str(runtime.files.ca_file))
     with (
         socket.create_connection(("localhost", runtime.port)) as raw,
@@ -121,32 +126,33 @@ def test_what_is_not_http(runtime: LocalRuntime, request_: bytes) -> None:
     assert len(runtime.violations) == 1
 
 
-def test_a_client_that_does_not_trust_the_ca(runtime: LocalRuntime) -> None:
+def test_untrusted_ca(runtime: LocalRuntime) -> None:
+    """A client that does not trust the CA is reported."""
     with socket.create_connection(("localhost", runtime.port)) as raw, pytest.raises(ssl.SSLCertVerificationError):
         ssl.create_default_context().wrap_socket(raw, server_hostname="localhost")
     reported(runtime, ViolationKind.CONNECTION, "the client does not trust the runtime's certificate")
     reported(runtime, ViolationKind.CONNECTION, "UNKNOWN_CA")
 
 
-def test_a_client_that_leaves_after_the_handshake(runtime: LocalRuntime) -> None:
-    """Node does so when it does not trust the CA."""
+def test_client_without_a_request(runtime: LocalRuntime) -> None:
+    """A client that leaves after the handshake is reported: Node does so when it does not trust the CA."""
     context = ssl.create_default_context(cafile=str(runtime.files.ca_file))
     with socket.create_connection(("localhost", runtime.port)) as raw:
         context.wrap_socket(raw, server_hostname="localhost").close()
     reported(runtime, ViolationKind.CONNECTION, "left without a request")
 
 
-def test_a_client_that_leaves_after_another_has_polled(tmp_path: Path) -> None:
-    """A probe with curl came through, and the client that is written now does not: it is told why."""
+def test_second_client_without_a_request(tmp_path: Path) -> None:
+    """The runtime reports a client that leaves after the handshake, although another client has polled."""
     with LocalRuntime(tmp_path, poll_wait=0.1, poll_timeout=0.2) as runtime:
         with ManualWorker(runtime) as worker:
             worker.poll()
         threading.Event().wait(0.4)  # longer than a worker may be silent
-        test_a_client_that_leaves_after_the_handshake(runtime)
+        test_client_without_a_request(runtime)
 
 
-def test_a_client_that_connects_to_another_name(runtime: LocalRuntime) -> None:
-    """It trusts the CA, checks the name after the handshake, and leaves."""
+def test_wrong_host_name(runtime: LocalRuntime) -> None:
+    """A client that leaves because the name in the certificate is another one is reported."""
     context = ssl.create_default_context(cafile=str(runtime.files.ca_file))
     context.check_hostname = False
     with (
@@ -157,20 +163,23 @@ def test_a_client_that_connects_to_another_name(runtime: LocalRuntime) -> None:
     reported(runtime, ViolationKind.CONNECTION, "connected to 'runtime.example' and left: the certificate does not")
 
 
-def test_a_client_that_speaks_old_tls(runtime: LocalRuntime) -> None:
+def test_old_tls(runtime: LocalRuntime) -> None:
+    """A client with an old version of TLS is reported."""
     with socket.create_connection(("localhost", runtime.port)) as raw:
-        raw.sendall(bytes.fromhex("16030100050100000100"))  # a ClientHello that is none
+        raw.sendall(bytes.fromhex("16030100050100000100"))  # an invalid ClientHello
         raw.recv(100)
     reported(runtime, ViolationKind.CONNECTION, "the TLS handshake failed")
 
 
-def test_what_is_repeated_is_reported_once(runtime: LocalRuntime) -> None:
+def test_repeated_mistake(runtime: LocalRuntime) -> None:
+    """A repeated mistake is reported once."""
     for _ in range(20):
         ask(runtime, "GET", f"{ROOT}/job", {})
     assert len(runtime.violations) == 1
 
 
-def test_a_worker_that_does_all_right_is_accused_of_nothing(runtime: LocalRuntime) -> None:
+def test_correct_worker(runtime: LocalRuntime) -> None:
+    """A worker without mistakes gets no report."""
     with ManualWorker(runtime) as worker:
         worker.poll()
     with ManualWorker(runtime) as worker:
@@ -195,7 +204,8 @@ def plainly(url: str, method: str = "GET", body: bytes = b"", **headers: str) ->
         return response.status, response.read()
 
 
-def test_the_plain_api_serves_a_job_without_envelope_and_token(plain: LocalRuntime) -> None:
+def test_plain_api(plain: LocalRuntime) -> None:
+    """The plain API serves a job without an envelope and a token."""
     variables = plain.environment()
     assert plainly(variables["GET_JOB_URI_V2"]) == (204, b"")
     call = plain.submit("add", b"[1]", user_id="ada")
@@ -212,16 +222,16 @@ def test_the_plain_api_serves_a_job_without_envelope_and_token(plain: LocalRunti
     assert plain.violations == []
 
 
-def test_the_plain_api_s_fixed_addresses_are_for_clients_that_build_them(plain: LocalRuntime) -> None:
-    """The first Java SDK sends the token to `/job`; the newest has `/restart-notify` built in, without it."""
+def test_fixed_paths_of_the_plain_api(plain: LocalRuntime) -> None:
+    """The plain API has the fixed paths of the Java SDKs: `/job` needs the token, `/restart-notify` does not."""
     root = f"http://127.0.0.1:{plain.files.plain_port}"
     assert plainly(f"{root}/job")[0] == 401
     assert plainly(f"{root}/job", Module_Auth_Token=plain.token)[0] == 204
     assert plainly(f"{root}/restart-notify", "POST") == (200, b"[]")
 
 
-def test_an_offer_of_http_2_changes_nothing(plain: LocalRuntime) -> None:
-    """Java and `curl --http2` make it with their requests; one connection serves several of them."""
+def test_offer_of_http_2(plain: LocalRuntime) -> None:
+    """The offer of HTTP/2 that Java and `curl --http2` make changes nothing."""
     variables = plain.environment()
     call = plain.submit("add", b"1")
     address = urlsplit(variables["GET_JOB_URI_V2"])
@@ -241,8 +251,8 @@ def test_an_offer_of_http_2_changes_nothing(plain: LocalRuntime) -> None:
     assert plain.violations == []
 
 
-def test_the_plain_api_keeps_its_root_secret(plain: LocalRuntime) -> None:
-    """Other accounts of the machine reach the port, and may ask it anything."""
+def test_secret_of_the_plain_api(plain: LocalRuntime) -> None:
+    """No response of the plain API has its secret, since other accounts of the machine reach the port."""
     root = f"http://127.0.0.1:{plain.files.plain_port}"
     secret = urlsplit(plain.environment()["GET_JOB_URI_V2"]).path.split("/")[1]
     for path in ("/", "/getJob", "/job/", "/results/x", "/schemas", f"/{'0' * 32}/job"):
@@ -255,6 +265,7 @@ def test_the_plain_api_keeps_its_root_secret(plain: LocalRuntime) -> None:
 
 
 def test_tls_on_the_plain_port(plain: LocalRuntime) -> None:
+    """A TLS handshake with the plain port fails, and is reported."""
     context = ssl.create_default_context(cafile=str(plain.files.ca_file))
     with (
         socket.create_connection(("127.0.0.1", plain.files.plain_port or 0)) as raw,

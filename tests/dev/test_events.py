@@ -8,7 +8,8 @@ from cm_exec.local_runtime import FunctionInfo, LocalRuntime, ProcessState
 from tests.support.caller import Caller, events
 
 
-def test_a_job_s_life_is_told(caller: Caller) -> None:
+def test_states_of_a_job(caller: Caller) -> None:
+    """The events of a job have each of its states."""
     with events(caller) as stream:
         kind, hello = next(stream)
         assert (kind, hello["run"]) == ("hello", caller.get("/state").json["run"])
@@ -25,7 +26,8 @@ def collect(stream: Any, name: str) -> Any:
     return next(update[name] for kind, update in stream if kind == "update" and name in update)
 
 
-def test_logs_breaches_functions_and_the_worker_are_told(serving: LocalRuntime, caller: Caller) -> None:
+def test_other_events(serving: LocalRuntime, caller: Caller) -> None:
+    """Log lines, protocol violations, functions and the worker have events."""
     with events(caller) as stream:
         next(stream)
         assert collect(stream, "worker")["process"] is None
@@ -42,14 +44,16 @@ def test_logs_breaches_functions_and_the_worker_are_told(serving: LocalRuntime, 
         assert {violation["kind"] for violation in collect(stream, "breaches")} == {"unauthorized"}
 
 
-def test_jobs_that_are_forgotten_are_told(tmp_path: Path) -> None:
+def test_evicted_jobs(tmp_path: Path) -> None:
+    """An event names the jobs that were evicted."""
     with LocalRuntime(tmp_path, history=1, caller_port=0) as runtime, events(Caller(runtime)) as stream:
         next(stream)
         first, _ = [runtime.submit("f", b"1", timeout=0.01) for _ in range(2)]
         assert first.job_id in collect(stream, "forgotten")
 
 
-def test_many_changes_are_few_events(tmp_path: Path) -> None:
+def test_many_changes(tmp_path: Path) -> None:
+    """Many changes make few events."""
     with LocalRuntime(tmp_path, caller_port=0) as runtime, events(Caller(runtime)) as stream:
         next(stream)
         began = time.monotonic()
@@ -62,7 +66,8 @@ def test_many_changes_are_few_events(tmp_path: Path) -> None:
         assert max(len(update.get("jobs", [])) for update in updates) <= 200
 
 
-def test_the_end_of_the_runtime_ends_the_events(tmp_path: Path) -> None:
+def test_end_of_the_runtime(tmp_path: Path) -> None:
+    """The stream of events ends with the runtime."""
     with LocalRuntime(tmp_path, caller_port=0) as runtime, events(Caller(runtime)) as stream:
         next(stream)
         runtime.stop()

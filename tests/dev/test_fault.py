@@ -1,4 +1,4 @@
-"""Faults: which request is hit, and how a person writes it."""
+"""Faults: the requests that they affect, and their syntax."""
 
 import random
 
@@ -15,28 +15,33 @@ from cm_exec.local_runtime.core.faults import (
 )
 
 
-def test_without_rules_nothing_happens() -> None:
+def test_no_rules() -> None:
+    """A plan without rules causes no fault."""
     assert FaultPlan().take(ProtocolEndpoint.POLL) == ()
 
 
-def test_a_rule_hits_its_endpoint_only() -> None:
+def test_rule_for_an_endpoint() -> None:
+    """A rule with an endpoint affects that endpoint only."""
     fault = Fault(kind=FaultKind.RESET, endpoint=ProtocolEndpoint.RESULT)
     plan = FaultPlan([fault])
     assert [plan.take(endpoint) for endpoint in (ProtocolEndpoint.POLL, ProtocolEndpoint.RESULT)] == [(), (fault,)]
 
 
-def test_a_rule_without_an_endpoint_hits_all() -> None:
+def test_rule_for_all_endpoints() -> None:
+    """A rule without an endpoint affects all endpoints."""
     fault = Fault(kind=FaultKind.RESET)
     assert {FaultPlan([fault]).take(endpoint) for endpoint in ProtocolEndpoint} == {(fault,)}
 
 
-def test_a_counted_rule_hits_so_many_requests_and_is_gone() -> None:
+def test_counted_rule() -> None:
+    """A rule with a count affects that number of requests, and is then removed."""
     plan = FaultPlan([Fault(kind=FaultKind.STATUS, remaining=2)])
     assert [len(plan.take(ProtocolEndpoint.POLL)) for _ in range(4)] == [1, 1, 0, 0]
     assert plan.faults == []
 
 
-def test_delays_add_up_and_come_before_the_first_other_fault() -> None:
+def test_delays() -> None:
+    """Delays add up, and come before the first other fault."""
     slow, slower = Fault(kind=FaultKind.LATENCY, seconds=1), Fault(kind=FaultKind.LATENCY, seconds=2)
     reset, hang = Fault(kind=FaultKind.RESET), Fault(kind=FaultKind.HANG, remaining=1)
     plan = FaultPlan([slow, reset, slower, hang])
@@ -44,7 +49,8 @@ def test_delays_add_up_and_come_before_the_first_other_fault() -> None:
     assert hang in plan.faults, "a rule that hit nothing is not used up"
 
 
-def test_a_probability_hits_about_so_many() -> None:
+def test_probability() -> None:
+    """A rule with a probability affects about that part of the requests."""
     plan = FaultPlan([Fault(kind=FaultKind.RESET, probability=0.25)], random.Random(1))  # noqa: S311 - it must be the same each time
     hits = sum(len(plan.take(ProtocolEndpoint.POLL)) for _ in range(1000))
     assert 200 < hits < 300
@@ -64,7 +70,8 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("text", WRITTEN)
-def test_a_written_fault_is_read_and_written_again(text: str) -> None:
+def test_syntax(text: str) -> None:
+    """The text of a fault is parsed, and formatted to the same text."""
     assert parse_fault(text) == WRITTEN[text]
     assert format_fault(WRITTEN[text]) == text
 
@@ -91,6 +98,7 @@ def test_a_written_fault_is_read_and_written_again(text: str) -> None:
         ("poll.lost", "'lost' is for result, schemas and restart"),
     ],
 )
-def test_a_wrong_fault_is_explained(text: str, message: str) -> None:
+def test_syntax_error(text: str, message: str) -> None:
+    """The error for an invalid fault explains the mistake."""
     with pytest.raises(FaultSyntaxError, match=message):
         parse_fault(text)

@@ -1,4 +1,4 @@
-"""The functions that are known, and what is wrong with posted schemas."""
+"""The registry of functions, and the mistakes in posted schemas."""
 
 import json
 from typing import Any
@@ -21,7 +21,8 @@ def post(registry: FunctionRegistry, *schemas: Any) -> list[str]:
     return registry.post(json.dumps(schemas).encode())
 
 
-def test_a_posted_schema_is_kept_as_it_is() -> None:
+def test_posted_schema() -> None:
+    """A posted schema is stored unchanged."""
     registry = FunctionRegistry()
     assert post(registry, ADD) == []
     entry = registry.get("add")
@@ -29,14 +30,16 @@ def test_a_posted_schema_is_kept_as_it_is() -> None:
     assert (entry.source, entry.schema, entry.untyped) == (FunctionSource.SCHEMA, ADD, False)
 
 
-def test_a_new_post_replaces_the_old() -> None:
+def test_second_post() -> None:
+    """A new post replaces the previous one."""
     registry = FunctionRegistry()
     post(registry, ADD, {**ADD, "functionName": "gone"})
     post(registry, ADD)
     assert [entry.name for entry in registry.entries] == ["add"]
 
 
-def test_those_with_a_schema_come_first_and_each_once() -> None:
+def test_order() -> None:
+    """The functions with a schema come first, and each function is listed once."""
     registry = FunctionRegistry()
     assert registry.answered("called")
     assert not registry.answered("called")
@@ -50,14 +53,16 @@ def test_those_with_a_schema_come_first_and_each_once() -> None:
     ]
 
 
-def test_names_that_are_only_called_are_bounded() -> None:
+def test_limit_of_names() -> None:
+    """The number of functions that are known only from calls is limited."""
     registry = FunctionRegistry()
     for number in range(1000):
         registry.answered(f"f{number}")
     assert len(registry.entries) == 200
 
 
-def test_a_result_is_held_to_the_schema_where_there_is_one() -> None:
+def test_result_check() -> None:
+    """A result is checked against the schema if there is one."""
     registry = FunctionRegistry()
     assert registry.mismatch("add", b'"x"', streamed=False) is None
     post(registry, ADD)
@@ -87,7 +92,8 @@ STRUCT = {"type": "anonymousCustomType", "anonymousCustomType": {"fields": {"a":
         ("double", b"NaN", False),
     ],
 )
-def test_results_are_checked_as_run_and_test_check_them(declared: Any, body: bytes, fits: bool) -> None:
+def test_result_types(declared: Any, body: bytes, fits: bool) -> None:
+    """Results are checked as `run` and `test` check them."""
     registry = FunctionRegistry()
     data_type = {"type": declared, declared: {}} if isinstance(declared, str) else declared
     assert post(registry, typed(data_type)) == []
@@ -97,13 +103,15 @@ def test_results_are_checked_as_run_and_test_check_them(declared: Any, body: byt
 @pytest.mark.parametrize(
     ("body", "fits"), [(b"[1, 2]", True), (b"1 2\n3", True), (b"1 true", False), (b"", True), (b"1 [", False)]
 )
-def test_a_streamed_list_is_one_value_or_its_elements(body: bytes, fits: bool) -> None:
+def test_streamed_list(body: bytes, fits: bool) -> None:
+    """A streamed list is one value or its elements."""
     registry = FunctionRegistry()
     post(registry, typed(LIST))
     assert (registry.mismatch("add", body, streamed=True) is None) is fits
 
 
-def test_what_nobody_declared_is_not_held_to_anything() -> None:
+def test_untyped_function() -> None:
+    """A result is not checked against the schema that the SDKs post for a function without types."""
     registry = FunctionRegistry()
     string = {"type": "single", "single": {"dataType": {"type": "string", "string": {}}}}
     post(registry, {**ADD, "inputs": [], "output": string})
@@ -124,7 +132,8 @@ def typed(data_type: Any) -> dict[str, Any]:
         (b'[{"functionName": "f"}]', ["f: inputs is not an array", "f: output is neither single nor void"]),
     ],
 )
-def test_a_wrong_post_is_explained(body: bytes, sentences: list[str]) -> None:
+def test_invalid_post(body: bytes, sentences: list[str]) -> None:
+    """An invalid post gets an explanation."""
     assert FunctionRegistry().post(body) == sentences
 
 
@@ -144,7 +153,8 @@ def test_a_wrong_post_is_explained(body: bytes, sentences: list[str]) -> None:
         ),
     ],
 )
-def test_a_wrong_type_is_explained(data_type: Any, sentence: str) -> None:
+def test_invalid_type(data_type: Any, sentence: str) -> None:
+    """An invalid type gets an explanation."""
     assert post(FunctionRegistry(), typed(data_type)) == [sentence]
 
 
@@ -155,11 +165,13 @@ def test_a_wrong_type_is_explained(data_type: Any, sentence: str) -> None:
         ({"name": "x"}, f"add: input x: {NOT_A_TYPE}"),
     ],
 )
-def test_a_wrong_input_is_explained(given: Any, sentence: str) -> None:
+def test_invalid_input(given: Any, sentence: str) -> None:
+    """An invalid input gets an explanation."""
     assert post(FunctionRegistry(), {**ADD, "inputs": [given]}) == [sentence]
 
 
-def test_all_kinds_of_types_are_known() -> None:
+def test_kinds_of_types() -> None:
+    """A schema may use all kinds of types."""
     inner = {
         "type": "map",
         "map": {"keysType": INTEGER, "valuesType": {"type": "set", "set": {"elementsType": INTEGER}}},

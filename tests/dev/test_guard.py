@@ -1,4 +1,4 @@
-"""Who may use the callers' port."""
+"""The requests that the port for callers accepts."""
 
 import pytest
 
@@ -72,14 +72,16 @@ def test_token_needed(case: str) -> None:
     assert judge(headers, "GET", "/console.js", public=True) is GuardVerdict.ALLOWED
 
 
-def test_a_link_from_elsewhere_may_lead_to_the_front_page_only() -> None:
+def test_link_from_another_site() -> None:
+    """A link from another site may lead to the front page only."""
     link = {**BROWSER, "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
     assert judge(link, path="/", public=True) is GuardVerdict.ALLOWED
     assert judge(link, path="/jobs") is GuardVerdict.FORBIDDEN
     assert judge(link, "POST", "/", public=True) is GuardVerdict.FORBIDDEN
 
 
-def test_further_names_are_taken_as_hosts() -> None:
+def test_additional_names() -> None:
+    """Additional names are accepted as hosts."""
     guard = Guard(token="secret", port=8080, names=("build.example",))
     headers = {"host": "build.example:8080", "authorization": "bearer secret"}
     assert guard.judge("POST", "/jobs", headers, public=False) is GuardVerdict.ALLOWED

@@ -1,4 +1,4 @@
-"""A worker is replaced: jobs wait meanwhile, and only the old one's are lost if it dies."""
+"""While a worker is replaced, jobs wait, and only jobs of the old worker can be lost."""
 
 import threading
 from collections.abc import Iterator
@@ -17,7 +17,8 @@ def runtime(tmp_path: Path) -> Iterator[LocalRuntime]:
         yield running
 
 
-def test_an_open_poll_is_answered_at_once_and_gets_no_job(runtime: LocalRuntime) -> None:
+def test_open_poll(runtime: LocalRuntime) -> None:
+    """An open poll gets an empty response as soon as jobs are held back."""
     with ManualWorker(runtime) as worker:
         answers: list[int] = []
         polling = threading.Thread(target=lambda: answers.append(worker.poll().status))
@@ -30,7 +31,8 @@ def test_an_open_poll_is_answered_at_once_and_gets_no_job(runtime: LocalRuntime)
         assert worker.poll().status == 204
 
 
-def test_what_was_held_is_handed_out_afterwards(runtime: LocalRuntime) -> None:
+def test_release(runtime: LocalRuntime) -> None:
+    """A job that was held back is sent after the release."""
     with ManualWorker(runtime) as worker:
         runtime.hold()
         call = runtime.submit("f", b"1")
@@ -39,18 +41,20 @@ def test_what_was_held_is_handed_out_afterwards(runtime: LocalRuntime) -> None:
         assert worker.take()["jobId"] == call.job_id
 
 
-def test_silence_while_held_is_no_breach(runtime: LocalRuntime) -> None:
+def test_silence(runtime: LocalRuntime) -> None:
+    """A worker that does not poll while jobs are held back commits no protocol violation."""
     with ManualWorker(runtime) as worker:
         runtime.hold()
         assert worker.poll().status == 204
-        threading.Event().wait(0.5)  # more than the runtime's patience
+        threading.Event().wait(0.5)  # longer than a worker may be silent
         assert runtime.violations == []
         runtime.release()
         wait_until(lambda: runtime.violations, what="the breach of a worker that polls no more")
         assert [violation.kind.value for violation in runtime.violations] == ["polls_stopped"]
 
 
-def test_a_successor_has_its_time_until_its_first_poll(runtime: LocalRuntime) -> None:
+def test_first_poll_of_a_successor(runtime: LocalRuntime) -> None:
+    """The next worker has the usual time until its first poll."""
     runtime.report_process(ProcessState.RUNNING, pid=1)
     with ManualWorker(runtime) as worker:
         runtime.hold()
@@ -58,14 +62,15 @@ def test_a_successor_has_its_time_until_its_first_poll(runtime: LocalRuntime) ->
         runtime.report_process(ProcessState.RESTARTING)
         runtime.report_process(ProcessState.RUNNING, pid=2)
         runtime.release()
-        threading.Event().wait(0.5)  # more than the runtime's patience
+        threading.Event().wait(0.5)  # longer than a worker may be silent
         assert runtime.violations == []
         call = runtime.submit("f", b"1", timeout=0.1)
         reason = call.wait_ended(timeout=30).reason or ""
         assert reason.endswith("no worker has polled since the last one ended")
 
 
-def test_of_two_workers_only_the_dead_one_loses_its_job(runtime: LocalRuntime) -> None:
+def test_two_workers(runtime: LocalRuntime) -> None:
+    """Only the dead worker of two loses its job."""
     with ManualWorker(runtime) as worker:
         first, second = runtime.submit("f", b"1"), runtime.submit("f", b"2")
         assert [worker.take()["jobId"], worker.take()["jobId"]] == [first.job_id, second.job_id]

@@ -18,7 +18,8 @@ def instance(pid: int) -> Instance:
     return Instance(pid=pid, url="http://127.0.0.1:8950", config_path="/project/cm.toml")
 
 
-def test_it_is_found_while_it_runs_and_not_after(folder: Path) -> None:
+def test_registration(folder: Path) -> None:
+    """An instance is listed while it runs, and not afterwards."""
     assert list_running() == []
     with registered(instance(os.getpid())):
         assert list_running() == [instance(os.getpid())]
@@ -26,7 +27,8 @@ def test_it_is_found_while_it_runs_and_not_after(folder: Path) -> None:
     assert list_running() == []
 
 
-def test_what_a_killed_one_left_is_removed(folder: Path) -> None:
+def test_killed_instance(folder: Path) -> None:
+    """The file of a killed instance is removed."""
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         pass
     with registered(instance(gone.pid)):
@@ -34,19 +36,22 @@ def test_what_a_killed_one_left_is_removed(folder: Path) -> None:
         assert list(folder.iterdir()) == []
 
 
-def test_a_folder_that_others_can_write_to_is_not_believed(folder: Path) -> None:
+def test_writable_folder(folder: Path) -> None:
+    """A folder that other users can write to is ignored."""
     with registered(instance(os.getpid())):
         folder.chmod(0o777)
         assert list_running() == []
 
 
-def test_half_a_file_is_passed_over(folder: Path) -> None:
+def test_incomplete_file(folder: Path) -> None:
+    """An incomplete file is skipped."""
     with registered(instance(os.getpid())):
         (folder / "dev-1.json").write_text('{"pid": 1, "url"')
         assert list_running() == [instance(os.getpid())]
 
 
-def test_without_a_place_for_the_file_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instance runs also if no folder for its file exists."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/proc/nowhere")
     with registered(instance(os.getpid())):
         assert list_running() == []

@@ -1,4 +1,4 @@
-"""A worker in Java on the plain API, as the official Java SDK is one: Java's client offers HTTP/2 with each request."""
+"""A worker in Java on the plain API, like the official Java SDK: its client offers HTTP/2 with each request."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,8 @@ def module() -> Iterator[ComputeModule]:
         yield running
 
 
-def test_its_requests_arrive_with_their_bodies(module: ComputeModule) -> None:
+def test_requests(module: ComputeModule) -> None:
+    """The requests of the client arrive with their bodies."""
     for number in range(5):
         assert module.call("echo", {"number": number, "text": "é"}) == {"number": number, "text": "é"}
     assert module.violations == []
@@ -28,16 +29,18 @@ def test_its_requests_arrive_with_their_bodies(module: ComputeModule) -> None:
     assert json.loads(schemas)[0]["functionName"] == "echo"
 
 
-def test_a_large_result_arrives(module: ComputeModule) -> None:
+def test_large_result(module: ComputeModule) -> None:
+    """A large result arrives."""
     assert module.call("echo", "x" * 5_000_000) == "x" * 5_000_000
 
 
-def test_its_errors_are_text(module: ComputeModule) -> None:
+def test_error(module: ComputeModule) -> None:
+    """The errors of the client are text."""
     with pytest.raises(FunctionError, match="Requested function not found"):
         module.call("unheard_of", 1)
 
 
-def test_it_does_not_depend_on_the_fixed_address_of_the_restart_notification(module: ComputeModule) -> None:
-    """It is built into the official SDK, which goes on without it."""
+def test_restart_notification(module: ComputeModule) -> None:
+    """The client works, as the official SDK does, if its restart notification does not arrive."""
     assert module.call("echo", 1) == 1
     assert not module.runtime.restarts

@@ -1,4 +1,4 @@
-"""The runtime's books, without a runtime: what is handed out, what becomes of it, what is a breach."""
+"""The ledger without a runtime: queue, slots, results, timeouts and protocol violations."""
 
 import pytest
 from hypothesis import settings
@@ -27,7 +27,7 @@ ERROR = PostedResult(
 
 
 class Books:
-    """A ledger, and what it published."""
+    """A ledger, and the changes that it has published."""
 
     def __init__(self, *, slots: int | None = 1, history: int = 1000, history_bytes: int = 1_000_000) -> None:
         self.published: list[Change] = []
@@ -50,7 +50,8 @@ class Books:
         return self.ledger.jobs[job_id].state
 
 
-def test_first_come_first_served_within_the_slots() -> None:
+def test_slots() -> None:
+    """Jobs are sent in order of arrival, and no more than there are slots."""
     books = Books(slots=2)
     books.submit("a", "b", "c")
     assert [books.hand_out(), books.hand_out(), books.hand_out()] == ["a", "b", None]
@@ -58,13 +59,15 @@ def test_first_come_first_served_within_the_slots() -> None:
     assert books.hand_out() == "c"
 
 
-def test_without_a_limit_all_go_out() -> None:
+def test_no_limit() -> None:
+    """Without a limit, all jobs are sent."""
     books = Books(slots=None)
     books.submit("a", "b", "c")
     assert [books.hand_out() for _ in range(4)] == ["a", "b", "c", None]
 
 
-def test_what_did_not_arrive_is_first_again() -> None:
+def test_undelivered_job() -> None:
+    """A job that did not arrive is the first to be sent again."""
     books = Books()
     books.submit("a", "b")
     books.hand_out()
@@ -75,7 +78,8 @@ def test_what_did_not_arrive_is_first_again() -> None:
 
 
 @pytest.mark.parametrize(("answer", "state"), [(GOOD, State.DONE), (ERROR, State.FAILED)])
-def test_an_answer_ends_a_job(answer: PostedResult, state: State) -> None:
+def test_result(answer: PostedResult, state: State) -> None:
+    """A result ends its job."""
     books = Books()
     books.submit("a")
     books.hand_out()
@@ -85,7 +89,8 @@ def test_an_answer_ends_a_job(answer: PostedResult, state: State) -> None:
     assert books.violations == []
 
 
-def test_a_worker_that_got_the_job_after_all_may_answer_what_was_put_back() -> None:
+def test_result_of_a_requeued_job() -> None:
+    """A worker may post the result of a job that was put back into the queue."""
     books = Books()
     books.submit("a")
     books.hand_out()
@@ -94,13 +99,15 @@ def test_a_worker_that_got_the_job_after_all_may_answer_what_was_put_back() -> N
     assert books.hand_out() is None
 
 
-def test_an_unknown_job_is_a_breach() -> None:
+def test_unknown_job() -> None:
+    """A result for an unknown job is a protocol violation."""
     books = Books()
     assert books.ledger.answer("x", GOOD, 1) is PostOutcome.UNKNOWN
     assert books.violations == [ViolationKind.UNKNOWN_JOB]
 
 
-def test_the_first_answer_stays() -> None:
+def test_second_result() -> None:
+    """The first result of a job is kept, and a second one changes nothing."""
     books = Books()
     books.submit("a")
     books.hand_out()
@@ -110,7 +117,8 @@ def test_the_first_answer_stays() -> None:
     assert books.violations == [ViolationKind.ANSWERED_TWICE]
 
 
-def test_a_caller_gives_up_and_the_slot_stays_taken_until_the_late_answer() -> None:
+def test_timed_out_job() -> None:
+    """A job keeps its slot after its timeout until its late result arrives."""
     books = Books()
     books.submit("a", timeout=10)
     books.submit("b")
@@ -124,7 +132,8 @@ def test_a_caller_gives_up_and_the_slot_stays_taken_until_the_late_answer() -> N
     assert books.violations == [ViolationKind.LATE]
 
 
-def test_a_job_that_is_still_out_some_seconds_after_its_caller_gave_up_is_unanswered() -> None:
+def test_unanswered_job() -> None:
+    """A job without a result some seconds after its timeout counts as unanswered."""
     books = Books()
     books.submit("a", timeout=10)
     books.hand_out()
@@ -136,7 +145,8 @@ def test_a_job_that_is_still_out_some_seconds_after_its_caller_gave_up_is_unansw
     assert books.violations == [ViolationKind.UNANSWERED]
 
 
-def test_a_caller_who_gives_up_in_the_queue_takes_the_job_out() -> None:
+def test_timeout_in_the_queue() -> None:
+    """A job that times out in the queue leaves the queue."""
     books = Books()
     books.submit("a", timeout=1)
     books.submit("b")
@@ -146,7 +156,8 @@ def test_a_caller_who_gives_up_in_the_queue_takes_the_job_out() -> None:
     assert books.violations == []
 
 
-def test_a_result_that_is_coming_keeps_the_caller_waiting() -> None:
+def test_incoming_result() -> None:
+    """A job does not time out while its result arrives."""
     books = Books()
     books.submit("a", timeout=10)
     books.hand_out()
@@ -158,7 +169,8 @@ def test_a_result_that_is_coming_keeps_the_caller_waiting() -> None:
     assert books.state("a") is State.FAILED
 
 
-def test_a_restart_drops_what_is_in_hand_and_only_that() -> None:
+def test_restart() -> None:
+    """A restart drops the outstanding jobs, and only those."""
     books = Books(slots=3)
     books.submit("done", "timed-out", "running", "queued")
     for _ in range(3):
@@ -177,7 +189,8 @@ def test_a_restart_drops_what_is_in_hand_and_only_that() -> None:
     assert books.hand_out(5) == "queued"
 
 
-def test_what_is_out_at_the_end_is_unanswered() -> None:
+def test_end() -> None:
+    """The jobs that are outstanding at the end are unanswered."""
     books = Books(slots=None)
     books.submit("a", "b", "c")
     books.hand_out()
@@ -190,7 +203,8 @@ def test_what_is_out_at_the_end_is_unanswered() -> None:
 
 
 @pytest.mark.parametrize("content_type", [None, "application/json"])
-def test_another_content_type_is_a_breach(content_type: str | None) -> None:
+def test_wrong_content_type(content_type: str | None) -> None:
+    """A wrong content type is a protocol violation."""
     books = Books()
     books.submit("a")
     books.hand_out()
@@ -198,7 +212,8 @@ def test_another_content_type_is_a_breach(content_type: str | None) -> None:
     assert books.violations == [ViolationKind.CONTENT_TYPE]
 
 
-def test_another_type_than_declared_is_a_breach() -> None:
+def test_wrong_output_type() -> None:
+    """A result of another type than declared is a protocol violation."""
     books = Books()
     books.submit("a")
     books.hand_out()
@@ -207,7 +222,8 @@ def test_another_type_than_declared_is_a_breach() -> None:
     assert books.violations == [ViolationKind.OUTPUT_TYPE]
 
 
-def test_the_oldest_ended_jobs_are_forgotten() -> None:
+def test_history() -> None:
+    """The oldest completed jobs are evicted."""
     books = Books(history=2)
     for job_id in "abcd":
         books.submit(job_id)
@@ -218,7 +234,8 @@ def test_the_oldest_ended_jobs_are_forgotten() -> None:
     assert books.ledger.counts[State.DONE] == 4
 
 
-def test_large_queries_are_forgotten_sooner() -> None:
+def test_large_queries() -> None:
+    """Jobs with large queries are evicted sooner."""
     books = Books(history_bytes=100)
     for job_id in "abc":
         books.submit(job_id, query=b"1" * 60)
@@ -227,7 +244,8 @@ def test_large_queries_are_forgotten_sooner() -> None:
     assert list(books.ledger.jobs) == ["c"]
 
 
-def test_what_is_still_in_hand_is_not_forgotten() -> None:
+def test_history_of_outstanding_jobs() -> None:
+    """An outstanding job is not evicted."""
     books = Books(slots=None, history=1)
     books.submit("held", timeout=1)
     books.hand_out()
@@ -240,7 +258,8 @@ def test_what_is_still_in_hand_is_not_forgotten() -> None:
     assert books.ledger.answer("held", GOOD, 3) is PostOutcome.LATE
 
 
-def test_timers_of_ended_jobs_do_not_pile_up() -> None:
+def test_timers() -> None:
+    """The timers of completed jobs do not accumulate."""
     books = Books()
     for number in range(10_000):
         books.submit(str(number), timeout=300)
@@ -249,7 +268,8 @@ def test_timers_of_ended_jobs_do_not_pile_up() -> None:
     assert len(books.ledger._timers) < 3000
 
 
-def test_the_newest_first() -> None:
+def test_order_of_the_list() -> None:
+    """The list begins with the newest job."""
     books = Books()
     books.submit("a", "b", "c")
     assert [job.job_id for job in books.ledger.newest_first()] == ["c", "b", "a"]
@@ -257,7 +277,7 @@ def test_the_newest_first() -> None:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Whatever happens in whatever order, the books are right."""
+    """Check that the ledger is consistent after any events in any order."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The table of a job's life, pair by pair."""
+"""The states of a job, and the transitions between them."""
 
 import pytest
 
@@ -26,13 +26,16 @@ EXPECTED = {
 
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("event", Event)
-def test_each_event_in_each_state(state: State, event: Event) -> None:
+def test_transitions(state: State, event: Event) -> None:
+    """Each event in each state leads to the expected state, or is impossible."""
     assert after(state, event) == EXPECTED[state].get(event)
 
 
-def test_final_is_what_nothing_leads_out_of() -> None:
+def test_final_states() -> None:
+    """The states without a way out, and only those, are final."""
     assert {state for state in State if state.final} == set(State) - {state for state, _ in TRANSITIONS}
 
 
-def test_every_state_is_reached() -> None:
+def test_reachable_states() -> None:
+    """Every state can be reached."""
     assert {State.QUEUED, *TRANSITIONS.values()} == set(State)

@@ -1,4 +1,4 @@
-"""What a result's bytes are."""
+"""The media type of a result."""
 
 import pytest
 
@@ -33,19 +33,23 @@ from cm_exec.local_runtime.core.result import SNIFF_LIMIT, MediaKind, sniff
         (b"a\0b", MediaKind.BINARY, "application/octet-stream"),
     ],
 )
-def test_by_the_beginning(body: bytes, kind: MediaKind, media_type: str) -> None:
+def test_sniffing(body: bytes, kind: MediaKind, media_type: str) -> None:
+    """The first bytes decide on the media type."""
     media = sniff(body, len(body))
     assert (media.kind, media.media_type) == (kind, media_type)
 
 
-def test_a_long_text_whose_known_part_ends_within_a_character() -> None:
+def test_divided_character() -> None:
+    """A long text is recognized although the sniffed part ends within a character."""
     beginning = b"a" * (SNIFF_LIMIT - 1) + "é".encode()[:1]
     assert sniff(beginning, 2 * SNIFF_LIMIT).kind is MediaKind.TEXT
 
 
-def test_a_long_json_text_by_how_it_starts() -> None:
+def test_long_json() -> None:
+    """A long JSON text is recognized by its first character."""
     assert sniff(b"[" + b"1," * (SNIFF_LIMIT // 2), 2 * SNIFF_LIMIT).kind is MediaKind.JSON
 
 
-def test_a_deep_json_text_does_no_harm() -> None:
+def test_deep_json() -> None:
+    """A deeply nested JSON text causes no error."""
     assert sniff(b"[" * 100_000, 100_000).kind is MediaKind.TEXT

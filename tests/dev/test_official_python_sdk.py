@@ -27,7 +27,8 @@ def sdk(runtime: LocalRuntime, tmp_path: Path) -> Iterator[LocalRuntime]:
         yield runtime
 
 
-def test_it_starts_as_the_protocol_wants(sdk: LocalRuntime) -> None:
+def test_start(sdk: LocalRuntime) -> None:
+    """The SDK posts its schemas, then notifies the runtime of its start."""
     assert [request.endpoint.value for request in sdk.requests][:2] == ["schemas", "restart"]
     assert [restart.dropped for restart in sdk.restarts] == [()]
 
@@ -39,7 +40,8 @@ def test_echo(sdk: LocalRuntime) -> None:
     assert sdk.violations == []
 
 
-def test_the_context_is_told(sdk: LocalRuntime) -> None:
+def test_context(sdk: LocalRuntime) -> None:
+    """The function gets the context of the job."""
     call = sdk.submit("whoami", b"{}", user_id="u", auth_header="Bearer a", temporary_credentials_auth_token="t")
     assert json.loads(call.wait(LONG).body) == {
         "jobId": call.job_id,
@@ -49,7 +51,8 @@ def test_the_context_is_told(sdk: LocalRuntime) -> None:
     }
 
 
-def test_a_typed_function_and_its_schema(sdk: LocalRuntime) -> None:
+def test_typed_function(sdk: LocalRuntime) -> None:
+    """A typed function gets its arguments, and its schema is posted."""
     assert sdk.submit("add", NUMBERS).wait(LONG).body == b"7"
     schemas = {schema["functionName"]: schema for schema in json.loads(sdk.schemas[-1])}
     assert [given["name"] for given in schemas["add"]["inputs"]] == ["x", "y"]
@@ -57,7 +60,8 @@ def test_a_typed_function_and_its_schema(sdk: LocalRuntime) -> None:
     assert sdk.violations == []
 
 
-def test_a_result_of_another_type_than_declared_is_a_breach(sdk: LocalRuntime) -> None:
+def test_wrong_output_type(sdk: LocalRuntime) -> None:
+    """A result of another type than declared is a protocol violation."""
     assert sdk.submit("not_an_integer", NUMBERS).wait(LONG).body == b'"five"'
     assert sdk.submit("not_a_number", NUMBERS).wait(LONG).body == b"NaN"
     assert [(violation.kind, violation.function) for violation in sdk.violations] == [
@@ -66,7 +70,8 @@ def test_a_result_of_another_type_than_declared_is_a_breach(sdk: LocalRuntime) -
     ]
 
 
-def test_an_exception_is_a_failed_job(sdk: LocalRuntime) -> None:
+def test_exception(sdk: LocalRuntime) -> None:
+    """An exception fails the job."""
     call = sdk.submit("fail", b"{}")
     result = call.wait(LONG)
     assert result.failure is not None
@@ -75,25 +80,29 @@ def test_an_exception_is_a_failed_job(sdk: LocalRuntime) -> None:
     assert sdk.violations == []
 
 
-def test_an_unknown_function_is_a_failed_job(sdk: LocalRuntime) -> None:
+def test_unknown_function(sdk: LocalRuntime) -> None:
+    """The job of an unknown function fails."""
     result = sdk.submit("unheard_of", b"{}").wait(LONG)
     assert result.failure is not None
     assert result.failure.message == "Unknown query type"
 
 
-def test_a_stream_comes_chunked_and_without_delimiters(sdk: LocalRuntime) -> None:
+def test_stream(sdk: LocalRuntime) -> None:
+    """A stream is chunked, and has no delimiters."""
     result = sdk.submit("count", NUMBERS).wait(LONG)
     assert (result.body, result.streamed) == (b"234", True)
     assert sdk.violations == []
 
 
-def test_a_stream_that_breaks_off_is_a_breach_and_its_data_are_lost(sdk: LocalRuntime) -> None:
+def test_aborted_stream(sdk: LocalRuntime) -> None:
+    """A stream that breaks off is a protocol violation, and its data are lost."""
     result = sdk.submit("break_off", NUMBERS).wait(LONG)
     assert (result.body, result.failure) == (b"", None)  # the SDK posts what is left of a spent generator
     assert [violation.kind for violation in sdk.violations] == [ViolationKind.TRUNCATED]
 
 
 def test_four_jobs_at_once(sdk: LocalRuntime, tmp_path: Path) -> None:
+    """Four jobs run at the same time."""
     meeting = tmp_path / "meeting"
     meeting.mkdir()
     query = json.dumps({"folder": str(meeting), "jobs": 4}).encode()
@@ -101,7 +110,8 @@ def test_four_jobs_at_once(sdk: LocalRuntime, tmp_path: Path) -> None:
     assert [call.wait(LONG).body for call in calls] == [b"4"] * 4
 
 
-def test_a_job_whose_process_is_killed_is_never_answered(sdk: LocalRuntime) -> None:
+def test_killed_process(sdk: LocalRuntime) -> None:
+    """A job whose process is killed never gets a result."""
     call = sdk.submit("die", b"{}", timeout=0.5)
     with pytest.raises(NoResultError):
         call.wait(LONG)
@@ -112,7 +122,8 @@ def test_a_job_whose_process_is_killed_is_never_answered(sdk: LocalRuntime) -> N
     assert [job.outstanding for job in sdk.jobs] == [True]
 
 
-def test_a_restart_drops_what_was_in_hand(runtime: LocalRuntime, tmp_path: Path) -> None:
+def test_restart(runtime: LocalRuntime, tmp_path: Path) -> None:
+    """A restart drops the outstanding jobs."""
     meeting = tmp_path / "meeting"
     meeting.mkdir()
     query = json.dumps({"folder": str(meeting), "jobs": 2}).encode()

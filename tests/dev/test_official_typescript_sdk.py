@@ -27,7 +27,8 @@ def sdk(runtime: LocalRuntime, tmp_path: Path) -> Iterator[LocalRuntime]:
         yield runtime
 
 
-def test_it_starts_without_a_restart_notification(sdk: LocalRuntime) -> None:
+def test_start(sdk: LocalRuntime) -> None:
+    """The SDK polls without a restart notification."""
     assert sdk.count(ProtocolEndpoint.POLL) >= 1
     assert sdk.restarts == []
 
@@ -38,23 +39,27 @@ def test_echo(sdk: LocalRuntime) -> None:
     assert (result.streamed, result.failure) == (False, None)
 
 
-def test_a_typed_function_and_its_schema(sdk: LocalRuntime) -> None:
+def test_typed_function(sdk: LocalRuntime) -> None:
+    """A typed function gets its arguments, and its schema is posted."""
     assert sdk.submit("add", NUMBERS).wait(LONG).body == b"7"
     schemas = {schema["functionName"]: schema for schema in json.loads(sdk.schemas[-1])}
     assert [given["name"] for given in schemas["add"]["inputs"]] == ["x", "y"]
     assert sdk.violations == []
 
 
-def test_a_result_of_another_type_than_declared_is_a_breach(sdk: LocalRuntime) -> None:
+def test_wrong_output_type(sdk: LocalRuntime) -> None:
+    """A result of another type than declared is a protocol violation."""
     assert sdk.submit("notAnInteger", NUMBERS).wait(LONG).body == b'"five"'
     assert [violation.kind for violation in sdk.violations] == [ViolationKind.OUTPUT_TYPE]
 
 
-def test_a_result_without_a_value_is_an_empty_body(sdk: LocalRuntime) -> None:
+def test_result_without_a_value(sdk: LocalRuntime) -> None:
+    """A result without a value is an empty body."""
     assert sdk.submit("nothing", b"{}").wait(LONG).body == b""
 
 
-def test_a_rejected_listener_is_a_failed_job(sdk: LocalRuntime) -> None:
+def test_rejected_promise(sdk: LocalRuntime) -> None:
+    """A listener that rejects fails its job."""
     call = sdk.submit("fail", b"{}")
     result = call.wait(LONG)
     assert result.failure is not None
@@ -62,20 +67,21 @@ def test_a_rejected_listener_is_a_failed_job(sdk: LocalRuntime) -> None:
     assert call.wait_ended(0).state is State.FAILED
 
 
-def test_a_stream_comes_chunked(sdk: LocalRuntime) -> None:
+def test_stream(sdk: LocalRuntime) -> None:
+    """A stream is chunked."""
     result = sdk.submit("count", NUMBERS).wait(LONG)
     assert (result.body, result.streamed) == (b"234", True)
 
 
 def test_four_jobs_at_once(sdk: LocalRuntime) -> None:
+    """Four jobs run at the same time."""
     calls = [sdk.submit("meet", b'{"jobs": 4}') for _ in range(4)]
     assert [call.wait(LONG).body for call in calls] == [b"4"] * 4
 
 
 @pytest.mark.parametrize("function", ["unheardOf", "failAtOnce"])
-def test_without_a_listener_or_when_it_throws_at_once_the_job_is_never_answered(
-    sdk: LocalRuntime, function: str
-) -> None:
+def test_unanswered_job(sdk: LocalRuntime, function: str) -> None:
+    """A job without a listener, or whose listener throws at once, never gets a result."""
     call = sdk.submit(function, b"{}", timeout=0.5)
     with pytest.raises(NoResultError):
         call.wait(LONG)
@@ -85,7 +91,8 @@ def test_without_a_listener_or_when_it_throws_at_once_the_job_is_never_answered(
     ]
 
 
-def test_one_bad_answer_of_the_runtime_overwrites_a_good_result(sdk: LocalRuntime) -> None:
+def test_failed_post(sdk: LocalRuntime) -> None:
+    """The SDK replaces a good result with an error if the runtime refuses the first post."""
     sdk.submit("echo", b"1").wait(LONG)
     sdk.set_faults("result.500*1")
     result = sdk.submit("echo", b"2").wait(LONG)
@@ -93,7 +100,8 @@ def test_one_bad_answer_of_the_runtime_overwrites_a_good_result(sdk: LocalRuntim
     assert result.failure.message == "AxiosError: Request failed with status code 500"
 
 
-def test_after_a_crash_the_slot_stays_taken_for_no_restart_is_told(tmp_path: Path) -> None:
+def test_crash(tmp_path: Path) -> None:
+    """The slot of a job stays occupied after a crash, since the SDK sends no restart notification."""
     with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=1, poll_wait=0.2) as runtime:
         with worker(typescript_command(), runtime, tmp_path) as first:
             held = runtime.submit("hang", b"{}")

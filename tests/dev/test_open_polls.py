@@ -1,4 +1,4 @@
-"""Polls that wait, when what they wait for and their end come in the same moment."""
+"""Open polls whose job and whose end come at the same moment."""
 
 import asyncio
 from typing import Any, cast
@@ -7,14 +7,15 @@ from cm_exec.local_runtime.protocol_api import Found, OpenPolls
 
 
 class Line:
-    """The part of a connection that a waiting poll looks at."""
+    """The part of a connection that an open poll uses."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[None] = self.loop.create_future()
 
 
-def test_what_was_given_to_a_poll_that_is_cancelled_is_given_back() -> None:
+def test_cancelled_poll() -> None:
+    """A poll that is cancelled returns the job that it got."""
     stock: list[Found] = []
     returned: list[Found] = []
     polls = OpenPolls(take=lambda: stock.pop() if stock else None, give_back=returned.append)
@@ -32,7 +33,8 @@ def test_what_was_given_to_a_poll_that_is_cancelled_is_given_back() -> None:
     assert (stock, returned, polls.count) == ([], [b"a job"], 0)
 
 
-def test_a_poll_that_is_gone_gets_nothing_and_the_next_one_does() -> None:
+def test_disconnected_poll() -> None:
+    """A poll whose connection is closed gets nothing, and the next poll gets the job."""
     stock: list[Found] = []
     polls = OpenPolls(take=lambda: stock.pop() if stock else None, give_back=stock.append)
 
@@ -50,7 +52,8 @@ def test_a_poll_that_is_gone_gets_nothing_and_the_next_one_does() -> None:
     assert asyncio.run(scene()) == (None, b"a job")
 
 
-def test_after_the_stop_nobody_waits() -> None:
+def test_stop() -> None:
+    """No poll waits after the stop."""
     polls = OpenPolls(take=lambda: None, give_back=lambda _: None)
 
     async def scene() -> list[Found | None]:

@@ -9,6 +9,7 @@ from cm_exec.protocol.job import Failure, Reason, error_body
 
 
 def test_cm_execs_own() -> None:
+    """An error result of cm-exec is parsed with all its fields."""
     failure = Failure(reason=Reason.EXIT, message="it ended with exit status 3", exit_code=3, stderr=b"no")
     body = error_body(failure, job_id="j", query_type="f")
     assert reported_failure(body, "j") == ReportedFailure(
@@ -17,6 +18,7 @@ def test_cm_execs_own() -> None:
 
 
 def test_cm_execs_own_by_signal() -> None:
+    """An error result of cm-exec has the signal that ended the handler."""
     failure = Failure(reason=Reason.SIGNAL, message="it was killed", signal="SIGKILL")
     assert reported_failure(error_body(failure, job_id="j", query_type="f"), "j") == ReportedFailure(
         message="it was killed", reason="signal", signal="SIGKILL"
@@ -34,7 +36,8 @@ def test_cm_execs_own_by_signal() -> None:
         (b"JobId: j", "JobId: j", None),
     ],
 )
-def test_the_forms_of_the_sdks(body: bytes, message: str, reason: str | None) -> None:
+def test_sdk_errors(body: bytes, message: str, reason: str | None) -> None:
+    """The error results of the SDKs are recognized."""
     assert reported_failure(body, "j") == ReportedFailure(message=message, reason=reason)
 
 
@@ -56,5 +59,6 @@ def test_the_forms_of_the_sdks(body: bytes, message: str, reason: str | None) ->
         json.dumps({"error": "x" * 2_000_000}).encode(),
     ],
 )
-def test_what_is_a_result(body: bytes) -> None:
+def test_results(body: bytes) -> None:
+    """A result that is no error result is not taken for a failure."""
     assert reported_failure(body, "j") is None

@@ -1,4 +1,4 @@
-"""The protocol's requests over real TLS, one promise a test."""
+"""The requests of the protocol over real TLS."""
 
 import contextlib
 import http.client
@@ -33,7 +33,8 @@ def worker(runtime: LocalRuntime) -> Iterator[ManualWorker]:
 ODD_QUERY = b'{"b":1.10,"a":123456789012345678901234567890,"e":1E400,"u":"\\u00e9\\/","d":1,"d":2,"z":[ ]}'
 
 
-def test_a_query_goes_out_byte_for_byte(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_query_bytes(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """A query reaches the worker byte for byte."""
     call = runtime.submit("double", ODD_QUERY, user_id="someone", auth_header="Bearer x")
     answer = worker.poll()
     assert answer.status == 200
@@ -44,20 +45,23 @@ def test_a_query_goes_out_byte_for_byte(runtime: LocalRuntime, worker: ManualWor
 
 
 @pytest.mark.parametrize("size", [0, 1, 300_000, 5_000_000])
-def test_a_result_comes_back_byte_for_byte(runtime: LocalRuntime, worker: ManualWorker, size: int) -> None:
+def test_result_bytes(runtime: LocalRuntime, worker: ManualWorker, size: int) -> None:
+    """A result reaches the caller byte for byte."""
     body = (bytes(range(256)) * (size // 256 + 1))[:size]
     call = runtime.submit("f", b"1")
     assert worker.post_result(worker.take()["jobId"], body).status == 204
     assert call.wait(LONG).body == body
 
 
-def test_an_idle_poll_is_held_and_then_answered_204(worker: ManualWorker) -> None:
+def test_idle_poll(worker: ManualWorker) -> None:
+    """A poll without a job stays open for a while, then gets 204."""
     began = time.monotonic()
     assert worker.poll().status == 204
     assert time.monotonic() - began >= 0.2
 
 
-def test_a_job_ends_an_open_poll(tmp_path: Path) -> None:
+def test_job_for_an_open_poll(tmp_path: Path) -> None:
+    """A new job ends an open poll."""
     with LocalRuntime(tmp_path, poll_wait=3600) as runtime, ManualWorker(runtime) as worker:
 
         def submit_when_polled() -> None:
@@ -70,7 +74,8 @@ def test_a_job_ends_an_open_poll(tmp_path: Path) -> None:
         submitting.join(LONG)
 
 
-def test_no_more_jobs_are_out_than_the_limit(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_limit(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """No more jobs are outstanding than the limit allows."""
     for _ in range(3):
         runtime.submit("f", b"1")
     first = worker.take()["jobId"]
@@ -80,7 +85,8 @@ def test_no_more_jobs_are_out_than_the_limit(runtime: LocalRuntime, worker: Manu
     assert worker.poll().status == 200
 
 
-def test_jobs_go_out_in_order(tmp_path: Path) -> None:
+def test_order(tmp_path: Path) -> None:
+    """Jobs are sent in order of arrival."""
     with LocalRuntime(tmp_path, max_concurrent_tasks=100) as runtime, ManualWorker(runtime) as worker:
         ids = [runtime.submit("f", b"1").job_id for _ in range(100)]
         assert [worker.take()["jobId"] for _ in range(100)] == ids
@@ -88,14 +94,16 @@ def test_jobs_go_out_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["job", "results/x", "schemas", "restart-notify"])
 @pytest.mark.parametrize("token", ["", "wrong"])
-def test_nothing_is_told_without_the_token(runtime: LocalRuntime, path: str, token: str) -> None:
+def test_missing_token(runtime: LocalRuntime, path: str, token: str) -> None:
+    """A request without the right token gets 401."""
     with ManualWorker(runtime, token=token) as stranger:
         method = "GET" if path == "job" else "POST"
         assert stranger.request(method, f"/interactive-module/api/internal-query/{path}").status == 401
     assert [violation.kind for violation in runtime.violations] == [ViolationKind.UNAUTHORIZED]
 
 
-def test_a_rotated_token_is_in_the_file_and_the_old_one_is_refused(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_rotated_token(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """A rotated token is in the file, and the old one is refused."""
     new = runtime.rotate_token()
     assert Path(runtime.environment()["MODULE_AUTH_TOKEN"]).read_text() == new
     assert worker.poll().status == 401
@@ -103,13 +111,15 @@ def test_a_rotated_token_is_in_the_file_and_the_old_one_is_refused(runtime: Loca
     assert worker.poll().status == 204
 
 
-def test_a_result_for_an_unknown_job_is_404(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_unknown_job(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """A result for an unknown job gets 404."""
     assert worker.post_result("never-heard-of", b"1").status == 404
     assert [violation.kind for violation in runtime.violations] == [ViolationKind.UNKNOWN_JOB]
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_result_over_the_limit_is_413_and_the_job_stays_out(tmp_path: Path, chunked: bool) -> None:
+def test_result_over_the_limit(tmp_path: Path, chunked: bool) -> None:
+    """A result over the limit gets 413, and its job stays outstanding."""
     with LocalRuntime(tmp_path, max_result=1000) as runtime, ManualWorker(runtime) as worker:
         call = runtime.submit("f", b"1")
         job_id = worker.take()["jobId"]
@@ -119,7 +129,8 @@ def test_a_result_over_the_limit_is_413_and_the_job_stays_out(tmp_path: Path, ch
         assert call.wait(LONG).body == b"x" * 1000
 
 
-def test_a_restart_drops_the_jobs_in_hand(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_restart(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """A restart drops the outstanding jobs."""
     taken, waiting = runtime.submit("f", b"1"), runtime.submit("f", b"2")
     worker.take()
     answer = worker.notify_restart()
@@ -131,12 +142,14 @@ def test_a_restart_drops_the_jobs_in_hand(runtime: LocalRuntime, worker: ManualW
     assert [restart.dropped for restart in runtime.restarts] == [(taken.job_id,)]
 
 
-def test_schemas_are_kept(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_schemas(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """The runtime keeps the schemas that a worker posts."""
     assert worker.post_schemas(b'[{"functionName":"f"}]').status == 204
     assert runtime.schemas == [b'[{"functionName":"f"}]']
 
 
-def test_a_job_goes_back_when_the_poll_is_gone(tmp_path: Path) -> None:
+def test_disconnected_poll(tmp_path: Path) -> None:
+    """A job goes back to the queue if the poll's connection is closed."""
     with LocalRuntime(tmp_path, poll_wait=3600) as runtime, ManualWorker(runtime) as worker:
         with ManualWorker(runtime) as gone:
             gone.connection.request(
@@ -149,7 +162,8 @@ def test_a_job_goes_back_when_the_poll_is_gone(tmp_path: Path) -> None:
         assert worker.take()["jobId"] == call.job_id
 
 
-def test_a_large_job_whose_reader_leaves_midway_goes_back(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_partial_delivery(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """A large job goes back to the queue if its reader leaves before the end."""
     call = runtime.submit("f", b'"' + b"x" * 20_000_000 + b'"')
     with ManualWorker(runtime) as gone:
         gone.connection.request(
@@ -162,9 +176,8 @@ def test_a_large_job_whose_reader_leaves_midway_goes_back(runtime: LocalRuntime,
     assert runtime.jobs[0].attempts == 2
 
 
-def test_a_callers_time_out_fails_the_job_and_a_late_result_is_a_breach(
-    runtime: LocalRuntime, worker: ManualWorker
-) -> None:
+def test_late_result(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """A timeout of the caller fails the job, and a late result is a protocol violation."""
     call = runtime.submit("f", b"1", timeout=0.1)
     job_id = worker.take()["jobId"]
     assert call.wait_ended(LONG).state is State.FAILED
@@ -172,7 +185,8 @@ def test_a_callers_time_out_fails_the_job_and_a_late_result_is_a_breach(
     assert [violation.kind for violation in runtime.violations] == [ViolationKind.LATE]
 
 
-def test_a_second_result_changes_nothing_and_is_a_breach(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_second_result(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """A second result changes nothing, and is a protocol violation."""
     call = runtime.submit("f", b"1")
     job_id = worker.take()["jobId"]
     worker.post_result(job_id, b"first")
@@ -194,9 +208,8 @@ def post_half(runtime: LocalRuntime, job_id: str) -> None:
 
 
 @pytest.mark.parametrize("repetition", [b"half and the rest", b'{"error": "it failed midway"}'])
-def test_a_body_that_breaks_off_is_no_result_and_may_be_repeated(
-    runtime: LocalRuntime, worker: ManualWorker, repetition: bytes
-) -> None:
+def test_aborted_body(runtime: LocalRuntime, worker: ManualWorker, repetition: bytes) -> None:
+    """A body that breaks off is no result, and the worker may post it again."""
     call = runtime.submit("f", b"1")
     job_id = worker.take()["jobId"]
     post_half(runtime, job_id)
@@ -206,7 +219,8 @@ def test_a_body_that_breaks_off_is_no_result_and_may_be_repeated(
     assert runtime.violations == []
 
 
-def test_a_repetition_with_less_than_had_come_is_a_breach(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_shorter_repetition(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """A repeated result that is shorter than the aborted one is a protocol violation."""
     runtime.submit("f", b"1")
     job_id = worker.take()["jobId"]
     post_half(runtime, job_id)
@@ -215,9 +229,8 @@ def test_a_repetition_with_less_than_had_come_is_a_breach(runtime: LocalRuntime,
 
 
 @pytest.mark.parametrize("fault", ["result.lost*1", "result.500*1"])
-def test_a_repetition_is_no_breach_when_the_answer_was_lost(
-    runtime: LocalRuntime, worker: ManualWorker, fault: str
-) -> None:
+def test_repetition(runtime: LocalRuntime, worker: ManualWorker, fault: str) -> None:
+    """A repeated result is no protocol violation if the worker did not get the response to the first one."""
     call = runtime.submit("f", b"1")
     job_id = worker.take()["jobId"]
     runtime.set_faults(fault)
@@ -229,7 +242,8 @@ def test_a_repetition_is_no_breach_when_the_answer_was_lost(
     assert runtime.violations == []
 
 
-def test_down_means_refused_and_up_again_the_jobs_are_still_there(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_pause(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """A paused runtime refuses connections, and still has its jobs afterwards."""
     call = runtime.submit("f", b"1")
     runtime.pause()
     with pytest.raises(ConnectionRefusedError):
@@ -239,21 +253,24 @@ def test_down_means_refused_and_up_again_the_jobs_are_still_there(runtime: Local
     assert worker.take()["jobId"] == call.job_id
 
 
-def test_what_is_scripted_goes_out_as_it_stands(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_scripted_response(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """A scripted response is sent unchanged."""
     call = runtime.answer_next_poll_with(b'{"computeModuleJobV1":{"jobId":"j"}}', expect="j")
     assert worker.poll().body == b'{"computeModuleJobV1":{"jobId":"j"}}'
     worker.post_result("j", b"ok")
     assert call.wait(LONG).body == b"ok"
 
 
-def test_a_status_on_purpose_comes_as_often_as_asked(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_injected_status(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """An injected status is sent as often as the rule says."""
     runtime.inject(Fault(kind=FaultKind.STATUS, endpoint=ProtocolEndpoint.POLL, status=503, remaining=2))
     assert [worker.poll().status for _ in range(3)] == [503, 503, 204]
     assert runtime.count(ProtocolEndpoint.POLL, 503) == 2
 
 
 @pytest.mark.parametrize("kind", [FaultKind.RESET, FaultKind.DROP])
-def test_a_connection_is_broken_on_purpose(runtime: LocalRuntime, worker: ManualWorker, kind: FaultKind) -> None:
+def test_injected_disconnect(runtime: LocalRuntime, worker: ManualWorker, kind: FaultKind) -> None:
+    """An injected fault closes the connection."""
     runtime.inject(Fault(kind=kind, endpoint=ProtocolEndpoint.POLL, remaining=1))
     expected = ConnectionResetError if kind is FaultKind.RESET else http.client.RemoteDisconnected
     with pytest.raises(expected):
@@ -262,7 +279,8 @@ def test_a_connection_is_broken_on_purpose(runtime: LocalRuntime, worker: Manual
     assert worker.poll().status == 204
 
 
-def test_a_job_cut_by_a_reset_goes_back(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_injected_reset(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """A job whose delivery is reset goes back to the queue."""
     call = runtime.submit("f", b'"a query that is long enough"')
     runtime.inject(Fault(kind=FaultKind.RESET, endpoint=ProtocolEndpoint.POLL, remaining=1, after_bytes=10))
     with pytest.raises((ConnectionResetError, http.client.IncompleteRead)):
@@ -271,7 +289,8 @@ def test_a_job_cut_by_a_reset_goes_back(runtime: LocalRuntime, worker: ManualWor
     assert worker.take()["jobId"] == call.job_id
 
 
-def test_a_result_may_be_stored_and_its_answer_lost(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_lost_response(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """A fault can store a result and lose the response to it."""
     call = runtime.submit("f", b"1")
     runtime.inject(Fault(kind=FaultKind.RESET, endpoint=ProtocolEndpoint.RESULT, remaining=1, processed=True))
     with pytest.raises(ConnectionResetError):
@@ -279,7 +298,8 @@ def test_a_result_may_be_stored_and_its_answer_lost(runtime: LocalRuntime, worke
     assert call.wait(LONG).body == b"42"
 
 
-def test_a_hanging_request_ends_with_the_runtime(tmp_path: Path) -> None:
+def test_injected_hang(tmp_path: Path) -> None:
+    """A request that hangs ends with the runtime."""
     with LocalRuntime(tmp_path) as runtime, ManualWorker(runtime) as worker:
         runtime.inject(Fault(kind=FaultKind.HANG, endpoint=ProtocolEndpoint.POLL))
         worker.connection.timeout = 0.2
@@ -287,7 +307,8 @@ def test_a_hanging_request_ends_with_the_runtime(tmp_path: Path) -> None:
             worker.poll()
 
 
-def test_a_delayed_request_is_served_all_the_same(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_injected_delay(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """A delayed request is served nevertheless."""
     runtime.inject(Fault(kind=FaultKind.LATENCY, seconds=0.3, remaining=1))
     call = runtime.submit("f", b"1")
     began = time.monotonic()
@@ -295,7 +316,8 @@ def test_a_delayed_request_is_served_all_the_same(runtime: LocalRuntime, worker:
     assert time.monotonic() - began >= 0.3
 
 
-def test_a_posted_result_is_cut_after_so_many_bytes(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_injected_cut(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """A fault cuts a posted result after a number of bytes."""
     call = runtime.submit("f", b"1")
     job_id = worker.take()["jobId"]
     runtime.set_faults("result.cut=1000*1")
@@ -306,14 +328,16 @@ def test_a_posted_result_is_cut_after_so_many_bytes(runtime: LocalRuntime, worke
     assert worker.post_result(job_id, b"x").status == 204
 
 
-def test_faults_are_cleared(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_cleared_faults(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """Cleared faults have no effect."""
     runtime.set_faults("500")
     assert worker.poll().status == 500
     runtime.set_faults()
     assert worker.poll().status == 204
 
 
-def test_polls_that_stop_are_a_breach_and_a_worker_known_to_be_gone_is_none(tmp_path: Path) -> None:
+def test_silence(tmp_path: Path) -> None:
+    """A worker that stops polling commits a protocol violation, unless its end is known."""
     with LocalRuntime(tmp_path, poll_wait=0.1, poll_timeout=0.2) as runtime, ManualWorker(runtime) as worker:
         worker.poll()
         runtime.worker_gone()
@@ -326,20 +350,23 @@ def test_polls_that_stop_are_a_breach_and_a_worker_known_to_be_gone_is_none(tmp_
     assert [violation.kind for violation in runtime.violations] == [ViolationKind.POLLS_STOPPED]
 
 
-def test_a_worker_that_is_refused_for_ever_does_not_flood_the_breaches(runtime: LocalRuntime) -> None:
+def test_repeated_refusal(runtime: LocalRuntime) -> None:
+    """A worker that is always refused adds one protocol violation, not many."""
     with ManualWorker(runtime, token="wrong") as stranger:
         assert {stranger.poll().status for _ in range(50)} == {401}
     assert len(runtime.violations) == 1
 
 
-def test_what_is_only_told_and_not_kept(tmp_path: Path) -> None:
+def test_no_strict_limit(tmp_path: Path) -> None:
+    """A runtime that is not strict announces its limit, but does not enforce it."""
     with LocalRuntime(tmp_path, max_concurrent_tasks=1, strict=False) as runtime, ManualWorker(runtime) as worker:
         assert runtime.environment()["MAX_CONCURRENT_TASKS"] == "1"
         ids = {runtime.submit("f", b"1").job_id for _ in range(3)}
         assert {worker.take()["jobId"] for _ in range(3)} == ids
 
 
-def test_before_it_listens_connections_are_refused(tmp_path: Path) -> None:
+def test_late_listening(tmp_path: Path) -> None:
+    """A runtime refuses connections before it listens."""
     with LocalRuntime(tmp_path, poll_wait=0.1, listen=False) as runtime, ManualWorker(runtime) as worker:
         with pytest.raises(ConnectionRefusedError):
             worker.poll()
@@ -348,7 +375,8 @@ def test_before_it_listens_connections_are_refused(tmp_path: Path) -> None:
         assert worker.poll().status == 204
 
 
-def test_a_port_that_is_taken_is_an_error_that_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_used_port(tmp_path: Path) -> None:
+    """A port in use raises an error, and leaves nothing behind."""
     with LocalRuntime(tmp_path / "first", caller_port=0) as runtime:
         with pytest.raises(OSError, match="in use"):
             LocalRuntime(tmp_path / "second", port=runtime.port)
@@ -357,11 +385,13 @@ def test_a_port_that_is_taken_is_an_error_that_leaves_nothing_behind(tmp_path: P
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/results/x"), ("PUT", "/x")])
-def test_what_the_protocol_does_not_have_is_404(worker: ManualWorker, method: str, path: str) -> None:
+def test_unknown_path(worker: ManualWorker, method: str, path: str) -> None:
+    """A request that is not part of the protocol gets 404."""
     assert worker.request(method, path).status == 404
 
 
-def test_another_authority_s_certificate_is_refused_by_the_worker(runtime: LocalRuntime, tmp_path: Path) -> None:
+def test_wrong_authority(runtime: LocalRuntime, tmp_path: Path) -> None:
+    """The worker refuses the certificate of another authority."""
     with LocalRuntime(tmp_path / "other") as other, ManualWorker(other) as worker:
         worker.connection.port = runtime.port
         with pytest.raises(ssl.SSLCertVerificationError):
@@ -369,7 +399,8 @@ def test_another_authority_s_certificate_is_refused_by_the_worker(runtime: Local
     assert runtime.requests == []
 
 
-def test_the_end_of_the_runtime_tells_the_callers_and_reports_what_is_out(tmp_path: Path) -> None:
+def test_end(tmp_path: Path) -> None:
+    """The callers learn of the end of the runtime, and the outstanding jobs are reported."""
     with LocalRuntime(tmp_path) as runtime, ManualWorker(runtime) as worker:
         call = runtime.submit("f", b"1")
         worker.take()
@@ -378,7 +409,8 @@ def test_the_end_of_the_runtime_tells_the_callers_and_reports_what_is_out(tmp_pa
     assert [violation.kind for violation in runtime.violations] == [ViolationKind.UNANSWERED]
 
 
-def test_the_end_answers_an_open_poll_and_leaves_no_thread(tmp_path: Path) -> None:
+def test_end_with_an_open_poll(tmp_path: Path) -> None:
+    """An open poll gets a response at the end, and no thread remains."""
     statuses: list[int] = []
     with LocalRuntime(tmp_path, poll_wait=3600) as runtime, ManualWorker(runtime) as worker:
         polling = threading.Thread(target=lambda: statuses.append(worker.poll().status))
@@ -390,7 +422,8 @@ def test_the_end_answers_an_open_poll_and_leaves_no_thread(tmp_path: Path) -> No
     assert "local-runtime" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_ten_thousand_jobs_wait_without_trouble(runtime: LocalRuntime, worker: ManualWorker) -> None:
+def test_ten_thousand_queued_jobs(runtime: LocalRuntime, worker: ManualWorker) -> None:
+    """The runtime serves jobs while ten thousand are queued."""
     calls = [runtime.submit("f", b"1", timeout=3600) for _ in range(10_000)]
     for call in calls[:50]:
         assert worker.take()["jobId"] == call.job_id

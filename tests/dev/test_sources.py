@@ -20,7 +20,8 @@ def touched(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["handler.py", "lib/deep/er.R", "report.JL", "Main.java", "cm.toml"])
-def test_code_is_a_reason_to_restart(name: str, tmp_path: Path) -> None:
+def test_code(name: str, tmp_path: Path) -> None:
+    """A change of code is a reason to restart."""
     watched = sources(tmp_path, function("f", ["cat"]))
     path = touched(tmp_path / name)
     assert watched.is_relevant(path)
@@ -28,18 +29,21 @@ def test_code_is_a_reason_to_restart(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["result.csv", "out.png", "log.txt", ".handler.py.swp", ".#handler.py", "data.sqlite"])
-def test_data_and_an_editor_s_files_are_none(name: str, tmp_path: Path) -> None:
+def test_data(name: str, tmp_path: Path) -> None:
+    """A change of data or of an editor's files is no reason to restart."""
     assert not sources(tmp_path, function("f", ["cat"])).is_relevant(touched(tmp_path / name))
 
 
 @pytest.mark.parametrize("command", [["./run"], ["sh", "run"], "sh run --fast | cat", "sh 'run' \"unclosed"])
-def test_what_a_command_names_is_one_whatever_it_is_called(command: str | list[str], tmp_path: Path) -> None:
+def test_file_in_a_command(command: str | list[str], tmp_path: Path) -> None:
+    """A change of a file that a command names is a reason to restart, whatever its name is."""
     path = touched(tmp_path / "run")
     named = not (isinstance(command, str) and "unclosed" in command)  # only the shell can tell there
     assert sources(tmp_path, function("f", command)).is_relevant(path) == named
 
 
-def test_a_function_s_own_folder_is_watched_wherever_it_is(tmp_path: Path) -> None:
+def test_cwd(tmp_path: Path) -> None:
+    """The folder of a function is watched wherever it is."""
     elsewhere = touched(tmp_path / "elsewhere" / "handler.py")
     home = tmp_path / "home"
     home.mkdir()
@@ -47,18 +51,21 @@ def test_a_function_s_own_folder_is_watched_wherever_it_is(tmp_path: Path) -> No
     assert elsewhere in watched.marks(watched.folders())
 
 
-def test_what_is_installed_is_not_watched(tmp_path: Path) -> None:
+def test_dependencies(tmp_path: Path) -> None:
+    """Installed packages are not watched."""
     for name in ("node_modules/a", ".venv/lib", "src/__pycache__", ".git/hooks"):
         touched(tmp_path / name / "x.py")
     assert sources(tmp_path, function("f", ["cat"])).folders() == [tmp_path, tmp_path / "src"]
 
 
-def test_all_below_a_folder_that_is_asked_for_counts(tmp_path: Path) -> None:
+def test_requested_folder(tmp_path: Path) -> None:
+    """Each file below a folder that the user asks for is relevant."""
     model = touched(tmp_path / "models" / "weights.bin")
     assert sources(tmp_path, function("f", ["cat"]), tmp_path / "models").is_relevant(model)
 
 
-def test_another_version_of_a_file_has_another_mark(tmp_path: Path) -> None:
+def test_mark(tmp_path: Path) -> None:
+    """Another version of a file has another mark."""
     watched = sources(tmp_path, function("f", ["cat"]))
     path = tmp_path / "handler.py"
     path.write_text("a")
@@ -70,8 +77,8 @@ def test_another_version_of_a_file_has_another_mark(tmp_path: Path) -> None:
     assert watched.marks(watched.folders()) != before
 
 
-def test_a_folder_whose_name_is_not_utf_8_is_left_out(tmp_path: Path) -> None:
-    """Watchfiles cannot watch it, and the others are watched all the same."""
+def test_name_outside_utf_8(tmp_path: Path) -> None:
+    """A folder whose name is not UTF-8 cannot be watched; the others are watched nevertheless."""
     watched = sources(tmp_path, function("f", ["cat"]))
     (tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
     (tmp_path / "code").mkdir()

@@ -17,7 +17,8 @@ def environment(tmp_path: Path) -> WorkerFiles:
     return made
 
 
-def test_the_files_hold_what_the_variables_name(environment: WorkerFiles) -> None:
+def test_files(environment: WorkerFiles) -> None:
+    """The files have the contents that the variables promise."""
     variables = environment.variables()
     assert Path(variables["MODULE_AUTH_TOKEN"]).read_text() == "the-token"
     assert Path(variables["DEFAULT_CA_PATH"]).read_text() == "the CA"
@@ -26,7 +27,8 @@ def test_the_files_hold_what_the_variables_name(environment: WorkerFiles) -> Non
     assert variables["MAX_CONCURRENT_TASKS"] == "3"
 
 
-def test_the_connection_file_of_old(environment: WorkerFiles) -> None:
+def test_connection_file(environment: WorkerFiles) -> None:
+    """The older form has a file with the connection to the runtime."""
     variables = environment.variables("connection-file")
     assert variables.keys() == {"CONNECTION_TO_RUNTIME", "MODULE_AUTH_TOKEN", "CONNECTIONS_TO_OTHER_PODS_CA_PATH"}
     assert json.loads(Path(variables["CONNECTION_TO_RUNTIME"]).read_text()) == {
@@ -40,20 +42,23 @@ def test_the_connection_file_of_old(environment: WorkerFiles) -> None:
 
 
 @pytest.mark.parametrize("style", ["modern", "connection-file"])
-def test_the_export_lines_mean_the_same_to_a_shell(environment: WorkerFiles, style: Style) -> None:
+def test_export_lines(environment: WorkerFiles, style: Style) -> None:
+    """A shell gets the same values from the export lines."""
     script = environment.export_lines(style) + "env -0"
     output = subprocess.run(["sh", "-c", script], env={}, capture_output=True, check=True).stdout.decode()
     found = dict(entry.split("=", 1) for entry in output.split("\0") if entry)
     assert environment.variables(style).items() <= found.items()
 
 
-def test_the_env_file_has_a_line_for_each(environment: WorkerFiles) -> None:
+def test_env_file(environment: WorkerFiles) -> None:
+    """The env file has a line for each variable."""
     lines = environment.env_file().splitlines()
     assert dict(line.split("=", 1) for line in lines) == environment.variables()
 
 
 @pytest.mark.parametrize("style", ["modern", "connection-file"])
-def test_a_container_finds_the_mounted_files_under_the_same_paths(environment: WorkerFiles, style: Style) -> None:
+def test_mount(environment: WorkerFiles, style: Style) -> None:
+    """A container finds the mounted files under the same paths."""
     arguments = environment.docker_arguments(None, style)
     mount = arguments[arguments.index("-v") + 1]
     assert mount == f"{environment.directory}:{environment.directory}:ro"
@@ -63,13 +68,15 @@ def test_a_container_finds_the_mounted_files_under_the_same_paths(environment: W
     assert all(path.stat().st_mode & 0o777 == 0o644 for path in paths)
 
 
-def test_an_env_file_replaces_the_variables_of_the_command_line(environment: WorkerFiles) -> None:
+def test_docker_env_file(environment: WorkerFiles) -> None:
+    """An env file replaces the variables on the command line of docker."""
     arguments = environment.docker_arguments(Path("worker.env"))
     assert arguments[-2:] == ["--env-file", "worker.env"]
     assert "-e" not in arguments
 
 
-def test_where_the_network_is_not_shared_the_machine_has_another_name(environment: WorkerFiles) -> None:
+def test_host_without_a_shared_network(environment: WorkerFiles) -> None:
+    """A container outside the machine's network gets another name for the machine."""
     assert environment.docker_arguments(None)[:2] == ["--network", "host"]
     arguments = environment.docker_arguments(None, host="host.docker.internal")
     assert "--network" not in arguments
@@ -78,7 +85,8 @@ def test_where_the_network_is_not_shared_the_machine_has_another_name(environmen
     assert json.loads(Path(connection.partition("=")[2]).read_text())["host"] == "host.docker.internal"
 
 
-def test_the_identity_stays_for_as_long_as_the_folder(tmp_path: Path) -> None:
+def test_identity(tmp_path: Path) -> None:
+    """The identity stays the same as long as the folder exists."""
     first, second = (load_identity(tmp_path, ["localhost"]) for _ in range(2))
     assert (first.token, first.callers_token, first.ca) == (second.token, second.callers_token, second.ca)
     assert first.plain_dialect == second.plain_dialect
@@ -86,12 +94,14 @@ def test_the_identity_stays_for_as_long_as_the_folder(tmp_path: Path) -> None:
     assert secrets == {"ca-key.pem": 0o600, "callers-token": 0o600}
 
 
-def test_only_this_user_reaches_the_files(environment: WorkerFiles) -> None:
+def test_permissions(environment: WorkerFiles) -> None:
+    """Only this user can reach the files."""
     assert environment.directory.parent.stat().st_mode & 0o777 == 0o700
     assert environment.directory.stat().st_mode & 0o777 == 0o755
 
 
-def test_writing_again_replaces_all_three(environment: WorkerFiles) -> None:
+def test_second_write(environment: WorkerFiles) -> None:
+    """A second write replaces all three files."""
     environment.write(token="new", ca=b"new CA")
     assert environment.token_file.read_text() == "new"
     assert environment.ca_file.read_text() == "new CA"

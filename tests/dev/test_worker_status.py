@@ -12,12 +12,14 @@ def polled(at: float) -> PollWatch:
     return watch
 
 
-def test_a_worker_that_never_polled_is_absent_and_not_overdue() -> None:
+def test_no_poll() -> None:
+    """A worker that has never polled is absent and not overdue."""
     watch = PollWatch()
     assert (watch.state(100, 0), watch.deadline(), watch.overdue(100)) == (WorkerState.ABSENT, None, False)
 
 
-def test_an_open_poll_is_never_overdue() -> None:
+def test_open_poll() -> None:
+    """An open poll is never overdue."""
     watch = PollWatch()
     watch.began(0)
     assert (watch.state(1000, 0), watch.deadline()) == (WorkerState.READY, None)
@@ -28,10 +30,12 @@ def test_an_open_poll_is_never_overdue() -> None:
     [(1.9, 0, WorkerState.READY), (2.1, 1, WorkerState.BUSY), (2.1, 0, WorkerState.SILENT)],
 )
 def test_after_the_last_poll(now: float, outstanding: int, state: WorkerState) -> None:
+    """The time since the last poll and the outstanding jobs decide on the state."""
     assert polled(0).state(now, outstanding) is state
 
 
-def test_silence_is_reported_once_until_a_poll_comes() -> None:
+def test_silence() -> None:
+    """Silence is reported once until the next poll."""
     watch = polled(0)
     assert [watch.overdue(9.9), watch.overdue(10), watch.overdue(11)] == [False, True, False]
     watch.began(20)
@@ -39,13 +43,15 @@ def test_silence_is_reported_once_until_a_poll_comes() -> None:
     assert [watch.deadline(), watch.overdue(30)] == [30, True]
 
 
-def test_a_worker_that_is_known_to_be_gone_is_not_overdue() -> None:
+def test_ended_worker() -> None:
+    """A worker that is known to have ended is not overdue."""
     watch = polled(0)
     watch.forget()
     assert (watch.state(100, 0), watch.overdue(100)) == (WorkerState.ABSENT, False)
 
 
-def test_the_end_of_a_poll_of_a_worker_that_is_gone_says_nothing() -> None:
+def test_late_end_of_a_poll() -> None:
+    """The end of a poll of an ended worker changes nothing."""
     watch = PollWatch(poll_timeout=10)
     watch.began(0)
     watch.forget()

@@ -1,4 +1,4 @@
-"""The code in the documents is right: it is read, compiled or checked as what it says it is."""
+"""The code in the documents is valid in the language that its block names."""
 
 import json
 import subprocess
@@ -33,7 +33,8 @@ def of_language(*languages: str) -> Callable[[Any], Any]:
 
 
 @of_language("toml")
-def test_a_toml_block_is_a_right_cm_toml_or_a_right_part_of_one(block: Block, tmp_path: Path) -> None:
+def test_toml(block: Block, tmp_path: Path) -> None:
+    """A block of TOML is a valid cm.toml or a valid part of one."""
     for text in whole_files(block):
         assert parse_config(text, path=tmp_path / "cm.toml").functions
 
@@ -41,7 +42,7 @@ def test_a_toml_block_is_a_right_cm_toml_or_a_right_part_of_one(block: Block, tm
 def whole_files(block: Block) -> Iterator[str]:
     """Yield the files to check: the block itself, or for a fragment a file that contains it."""
     if block.file and block.file != "cm.toml":
-        return  # another file, or one that is wrong on purpose
+        return  # another file, or an intentionally invalid one
     if block.fragment_of in FRAGMENTS:
         yield from map(FRAGMENTS[block.fragment_of], block.text.splitlines()[1:])
     elif block.fragment_of:
@@ -82,13 +83,15 @@ FRAGMENTS = {"[functions.NAME]": with_key, "[services.NAME]": with_service_key, 
 
 
 @of_language("python")
-def test_a_python_block_compiles(block: Block) -> None:
+def test_python(block: Block) -> None:
+    """A block of Python compiles."""
     compile(block.text, block.file or "block", "exec", dont_inherit=True)
 
 
 @needs("node")
 @of_language("js")
-def test_a_javascript_block_is_understood_by_node(block: Block, tmp_path: Path) -> None:
+def test_javascript(block: Block, tmp_path: Path) -> None:
+    """Node accepts the syntax of a block of JavaScript."""
     path = tmp_path / "block.mjs"
     path.write_text(block.text)
     done = subprocess.run(["node", "--check", path], capture_output=True, text=True, check=False)
@@ -96,9 +99,11 @@ def test_a_javascript_block_is_understood_by_node(block: Block, tmp_path: Path) 
 
 
 @of_language("json")
-def test_a_json_block_is_json(block: Block) -> None:
+def test_json(block: Block) -> None:
+    """A block of JSON is valid JSON."""
     json.loads(block.text)
 
 
-def test_every_block_says_its_language() -> None:
+def test_language() -> None:
+    """Every block names its language."""
     assert not [f"{shown(page)}:{b.line}" for page in PAGES for b in blocks(page) if not b.language]

@@ -33,22 +33,26 @@ def first_cells(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("fault", first_cells("local-runtime"))
-def test_a_fault_is_one(fault: str) -> None:
+def test_faults(fault: str) -> None:
+    """Each fault in the documents is valid."""
     parse_fault(fault)
 
 
 @pytest.mark.parametrize("name", [*BUILTIN_NAMES, "void"])
-def test_every_type_is_told(name: str) -> None:
+def test_all_types(name: str) -> None:
+    """The documents explain every type."""
     assert name in {re.split(r"[<(]", cell)[0] for cell in first_cells("types")}
 
 
 @pytest.mark.parametrize("text", [cell for cell in first_cells("types") if not re.search(r"[KTV.]|void", cell)])
-def test_a_type_is_one(text: str) -> None:
+def test_types(text: str) -> None:
+    """Each type in the documents is valid."""
     parse_type(text)
 
 
 @pytest.mark.parametrize("word", [*get_args(Mode), *get_args(Protocol), *get_args(Output)])
-def test_every_mode_framing_and_output_is_told(word: str) -> None:
+def test_options(word: str) -> None:
+    """The documents name every mode, framing and kind of output."""
     assert f'"{word}"' in page("handlers") or f'"{word}"' in page("cm-toml")
 
 
@@ -61,7 +65,8 @@ def test_every_mode_framing_and_output_is_told(word: str) -> None:
         ([413, 400, 422], Verdict.REFUSED),
     ],
 )
-def test_what_an_answer_means(statuses: list[int], verdict: Verdict) -> None:
+def test_statuses(statuses: list[int], verdict: Verdict) -> None:
+    """The documents say what each status of the runtime means."""
     assert {result_verdict(status) for status in statuses} == {verdict}
     named = {str(status) for status in statuses if status not in {500, 503, 400, 422}}
     rows = [row for row in (DOCS / "how-it-works.md").read_text().splitlines() if row.startswith("| ")]
@@ -86,11 +91,13 @@ def test_what_an_answer_means(statuses: list[int], verdict: Verdict) -> None:
         ("troubleshooting", f"; waited {LIMITS.files:g} s for it"),
     ],
 )
-def test_a_number_is_the_one_of_the_code(where: str, claim: str) -> None:
+def test_numbers(where: str, claim: str) -> None:
+    """A number in the documents is the number in the code."""
     assert claim in page(where)
 
 
-def test_a_number_in_words_is_the_one_of_the_code() -> None:
+def test_numbers_in_words() -> None:
+    """A number in words in the documents is the number in the code."""
     graces = Graces()
     assert (graces.terminate, graces.quiet, graces.held_pipe, CANCEL_GRACE) == (1, 1, 10, 10)
     assert (LIMITS.files, LIMITS.auth_failure, LIMITS.rejected_result) == (60, 600, 300)

@@ -8,7 +8,8 @@ from tests.support.documents import PAGES, anchors, links, shown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=shown)
-def test_every_relative_link_leads_to_a_file_and_every_anchor_to_a_heading(page: Path) -> None:
+def test_relative_links(page: Path) -> None:
+    """Every relative link leads to a file, and every anchor to a heading."""
     wrong = [link for link in links(page) if not _leads_somewhere(page, link)]
     assert not wrong
 
@@ -21,5 +22,6 @@ def _leads_somewhere(page: Path, link: str) -> bool:
     return target.exists() and (not anchor or anchor in anchors(target))
 
 
-def test_the_pages_have_links() -> None:
+def test_number_of_links() -> None:
+    """The pages have links, so the test above checks something."""
     assert sum(len(links(page)) for page in PAGES) > 50

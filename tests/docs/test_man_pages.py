@@ -1,4 +1,4 @@
-"""The man pages are such that man(1) has nothing to say against them."""
+"""The man pages cause no warnings of man(1)."""
 
 import os
 import subprocess
@@ -14,7 +14,8 @@ PAGES = sorted((ROOT / "share" / "man").glob("*/*"))
 
 @needs("man")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
-def test_a_page_is_shown_without_a_warning(page: Path) -> None:
+def test_warnings(page: Path) -> None:
+    """The command man shows each page without a warning."""
     done = subprocess.run(
         ["man", "--warnings", "--local-file", page],
         env={**os.environ, "MANROFFSEQ": "", "LC_ALL": "C.UTF-8", "MANWIDTH": "80", "MANPAGER": "cat"},

@@ -1,4 +1,4 @@
-"""What is generated and committed is up to date, and says all that there is to say."""
+"""The committed files that are generated are up to date and complete."""
 
 from pathlib import Path
 from typing import Final
@@ -14,15 +14,18 @@ FILES: Final = generated_files()
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if "completion" not in str(path)], ids=shown)
-def test_a_generated_file_is_up_to_date(path: Path) -> None:
+def test_generated_files(path: Path) -> None:
+    """A generated file is up to date."""
     assert path.read_text() == FILES[path], "run: make reference"
 
 
-def test_nothing_is_left_of_what_is_gone() -> None:
+def test_surplus_files() -> None:
+    """No generated file remains without a source."""
     folder = ROOT / "share"
     assert {path for path in folder.rglob("*") if path.is_file()} == {path for path in FILES if folder in path.parents}
 
 
 @pytest.mark.parametrize("error", sorted(error_classes(), key=str))
-def test_every_exit_code_has_its_words(error: type[Exception]) -> None:
+def test_exit_codes(error: type[Exception]) -> None:
+    """Every exit code has a description."""
     assert getattr(error, "exit_code", None) in EXIT_CODES

@@ -1,4 +1,4 @@
-"""What the documents show of a terminal is what one sees there."""
+"""The documents show commands with their real output."""
 
 import os
 import re
@@ -24,7 +24,7 @@ MARK = "\x1e"
 
 
 def sessions() -> Iterator[Any]:
-    """Each console block with the files that stand above it on its page."""
+    """Yield each console block with the files above it on its page."""
     for page in PAGES:
         files: dict[str, str] = {}
         for block in blocks(page):
@@ -37,7 +37,8 @@ def sessions() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("files", "block"), list(sessions()))
-def test_each_command_prints_what_is_shown(files: dict[str, str], block: Block, tmp_path: Path) -> None:
+def test_output(files: dict[str, str], block: Block, tmp_path: Path) -> None:
+    """Each command prints what the document shows."""
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     steps = list(commands(block))
@@ -47,7 +48,7 @@ def test_each_command_prints_what_is_shown(files: dict[str, str], block: Block, 
 
 
 def commands(block: Block) -> Iterator[tuple[str, str]]:
-    """Each command of a block, and what follows it."""
+    """Yield each command of a block with its output."""
     first, *rest = re.split(r"^\$ ", block.text, flags=re.MULTILINE)
     assert not first
     for step in rest:
@@ -82,7 +83,8 @@ def run(steps: list[str], folder: Path) -> list[str]:
     return done.stdout.split(MARK)[: len(steps)]
 
 
-def test_there_are_sessions() -> None:
+def test_number_of_sessions() -> None:
+    """The documents have sessions, so the test above checks something."""
     assert len(list(sessions())) >= 5
 
 
@@ -96,7 +98,8 @@ def lines_with_cm_exec() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("line", list(lines_with_cm_exec()))
-def test_a_command_that_is_only_shown_exists_with_its_options(line: str) -> None:
+def test_options_of_commands(line: str) -> None:
+    """A command that a document only shows exists, with its options."""
     words = shlex.split(line, comments=True)[1:]
     words = words[: words.index("--")] if "--" in words else words
     context = click.Context(program)

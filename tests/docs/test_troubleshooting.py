@@ -1,4 +1,4 @@
-"""The lines on the page of troubleshooting are those of the program, and none of the worker's is missing there."""
+"""The page on troubleshooting quotes real lines of the program, and all lines of a worker."""
 
 import errno
 import os
@@ -38,25 +38,29 @@ VALUES: Final = frozenset(
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_a_quoted_line_is_one_of_the_program(line: str) -> None:
+def test_quoted_lines(line: str) -> None:
+    """The program writes each line that the page quotes."""
     assert is_written(line, VALUES)
 
 
 @pytest.mark.parametrize(
     "line", ["polling for work fails: …; trying again", "failed: exit: the command of '…' was late"]
 )
-def test_a_line_that_is_not_the_program_s_would_be_noticed(line: str) -> None:
+def test_foreign_line(line: str) -> None:
+    """A line that the program never writes is noticed."""
     assert not is_written(line, VALUES)
 
 
 @pytest.mark.parametrize("message", sorted(worker_s_messages()))
-def test_every_warning_and_error_of_the_worker_is_explained(message: Message) -> None:
+def test_messages(message: Message) -> None:
+    """The page explains every warning and error of the worker."""
     form = re.compile(".+".join(map(re.escape, message)))
     assert any(form.search(line) for line in LINES)
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_every_reason_is_explained(reason: Reason) -> None:
+def test_reasons(reason: Reason) -> None:
+    """The page explains every reason."""
     assert any(line.startswith(f"failed: {reason}: ") for line in LINES)
 
 
@@ -75,7 +79,8 @@ TROUBLE: Final = {
 }
 
 
-def test_every_line_of_a_worker_in_trouble_is_explained(harness: WorkerHarness) -> None:
+def test_lines_of_a_failing_worker(harness: WorkerHarness) -> None:
+    """The page explains every line that a worker in trouble writes."""
     polls = (responses.answer(503), responses.answer(401), responses.garbage, responses.reset_before_response)
     harness.runtime.script(Endpoint.JOB, *polls)
     worker = harness.start(function("fine", ["cat"]) + "".join(TROUBLE.values()))

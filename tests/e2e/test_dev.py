@@ -1,4 +1,4 @@
-"""`cm-exec dev` as the real program: calls, reloads, faults, and its end."""
+"""The real `cm-exec dev`: calls, reloads, faults, and its end."""
 
 import json
 import os
@@ -43,19 +43,22 @@ def program(folder: Path) -> Iterator[DevProgram]:
         yield running
 
 
-def test_curl_is_enough(program: DevProgram) -> None:
+def test_plain_request(program: DevProgram) -> None:
+    """A plain HTTP request calls a function."""
     answer = program.request("/functions/echo", b'{"a": 1.10}')
     assert (answer.status, answer.body) == (200, b'{"a": 1.10}')
     assert answer.headers["X-Job-State"] == "done"
 
 
-def test_the_curl_line_that_it_prints_works(program: DevProgram) -> None:
+def test_curl_line(program: DevProgram) -> None:
+    """The printed line with curl works."""
     line = next(line for line in program.output.splitlines() if "curl " in line)
     done = subprocess.run([*shlex.split(line.partition("call")[2]), "-sf"], capture_output=True, check=True)
     assert done.stdout == b"{}"
 
 
-def test_a_browser_that_stays_in_the_foreground_holds_up_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocking_browser(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A browser that stays in the foreground delays nothing."""
     browser = folder / "browser"
     browser.write_text("#!/bin/sh\necho $1 > opened\nwhile [ -e browser ]; do sleep 0.1; done\n")
     browser.chmod(0o755)
@@ -70,23 +73,27 @@ def test_a_browser_that_stays_in_the_foreground_holds_up_nothing(folder: Path, m
     browser.unlink()
 
 
-def test_invoke_dev_finds_it_and_writes_just_the_result(program: DevProgram) -> None:
+def test_invoke(program: DevProgram) -> None:
+    """The command `invoke --dev` finds the instance, and writes only the result."""
     done = program.run("invoke", "--dev", "echo", '{"b": 2}')
     assert (done.returncode, done.stdout, done.stderr) == (0, b'{"b": 2}', b"")
 
 
-def test_invoke_dev_exits_as_the_handler_does_and_shows_its_stderr(program: DevProgram) -> None:
+def test_invoke_failure(program: DevProgram) -> None:
+    """The command `invoke --dev` exits with the status of the handler, and shows its stderr."""
     done = program.run("invoke", "--dev", "fails", "null")
     assert done.returncode == 7
     assert json.loads(done.stdout)["exitCode"] == 7
     assert b"why\n" in done.stderr
 
 
-def test_invoke_dev_exits_with_124_after_a_timeout(program: DevProgram) -> None:
+def test_invoke_timeout(program: DevProgram) -> None:
+    """The command `invoke --dev` exits with 124 after a timeout."""
     assert program.run("invoke", "--dev", "slow", "null").returncode == 124
 
 
-def test_invoke_dev_takes_an_address(program: DevProgram, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_invoke_with_an_address(program: DevProgram, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The command `invoke --dev` accepts an address."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
 
     def invoke(url: str, **variables: str) -> "subprocess.CompletedProcess[bytes]":
@@ -101,7 +108,8 @@ def test_invoke_dev_takes_an_address(program: DevProgram, tmp_path_factory: pyte
     assert b"set CM_EXEC_DEV_TOKEN" in refused.stderr
 
 
-def test_invoke_dev_asks_the_one_of_its_cm_toml_and_names_the_others(program: DevProgram, folder: Path) -> None:
+def test_invoke_with_several_instances(program: DevProgram, folder: Path) -> None:
+    """The command `invoke --dev` calls the instance of its own cm.toml, and names the others."""
     other = folder / "other"
     other.mkdir()
     (other / "cm.toml").write_text(ECHO)
@@ -112,7 +120,8 @@ def test_invoke_dev_asks_the_one_of_its_cm_toml_and_names_the_others(program: De
     assert f"{program.url}  {folder / 'cm.toml'}" in done.stderr.decode()
 
 
-def test_invoke_dev_says_that_none_runs(folder: Path) -> None:
+def test_invoke_without_an_instance(folder: Path) -> None:
+    """The command `invoke --dev` reports that no instance is running."""
     done = subprocess.run(
         [CM_EXEC, "invoke", "--dev", "echo", "5"],
         cwd=folder,
@@ -124,7 +133,8 @@ def test_invoke_dev_says_that_none_runs(folder: Path) -> None:
     assert b"no cm-exec dev is running" in done.stderr
 
 
-def test_stderr_of_a_handler_is_on_the_terminal_and_with_its_job(program: DevProgram) -> None:
+def test_stderr(program: DevProgram) -> None:
+    """The stderr of a handler is on the terminal, and in the log of its job."""
     answer = program.request("/functions/fails", b"{}")
     program.wait_for_output("| why")
     job = f"/jobs/{answer.headers['X-Job-Id']}/log"
@@ -133,8 +143,8 @@ def test_stderr_of_a_handler_is_on_the_terminal_and_with_its_job(program: DevPro
     assert (line["line"], line["stream"]) == ("why", "stderr")
 
 
-def test_a_flood_of_stderr_hides_no_other_job(folder: Path) -> None:
-    """The log of the next job is complete, the last lines of the flood are kept, and the terminal has a few."""
+def test_flood_of_stderr(folder: Path) -> None:
+    """The next job's log is complete, the flood's last lines are kept, and the terminal shows a few."""
     write(
         folder, function("floods", "yes 'a line' | head -n 300000 >&2; echo last >&2"), function("says", "echo so >&2")
     )
@@ -158,7 +168,8 @@ def _has_lines(program: DevProgram, log: str) -> bool:
     return bool(program.request(log).json["log"])
 
 
-def test_a_saved_handler_answers_the_next_call(folder: Path) -> None:
+def test_saved_handler(folder: Path) -> None:
+    """A saved handler serves the next call."""
     handler = folder / "handler.py"
     handler.write_text("import sys\nfor line in sys.stdin: print('1', flush=True)\n")
     write(folder, function("f", [sys.executable, "handler.py"], mode="persistent"))
@@ -170,7 +181,8 @@ def test_a_saved_handler_answers_the_next_call(folder: Path) -> None:
         assert program.call("f") == b"2"
 
 
-def test_a_reload_is_one_line(program: DevProgram) -> None:
+def test_reload(program: DevProgram) -> None:
+    """A reload prints one line."""
     program.wait_for_output("the worker is connected")
     before = program.output
     write(program.folder, ECHO)
@@ -179,14 +191,16 @@ def test_a_reload_is_one_line(program: DevProgram) -> None:
     assert len(program.output.removeprefix(before).splitlines()) == 1
 
 
-def test_a_saved_cm_toml_is_in_force(program: DevProgram) -> None:
+def test_saved_cm_toml(program: DevProgram) -> None:
+    """A saved cm.toml takes effect."""
     write(program.folder, ECHO, function("fresh", "printf fresh"))
     program.wait_for_output("cm.toml changed")
     assert program.call("fresh") == b"fresh"
     assert [each["name"] for each in program.state["functions"]] == ["echo", "fresh"]
 
 
-def test_a_wrong_cm_toml_is_shown_and_the_old_worker_goes_on(program: DevProgram) -> None:
+def test_invalid_cm_toml(program: DevProgram) -> None:
+    """The mistake in a saved cm.toml is printed, and the old worker continues."""
     worker = program.state["worker"]["process"]["pid"]
     write(program.folder, function("echo", ["cat"], timeout="30s"))
     program.wait_for_output("functions.echo.timeout: expected a number of seconds")
@@ -199,20 +213,22 @@ def test_a_wrong_cm_toml_is_shown_and_the_old_worker_goes_on(program: DevProgram
     assert program.state["worker"]["configurationError"] is None
 
 
-def test_a_file_that_a_handler_writes_is_no_reason_to_restart(folder: Path) -> None:
+def test_file_of_a_handler(folder: Path) -> None:
+    """A file that a handler writes is no reason to restart."""
     write(folder, function("f", "echo x >> result.txt; printf done"))
     with started_dev(folder) as program:
         program.wait_until_ready()
         worker = program.state["worker"]["process"]["pid"]
         assert program.call("f") == b"done"
-        (folder / "other.py").write_text("")  # what is code is one: when this is seen, so was the other
+        (folder / "other.py").write_text("")  # code is a reason: once this is noticed, result.txt was, too
         program.wait_for_output("changed")
         assert "other.py changed" in program.output
         assert "result.txt" not in program.output
         assert program.state["worker"]["process"]["pid"] != worker
 
 
-def test_a_new_folder_is_watched_too(program: DevProgram) -> None:
+def test_new_folder(program: DevProgram) -> None:
+    """A new folder is watched, too."""
     package = program.folder / "package"
     package.mkdir()
     script = package / "handler.py"
@@ -225,7 +241,8 @@ def test_a_new_folder_is_watched_too(program: DevProgram) -> None:
         time.sleep(0.2)
 
 
-def test_a_job_that_runs_is_finished_by_the_old_worker(folder: Path) -> None:
+def test_job_during_a_restart(folder: Path) -> None:
+    """The old worker completes a job that is in progress."""
     write(folder, function("f", "touch began; while [ ! -e go ]; do sleep 0.05; done; printf old"))
     with started_dev(folder, "--concurrency", "2") as program:
         program.wait_until_ready()
@@ -243,7 +260,8 @@ def test_a_job_that_runs_is_finished_by_the_old_worker(folder: Path) -> None:
         assert program.state["breachCount"] == 0
 
 
-def test_the_state_of_each_service(folder: Path) -> None:
+def test_services(folder: Path) -> None:
+    """The state of each service is available."""
     lines = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / "envelope_handler.py")]
     write(
         folder,
@@ -274,8 +292,8 @@ def test_the_state_of_each_service(folder: Path) -> None:
         assert program.state["worker"]["services"] == []
 
 
-def test_its_concurrency_is_also_that_of_its_worker(folder: Path) -> None:
-    """Also where cm.toml has another: three jobs wait for each other."""
+def test_concurrency(folder: Path) -> None:
+    """Its concurrency is that of its worker, even if cm.toml has another: three jobs wait for each other."""
     meets = function("meets", "touch $CM_JOB_ID; until [ $(ls -d *-*-*-*-* | wc -l) = 3 ]; do sleep 0.05; done")
     write(folder, meets, table("launcher", concurrency=1))
     with started_dev(folder, "--concurrency", "3") as program:
@@ -285,7 +303,8 @@ def test_its_concurrency_is_also_that_of_its_worker(folder: Path) -> None:
         wait_until(lambda: program.state["queue"]["done"] == 3, what="the end of all three")
 
 
-def test_calls_while_it_restarts_are_all_answered(folder: Path) -> None:
+def test_calls_during_a_restart(folder: Path) -> None:
+    """All calls during a restart get their results."""
     write(folder, function("f", ["cat"]))
     with started_dev(folder, "--concurrency", "4") as program:
         program.wait_until_ready()
@@ -312,7 +331,8 @@ def test_calls_while_it_restarts_are_all_answered(folder: Path) -> None:
         assert program.state["breachCount"] == 0
 
 
-def test_a_worker_that_is_killed_is_started_again_and_its_job_is_lost(folder: Path) -> None:
+def test_killed_worker(folder: Path) -> None:
+    """A killed worker is started again, and its job is lost."""
     write(folder, ECHO, function("hangs", "touch began; sleep 300"))
     with started_dev(folder) as program:
         program.wait_until_ready()
@@ -325,8 +345,8 @@ def test_a_worker_that_is_killed_is_started_again_and_its_job_is_lost(folder: Pa
         assert program.call("echo", b"1") == b"1"
 
 
-def test_the_server_of_a_killed_worker_does_not_answer_for_the_next_one(folder: Path) -> None:
-    """It would hold the port, and the next worker would take it for its own."""
+def test_server_of_a_killed_worker(folder: Path) -> None:
+    """The server of a killed worker is ended, since it would hold the port of the next one."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     server = [sys.executable, "-S", "-E", str(Path(__file__).parents[1] / "support" / "http_server.py"), str(port)]
@@ -349,7 +369,8 @@ def running_in(folder: Path, name: str) -> list[str]:
     return found
 
 
-def test_ctrl_c_ends_it_with_0_and_leaves_nothing(program: DevProgram) -> None:
+def test_ctrl_c(program: DevProgram) -> None:
+    """Ctrl-C ends the command with status 0, and leaves nothing behind."""
     worker = program.state["worker"]["process"]["pid"]
     program.interrupt()
     assert program.process.wait(30) == 0
@@ -358,7 +379,8 @@ def test_ctrl_c_ends_it_with_0_and_leaves_nothing(program: DevProgram) -> None:
     assert "Traceback" not in program.output
 
 
-def test_ctrl_c_lets_a_job_end_and_a_second_one_does_not(folder: Path) -> None:
+def test_second_ctrl_c(folder: Path) -> None:
+    """Ctrl-C waits for the end of a job, and a second one does not."""
     write(folder, function("f", "touch began; while [ ! -e go ]; do sleep 0.05; done; printf over; touch over"))
     with started_dev(folder) as program:
         program.wait_until_ready()
@@ -373,14 +395,16 @@ def test_ctrl_c_lets_a_job_end_and_a_second_one_does_not(folder: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the worker of a killed dev ends by itself on Linux only")
-def test_the_worker_does_not_outlive_a_killed_dev(program: DevProgram) -> None:
+def test_killed_dev(program: DevProgram) -> None:
+    """The worker ends when the command is killed."""
     worker = program.state["worker"]["process"]["pid"]
     program.process.kill()
     program.process.wait()
     wait_until(lambda: not Path(f"/proc/{worker}").exists(), what="the end of the worker", seconds=30)
 
 
-def test_a_handler_called_as_a_module_of_cm_exec_does_no_harm(folder: Path) -> None:
+def test_handler_with_the_name_of_a_module(folder: Path) -> None:
+    """A handler with the name of a module that cm-exec uses does no harm."""
     (folder / "click.py").write_text("raise SystemExit('the handler was imported')\n")
     (folder / "json.py").write_text("raise SystemExit('the handler was imported')\n")
     write(folder, ECHO)
@@ -389,10 +413,11 @@ def test_a_handler_called_as_a_module_of_cm_exec_does_no_harm(folder: Path) -> N
         assert program.call("echo", b"1") == b"1"
 
 
-# What it is given
+# Its options and settings
 
 
-def test_faults_are_injected(folder: Path) -> None:
+def test_faults(folder: Path) -> None:
+    """Faults are injected."""
     write(folder, ECHO)
     with started_dev(folder, "--fault", "result.reset*2", "--fault", "poll.503*3") as program:
         program.wait_until_ready()
@@ -400,15 +425,16 @@ def test_faults_are_injected(folder: Path) -> None:
         assert "the result of job" in program.output
 
 
-def test_a_wrong_fault_is_a_usage_error(folder: Path) -> None:
+def test_invalid_fault(folder: Path) -> None:
+    """An invalid fault is a usage error."""
     write(folder, ECHO)
     with started_dev(folder, "--fault", "poll.sometimes") as program:
         assert program.process.wait(30) == 2
         assert "'sometimes' is none of latency" in program.output
 
 
-def test_another_worker_can_be_pointed_at_it(folder: Path) -> None:
-    """By an env file here, as `docker run --env-file` reads it."""
+def test_env_file(folder: Path) -> None:
+    """Another worker can connect with an env file, as `docker run --env-file` reads it."""
     with started_dev(folder, "--no-worker", "--env-file", "worker.env") as program:
         program.wait_for_output("worker.env")
         write(folder, ECHO)
@@ -421,7 +447,8 @@ def test_another_worker_can_be_pointed_at_it(folder: Path) -> None:
                 worker.terminate()
 
 
-def test_the_export_lines_are_for_a_shell(folder: Path) -> None:
+def test_export_lines(folder: Path) -> None:
+    """A shell can read the printed export lines."""
     with started_dev(folder, "--no-worker", "--env-style", "connection-file") as program:
         program.wait_for_output("docker run --rm")
         exports = "\n".join(line for line in program.output.splitlines() if line.startswith("export "))
@@ -432,20 +459,23 @@ def test_the_export_lines_are_for_a_shell(folder: Path) -> None:
         assert "--network host" in program.output
 
 
-def test_without_a_cm_toml_it_says_what_to_do(folder: Path) -> None:
+def test_missing_cm_toml(folder: Path) -> None:
+    """Without a cm.toml, the command says what to do."""
     with started_dev(folder) as program:
         assert program.process.wait(30) == 3
         assert "cm-exec init" in program.output
 
 
-def test_a_cm_toml_that_is_wrong_from_the_start_ends_it_with_3(folder: Path) -> None:
+def test_invalid_cm_toml_at_the_start(folder: Path) -> None:
+    """A cm.toml that is invalid at the start ends the command with status 3."""
     write(folder, table("functions"))
     with started_dev(folder) as program:
         assert program.process.wait(30) == 3
         assert "Traceback" not in program.output
 
 
-def test_a_port_that_is_taken_is_told(folder: Path) -> None:
+def test_used_port(folder: Path) -> None:
+    """A port in use is reported."""
     write(folder, ECHO)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -464,7 +494,8 @@ def test_a_port_that_is_taken_is_told(folder: Path) -> None:
         (["bench"], "bench needs starlette"),
     ],
 )
-def test_without_the_extra_it_says_how_to_get_it(folder: Path, arguments: list[str], what: str) -> None:
+def test_missing_extra(folder: Path, arguments: list[str], what: str) -> None:
+    """Without the extra, the command says how to install it."""
     write(folder, ECHO)
     boot = (
         "import sys; sys.modules['starlette'] = sys.modules['watchfiles'] = None;"
@@ -476,8 +507,8 @@ def test_without_the_extra_it_says_how_to_get_it(folder: Path, arguments: list[s
 
 
 @pytest.mark.parametrize("command", ["run", "invoke", "check"])
-def test_the_other_commands_load_nothing_of_the_extra(command: str, folder: Path) -> None:
-    """So that a plain `pip install cm-exec` has all of them."""
+def test_imports_of_other_commands(command: str, folder: Path) -> None:
+    """A plain `pip install cm-exec` has all other commands: they import nothing of the extra."""
     code = (
         "import sys, importlib; from cm_exec.cli import program;"
         f"importlib.import_module('cm_exec.cli.{command}');"
@@ -487,13 +518,15 @@ def test_the_other_commands_load_nothing_of_the_extra(command: str, folder: Path
     assert done.stdout.strip() == "[]"
 
 
-def test_a_foreign_page_can_call_nothing(program: DevProgram) -> None:
+def test_foreign_page(program: DevProgram) -> None:
+    """A page from another site can call nothing."""
     for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         assert program.request("/functions/echo", b"1", headers=headers).status == 403, headers
     assert program.state["latestJob"] == 0
 
 
-def test_its_worker_is_the_child_of_its_guardian_alone(program: DevProgram) -> None:
+def test_guardian(program: DevProgram) -> None:
+    """The worker is the only child of its guardian."""
     (guardian,) = children(program.process.pid)
     (worker,) = children(guardian.pid)
     assert worker.pid == program.state["worker"]["process"]["pid"]

@@ -1,4 +1,4 @@
-"""`cm-exec dev` with workers that are not cm-exec: started by it, connected to it, and in containers."""
+"""`cm-exec dev` with workers other than cm-exec: its own, connected ones, and in containers."""
 
 import contextlib
 import json
@@ -71,7 +71,8 @@ def gone(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("style", ["modern", "connection-file"])
-def test_any_command_is_started_and_called(folder: Path, style: str) -> None:
+def test_any_command(folder: Path, style: str) -> None:
+    """Any command can be started and called."""
     with dev(folder, "--env-style", style) as program:
         assert program.call("echo", b"[1]") == b"[1]"
         assert program.run("invoke", "--dev", "echo", "2").stdout == b"2"
@@ -82,8 +83,8 @@ def test_any_command_is_started_and_called(folder: Path, style: str) -> None:
         assert "Traceback" not in program.output.partition("stopping")[2].replace("KeyboardInterrupt", "")
 
 
-def test_lines_as_the_platform_reads_them_are_shown_as_text(folder: Path) -> None:
-    """The official SDKs log JSON; what names a job is in its log."""
+def test_sls_lines(folder: Path) -> None:
+    """Lines in the platform's format are shown as text, and those that name a job are in its log."""
     with dev(folder) as program:
         job = program.request("/functions/logs", b"{}").headers["X-Job-Id"]
         program.wait_for_output("worker        | why\n")
@@ -92,7 +93,8 @@ def test_lines_as_the_platform_reads_them_are_shown_as_text(folder: Path) -> Non
         assert [line["line"] for line in program.request(f"/jobs/{job}/log").json["log"]] == ["why"]
 
 
-def test_invoke_dev_says_what_a_job_without_a_result_waits_for(folder: Path) -> None:
+def test_invoke_without_a_result(folder: Path) -> None:
+    """The command `invoke --dev` says what a job without a result waits for."""
     (folder / "app.py").write_text(WORKER.replace('== "die":', '== "forget":\n        continue\n    if 0:'))
     with dev(folder) as program:
         for why in ("the worker has the job", "the job waits for a slot"):
@@ -110,7 +112,8 @@ def test_invoke_dev_says_what_a_job_without_a_result_waits_for(folder: Path) -> 
             waiting.stderr.close()
 
 
-def test_a_saved_file_restarts_it(folder: Path) -> None:
+def test_saved_file(folder: Path) -> None:
+    """A saved file restarts the worker."""
     with dev(folder) as program:
         before = program.state["worker"]["process"]["pid"]
         (folder / "app.py").write_text(WORKER.replace("version 1", "version 2"))
@@ -120,7 +123,8 @@ def test_a_saved_file_restarts_it(folder: Path) -> None:
         assert gone(before)
 
 
-def test_a_crash_is_told_and_it_starts_again(folder: Path) -> None:
+def test_crash(folder: Path) -> None:
+    """A crash is reported, and the worker starts again."""
     with dev(folder) as program:
         assert program.request("/functions/die", b"{}").status == 502
         program.wait_for_output("the worker was killed by SIGKILL, starts again in 0.5 s")
@@ -136,7 +140,8 @@ def test_a_crash_is_told_and_it_starts_again(folder: Path) -> None:
         ([sys.executable, "lost.py"], "lost.py' does not exist: create it, or correct its path"),
     ],
 )
-def test_a_command_that_cannot_be_started_is_a_usage_error(folder: Path, command: list[str], why: str) -> None:
+def test_invalid_command(folder: Path, command: list[str], why: str) -> None:
+    """A command that cannot be started is a usage error."""
     with started_dev(folder, "--", *command) as program:
         assert program.process.wait(30) == 2
         assert why in program.output
@@ -146,7 +151,8 @@ def test_a_command_that_cannot_be_started_is_a_usage_error(folder: Path, command
     assert why in done.stderr.decode()
 
 
-def test_no_process_outlives_a_killed_dev(folder: Path) -> None:
+def test_killed_dev(folder: Path) -> None:
+    """All processes end when dev is killed."""
     (folder / "wrapper.sh").write_text(f"setsid sleep 300 & echo $! > sleep.pid; {sys.executable} app.py\n")
     with started_dev(folder, "--", "sh", "wrapper.sh") as program:
         program.wait_until_ready()
@@ -156,7 +162,8 @@ def test_no_process_outlives_a_killed_dev(folder: Path) -> None:
         wait_until(lambda: all(map(gone, pids)), what="the end of the worker and its processes", seconds=30)
 
 
-def test_ctrl_c_ends_a_worker_that_ignores_sigterm(folder: Path) -> None:
+def test_ignored_sigterm(folder: Path) -> None:
+    """Ctrl-C ends a worker that ignores SIGTERM."""
     (folder / "app.py").write_text("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WORKER)
     with dev(folder) as program:
         worker = program.state["worker"]["process"]["pid"]
@@ -170,7 +177,8 @@ def test_ctrl_c_ends_a_worker_that_ignores_sigterm(folder: Path) -> None:
 # For scripts
 
 
-def test_the_ready_file_has_all_that_a_script_needs(folder: Path) -> None:
+def test_ready_file(folder: Path) -> None:
+    """The ready file has everything that a script needs."""
     ready = folder / "ready.json"
     with started_dev(folder, "--ready-file", str(ready), "--", sys.executable, "app.py") as program:
         wait_until(ready.exists, what="the ready file", seconds=30)
@@ -188,7 +196,8 @@ def test_the_ready_file_has_all_that_a_script_needs(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("function_", "status"), [("echo", 0), ("breach", 1)])
-def test_a_breach_is_its_exit_status(folder: Path, function_: str, status: int) -> None:
+def test_fail_on_breach(folder: Path, function_: str, status: int) -> None:
+    """A protocol violation decides on the exit status with --fail-on-breach."""
     with dev(folder, "--fail-on-breach") as program:
         program.call(function_, b"1")
         program.interrupt()
@@ -196,10 +205,11 @@ def test_a_breach_is_its_exit_status(folder: Path, function_: str, status: int) 
         assert ("1 protocol violation" in program.output) is bool(status)
 
 
-# Addresses that stay
+# Stable addresses
 
 
-def test_a_runtime_dir_keeps_token_ca_and_names(folder: Path) -> None:
+def test_runtime_dir(folder: Path) -> None:
+    """A runtime directory keeps the token, the CA and the names."""
     directory = folder / "runtime"
     settings: list[dict[str, Any]] = []
     for _ in range(2):
@@ -213,7 +223,8 @@ def test_a_runtime_dir_keeps_token_ca_and_names(folder: Path) -> None:
     assert (directory / "worker.env").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_runtime_dir_keeps_its_ports_where_the_usual_ones_are_taken(folder: Path) -> None:
+def test_ports_of_a_runtime_dir(folder: Path) -> None:
+    """A runtime directory keeps its ports, even if the usual ones are in use."""
     (folder / "other").mkdir()
     with started_dev(folder / "other", "--no-worker", port=None) as other:
         other.wait_for_output("docker run")
@@ -228,7 +239,8 @@ def test_a_runtime_dir_keeps_its_ports_where_the_usual_ones_are_taken(folder: Pa
         program.wait_for_output("docker run")
 
 
-def test_a_runtime_dir_belongs_to_one(folder: Path) -> None:
+def test_used_runtime_dir(folder: Path) -> None:
+    """One instance at a time can use a runtime directory."""
     options = ("--no-worker", "--runtime-dir", "runtime")
     with started_dev(folder, *options) as program:
         program.wait_for_output("docker run")
@@ -244,7 +256,8 @@ def test_a_runtime_dir_belongs_to_one(folder: Path) -> None:
         assert b"another cm-exec dev uses it" in done.stderr
 
 
-def test_the_token_of_a_user_stays_without_a_runtime_dir(folder: Path) -> None:
+def test_token_of_a_user(folder: Path) -> None:
+    """The token of a user stays the same without a runtime directory."""
     (folder / "cm.toml").write_text(function("echo", ["cat"]))
     tokens = set()
     for _ in range(2):
@@ -256,7 +269,8 @@ def test_the_token_of_a_user_stays_without_a_runtime_dir(folder: Path) -> None:
     assert kept.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_usual_ports_are_taken_by_one_and_others_by_the_next(folder: Path) -> None:
+def test_default_ports(folder: Path) -> None:
+    """The first instance uses the default ports, and the next one other ports."""
     (folder / "a").mkdir()
     (folder / "b").mkdir()
     with (
@@ -271,10 +285,11 @@ def test_the_usual_ports_are_taken_by_one_and_others_by_the_next(folder: Path) -
         assert len(runtime_ports) == 2
 
 
-# Elsewhere
+# Other addresses and containers
 
 
-def test_listening_elsewhere_has_a_certificate_for_the_name_and_needs_the_token(folder: Path) -> None:
+def test_listen_on_all_addresses(folder: Path) -> None:
+    """With --listen, the certificate has the given name, and each call needs the token."""
     options = ("--no-worker", "--listen", "0.0.0.0", "--name", "build.example", "--env-file", "worker.env")
     with started_dev(folder, *options, "--runtime-port", "0") as program:
         program.wait_for_output("docker run")
@@ -292,9 +307,8 @@ def test_listening_elsewhere_has_a_certificate_for_the_name_and_needs_the_token(
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::1", "::"])
-def test_the_code_for_the_browser_works_on_each_address(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
+def test_one_time_code(folder: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """The code for the browser works on each address."""
     browser = folder / "browser"
     browser.write_text("#!/bin/sh\ncurl -s -o page -w '%{http_code}' \"$1\" > status\n")
     browser.chmod(0o755)
@@ -305,13 +319,15 @@ def test_the_code_for_the_browser_works_on_each_address(
         assert (folder / "status").read_text() == "303"
 
 
-def test_a_wrong_address_is_a_usage_error(folder: Path) -> None:
+def test_invalid_address(folder: Path) -> None:
+    """An address that cannot be used is a usage error."""
     with started_dev(folder, "--no-worker", "--listen", "192.0.2.1") as program:
         assert program.process.wait(30) == 2
         assert "cannot listen on 192.0.2.1" in program.output
 
 
-def test_the_identity_of_callers(folder: Path) -> None:
+def test_identity(folder: Path) -> None:
+    """The identity of the callers can be set for all calls and for one call."""
     (folder / "cm.toml").write_text(function("who", 'printf "%s" "$CM_USER_ID"'))
     with started_dev(folder, "--user-id", "ada") as program:
         program.wait_until_ready()
@@ -319,7 +335,8 @@ def test_the_identity_of_callers(folder: Path) -> None:
         assert program.request("/functions/who", b"{}", headers={"X-User-Id": "eve"}).body == b"eve"
 
 
-def test_the_printed_docker_line_mounts_files_that_any_user_can_read(folder: Path) -> None:
+def test_docker_line(folder: Path) -> None:
+    """The printed line with docker mounts files that any user can read."""
     with started_dev(folder, "--no-worker", "--env-file", "worker.env") as program:
         program.wait_for_output("docker run")
         line = next(line for line in program.output.splitlines() if line.startswith("docker run"))
@@ -332,8 +349,8 @@ def test_the_printed_docker_line_mounts_files_that_any_user_can_read(folder: Pat
             assert path.stat().st_mode & 0o044 == 0o044, path
 
 
-def test_the_printed_docker_line_has_no_secret(folder: Path) -> None:
-    """The addresses of the plain API are secret; they are in a file that only this user can read."""
+def test_docker_line_without_secrets(folder: Path) -> None:
+    """The secret addresses of the plain API are not in the printed line, but in a file of this user."""
     with started_dev(folder, "--no-worker", "--runtime-port", "0") as program:
         program.wait_for_output("docker run", times=2)
         secret = program.state["environment"]["GET_JOB_URI_V2"].split("/")[3]

@@ -19,7 +19,7 @@ from tests.support.toml import function
 
 @dataclass
 class DevOnTerminal:
-    """A `cm-exec dev` whose terminal is ours."""
+    """A `cm-exec dev` on a terminal that the test controls."""
 
     process: "subprocess.Popen[bytes]"
     terminal: int
@@ -69,7 +69,8 @@ def dev(tmp_path: Path) -> Iterator[DevOnTerminal]:
         os.close(terminal)
 
 
-def test_o_opens_the_console(dev: DevOnTerminal, tmp_path: Path) -> None:
+def test_key_o(dev: DevOnTerminal, tmp_path: Path) -> None:
+    """The key o opens the console."""
     dev.press(b"o")
     opened = tmp_path / "opened"
     wait_until(lambda: opened.exists() and b"\n" in opened.read_bytes(), what="the browser's start")
@@ -83,12 +84,14 @@ def test_o_opens_the_console(dev: DevOnTerminal, tmp_path: Path) -> None:
     assert subprocess.check_output(sign_in).endswith(b"401")
 
 
-def test_r_restarts_the_worker(dev: DevOnTerminal) -> None:
+def test_key_r(dev: DevOnTerminal) -> None:
+    """The key r restarts the worker."""
     dev.press(b"r")
     dev.wait_for(b"restart requested; worker restarted")
 
 
-def test_other_keys_do_nothing_and_are_not_shown(dev: DevOnTerminal) -> None:
+def test_other_keys(dev: DevOnTerminal) -> None:
+    """Other keys do nothing and are not shown."""
     assert not dev.echoes
     dev.press(b"xyz\x1b[A\xff\nr")
     dev.wait_for(b"restart requested; worker restarted")
@@ -97,7 +100,8 @@ def test_other_keys_do_nothing_and_are_not_shown(dev: DevOnTerminal) -> None:
 
 
 @pytest.mark.parametrize("key", [b"q", b"\x03"], ids=["q", "Ctrl-C"])
-def test_the_end_leaves_the_terminal_as_it_was(dev: DevOnTerminal, key: bytes) -> None:
+def test_terminal(dev: DevOnTerminal, key: bytes) -> None:
+    """The terminal has its original settings at the end."""
     dev.press(key)
     assert dev.process.wait(60) == 0
     dev.wait_for(b"stopping")
@@ -105,7 +109,8 @@ def test_the_end_leaves_the_terminal_as_it_was(dev: DevOnTerminal, key: bytes) -
     assert b"Traceback" not in dev.shown
 
 
-def test_q_twice_ends_the_jobs_at_once(dev: DevOnTerminal, tmp_path: Path) -> None:
+def test_key_q(dev: DevOnTerminal, tmp_path: Path) -> None:
+    """The key q, pressed twice, ends the jobs at once."""
     (tmp_path / "cm.toml").write_text(function("hangs", "touch began; sleep 300"))
     dev.wait_for(b"cm.toml changed; worker restarted")
     token = bytes(dev.shown).split(b"Bearer ")[1].split(b"'")[0].decode()

@@ -1,4 +1,4 @@
-"""What a user gives `cm-exec dev` that cannot be right: one sentence, before anything is started."""
+"""Mistakes in the options of `cm-exec dev`: one sentence explains each, before anything is started."""
 
 import os
 import shutil
@@ -62,7 +62,8 @@ def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     ],
     ids=lambda value: " ".join(value).encode(errors="backslashreplace").decode() if isinstance(value, list) else "",
 )
-def test_an_option(folder: Path, options: list[str], sentence: str) -> None:
+def test_options(folder: Path, options: list[str], sentence: str) -> None:
+    """A mistake in an option of dev gets an explanation."""
     done = run(folder, "dev", *(options if "--port" in options else ["--port", "0", *options]))
     assert done.returncode == 2
     assert sentence in done.stderr
@@ -70,8 +71,8 @@ def test_an_option(folder: Path, options: list[str], sentence: str) -> None:
     assert done.stdout == ""
 
 
-def test_a_ready_file_that_cannot_be_written_any_more_is_reported(folder: Path) -> None:
-    """The worker polls all the same."""
+def test_deleted_folder_of_the_ready_file(folder: Path) -> None:
+    """A ready file that cannot be written is reported, and the worker polls nevertheless."""
     (folder / "out").mkdir()
     (folder / "app.sh").write_text(
         f"until [ -e go ]; do sleep 0.05; done; exec {CM_EXEC} run --config {folder / 'cm.toml'}\n"
@@ -85,8 +86,8 @@ def test_a_ready_file_that_cannot_be_written_any_more_is_reported(folder: Path) 
 
 
 @pytest.mark.parametrize("user", ["ada", "Zoë", "日本"])
-def test_a_user_with_any_name(folder: Path, user: str) -> None:
-    """From `dev`, from `invoke` and from curl, which sends UTF-8 in headers."""
+def test_user_with_any_name(folder: Path, user: str) -> None:
+    """A user may have any name in `dev`, `invoke` and curl, which sends UTF-8 in headers."""
     with started_dev(folder, "--user-id", user) as program:
         program.wait_until_ready()
         assert program.call("who") == user.encode()
@@ -113,7 +114,8 @@ def test_a_user_with_any_name(folder: Path, user: str) -> None:
     ],
     ids=lambda options: " ".join(options).encode(errors="backslashreplace").decode(),
 )
-def test_an_option_of_invoke(folder: Path, options: list[str]) -> None:
+def test_options_of_invoke(folder: Path, options: list[str]) -> None:
+    """A mistake in an option of invoke gets an explanation."""
     done = run(folder, "invoke", *options, "who", "1")
     assert done.returncode in {2, 4}
     assert "Traceback" not in done.stderr
@@ -121,7 +123,8 @@ def test_an_option_of_invoke(folder: Path, options: list[str]) -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.2", "::1", "0.0.0.0", "::"])
-def test_the_own_worker_reaches_any_address(folder: Path, address: str) -> None:
+def test_listen_address(folder: Path, address: str) -> None:
+    """The worker of dev reaches each address that dev listens on."""
     with started_dev(folder, "--listen", address, "--runtime-port", "0") as program:
         program.wait_for_output("the worker is connected")
         done = program.run("invoke", "--dev", "--user-id", "ada", "who", "1")

@@ -1,5 +1,5 @@
-"""A module on the official Python SDK, with what goes well in it and what does not."""
-# The SDK reads the annotations: what has none is an untyped function for it.
+"""A module on the official Python SDK, with functions that work and functions that fail."""
+# The SDK reads the annotations: a function without any is untyped for it.
 # ruff: noqa: ANN001, ANN201, ARG001
 # mypy: ignore-errors
 
@@ -73,7 +73,7 @@ def die(context, event):
 
 @function
 def meet(context, event):
-    """Come back when so many jobs are here at once."""
+    """Return when the given number of jobs are running at once."""
     folder = Path(event["folder"])
     (folder / context["jobId"]).touch()
     while len(list(folder.iterdir())) < event["jobs"]:
