@@ -211,7 +211,8 @@ def test_server_that_is_not_ready(harness: WorkerHarness, port: int) -> None:
     worker.wait_for_log(f"service s is not ready after 5 s: {url} answers 503; start_timeout is 300 s")
 
 
-def test_a_server_that_nobody_starts_is_reported_as_that(harness: WorkerHarness, port: int) -> None:
+def test_server_that_nobody_starts(harness: WorkerHarness, port: int) -> None:
+    """The warning says that nothing starts the server."""
     worker = harness.launch(service("s", protocol="http", url=f"http://127.0.0.1:{port}") + served("f"))
     worker.wait_for_log(
         f"after 5 s: cannot connect to http://127.0.0.1:{port}: connection refused; no command in cm.toml"

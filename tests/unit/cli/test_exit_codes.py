@@ -62,5 +62,6 @@ def test_invoke_s_status_is_the_command_s(outcome: Failure, code: int) -> None:
 @pytest.mark.parametrize(
     ("text", "slots"), [(None, 1), ("4", 4), (" 2 ", 2), ("0", 1), ("-3", 1), ("", 1), ("many", 1), ("1.5", 1)]
 )
-def test_the_platform_s_number_of_tasks_is_at_least_one(text: str | None, slots: int) -> None:
+def test_platform_concurrency(text: str | None, slots: int) -> None:
+    """The platform's number of tasks is at least one."""
     assert _platform_concurrency({} if text is None else {"MAX_CONCURRENT_TASKS": text}) == slots
