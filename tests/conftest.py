@@ -35,7 +35,8 @@ TIERS: Final = {
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the tier of its folder."""
+    """Mark each test with the tier of its folder, and start the long ones first: the run must not end with one."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
     here = Path(__file__).parent
     for item in items:
         folder = item.path.relative_to(here).parts[0]

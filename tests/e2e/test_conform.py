@@ -18,6 +18,7 @@ from tests.support.toml import function
 PUBLISHED = published()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda candidate: candidate.title.split()[0])
 def test_the_published_table_is_true(candidate: Candidate) -> None:

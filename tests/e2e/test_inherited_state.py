@@ -134,7 +134,7 @@ def test_240_slots_at_a_soft_limit_of_1024(harness: WorkerHarness) -> None:
     os.mkfifo(harness.folder / "gate")
     gate = os.open(harness.folder / "gate", os.O_RDWR)
     try:
-        config = function("f", ': > "started.$CM_JOB_ID"; cat gate; printf done', timeout=0)
+        config = function("f", 'exec 5<gate; : > "started.$CM_JOB_ID"; cat <&5; printf done', timeout=0)
         harness.start(config, "--concurrency", str(slots), wrapper=["prlimit", "--nofile=1024:8192"])
         jobs = [harness.runtime.submit("f") for _ in range(slots)]
         harness.runtime.request_log.wait_for(

@@ -166,6 +166,7 @@ def test_silent_stream_that_is_refused(harness: WorkerHarness) -> None:
     harness.workers[0].wait_until_alone()
 
 
+@pytest.mark.long
 def test_total_deadline(harness: WorkerHarness) -> None:
     """A poll and a post end at their total deadline, although bytes keep coming."""
     harness.start(ECHO, "--concurrency", "2")

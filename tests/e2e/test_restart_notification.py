@@ -62,6 +62,7 @@ def test_given_up(harness: WorkerHarness, status: int) -> None:
     assert harness.runtime.call("f", b"[1]") == b"[1]"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["reset", "503"])
 def test_never_fatal(harness: WorkerHarness, name: str) -> None:
     """A notification that never succeeds does not keep the worker from polling."""

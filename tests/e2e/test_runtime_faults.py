@@ -318,6 +318,7 @@ def test_single_open_poll(harness: WorkerHarness) -> None:
     assert min(pauses) >= 0, "two polls were open at once"
 
 
+@pytest.mark.long
 def test_hanging_requests(harness: WorkerHarness) -> None:
     """Polls and results that hang are aborted after 30 seconds."""
     harness.runtime.script(Endpoint.RESULT, responses.hang, responses.stop_reading(1000))

@@ -133,6 +133,7 @@ def test_failing_restart_endpoint(harness: WorkerHarness, status: int) -> None:
     assert len(harness.runtime.request_log.all(Endpoint.RESTART)) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "fault",
     [responses.answer(500), responses.answer(404), responses.garbage, responses.reset_before_response],
