@@ -138,7 +138,7 @@ _LOG_SECONDS: Final = 0.1
 _FAILURE_LOG_SECONDS: Final = 1.0
 """Seconds to wait for a handler's stderr; a failed one has mostly written why."""
 _PATIENCE: Final = 5.0
-"""Seconds without a result after which a person is told what the job waits for: an SDK may never answer."""
+"""Seconds without a result after which `invoke --dev` reports what the job waits for: an SDK may never answer."""
 _BLOCK: Final = 64 * 1024
 _SUCCESS: Final = range(200, 300)
 

@@ -78,8 +78,9 @@ class CallerSecrets:
     def remember(self, job: Job) -> None:
         """Add the tokens of this caller, and forget the oldest beyond the limit."""
         for secret in job.secrets:
-            self._secrets.pop(secret.encode(errors="surrogatepass"), None)
-            self._secrets[secret.encode(errors="surrogatepass")] = None
+            name = secret.encode(errors="surrogatepass")
+            self._secrets.pop(name, None)  # to the end: the oldest is forgotten first
+            self._secrets[name] = None
         while len(self._secrets) > self._limit:
             self._secrets.pop(next(iter(self._secrets)))
 
