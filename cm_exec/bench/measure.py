@@ -225,11 +225,10 @@ def measure(step: PlanStep, query: bytes, seconds: float, on_tick: Callable[[], 
     """
     with tempfile.TemporaryDirectory(prefix="cm-exec-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        config = folder / "cm.toml"
-        config.write_text(step.config, encoding="utf-8")
+        (folder / "cm.toml").write_text(step.config, encoding="utf-8")
         with (
             LocalRuntime(folder, max_concurrent_tasks=step.slots, poll_wait=_POLL, history=100) as runtime,
-            BenchWorker(runtime, config, step.slots) as worker,
+            BenchWorker(runtime, folder, step.slots) as worker,
         ):
             worker.wait_for_poll(on_tick)
 

@@ -1,10 +1,8 @@
 """The worker that is measured: `cm-exec run` on a local runtime, its jobs and its memory."""
 
-import os
-import signal
-import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +12,13 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from cm_exec.devserver.worker_process import describe_exit, worker_arguments, worker_environment
+from cm_exec.devserver.worker_process import (
+    WorkerProcess,
+    describe_exit,
+    parse_plain_line,
+    start_cm_exec,
+    worker_environment,
+)
 from cm_exec.local_runtime import LocalRuntime, RuntimeJob
 from cm_exec.local_runtime.call import ResultSpool
 from cm_exec.protocol import environment as names
@@ -198,32 +202,26 @@ _HIDDEN: Final = names.CONNECTION_VARIABLES | {
 _START_TIMEOUT: Final = 60.0
 """Seconds to the first poll, which persistent processes start before."""
 
-_STOP_TIMEOUTS: Final = (5.0, 2.0)
+_DRAIN_SECONDS: Final = 5.0
+_END_SECONDS: Final = 2.0
 """Seconds that the worker has after the first SIGTERM, and after the second."""
 
-_LOG_TAIL: Final = 2000
-"""Bytes."""
+_LOG_KEPT: Final = 20
+"""Lines."""
 
 
 class BenchWorker:
-    """A worker that runs until the end of its context.
+    """A worker that runs until the end of its context. `folder` is removed also if this process is killed."""
 
-    It has a process group of its own: Ctrl-C on the terminal is for `bench`, which then stops the worker.
-    """
-
-    def __init__(self, runtime: LocalRuntime, config: Path, slots: int) -> None:
+    def __init__(self, runtime: LocalRuntime, folder: Path, slots: int) -> None:
         self._runtime = runtime
-        self._log = config.with_name("worker.log")
-        arguments = ("--config", str(config), "--concurrency", str(slots), "--drain-timeout", "1")
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                worker_arguments("run", *arguments),
-                env=worker_environment(runtime.environment(), _HIDDEN),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                process_group=0,
-            )
+        self._log: deque[str] = deque(maxlen=_LOG_KEPT)
+        environment = worker_environment(runtime.environment(), _HIDDEN)
+        options = ("--concurrency", str(slots), "--drain-timeout", "1")
+        worker = start_cm_exec(folder / "cm.toml", environment, *options, folder=folder)
+        self._process = WorkerProcess(
+            worker, parse_plain_line, on_line=lambda entry: self._log.append(entry.text), on_end=lambda _: None
+        )
 
     @property
     def pid(self) -> int:
@@ -242,24 +240,20 @@ class BenchWorker:
 
     def check(self) -> None:
         """Raise MeasurementError if it has ended."""
-        if self._process.poll() is not None:
-            raise MeasurementError(f"the worker {describe_exit(self._process.returncode)}{self._log_end()}")
+        if self._process.exit_code is not None:
+            raise MeasurementError(f"the worker {describe_exit(self._process.exit_code)}{self._log_end()}")
 
     def _log_end(self) -> str:
-        with self._log.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL))
-            text = log.read().decode(errors="backslashreplace").strip()
+        text = "\n".join(self._log)
         return f"; its log ends: {text}" if text else ""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for seconds in _STOP_TIMEOUTS:
-            with suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(seconds)
+        for stop, seconds in ((self._process.drain, _DRAIN_SECONDS), (self._process.end, _END_SECONDS)):
+            stop()
+            if self._process.wait(seconds):
                 return
         self._process.kill()
         self._process.wait()

@@ -14,7 +14,6 @@ from cm_exec.devserver.watch import Sources, Watcher
 from cm_exec.devserver.worker_process import (
     GuardedWorker,
     LogEntry,
-    StartedWorker,
     WorkerProcess,
     WorkerSource,
     describe_exit,
@@ -28,6 +27,7 @@ from cm_exec.local_runtime import FunctionInfo, LocalRuntime, ProcessState, Serv
 from cm_exec.protocol import environment as names
 from cm_exec.terminal import DIM, GREEN, RED, YELLOW, Terminal
 
+_SLS_LOG: Final = ("--log-format", "sls", "--log-level", "debug")
 _HANDOVER_SECONDS: Final = 1.0
 """How long a successor waits for a worker without jobs to be gone; behind one with jobs it starts beside it."""
 _FOREIGN_GRACE: Final = 5.0
@@ -62,13 +62,13 @@ class WorkerSet:
 
     def start(self, source: WorkerSource) -> WorkerProcess:
         """Start a worker. Raises UsageError if a command cannot be started."""
-        worker: StartedWorker
         if isinstance(source, Config):
             variables = self._runtime.environment()
             if self._draining:
                 del variables[names.RESTART_NOTIFICATION_URI]
             self._shown_command = "cm-exec run"
-            worker, parse = start_cm_exec(source.path, worker_environment(variables), self._options), parse_sls_line
+            worker = start_cm_exec(source.path, worker_environment(variables), *_SLS_LOG, *self._options)
+            parse = parse_sls_line
         else:
             self._shown_command = " ".join(source)
             environment = worker_environment(self._runtime.environment(self._style))

@@ -1,6 +1,5 @@
 """A worker as a process beneath `cm-exec dev`, which does not outlive it, and the thread that reads its log."""
 
-import ctypes
 import os
 import signal
 import socket
@@ -11,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Final, Protocol
+from typing import IO, Final
 
 import msgspec
 
@@ -19,32 +18,7 @@ from cm_exec.config import Config
 from cm_exec.errors import UsageError
 from cm_exec.protocol import environment as names
 
-_SET_PATH: Final = "import sys; sys.path.append(sys.argv.pop(1));"
-_END_WITH_PARENT: Final = "from cm_exec.devserver.worker_process import end_with_parent; end_with_parent();"
-_MAIN: Final = "from cm_exec.cli import main; main()"
-_SET_PARENT_DEATH_SIGNAL: Final = 1
-
-
-def worker_arguments(*arguments: str, ends_with_parent: bool = True) -> list[str]:
-    """Return the command line that runs `cm-exec ARGUMENTS` with this very cm_exec.
-
-    Not `-m cm_exec`: that would import modules of the current folder, such as a handler called json.py.
-    """
-    where = str(Path(__file__).parents[2])
-    if not ends_with_parent:
-        return [sys.executable, "-P", "-c", _SET_PATH + _MAIN, where, *arguments]
-    return [sys.executable, "-P", "-c", _SET_PATH + _END_WITH_PARENT + _MAIN, where, str(os.getpid()), *arguments]
-
-
-def end_with_parent() -> None:
-    """Let this process get SIGTERM when the process that started it is killed. Its id is the first argument."""
-    parent = int(sys.argv.pop(1))
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
-        if os.getppid() != parent:
-            sys.exit(1)
-
-
+_MAIN: Final = "import sys; sys.path.append(sys.argv.pop(1)); from cm_exec.cli import main; main()"
 _GUARDIAN: Final = Path(__file__).with_name("guardian.py")
 _LONGEST_LINE: Final = 64 * 1024
 _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy"})
@@ -140,24 +114,6 @@ def parse_plain_line(line: bytes) -> LogEntry:
     return LogEntry(text=line.decode(errors="backslashreplace").rstrip("\r\n"))
 
 
-class StartedWorker(Protocol):
-    """A process that serves a runtime."""
-
-    @property
-    def pid(self) -> int:
-        """The worker's process id."""
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send SIGTERM to the worker, or SIGKILL to all its processes."""
-
-    def wait(self) -> int:
-        """Wait for its end and return its exit status, -N after signal N."""
-
-    @property
-    def output(self) -> IO[bytes]:
-        """What it writes to stdout and stderr."""
-
-
 class GuardedWorker:
     """A command behind a guardian that ends all its processes. Raises UsageError if it cannot be started.
 
@@ -219,11 +175,16 @@ def _output_of(process: "subprocess.Popen[bytes]") -> IO[bytes]:
     return process.stdout
 
 
-def start_cm_exec(config_path: Path, environment: Mapping[str, str], options: Sequence[str] = ()) -> GuardedWorker:
-    """Start `cm-exec run` with this very cm_exec. Behind a guardian its handlers do not outlive a kill either."""
-    arguments = ("--config", str(config_path), "--log-format", "sls", "--log-level", "debug", *options)
-    command = worker_arguments("run", *arguments, ends_with_parent=False)
-    return GuardedWorker(command, environment, signals_group=False)
+def start_cm_exec(
+    config_path: Path, environment: Mapping[str, str], *options: str, folder: Path | None = None
+) -> GuardedWorker:
+    """Start `cm-exec run` with this very cm_exec. Behind a guardian its handlers do not outlive a kill either.
+
+    Not `-m cm_exec`: that would import modules of the current folder, such as a handler called json.py.
+    """
+    here = str(Path(__file__).parents[2])
+    command = [sys.executable, "-P", "-c", _MAIN, here, "run", "--config", str(config_path), *options]
+    return GuardedWorker(command, environment, folder=folder, signals_group=False)
 
 
 class WorkerProcess:
@@ -231,7 +192,7 @@ class WorkerProcess:
 
     def __init__(
         self,
-        worker: StartedWorker,
+        worker: GuardedWorker,
         parse: Callable[[bytes], LogEntry],
         *,
         on_line: Callable[[LogEntry], None],
