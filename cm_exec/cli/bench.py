@@ -75,6 +75,6 @@ def command(**options: Any) -> None:
     results so far; the exit status is then 130.
     """
     require_extra("bench")
-    from cm_exec.bench.session import BenchArgs, run_session  # noqa: PLC0415 - what it imports comes with the extra
+    from cm_exec.bench import BenchArgs, run_session  # noqa: PLC0415 - what it imports comes with the extra
 
     sys.exit(run_session(BenchArgs(**options)))

@@ -41,7 +41,7 @@ def command(
     The exit status is 0 if all rules hold, 1 if not, and 130 after Ctrl-C.
     """
     require_extra("conform")
-    from cm_exec.conformance.report import Conformance, print_result, summary  # noqa: PLC0415 - it needs the extra
+    from cm_exec.conformance import Conformance, print_result, summary  # noqa: PLC0415 - it needs the extra
     from cm_exec.terminal import Terminal  # noqa: PLC0415
 
     require_program(worker_command)

@@ -21,7 +21,7 @@ from cm_exec.text import did_you_mean
 
 def require_program(worker_command: Sequence[str]) -> None:
     """Raise click.UsageError, with the remedy, if the command of a worker cannot be started."""
-    from cm_exec.preflight.command import check_command  # noqa: PLC0415 - help and completion do not need it
+    from cm_exec.preflight import check_command  # noqa: PLC0415 - help and completion do not need it
 
     folder = Path.cwd()
     try:
@@ -34,7 +34,7 @@ def require_program(worker_command: Sequence[str]) -> None:
 
 def command_problem(function: Function) -> str:
     """Return what `check` finds wrong with the command of a function, with its key and remedy; empty for nothing."""
-    from cm_exec.preflight.command import check_function  # noqa: PLC0415 - help and completion do not need it
+    from cm_exec.preflight import check_function  # noqa: PLC0415 - help and completion do not need it
 
     check = check_function(function)
     return f"{check.at}: {check.problem}" if check.problem else ""

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import pytest
 
-from cm_exec.bench.session import choose_query
+from cm_exec.bench import choose_query
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from cm_exec.config import ConfigError, parse_config
 from cm_exec.config.model import ExpectedOutcome, JobFails, ResultIsBytes, ResultIsJson, ResultMatches
 from cm_exec.function_tests.cases import PreparedTest, file_problems, read_cases
-from cm_exec.function_tests.runner import OutcomeProblem, check_outcome
+from cm_exec.function_tests.outcome import OutcomeProblem, check_outcome
 from cm_exec.protocol.job import Failure, Reason
 
 TYPED = '[functions.f]\ncommand = "cat"\ninputs = { n = "integer" }\nreturns = "integer"\n'

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.preflight.executable import script_problem
+from cm_exec.preflight.script import script_problem
 
 MISSING = [
     ["bash", "lost.sh"],

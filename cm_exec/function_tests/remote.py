@@ -1,0 +1,109 @@
+"""Runs the tests of cm.toml with another program: a running `cm-exec dev`, or a worker of any kind."""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from cm_exec.config import Function
+from cm_exec.devserver.client import CallIdentity, find_dev
+from cm_exec.errors import NoRuntimeError
+from cm_exec.function_tests.cases import PreparedTest
+from cm_exec.function_tests.outcome import check_outcome
+from cm_exec.function_tests.runner import CompletedTest
+from cm_exec.protocol.job import Failure, Reason
+
+Outcome = tuple[bytes | Failure, bytes]
+"""A result or a failure, and the stderr of the handler as far as it is known."""
+
+RemoteWorker = Callable[[str, bytes, float, str | None], Outcome]
+"""Calls a function with JSON text, a timeout in seconds (0 for none) and a user ID."""
+
+
+def run_remotely(
+    functions: Mapping[str, Function],
+    cases: Sequence[PreparedTest],
+    worker: RemoteWorker,
+    *,
+    slots: int,
+    fail_fast: bool,
+    on_end: Callable[[CompletedTest], None],
+) -> None:
+    """Run each case once, as `FunctionTestRunner` does it. With `fail_fast` none starts after one has failed."""
+    stopped = threading.Event()
+
+    def run(case: PreparedTest) -> None:
+        if stopped.is_set():
+            return
+        function = functions[case.test.function]
+        timeout = function.timeout if case.test.timeout is None else case.test.timeout
+        began = time.monotonic()
+        outcome, stderr = worker(function.name, case.query, timeout or 0, case.test.user_id)
+        seconds = time.monotonic() - began
+        problem = check_outcome(case, function, outcome, stderr)
+        if fail_fast and problem is not None:
+            stopped.set()
+        on_end(CompletedTest(case=case, seconds=seconds, problem=problem, stderr=stderr))
+
+    pool = ThreadPoolExecutor(min(slots, len(cases)))
+    try:
+        list(pool.map(run, cases))
+    finally:
+        stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def running_dev(url: str | None, config_path: Path) -> Iterator[RemoteWorker]:
+    """Give a running `cm-exec dev` as the worker. Raises NoRuntimeError."""
+    client = find_dev(url, config_path)
+
+    def call(function: str, query: bytes, timeout: float, user_id: str | None) -> Outcome:
+        with client.connection_errors():
+            response = client.call(function, query, timeout=timeout, identity=CallIdentity(user_id=user_id))
+            body = response.read()
+            if response.status == http.client.UNAUTHORIZED:
+                raise NoRuntimeError("the token for cm-exec dev is missing or wrong; see CM_EXEC_DEV_TOKEN")
+            job = client.job(response.headers.get("X-Job-Id"))
+            stderr = "".join(f"{line}\n" for line in client.stderr(job)).encode() if job.get("state") != "done" else b""
+        failure = job.get("failure")
+        if failure is not None:
+            return _reported_failure(failure["message"], failure["reason"]), stderr
+        if response.status != http.client.OK:
+            reason = Reason.TIMEOUT if response.status == http.client.GATEWAY_TIMEOUT else Reason.HANDLER
+            return Failure(reason=reason, message=str(json.loads(body)["error"])), stderr
+        return body, stderr
+
+    yield call
+
+
+@contextmanager
+def started_worker(command: Sequence[str], *, concurrency: int) -> Iterator[RemoteWorker]:
+    """Start a command against a local runtime, and give it as the worker. Raises NoRuntimeError if it ends."""
+    from cm_exec.testing import FunctionError, WorkerEndedError, run_compute_module  # noqa: PLC0415 - the extra `dev`
+
+    def call(function: str, query: bytes, timeout: float, user_id: str | None) -> Outcome:
+        try:
+            return module.call_bytes(function, query, timeout=timeout or None, user_id=user_id), b""
+        except FunctionError as error:
+            return _reported_failure(str(error), error.reason), b""
+        except TimeoutError as error:
+            return Failure(reason=Reason.TIMEOUT, message=str(error)), b""
+        except WorkerEndedError as error:
+            return Failure(reason=Reason.HANDLER, message=str(error)), b""
+
+    try:
+        with run_compute_module(command, concurrency=concurrency) as module:
+            yield call
+    except WorkerEndedError as error:
+        raise NoRuntimeError(str(error)) from None
+
+
+def _reported_failure(message: str, reason: str | None) -> Failure:
+    """Return the failure that an error result reports. Only cm-exec gives such a reason."""
+    known = reason if reason in set(Reason) else None
+    return Failure(reason=Reason(known) if known else Reason.HANDLER, message=message)
