@@ -216,19 +216,21 @@ class StderrLogger:
         text = self._rest + chunk
         end = text.rfind(b"\n") + 1
         if not end and len(text) >= _LONGEST_PIECE:
-            text = self._redact(text)
+            text = self._redact(text)  # before it is cut
             end = max(0, len(text) - _LONGEST_SECRET)
+            self._log(text[:end])
+        else:
+            self._log(self._redact(text[:end]))
         self._rest = text[end:]
-        self._log(text[:end])
 
     def flush(self) -> None:
         """Log what has come without a line end."""
-        self._log(self._rest)
+        self._log(self._redact(self._rest))
         self._rest = b""
 
     def _log(self, lines: bytes) -> None:
         if lines:
-            log.info(self._redact(lines), extra={"tags": self._tags})
+            log.info(lines, extra={"tags": self._tags})
 
 
 ERROR_OUTPUT: Final = 64 * 1024

@@ -11,7 +11,7 @@ from cm_exec.handlers.base import StderrSink
 from cm_exec.handlers.output import LimitedOutput, Spool, StderrTail
 from cm_exec.processes.child import LARGE_PIPE, PIPE_BUF, Child, bytes_in, resize_pipe
 from cm_exec.processes.stdin_probe import StdinProbe
-from cm_exec.protocol.job import Failure, Job, Reason
+from cm_exec.protocol.job import Failure, Job, Reason, redact
 
 _READ_SIZE: Final = 64 * 1024
 _MOST_READS: Final = 32
@@ -78,17 +78,14 @@ class CallerSecrets:
     def remember(self, job: Job) -> None:
         """Add the tokens of this caller, and forget the oldest beyond the limit."""
         for secret in job.secrets:
-            name = secret.encode(errors="surrogatepass")
-            self._secrets.pop(name, None)  # to the end: the oldest is forgotten first
-            self._secrets[name] = None
+            self._secrets.pop(secret, None)  # to the end: the oldest is forgotten first
+            self._secrets[secret] = None
         while len(self._secrets) > self._limit:
             self._secrets.pop(next(iter(self._secrets)))
 
     def redact(self, text: bytes) -> bytes:
         """Return the text without them."""
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, b"[redacted]")
-        return text
+        return redact(text, self._secrets)
 
 
 class ServiceProcess:

@@ -1,6 +1,7 @@
 """Jobs as the runtime hands them out, and the error results of those that fail."""
 
 import re
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Final
 
@@ -124,18 +125,32 @@ class Job(Struct, frozen=True, kw_only=True):
         return f"Job(job_id={self.job_id!r}, query_type={self.query_type!r}, user_id={self.user_id!r})"
 
     @property
-    def secrets(self) -> tuple[str, ...]:
-        """The caller's tokens in this job, the longest first: with their scheme (`Bearer X`) and without it."""
+    def secrets(self) -> tuple[bytes, ...]:
+        """The caller's tokens in this job, with their scheme (`Bearer X`) and without it."""
         given = [s for s in (self.auth_header, self.temporary_credentials_auth_token) if s]
         bare = [text for s in given if len(text := s.rpartition(" ")[2]) >= _SHORTEST_TOKEN]
-        return tuple(sorted({*given, *bare}, key=len, reverse=True))
+        return tuple(secret.encode(errors="surrogatepass") for secret in dict.fromkeys((*given, *bare)))
 
     def redact(self, text: bytes) -> bytes:
-        """Replace the caller's tokens in `text`, so that no log and no error shows them."""
-        if not self.secrets:
-            return text
-        pattern = b"|".join(re.escape(secret.encode(errors="surrogatepass")) for secret in self.secrets)
-        return re.sub(pattern, b"[redacted]", text)
+        """Return the text without the caller's tokens."""
+        return redact(text, self.secrets)
+
+
+def redact(text: bytes, secrets: Iterable[bytes]) -> bytes:
+    """Replace all secrets in a text, so that no log and no error shows them; those that overlap become one."""
+    end, parts = 0, []
+    for start, stop in sorted((at, at + len(secret)) for secret in secrets for at in _places(text, secret)):
+        if start >= end:
+            parts += [text[end:start], b"[redacted]"]
+        end = max(end, stop)
+    return b"".join((*parts, text[end:]))
+
+
+def _places(text: bytes, secret: bytes) -> Iterator[int]:
+    at = text.find(secret)
+    while at >= 0:
+        yield at
+        at = text.find(secret, at + len(secret))
 
 
 class MalformedJobError(Exception):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cm_exec.handlers import output
 from cm_exec.handlers.output import StderrLogger
+from cm_exec.protocol.job import redact
 
 PIECE = 64 * 1024
 TAGS = {"job_id": "j", "function": "f"}
@@ -63,6 +64,15 @@ def test_secret_in_a_long_line(records: Records, cut: int) -> None:
         text = b"x" * start + b"token-1" + b"y" * 2 * PIECE
         pieces = logged(records, text[: start + cut], text[start + cut :], secret=b"token-1")
         assert b"".join(pieces) == text.replace(b"token-1", b"*")
+
+
+def test_secret_in_the_mark(records: Records) -> None:
+    """A secret that is a part of "[redacted]" is redacted once, also in a long line."""
+    records.messages.clear()
+    logger = StderrLogger(TAGS, lambda text: redact(text, [b"act"]))
+    logger.write(b"act" + b"y" * 2 * PIECE)
+    logger.flush()
+    assert b"".join(records.messages) == b"[redacted]" + b"y" * 2 * PIECE
 
 
 def test_nothing_makes_no_record(records: Records) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cm_exec.protocol.job import Job, MalformedJobError, parse_job, salvage_job_id
+from cm_exec.protocol.job import Job, MalformedJobError, parse_job, redact, salvage_job_id
 
 AWKWARD = (
     rb'{"b":1.10,"a":123456789012345678901234567890,"e":1E400,"u":"\u00e9\/","d":1,"d":2,"z":[ ]}',
@@ -200,7 +200,7 @@ def test_query_that_is_not_utf8() -> None:
 def test_repr() -> None:
     """A job's representation contains neither the query nor tokens."""
     job = parse_job(body(b'"the query"', authHeader="Bearer a", temporaryCredentialsAuthToken="tmp", userId="u"))
-    assert job.secrets == ("Bearer a", "tmp")
+    assert job.secrets == (b"Bearer a", b"tmp")
     shown = repr(job)
     assert "j-1" in shown
     assert not any(secret in shown for secret in ("the query", "Bearer", "tmp"))
@@ -211,3 +211,28 @@ def test_redaction() -> None:
     job = Job(job_id="j", query_type="f", query=b"", auth_header="Bearer a", temporary_credentials_auth_token="tmp-é")
     assert job.redact("x Bearer a, tmp-é, Bearer a.".encode()) == b"x [redacted], [redacted], [redacted]."
     assert Job(job_id="j", query_type="f", query=b"").redact(b"Bearer a") == b"Bearer a"
+
+
+@pytest.mark.parametrize(
+    ("secrets", "text", "expected"),
+    [
+        ([b"abcd", b"Bearer abcd"], b"Bearer abcd, abcd", b"[redacted], [redacted]"),
+        ([b"abcd", b"xabcdx"], b"xabcdx abcdx", b"[redacted] [redacted]x"),
+        ([b"abcX", b"Xdef"], b"-abcXdef-", b"-[redacted]-"),
+        ([b"redacted", b"abcd"], b"abcd", b"[redacted]"),
+        ([b"act", b"[red", b"abcd"], b"abcd act", b"[redacted] [redacted]"),
+        ([b"abcd"], b"abcdabcd", b"[redacted][redacted]"),
+        ([b"a.c", b"(?i)x"], b"abc a.c X", b"abc [redacted] X"),
+        ([b"abcd"], b"", b""),
+    ],
+)
+def test_tokens_in_each_other(secrets: list[bytes], text: bytes, expected: bytes) -> None:
+    """A token inside another one, beside it, across its end or inside of "[redacted]" is redacted once."""
+    assert redact(text, secrets) == expected
+
+
+def test_many_long_tokens() -> None:
+    """The tokens of many callers are redacted together: 80 of 4 KiB, in a chunk of stderr."""
+    secrets = [b"%04d" % number * 1024 for number in range(80)]
+    text = b"".join(b"token %b\n" % secret for secret in secrets[:16])
+    assert redact(text, secrets) == b"token [redacted]\n" * 16
