@@ -1,21 +1,18 @@
-"""The interface of all modes: what the worker, `invoke` and `test` know of a handler."""
+"""What all modes share: the interface of a handler, its context, and the environment of its processes."""
 
-import asyncio
-import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Literal, Protocol
+from pathlib import Path
+from typing import Protocol
 
 from msgspec import Struct, field
 
-from cm_exec.config.model import Service
-from cm_exec.handlers.environment import read_environment
-from cm_exec.handlers.output import StreamingSpool, spool_directory
+from cm_exec.config.model import Function, Service
+from cm_exec.handlers.spool import StreamingSpool, spool_directory
 from cm_exec.processes.launcher import prefer_for_oom
 from cm_exec.processes.termination import Graces, ProcessTree
+from cm_exec.protocol import environment as names
 from cm_exec.protocol.job import Failure, Job, Reason
-
-log: Final = logging.getLogger("cm_exec.handler")
 
 
 class StderrSink(Protocol):
@@ -61,17 +58,13 @@ class HandlerContext(Struct, kw_only=True):
     trees: set[ProcessTree] = field(default_factory=set)
     running: dict[str, Abort] = field(default_factory=dict)
     stopping: bool = False
-    on_delay: "OnDelay | None" = None
+    on_delay: OnDelay | None = None
 
     @classmethod
     def from_process(cls) -> "HandlerContext":
         """Return the context of this process, with its environment and its temporary folder."""
         prefer_for_oom()
         return cls(environment=read_environment(), spool_directory=spool_directory())
-
-    def new_spool(self) -> StreamingSpool:
-        """Return an empty spool for the result of one job."""
-        return StreamingSpool(self.spool_directory)
 
     def abort(self, job_id: str, reason: Reason, detail: str = "") -> None:
         """End one job, if it runs."""
@@ -91,106 +84,71 @@ class HandlerContext(Struct, kw_only=True):
             tree.kill()
 
 
-class Handler(Protocol):
-    """Runs the jobs of one function."""
+class Handler:
+    """Runs the jobs of one function. `streams`: the result is posted while it is produced."""
 
-    streams: bool
-    """Whether the result is posted while it is produced."""
+    def __init__(self, function: Function, context: HandlerContext) -> None:
+        self._function = function
+        self._context = context
+        self.streams = bool(function.stream)
 
     async def open(self) -> None:
-        """Start what must be ready before the first job."""
-        ...
+        """Start what must be ready before the first job: by default nothing."""
 
     async def wait_until_ready(self) -> None:
         """Return when it is ready, or when it cannot be made ready."""
-        ...
 
     async def close(self) -> None:
-        """End what waits for jobs."""
-        ...
+        """End what waits for jobs; safe to call again."""
 
     def new_spool(self) -> StreamingSpool:
         """Return an empty spool for the result of one job."""
-        ...
+        return StreamingSpool(self._context.spool_directory)
 
     async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:
         """Run one job and write its result to `spool`. Nothing that a command does makes it raise."""
-        ...
+        raise NotImplementedError
 
 
-def os_error_text(error: OSError) -> str:
-    """Return the system's words for an error; asyncio's have the address in them."""
-    return (os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)).lower()
+def read_environment() -> dict[bytes, bytes]:
+    """Return the environment that the launcher was started with.
+
+    It is read from the kernel where possible: CPython adds LC_CTYPE to its own environment when no locale is set, and
+    a handler must not inherit that.
+    """
+    try:
+        block = Path("/proc/self/environ").read_bytes()
+    except OSError:
+        return dict(os.environb)
+    pairs = (entry.partition(b"=") for entry in block.split(b"\0") if entry)
+    return {name: value for name, _, value in pairs}
 
 
-ServiceState = Literal["starting", "ready", "failed", "stopped"]
-"""`failed`: the last start failed, and the next one comes after a pause; `stopped`: the next job starts it again."""
+def command_environment(options: Function | Service, launcher: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Return the variables that all processes of a function or a service get."""
+    hidden = {os.fsencode(name) for name in names.CONNECTION_VARIABLES | names.JOB_VARIABLES}
+    inherited = {name: value for name, value in launcher.items() if name not in hidden}
+    if options.inherit_env is not None:
+        wanted = {os.fsencode(name) for name in options.inherit_env}
+        inherited = {name: value for name, value in inherited.items() if name in wanted}
+    own = {os.fsencode(name): os.fsencode(value) for name, value in options.env.items()}
+    return inherited | own
 
-_SETTLED: Final = 0.3
-"""Seconds that a state lasts before it is logged: a process that is replaced after each job is not worth two lines."""
-_PATIENCE: Final = 5.0
-"""Seconds that a service may not be ready until the log says what it waits for."""
+
+def service_environment(service: Service, launcher: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Return the variables of a service. Python is unbuffered: a result in a buffer is a result that never comes."""
+    return {b"PYTHONUNBUFFERED": b"1", **command_environment(service, launcher)}
 
 
-class ServiceLog:
-    """Logs the state of a service when it changes, and what it waits for, once, if it is not ready for long."""
+def job_environment(job: Job, *, credentials: bool) -> dict[bytes, bytes]:
+    """Return the variables that describe the job; `credentials` adds the caller's tokens."""
+    values = {names.CM_JOB_ID: job.job_id, names.CM_QUERY_TYPE: job.query_type, names.CM_USER_ID: job.user_id}
+    if credentials:
+        values[names.CM_AUTH_HEADER] = job.auth_header
+        values[names.CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN] = job.temporary_credentials_auth_token
+    return {name.encode(): _value(value) for name, value in values.items() if value is not None}
 
-    def __init__(self, service: Service, waits_for: Callable[[], str]) -> None:
-        self._service = service
-        self._waits_for = waits_for
-        self._loop = asyncio.get_running_loop()
-        self._state: tuple[ServiceState, int | None] = ("stopped", None)
-        self._logged: tuple[ServiceState, int | None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._warning: asyncio.TimerHandle | None = None
 
-    def set(self, state: ServiceState, processes: int | None) -> None:
-        """Take the state, and how many processes there are, None if something else starts them."""
-        if (state, processes) == self._state:
-            return
-        self._state = (state, processes)
-        if state in {"ready", "stopped"}:
-            self._cancel_warning()
-        elif self._warning is None:
-            self._warning = self._loop.call_later(_PATIENCE, self._warn)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(0.0 if self._logged is None else _SETTLED, self._write)
-
-    def close(self) -> None:
-        """Log that the service has ended, if it was started."""
-        self._cancel_warning()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._state = ("stopped", 0)
-        if self._logged is not None:
-            self._write()
-
-    def _write(self) -> None:
-        self._timer = None
-        if self._state == self._logged:
-            return
-        self._logged = state, processes = self._state
-        text = state if processes is None or state == "stopped" else f"{state}, processes: {processes}"
-        details = {"service_state": state, "service_kind": self._service.protocol, "processes": processes}
-        log.info("service %s: %s", self._service.name, text, extra={"tags": self._tags, "details": details})
-
-    def _warn(self) -> None:
-        if self._state[0] == "starting":  # the reason of a failed start was logged
-            log.warning(
-                "service %s is not ready after %g s: %s; start_timeout is %g s",
-                self._service.name,
-                _PATIENCE,
-                self._waits_for(),
-                self._service.start_timeout,
-                extra={"tags": self._tags},
-            )
-
-    def _cancel_warning(self) -> None:
-        if self._warning is not None:
-            self._warning.cancel()
-            self._warning = None
-
-    @property
-    def _tags(self) -> dict[str, str]:
-        return {"function": self._service.name}
+def _value(text: str) -> bytes:
+    """Encode a value for an environment, which cannot hold NUL."""
+    return text.replace("\0", "").encode(errors="replace")

@@ -10,13 +10,12 @@ from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
 from cm_exec.handlers.framing import frame_message, message_reader
 from cm_exec.handlers.output import (
-    ProcessExit,
-    Spool,
+    CallerSecrets,
     StderrLogger,
     StderrTail,
     early_exit,
     failure_of_abort,
-    failure_of_exit,
+    failure_of_status,
     log_exit,
     out_of_step,
 )
@@ -26,12 +25,12 @@ from cm_exec.handlers.service_process import (
     IN_BUFFER,
     NOT_READ,
     TOO_EARLY,
-    CallerSecrets,
     RunningJob,
     ServiceProcess,
     StartWatch,
     not_ready,
 )
+from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.step_state import EnvelopeState, Message
 from cm_exec.processes.child import Child
 from cm_exec.protocol.job import Failure, Job, Reason
@@ -263,13 +262,7 @@ class EnvelopeProcess:
         stderr = self._stderr_end()
         if not status and self._state.problem:
             return self._desync_failure(function)
-        if not status:
-            message = f"the command of {function.name!r} ended without a result"
-            return Failure(reason=Reason.EXIT, message=message, exit_code=0, stderr=stderr)
-        ended = ProcessExit(status=status, stderr=stderr)
-        failure = failure_of_exit(function, ended, Spool(None))
-        assert failure is not None  # noqa: S101 - the status is not 0
-        return failure
+        return failure_of_status(function, status, stderr)
 
     def _stderr_end(self) -> bytes:
         """Return the end of stderr without the secrets of any caller: other jobs may have written to it."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from cm_exec.config.model import Function
 from cm_exec.datatypes.check import Check, TypeMismatchError, checker
 from cm_exec.handlers.base import Completion, Handler, HandlerContext, StderrSink
-from cm_exec.handlers.output import StreamingSpool
 from cm_exec.handlers.spawn import PrespawnHandler, SpawnHandler
+from cm_exec.handlers.spool import StreamingSpool
 from cm_exec.loops import in_thread
 from cm_exec.protocol.function_schema import query_checker
 from cm_exec.protocol.job import Failure, Job, Reason
@@ -44,14 +44,13 @@ class Validator:
         return None if self._result is None else _problem(result, self._result)
 
 
-class ValidatingHandler:
+class ValidatingHandler(Handler):
     """Wraps a handler of any mode, and rejects queries and results that do not match the declared types."""
 
-    def __init__(self, function: Function, handler: Handler) -> None:
-        self._function = function
+    def __init__(self, function: Function, context: HandlerContext, handler: Handler) -> None:
+        super().__init__(function, context)
         self._handler = handler
         self._validator = Validator(function)
-        self.streams = handler.streams
 
     async def open(self) -> None:
         """Open the handler."""
@@ -64,10 +63,6 @@ class ValidatingHandler:
     async def close(self) -> None:
         """Close the handler."""
         await self._handler.close()
-
-    def new_spool(self) -> StreamingSpool:
-        """Return an empty spool."""
-        return self._handler.new_spool()
 
     async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:
         """Run one job if its query matches the inputs; see Handler."""
@@ -131,7 +126,7 @@ def create_handlers(functions: Iterable[Function], context: HandlerContext, slot
         else:
             handler = SpawnHandler(function, context)
         if function.check_queries or function.check_results:
-            handler = ValidatingHandler(function, handler)
+            handler = ValidatingHandler(function, context, handler)
         handlers[function.name] = handler
     return handlers
 

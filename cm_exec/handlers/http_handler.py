@@ -9,10 +9,11 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from cm_exec.config.model import Function, HttpRequest
-from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
-from cm_exec.handlers.http_service import HttpService, ServerError, is_success
-from cm_exec.handlers.output import LimitedOutput, StreamingSpool, failure_of_abort, finish_output
-from cm_exec.protocol.job import Failure, Job, Reason
+from cm_exec.handlers.base import Completion, Handler, HandlerContext, StderrSink
+from cm_exec.handlers.http_service import HttpService, is_success
+from cm_exec.handlers.output import failure_of_abort, finish_output
+from cm_exec.handlers.spool import LimitedOutput, StreamingSpool
+from cm_exec.protocol.job import Failure, Job, JobFailedError, Reason
 from cm_exec.runtime.http import BodySink
 
 ERROR_BODY: Final = 4096
@@ -21,12 +22,11 @@ ERROR_BODY: Final = 4096
 _EVENT_STREAM: Final = "text/event-stream"
 
 
-class HttpHandler:
+class HttpHandler(Handler):
     """Runs the jobs of one function as requests to its service."""
 
     def __init__(self, function: Function, context: HandlerContext, service: HttpService) -> None:
-        self._function = function
-        self._context = context
+        super().__init__(function, context)
         self._service = service
         self._request = function.request or HttpRequest(method="POST", path=f"/{quote(function.name, safe='')}")
         self._sends_token = function.credentials or service.service.credentials
@@ -35,7 +35,6 @@ class HttpHandler:
             f"Host: {service.host}\r\nAccept-Encoding: identity\r\n{body_type}"
             f"CM-Query-Type: {_header_text(function.name)}\r\n"
         )
-        self.streams = bool(function.stream)
 
     async def open(self) -> None:
         """Start the server."""
@@ -48,10 +47,6 @@ class HttpHandler:
     async def close(self) -> None:
         """End the server."""
         await self._service.close()
-
-    def new_spool(self) -> StreamingSpool:
-        """Return an empty spool."""
-        return self._context.new_spool()
 
     async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:  # noqa: ARG002 - no stderr
         """Send the query as a request; a 2xx body is the result. See Handler."""
@@ -71,15 +66,11 @@ class HttpHandler:
             head, body = self._message(job)
             await self._service.request(function, head, body, response.on_head)
             return Completion(response.failure())
-        except ServerError as error:
+        except JobFailedError as error:
             return Completion(error.failure)
-        except _QueryError as error:
-            return Completion(Failure(reason=Reason.INVALID_QUERY, message=str(error)))
         except TimeoutError:
             self._service.check_soon()
             return Completion(cancelled(Reason.TIMEOUT, response.progress()))
-        except _TooMuchError as error:
-            return Completion(cancelled(*error.problem))
         except asyncio.CancelledError:
             if not aborted:
                 raise
@@ -88,7 +79,7 @@ class HttpHandler:
             self._context.running.pop(job.job_id, None)
 
     def _message(self, job: Job) -> tuple[bytes, bytes]:
-        """Return head and body of the request. Raises _QueryError."""
+        """Return head and body of the request. Raises JobFailedError."""
         request = self._request
         path, body = request.path, job.query if request.has_body else b""
         if request.path_inputs or request.query or request.body:
@@ -100,14 +91,16 @@ class HttpHandler:
                 if request.body:
                     body = bytes(inputs[request.body])
             except KeyError as error:
-                raise _QueryError(
-                    f"the query of {self._function.name!r} lacks {error.args[0]!r}, which its request needs"
-                ) from None
+                raise self._query_error(f"lacks {error.args[0]!r}, which its request needs") from None
             except (msgspec.MsgspecError, UnicodeDecodeError):
-                raise _QueryError(f"the query of {self._function.name!r} has a text that is not Unicode") from None
+                raise self._query_error("has a text that is not Unicode") from None
             if parameters:
                 path += ("&" if "?" in path else "?") + urlencode(parameters)
         return self._head(job, path, len(body)), body
+
+    def _query_error(self, problem: str) -> JobFailedError:
+        message = f"the query of {self._function.name!r} {problem}"
+        return JobFailedError(Failure(reason=Reason.INVALID_QUERY, message=message))
 
     def _head(self, job: Job, path: str, size: int) -> bytes:
         """Return the head of the request. No value in it has a line end: those of the job are checked here."""
@@ -126,22 +119,9 @@ class HttpHandler:
         try:
             members = msgspec.json.decode(query, type=dict[str, msgspec.Raw])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            message = f"the query of {self._function.name!r} is not an object, as its request needs"
-            raise _QueryError(message) from None
+            raise self._query_error("is not an object, as its request needs") from None
         whole = self._request.body
         return {name: text for name, text in members.items() if bytes(text) != b"null" or name == whole}
-
-
-class _QueryError(Exception):
-    """Raised when a query cannot become a request."""
-
-
-class _TooMuchError(Exception):
-    """Raised when a response is larger than max_output."""
-
-    def __init__(self, problem: tuple[Reason, str]) -> None:
-        super().__init__(problem)
-        self.problem = problem
 
 
 class _Response:
@@ -156,14 +136,14 @@ class _Response:
         self._events = _EventReader() if function.stream == "sse" else None
 
     def on_head(self, status: int, headers: Mapping[str, str]) -> BodySink:
-        """Choose what takes the body. Raises ServerError for a compressed one."""
+        """Choose what takes the body. Raises JobFailedError for a compressed one."""
         self._status = status
         if not is_success(status):
             return self._take_error
         coding = headers.get("content-encoding", "identity")
         if coding.lower() != "identity":
             message = f"the server of {self._function.name!r} sent a body with Content-Encoding {coding!r}"
-            raise ServerError(Failure(reason=Reason.INVALID_OUTPUT, message=message))
+            raise JobFailedError(Failure(reason=Reason.INVALID_OUTPUT, message=message))
         media_type = headers.get("content-type", _EVENT_STREAM).partition(";")[0].strip().lower()
         if media_type != _EVENT_STREAM:
             self._events = None  # a result in one piece, as the query may have asked for
@@ -192,7 +172,7 @@ class _Response:
 
     def _take(self, data: bytes) -> None:
         if data and (problem := self._output.write(data)) is not None:
-            raise _TooMuchError(problem)
+            raise JobFailedError(failure_of_abort(self._function, *problem, self._spool, process_goes_on=True))
 
     def _take_error(self, data: bytes) -> None:
         self._error = (self._error + data)[:ERROR_BODY]

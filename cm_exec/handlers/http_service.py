@@ -9,22 +9,20 @@ from contextlib import suppress
 from typing import Final
 
 from cm_exec.config.model import Function, ServerAddress, Service
-from cm_exec.handlers.base import HandlerContext, ServiceLog, ServiceState, os_error_text
-from cm_exec.handlers.environment import service_environment
+from cm_exec.handlers.base import HandlerContext, service_environment
 from cm_exec.handlers.output import (
-    ProcessExit,
-    Spool,
+    CallerSecrets,
     StderrLogger,
     StderrTail,
     early_exit,
-    failure_of_exit,
+    failure_of_status,
     log_exit,
 )
-from cm_exec.handlers.pool import StartHistory
-from cm_exec.handlers.service_process import BETWEEN, TOO_EARLY, CallerSecrets
+from cm_exec.handlers.service_process import BETWEEN, TOO_EARLY
+from cm_exec.handlers.service_state import ServiceLog, ServiceState, StartHistory
 from cm_exec.processes.child import Child, Command, NotStartedError, bytes_in
 from cm_exec.processes.termination import terminate_all
-from cm_exec.protocol.job import Failure, Reason
+from cm_exec.protocol.job import Failure, JobFailedError, Reason
 from cm_exec.runtime.connection import Connection
 from cm_exec.runtime.http import OnHead, request_head
 from cm_exec.runtime.retry import RequestError
@@ -82,27 +80,25 @@ class HttpService:
         self._supervisor: asyncio.Task[None] | None = None
         self._idle: list[tuple[float, Connection]] = []
         self._slots = asyncio.Semaphore(service.jobs_per_process)
-        self._users = self._busy = 0
+        self._busy = 0
 
     def open(self) -> None:
-        """Start the server, for the first function that uses it."""
-        self._users += 1
-        if self._users == 1:
+        """Start the server; safe to call again, for another function."""
+        if self._supervisor is None:
             self._supervisor = self._loop.create_task(self._supervise())
 
     async def close(self) -> None:
-        """End the server, after the last function."""
-        self._users -= 1
-        if self._users or self._supervisor is None:
-            return
-        self._supervisor.cancel()
-        await asyncio.wait((self._supervisor,))
-        self._close_idle()
+        """End the server; safe to call again."""
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            supervisor.cancel()
+            await asyncio.wait((supervisor,))
+            self._close_idle()
 
     async def request(self, function: Function, head: bytes, body: bytes, on_head: OnHead) -> None:
         """Send one request when the server is ready; its response goes to `on_head`.
 
-        Raises ServerError, TimeoutError. The time runs from the moment at which the server is ready.
+        Raises JobFailedError, TimeoutError. The time runs from the moment at which the server is ready.
         """
         for _ in range(_TRIES):
             if not self._is_ready:
@@ -119,7 +115,7 @@ class HttpService:
                 break
             self.check_soon()
         message = f"cannot connect to {self._subject}: {problem}"
-        raise ServerError(Failure(reason=Reason.NOT_STARTED, message=message, stderr=self._stderr_end()))
+        raise JobFailedError(Failure(reason=Reason.NOT_STARTED, message=message, stderr=self._stderr_end()))
 
     async def _exchange(self, function: Function, head: bytes, body: bytes, on_head: OnHead) -> str | None:
         """Send a request and read its response; return what is wrong if the server cannot have received it."""
@@ -130,7 +126,7 @@ class HttpService:
         except TimeoutError:
             raise
         except OSError as error:
-            return _NO_DESCRIPTOR if error.errno in {errno.EMFILE, errno.ENFILE} else os_error_text(error)
+            return _NO_DESCRIPTOR if error.errno in {errno.EMFILE, errno.ENFILE} else _os_error_text(error)
         except RequestError as error:
             if error.timed_out:
                 raise TimeoutError from error
@@ -278,7 +274,7 @@ class HttpService:
         except TimeoutError:
             self._check_problem = f"no response from {self.service.url}{self.service.ready} within {_CHECK_SECONDS:g} s"
         except OSError as error:
-            self._check_problem = f"cannot connect to {self.service.url}: {os_error_text(error)}"
+            self._check_problem = f"cannot connect to {self.service.url}: {_os_error_text(error)}"
         except RequestError as error:
             self._check_problem = str(error)
         else:
@@ -288,7 +284,7 @@ class HttpService:
 
     async def _wait_until_ready(self) -> None:
         if self._starts.refusal is not None:
-            raise ServerError(self._starts.refusal)
+            raise JobFailedError(self._starts.refusal)
         waiter = self._loop.create_future()
         self._waiting.append(waiter)
         await waiter
@@ -300,7 +296,7 @@ class HttpService:
 
     def _refuse_waiting(self, failure: Failure) -> None:
         for waiter in self._take_waiting():
-            waiter.set_exception(ServerError(failure))
+            waiter.set_exception(JobFailedError(failure))
 
     def _take_waiting(self) -> list[asyncio.Future[None]]:
         waiting, self._waiting = self._waiting, []
@@ -362,7 +358,7 @@ class HttpService:
             connection.close()
         self._idle.clear()
 
-    async def _explained(self, function: Function, error: RequestError) -> "ServerError":
+    async def _explained(self, function: Function, error: RequestError) -> JobFailedError:
         """Return the exit of the server if that is why the connection broke, else that it broke."""
         if self._child is not None:
             with suppress(TimeoutError):
@@ -370,22 +366,12 @@ class HttpService:
                     await self._ended.wait()
         stderr = self._stderr_end()
         if self._status:
-            ended = failure_of_exit(function, ProcessExit(status=self._status, stderr=stderr), Spool(None))
-            if ended is not None:
-                return ServerError(ended)
+            return JobFailedError(failure_of_status(function, self._status, stderr))
         if self._status == 0:
             message = f"the server of {function.name!r} ended without a response"
-            return ServerError(Failure(reason=Reason.EXIT, message=message, exit_code=0, stderr=stderr))
+            return JobFailedError(Failure(reason=Reason.EXIT, message=message, exit_code=0, stderr=stderr))
         message = f"the server of {function.name!r} sent no complete response: {error}"
-        return ServerError(Failure(reason=Reason.OUT_OF_STEP, message=message, stderr=stderr))
-
-
-class ServerError(Exception):
-    """Raised to a job that the server cannot answer."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
+        return JobFailedError(Failure(reason=Reason.OUT_OF_STEP, message=message, stderr=stderr))
 
 
 def _host_header(address: ServerAddress) -> str:
@@ -397,3 +383,8 @@ def _host_header(address: ServerAddress) -> str:
 def is_success(status: int) -> bool:
     """Return whether it is a status of the 2xx class."""
     return 200 <= status < 300  # noqa: PLR2004
+
+
+def _os_error_text(error: OSError) -> str:
+    """Return the system's words for an error; asyncio's have the address in them."""
+    return (os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)).lower()

@@ -1,169 +1,25 @@
-"""What a handler writes, and how its process ends: the result or the failure of its job, and stderr for the log."""
+"""How a handler's process ends, as the failure of its job, and what it writes to stderr, for the log and for errors."""
 
-import asyncio
 import logging
-import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import IO, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from cm_exec.config.model import Function
-from cm_exec.processes.child import NotStartedError
-from cm_exec.protocol.job import OUTPUT_EXCERPT, STDERR_TAIL, Failure, Reason, StreamAbortedError
+from cm_exec.handlers.spool import Spool
+from cm_exec.protocol.job import OUTPUT_EXCERPT, STDERR_TAIL, Failure, Job, Reason, redact
 from cm_exec.protocol.json_text import json_problem
 
 log: Final = logging.getLogger("cm_exec.handler")
 
-MEMORY_LIMIT: Final = 1024 * 1024
-"""Bytes of a result that stay in memory; a larger one moves to a temporary file."""
-
-_BLOCK: Final = 128 * 1024  # a larger buffer is mapped again each time, see limit_mmap_threshold
-_TAIL_KEPT: Final = STDERR_TAIL + 16 * 1024  # a token is redacted before the rest is cut off
-
-
-class Spool:
-    """The bytes of one result: written once, read as often as a post is repeated.
-
-    `directory` is the folder of the temporary file, which has no name there; None keeps everything in memory. So does
-    a file that cannot be had or that the disk does not take: the handler's max_output limits the memory then.
-    """
-
-    def __init__(self, directory: str | None) -> None:
-        self.size = 0
-        self._directory = directory
-        self._memory = bytearray()
-        self._file: IO[bytes] | None = None
-
-    def write(self, chunk: bytes) -> None:
-        """Append `chunk`. Raises MemoryError."""
-        size = self.size + len(chunk)
-        if self._file is None and self._directory is not None and size > MEMORY_LIMIT:
-            self._open_file(self._directory)
-        if self._file is None or not self._write_to_file(chunk):
-            self._memory += chunk
-        self.size = size
-
-    def read_at(self, offset: int) -> bytes:
-        """Return a block from `offset` on, nothing at the end."""
-        if self._file is None:
-            return bytes(self._memory[offset : offset + _BLOCK])
-        return os.pread(self._file.fileno(), _BLOCK, offset)
-
-    def chunks(self) -> Iterator[bytes]:
-        """Iterate over the result in blocks."""
-        offset = 0
-        while block := self.read_at(offset):
-            yield block
-            offset += len(block)
-
-    def getvalue(self) -> bytes:
-        """Return the whole result."""
-        if self._file is None:
-            return bytes(self._memory)
-        value = os.pread(self._file.fileno(), self.size, 0)
-        return value if len(value) == self.size else b"".join(self.chunks())  # more than 2 GiB
-
-    def clear(self) -> None:
-        """Remove what was written."""
-        self.size = 0
-        self._memory = bytearray()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    close = clear
-
-    def _open_file(self, directory: str) -> None:
-        from tempfile import TemporaryFile  # noqa: PLC0415 - costs 5 ms, and most results are small
-
-        try:
-            self._file = TemporaryFile(buffering=0, dir=directory)  # noqa: SIM115 - closed by close()
-        except OSError:
-            self._directory = None
-            return
-        if self._write_to_file(self._memory):
-            self._memory = bytearray()
-
-    def _write_to_file(self, chunk: bytes | bytearray) -> bool:
-        """Append to the file; where the disk is full, move everything back to memory and return False."""
-        assert self._file is not None  # noqa: S101 - for the type checker
-        view = memoryview(chunk)
-        try:
-            while view:
-                view = view[self._file.write(view) :]
-        except OSError:
-            # if the move to the file has failed, the memory still has everything
-            kept = self._memory or bytearray(os.pread(self._file.fileno(), self.size, 0))
-            self._file.close()
-            self._file = self._directory = None
-            self._memory = kept
-            return False
-        return True
-
-
-class StreamingSpool(Spool):
-    """A spool that one task reads while another writes."""
-
-    def __init__(self, directory: str | None) -> None:
-        super().__init__(directory)
-        self._complete: bool | None = None
-        self._changed: asyncio.Future[None] | None = None
-
-    def write(self, chunk: bytes) -> None:
-        """Append `chunk` and wake the reader."""
-        super().write(chunk)
-        self._wake()
-
-    def finish(self, *, ok: bool) -> None:
-        """Mark the end: the result is complete, or never will be."""
-        self._complete = ok
-        self._wake()
-
-    async def begins(self) -> bool:
-        """Wait for the first byte or the end; return whether there is a byte."""
-        while not self.size and self._complete is None:
-            await self._change()
-        return self.size > 0
-
-    async def live_chunks(self) -> AsyncIterator[bytes]:
-        """Iterate over the result as it comes. Raises StreamAbortedError if it ends incomplete."""
-        offset = 0
-        while True:
-            if block := self.read_at(offset):
-                offset += len(block)
-                yield block
-            elif self._complete is None:
-                await self._change()
-            elif self._complete:
-                return
-            else:
-                raise StreamAbortedError
-
-    async def _change(self) -> None:
-        self._changed = asyncio.get_running_loop().create_future()
-        await self._changed
-
-    def _wake(self) -> None:
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
-
-
-def spool_directory() -> str | None:
-    """Return the folder for temporary files, None if there is no writable one (a read-only root)."""
-    from tempfile import gettempdir  # noqa: PLC0415 - see above
-
-    try:
-        return gettempdir()
-    except OSError:
-        return None
-
+_LONGEST_SECRET: Final = 16 * 1024
+"""Bytes that are kept beside a text that is cut, since a token is redacted before the rest is cut off."""
 
 _LONGEST_PIECE: Final = 64 * 1024
-_LONGEST_SECRET: Final = 16 * 1024
 
 
 class StderrTail:
@@ -174,29 +30,11 @@ class StderrTail:
 
     def write(self, chunk: bytes) -> None:
         """Append `chunk` and forget what is too old."""
-        self._tail = (self._tail + chunk)[-_TAIL_KEPT:]
+        self._tail = (self._tail + chunk)[-STDERR_TAIL - _LONGEST_SECRET :]
 
     def getvalue(self) -> bytes:
         """Return the end of what was written."""
         return self._tail
-
-
-class LimitedOutput:
-    """Writes a result to its spool, up to the function's max_output in bytes."""
-
-    def __init__(self, spool: Spool, limit: int) -> None:
-        self.spool = spool
-        self._limit = limit
-
-    def write(self, chunk: bytes) -> tuple[Reason, str] | None:
-        """Append `chunk`; return the reason and a detail if that is not possible."""
-        if self.spool.size + len(chunk) > self._limit:
-            return Reason.OUTPUT_LIMIT, ""
-        try:
-            self.spool.write(chunk)
-        except MemoryError:
-            return Reason.OUTPUT_LIMIT, "there is not enough memory for it"
-        return None
 
 
 class StderrLogger:
@@ -233,10 +71,30 @@ class StderrLogger:
             log.info(lines, extra={"tags": self._tags})
 
 
+class CallerSecrets:
+    """The tokens of the last callers of one process, which may be in what it writes to stderr much later."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._secrets: dict[bytes, None] = {}
+
+    def remember(self, job: Job) -> None:
+        """Add the tokens of this caller, and forget the oldest beyond the limit."""
+        for secret in job.secrets:
+            self._secrets.pop(secret, None)  # to the end: the oldest is forgotten first
+            self._secrets[secret] = None
+        while len(self._secrets) > self._limit:
+            self._secrets.pop(next(iter(self._secrets)))
+
+    def redact(self, text: bytes) -> bytes:
+        """Return the text without them."""
+        return redact(text, self._secrets)
+
+
 ERROR_OUTPUT: Final = 64 * 1024
 """Bytes of stdout that `error_output = true` puts into an error result."""
 
-_EXCERPT_KEPT: Final = OUTPUT_EXCERPT + 16 * 1024
+_EXCERPT_KEPT: Final = OUTPUT_EXCERPT + _LONGEST_SECRET
 
 
 class ProcessExit(Struct, frozen=True, kw_only=True):
@@ -262,11 +120,8 @@ def failure_of_exit(function: Function, ended: ProcessExit, spool: Spool) -> Fai
         return Failure(reason=Reason.TIMEOUT, message=message, stderr=ended.stderr)
     if not ended.status:
         return None
-    failure = _failure_of_status(function, ended)
-    if function.error_output:
-        return _with_output(failure, spool)
-    # PHP reports its errors on stdout
-    return failure if ended.stderr else replace(failure, output=excerpt(spool, end=True))
+    failure = failure_of_status(function, ended.status, ended.stderr, spool)
+    return _with_output(failure, spool) if function.error_output else failure
 
 
 def failure_of_abort(
@@ -280,17 +135,17 @@ def failure_of_abort(
     return Failure(reason=reason, message=message, stderr=stderr, output=excerpt(spool))
 
 
-def _failure_of_status(function: Function, ended: ProcessExit) -> Failure:
+def failure_of_status(function: Function, status: int, stderr: bytes, spool: Spool | None = None) -> Failure:
+    """Return why the command failed, or why it ended without a result, by its exit status."""
     subject = f"the command of {function.name!r}"
-    status = ended.status or 0
+    output = b"" if stderr or not status or spool is None else excerpt(spool, end=True)  # PHP has its errors on stdout
     if status < 0:
         name = signal_name(-status)
-        message = f"{subject} was ended by {name}"
-        if name == "SIGKILL":
-            message += ", as happens when memory runs out"
-        return Failure(reason=Reason.SIGNAL, message=message, signal=name, stderr=ended.stderr)
-    message = f"{subject} failed with exit status {status}"
-    return Failure(reason=Reason.EXIT, message=message, exit_code=status, stderr=ended.stderr)
+        more = ", as happens when memory runs out" if name == "SIGKILL" else ""
+        message = f"{subject} was ended by {name}{more}"
+        return Failure(reason=Reason.SIGNAL, message=message, signal=name, stderr=stderr, output=output)
+    message = f"{subject} failed with exit status {status}" if status else f"{subject} ended without a result"
+    return Failure(reason=Reason.EXIT, message=message, exit_code=status, stderr=stderr, output=output)
 
 
 def _with_output(failure: Failure, spool: Spool) -> Failure:
@@ -344,11 +199,6 @@ def _invalid(function: Function, expected: str, output: bytes, stderr: bytes, ex
         stderr=stderr,
         output=output[:_EXCERPT_KEPT],
     )
-
-
-def not_started(error: NotStartedError) -> Failure:
-    """Return the failure of a command that could not be started."""
-    return Failure(reason=Reason.NOT_STARTED, message=str(error), exit_code=error.exit_code)
 
 
 def signal_name(number: int) -> str:

@@ -8,63 +8,12 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
-from cm_exec.handlers.base import ServiceLog, ServiceState
+from cm_exec.handlers.service_state import ServiceLog, ServiceState, StartHistory
 from cm_exec.processes.child import Child, NotStartedError
 from cm_exec.processes.termination import Graces, terminate_all
-from cm_exec.protocol.job import Failure, Reason
+from cm_exec.protocol.job import Failure, JobFailedError
 
 log: Final = logging.getLogger("cm_exec.handler")
-
-_FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 30.0
-"""Seconds between starts, doubled each time, while every process ends before it has had a job."""
-
-_ENOUGH_AT_FIRST: Final = 3
-_ENOUGH_LATER: Final = 5
-"""Starts that fail in a row until jobs are answered with an error instead of kept waiting.
-
-A service that was ready before gets three seconds: what it needs may be free again soon.
-"""
-
-
-class StartHistory:
-    """What has become of the last starts. It has no clock: times are passed in, in seconds.
-
-    `pause` comes before the next start. `refusal` is what jobs are answered with while it makes no sense to wait.
-    """
-
-    def __init__(self, start_timeout: float) -> None:
-        self._start_timeout = start_timeout or float("inf")
-        self._enough = _ENOUGH_AT_FIRST
-        self._first_began = self._last_ended = 0.0
-        self.pause = _FIRST_PAUSE
-        self.failed_starts = 0
-        self.refusal: Failure | None = None
-
-    def became_ready(self) -> None:
-        """Note that a start has succeeded."""
-        self._enough = _ENOUGH_LATER
-        self.failed_starts = 0
-        self.refusal = None
-
-    def reset(self) -> None:
-        """Note that a process has served jobs: the one that takes its place gets as much time as the first."""
-        self.became_ready()
-        self.pause = _FIRST_PAUSE
-
-    def ended(self, failure: Failure | None, *, began: float, now: float) -> None:
-        """Note the end of a process that was started at `began` and had no job; `failure` if it never was ready."""
-        is_next = began >= self._last_ended  # processes that were started together count as one start
-        if is_next:
-            self._last_ended = now
-            self.pause = min(_LONGEST_PAUSE, self.pause * 2)
-        if failure is None:
-            return
-        if not self.failed_starts:
-            self._first_began = began
-        self.failed_starts += is_next or not self.failed_starts
-        if self.failed_starts >= self._enough or now - self._first_began >= self._start_timeout:
-            self.refusal = failure
 
 
 class PooledProcess(Protocol):
@@ -111,14 +60,6 @@ class PoolOptions(Struct, frozen=True, kw_only=True):
     replace_idle: bool = False
 
 
-class NoProcessError(Exception):
-    """Raised to a job for which no process becomes ready."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-
-
 class Pool(Generic[P]):
     """Hands out processes with room for a job, the last used first, and keeps as many running as its options say."""
 
@@ -150,7 +91,7 @@ class Pool(Generic[P]):
         self._fill()
 
     async def take(self) -> P:
-        """Return a process with room for a job, a new one if necessary. Raises NotStartedError, NoProcessError.
+        """Return a process with room for a job, a new one if necessary. Raises JobFailedError.
 
         After a failed start new ones are a matter of `_fill` and its pauses, not of each job.
         """
@@ -161,7 +102,7 @@ class Pool(Generic[P]):
                     asyncio.get_running_loop().call_soon(self._wake_if_room)
                 return process
             if self._starts.refusal is not None and not self._any_is_ready():
-                raise NoProcessError(self._starts.refusal)
+                raise JobFailedError(self._starts.refusal)
             if len(self.processes) < self._options.size and not self._starts.failed_starts:
                 process = self._start()
                 self.processes.append(process)
@@ -248,7 +189,7 @@ class Pool(Generic[P]):
         state: ServiceState = "starting"
         if self._any_is_ready():
             state = "ready"
-        elif not self.processes and self._starts.failed_starts:
+        elif not self.processes and self._starts.has_failed:
             state = "failed"
         elif not self.processes and self._refill is None:
             state = "stopped"
@@ -285,7 +226,7 @@ class Pool(Generic[P]):
         while self._waiting and not self._any_is_ready():
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_exception(NoProcessError(failure))
+                waiter.set_exception(JobFailedError(failure))
 
     def _schedule_fill(self, seconds: float) -> None:
         if self._closed or len(self.processes) >= self._wanted:
@@ -303,13 +244,10 @@ class Pool(Generic[P]):
             except NotStartedError as error:
                 log.warning("%s", error, extra={"tags": self.tags})
                 self.first_start_over.set()
-                self._refuse(Failure(reason=Reason.NOT_STARTED, message=str(error), exit_code=error.exit_code))
-                now = asyncio.get_running_loop().time()
-                self._starts.ended(None, began=now, now=now)
+                self._refuse(error.failure)
+                self._starts.cannot_start(asyncio.get_running_loop().time())
                 self._schedule_fill(self._starts.pause)
-                if self._service_log is not None and not self.processes:
-                    self._service_log.set("failed", 0)
-                return
+                break
             self.processes.insert(0, process)
             if process.has_room:
                 self._wake()

@@ -6,14 +6,14 @@ from itertools import count
 from typing import Final
 
 from cm_exec.config.model import Function, Service
-from cm_exec.handlers.base import Completion, HandlerContext, OnDelay, ServiceLog, StderrSink
+from cm_exec.handlers.base import Completion, Handler, HandlerContext, OnDelay, StderrSink, service_environment
 from cm_exec.handlers.envelope_process import EnvelopeProcess
-from cm_exec.handlers.environment import service_environment
-from cm_exec.handlers.output import StreamingSpool, not_started
-from cm_exec.handlers.pool import NoProcessError, Pool, PoolOptions
+from cm_exec.handlers.pool import Pool, PoolOptions
+from cm_exec.handlers.service_state import ServiceLog
+from cm_exec.handlers.spool import StreamingSpool
 from cm_exec.handlers.step_process import StepProcess
-from cm_exec.processes.child import Child, Command, NotStartedError
-from cm_exec.protocol.job import Failure, Job
+from cm_exec.processes.child import Child, Command
+from cm_exec.protocol.job import Failure, Job, JobFailedError
 
 _TRIES: Final = 3
 """Processes that are tried while each ends, or writes something, before it has read the query."""
@@ -46,29 +46,23 @@ class ServicePool:
         self._steps: Pool[StepProcess] = Pool(options, self._start_step, context.graces, states)
         self._envelopes: Pool[EnvelopeProcess] = Pool(options, self._start_envelope, context.graces, states)
         self._pool: Pool[StepProcess] | Pool[EnvelopeProcess] = self._envelopes if service.envelope else self._steps
-        self._users = 0
 
     def open(self) -> None:
-        """Start the processes, for the first function that uses them."""
-        self._users += 1
-        if self._users == 1:
-            self._pool.open()
+        """Start the processes; safe to call again, for another function."""
+        self._pool.open()
 
     async def close(self) -> None:
-        """End them, after the last function."""
-        self._users -= 1
-        if not self._users:
-            await self._pool.close()
+        """End them; safe to call again."""
+        await self._pool.close()
 
     async def wait_until_ready(self) -> None:
         """Return when one process is ready, after start_timeout, or after several starts that failed."""
-        seconds = self._service.start_timeout or None
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self._service.start_timeout or None):
                 await self._pool.first_start_over.wait()
 
     async def run(self, function: Function, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Failure | None:
-        """Run one job in a process with room for it. Raises NotStartedError, NoProcessError."""
+        """Run one job in a process with room for it. Raises JobFailedError."""
         if self._service.envelope:
             process = await self._envelopes.take()
             return await process.run(function, job, spool, stderr)
@@ -98,14 +92,12 @@ class ServicePool:
         return EnvelopeProcess(self._service, self._context, self._start_child(), self._envelopes)
 
 
-class ServiceHandler:
+class ServiceHandler(Handler):
     """Runs the jobs of one function in the processes of its service."""
 
     def __init__(self, function: Function, context: HandlerContext, pool: ServicePool) -> None:
-        self._function = function
-        self._context = context
+        super().__init__(function, context)
         self._pool = pool
-        self.streams = bool(function.stream)
 
     async def open(self) -> None:
         """Start the processes, so that the first job finds one."""
@@ -119,10 +111,6 @@ class ServiceHandler:
         """End the processes."""
         await self._pool.close()
 
-    def new_spool(self) -> StreamingSpool:
-        """Return an empty spool."""
-        return self._context.new_spool()
-
     async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:
         """Run one job in a process that has had others and will have more; see Handler."""
         on_delay = self._context.on_delay
@@ -132,9 +120,7 @@ class ServiceHandler:
             watch = asyncio.create_task(self._watch_delay(job, on_delay))
         try:
             failure = await self._pool.run(self._function, job, spool, stderr)
-        except NotStartedError as error:
-            return Completion(not_started(error))
-        except NoProcessError as error:
+        except JobFailedError as error:
             return Completion(error.failure)
         finally:
             if watch is not None:

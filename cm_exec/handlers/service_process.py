@@ -8,10 +8,11 @@ from typing import Final, Protocol
 
 from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import StderrSink
-from cm_exec.handlers.output import LimitedOutput, Spool, StderrTail
+from cm_exec.handlers.output import StderrTail
+from cm_exec.handlers.spool import LimitedOutput, Spool
 from cm_exec.processes.child import LARGE_PIPE, PIPE_BUF, Child, bytes_in, resize_pipe
 from cm_exec.processes.stdin_probe import StdinProbe
-from cm_exec.protocol.job import Failure, Job, Reason, redact
+from cm_exec.protocol.job import Failure, Job, Reason
 
 _READ_SIZE: Final = 64 * 1024
 _MOST_READS: Final = 32
@@ -66,26 +67,6 @@ class RunningJob:
         """Set the outcome, unless it is set."""
         if not self.done.done():
             self.done.set_result(failure)
-
-
-class CallerSecrets:
-    """The tokens of the last callers of one process, which may be in what it writes to stderr much later."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._secrets: dict[bytes, None] = {}
-
-    def remember(self, job: Job) -> None:
-        """Add the tokens of this caller, and forget the oldest beyond the limit."""
-        for secret in job.secrets:
-            self._secrets.pop(secret, None)  # to the end: the oldest is forgotten first
-            self._secrets[secret] = None
-        while len(self._secrets) > self._limit:
-            self._secrets.pop(next(iter(self._secrets)))
-
-    def redact(self, text: bytes) -> bytes:
-        """Return the text without them."""
-        return redact(text, self._secrets)
 
 
 class ServiceProcess:

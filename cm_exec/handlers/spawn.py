@@ -1,23 +1,27 @@
 """Modes spawn and prespawn: one process per job, started for it or ahead of it."""
 
 import asyncio
-import logging
 import os
 import shutil
 from collections.abc import Mapping
 from typing import Final
 
 from cm_exec.config.model import Function
-from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
-from cm_exec.handlers.environment import command_environment, job_environment
-from cm_exec.handlers.output import StderrLogger, StderrTail, StreamingSpool, log_exit, not_started
+from cm_exec.handlers.base import (
+    Completion,
+    Handler,
+    HandlerContext,
+    StderrSink,
+    command_environment,
+    job_environment,
+)
+from cm_exec.handlers.output import StderrLogger, StderrTail, log_exit
 from cm_exec.handlers.pool import Pool, PoolOptions
 from cm_exec.handlers.single_use import run_single_use
+from cm_exec.handlers.spool import StreamingSpool
 from cm_exec.processes.child import Child, Command, NotStartedError, bytes_in
 from cm_exec.protocol import environment as names
-from cm_exec.protocol.job import Job
-
-log: Final = logging.getLogger("cm_exec.handler")
+from cm_exec.protocol.job import Job, JobFailedError
 
 CM_JOB_DIR: Final = names.CM_JOB_DIR.encode()
 
@@ -39,21 +43,18 @@ class ProcessFactory:
         return self._start({}, b"")
 
     def _start(self, more: Mapping[bytes, bytes], first_input: bytes) -> Child:
-        if not self._function.job_dir:
-            return self._start_in(more, first_input, None)
-        folder = _make_job_dir()
-        try:
-            return self._start_in({**more, CM_JOB_DIR: os.fsencode(folder)}, first_input, folder)
-        except NotStartedError:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-
-    def _start_in(self, more: Mapping[bytes, bytes], first_input: bytes, folder: str | None) -> Child:
         function = self._function
-        command = Command(
-            argv=function.argv, env={**self._environment, **more}, cwd=function.cwd, result_fd=function.result_fd
-        )
-        return Child(command, self._trees, first_input, folder)
+        folder = _make_job_dir() if function.job_dir else None
+        env = {**self._environment, **more}
+        if folder is not None:
+            env[CM_JOB_DIR] = os.fsencode(folder)
+        command = Command(argv=function.argv, env=env, cwd=function.cwd, result_fd=function.result_fd)
+        try:
+            return Child(command, self._trees, first_input, folder)
+        except NotStartedError:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def _make_job_dir() -> str:
@@ -65,44 +66,30 @@ def _make_job_dir() -> str:
         raise NotStartedError(f"the job's folder cannot be created: {error.strerror}", None) from None
 
 
-class SpawnHandler:
+class SpawnHandler(Handler):
     """Starts the function's command for each job, with the query as its stdin."""
 
     def __init__(self, function: Function, context: HandlerContext) -> None:
-        self._function = function
-        self._context = context
+        super().__init__(function, context)
         self._factory = ProcessFactory(function, context)
-        self.streams = bool(function.stream)
-
-    async def open(self) -> None:
-        """Do nothing: no process is started ahead."""
-
-    async def wait_until_ready(self) -> None:
-        """Do nothing: each process has its own job."""
-
-    async def close(self) -> None:
-        """Do nothing: no process waits."""
-
-    def new_spool(self) -> StreamingSpool:
-        """Return an empty spool."""
-        return self._context.new_spool()
 
     async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:
         """Run one job in a process of its own; see Handler."""
         try:
             child = self._factory.start_for_job(job)
         except NotStartedError as error:
-            return Completion(not_started(error))
+            return Completion(error.failure)
         return await run_single_use(self._function, self._context, child, job, spool, stderr)
 
 
-class PrespawnHandler:
-    """Keeps processes waiting on stdin, so that their start is off the job's way."""
+class PrespawnHandler(Handler):
+    """Keeps processes waiting on stdin, so that their start is off the job's way.
+
+    It is ready at once: a process that waits for long has its job's query when it reads.
+    """
 
     def __init__(self, function: Function, context: HandlerContext, slots: int) -> None:
-        self._function = function
-        self._context = context
-        self.streams = bool(function.stream)
+        super().__init__(function, context)
         options = PoolOptions(
             name=function.name,
             size=min(slots, function.max_concurrency or slots),
@@ -118,23 +105,16 @@ class PrespawnHandler:
         """Start the processes for the first jobs."""
         self._pool.open()
 
-    async def wait_until_ready(self) -> None:
-        """Do nothing: a process that waits for long has its job's query when it reads."""
-
     async def close(self) -> None:
         """End those that wait."""
         await self._pool.close()
-
-    def new_spool(self) -> StreamingSpool:
-        """Return an empty spool."""
-        return self._context.new_spool()
 
     async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:
         """Run one job in a process that waits, or in a new one; see Handler."""
         try:
             process = await self._pool.take()
-        except NotStartedError as error:
-            return Completion(not_started(error))
+        except JobFailedError as error:
+            return Completion(error.failure)
         process.detach()
         process.child.send(job.query)
         try:

@@ -10,14 +10,12 @@ from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
 from cm_exec.handlers.framing import DesyncError, MessageReader, frame_message, message_reader
 from cm_exec.handlers.output import (
-    ProcessExit,
-    Spool,
     StderrLogger,
     StderrTail,
     early_exit,
     excerpt,
     failure_of_abort,
-    failure_of_exit,
+    failure_of_status,
     finish_output,
     log_exit,
     out_of_step,
@@ -34,6 +32,7 @@ from cm_exec.handlers.service_process import (
     StartWatch,
     not_ready,
 )
+from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.step_state import Step, StepState, parse_message
 from cm_exec.loops import Deadline
 from cm_exec.processes.child import Child
@@ -372,13 +371,7 @@ class StepProcess:
         job = self._job
         if job is None or not self.is_ready:
             return early_exit(f"the process of {self._service.name!r}", status, self._io.stderr_tail.getvalue())
-        stderr = self._job_stderr.getvalue()
-        if not status:
-            message = f"the command of {job.function.name!r} ended without a result"
-            return Failure(reason=Reason.EXIT, message=message, exit_code=0, stderr=stderr)
-        failure = failure_of_exit(job.function, ProcessExit(status=status, stderr=stderr), job.output.spool)
-        assert failure is not None  # noqa: S101 - the status is not 0
-        return failure
+        return failure_of_status(job.function, status, self._job_stderr.getvalue(), job.output.spool)
 
     def _failure(self, reason: Reason, detail: str) -> Failure:
         assert self._job is not None  # noqa: S101 - for the type checker

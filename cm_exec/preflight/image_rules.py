@@ -15,7 +15,7 @@ import click
 
 from cm_exec.config import ConfigError, load_config
 from cm_exec.errors import PreflightError
-from cm_exec.handlers.output import spool_directory
+from cm_exec.handlers.spool import spool_directory
 from cm_exec.preflight import CommandCheck, check_function
 from cm_exec.protocol import environment as names
 from cm_exec.text import count_text, did_you_mean, table_lines

@@ -18,6 +18,7 @@ from msgspec import Struct
 from cm_exec.processes import launcher
 from cm_exec.processes.launcher import STDOUT, attributes_of_child, has_pidfds, new_tag, result_descriptor
 from cm_exec.processes.termination import ProcessTree
+from cm_exec.protocol.job import Failure, JobFailedError, Reason
 
 _HAS_PIDFDS: Final = has_pidfds()
 _exit_callbacks: Final[dict[int, Callable[[], None]]] = {}
@@ -81,17 +82,14 @@ _EXHAUSTED: Final = {
 }
 
 
-class NotStartedError(Exception):
+class NotStartedError(JobFailedError):
     """Raised when a command cannot be started.
 
-    `exit_code` is the shell's code for it, 126 or 127. `exhausted` is true if the cause is a lack of resources and
-    not the command.
+    `exit_code` is the shell's code for it, 126 or 127, None if the cause is a lack of resources and not the command.
     """
 
-    def __init__(self, message: str, exit_code: int | None, *, exhausted: bool = False) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-        self.exhausted = exhausted
+    def __init__(self, message: str, exit_code: int | None) -> None:
+        super().__init__(Failure(reason=Reason.NOT_STARTED, message=message, exit_code=exit_code))
 
 
 class Command(Struct, frozen=True, kw_only=True):
@@ -250,7 +248,7 @@ def _not_started(command: Command, error: OSError | MemoryError) -> NotStartedEr
     name, cwd = command.argv[0], command.cwd
     number = error.errno if isinstance(error, OSError) else errno.ENOMEM
     if number in _EXHAUSTED:
-        return NotStartedError(f"{name!r} cannot be started: {_EXHAUSTED[number]}", None, exhausted=True)
+        return NotStartedError(f"{name!r} cannot be started: {_EXHAUSTED[number]}", None)
     if not os.path.isdir(cwd):
         return NotStartedError(f"the working directory {str(cwd)!r} does not exist", NOT_EXECUTABLE)
     if number in {errno.ENOENT, errno.ENOTDIR}:

@@ -60,6 +60,14 @@ class Failure(Struct, frozen=True, kw_only=True):
     error: msgspec.Raw | None = None
 
 
+class JobFailedError(Exception):
+    """Raised when a job gets no result."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
 class StreamAbortedError(Exception):
     """Raised to the reader of a streamed result that ends without being complete."""
 

@@ -9,7 +9,7 @@ from cm_exec.config.model import Mode, Output, Protocol
 from cm_exec.config.schema import FunctionOptions, LauncherTable
 from cm_exec.datatypes.syntax import BUILTIN_NAMES, parse_type
 from cm_exec.handlers.envelope_process import CANCEL_GRACE
-from cm_exec.handlers.output import MEMORY_LIMIT
+from cm_exec.handlers.spool import MEMORY_LIMIT
 from cm_exec.local_runtime import parse_fault
 from cm_exec.processes.termination import Graces
 from cm_exec.protocol.job import OUTPUT_EXCERPT, STDERR_TAIL

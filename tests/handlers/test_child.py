@@ -197,12 +197,12 @@ def test_failed_watch() -> None:
             with descriptors_left(number):
                 running = start("sleep", "300", registry=registry)
         except NotStartedError as error:
-            messages.append((str(error), error.exhausted))
+            messages.append((str(error), error.failure.exit_code))
             assert open_descriptors(os.getpid()) == before, number
         else:
             end(running)
     assert messages
-    assert all(exhausted for _, exhausted in messages)
+    assert all(exit_code is None for _, exit_code in messages)
     assert open_descriptors(os.getpid()) == before
     assert not registry
     with pytest.raises(ChildProcessError):

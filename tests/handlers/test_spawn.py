@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cm_exec.handlers.base import HandlerContext
-from cm_exec.handlers.output import MEMORY_LIMIT
+from cm_exec.handlers.spool import MEMORY_LIMIT
 from cm_exec.processes.termination import Graces
 from cm_exec.protocol.job import Failure, Job, Reason
 from tests.support.asyncio_tests import eventually

@@ -31,8 +31,11 @@ if "pidfds" in SPEC["without"]:
     setattr(os, "pidfd_open", fail)  # noqa: B010 - what is set is not of the declared type
 
 from cm_exec.config import parse_config  # noqa: E402 - cm_exec looks for pidfds when it is imported
-from cm_exec.handlers.base import Handler, HandlerContext  # noqa: E402
-from cm_exec.handlers.environment import read_environment  # noqa: E402
+from cm_exec.handlers.base import (  # noqa: E402
+    Handler,
+    HandlerContext,
+    read_environment,
+)
 from cm_exec.handlers.factory import create_handlers  # noqa: E402
 from cm_exec.processes import signals, termination  # noqa: E402
 from cm_exec.processes.launcher import prepare_process  # noqa: E402

@@ -4,17 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.handlers.output import (
-    LimitedOutput,
-    ProcessExit,
-    Spool,
-    StderrTail,
-    excerpt,
-    failure_of_exit,
-    finish_output,
-    not_started,
-    out_of_step,
-)
+from cm_exec.handlers.output import ProcessExit, StderrTail, excerpt, failure_of_exit, finish_output, out_of_step
+from cm_exec.handlers.spool import LimitedOutput, Spool
 from cm_exec.processes.child import NotStartedError
 from cm_exec.protocol.job import OUTPUT_EXCERPT, STDERR_TAIL, Failure, Reason
 from tests.support.handlers import function_of
@@ -150,7 +141,7 @@ def test_an_excerpt_is_the_begin_or_the_end() -> None:
 
 def test_exit_code_of_a_failed_start() -> None:
     """A command that cannot be started has the shell's exit code."""
-    failure = not_started(NotStartedError("'x' cannot be started: command not found", 127))
+    failure = NotStartedError("'x' cannot be started: command not found", 127).failure
     assert (failure.reason, failure.exit_code) == (Reason.NOT_STARTED, 127)
     assert failure.message == "'x' cannot be started: command not found"
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cm_exec.handlers.output import MEMORY_LIMIT, Spool, StreamingSpool, spool_directory
+from cm_exec.handlers.spool import MEMORY_LIMIT, Spool, StreamingSpool, spool_directory
 from cm_exec.protocol.job import StreamAbortedError
 
 
@@ -99,7 +99,7 @@ def test_missing_folder(tmp_path: Path) -> None:
 
 _NEARLY_FULL = """
 import hashlib, json, resource, sys
-from cm_exec.handlers.output import Spool
+from cm_exec.handlers.spool import Spool
 resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 19, 3 << 19))
 spool = Spool(sys.argv[1])
 for number, size in enumerate(map(int, sys.argv[2:])):
@@ -200,6 +200,6 @@ def test_without_a_writable_folder_there_is_none(tmp_path: Path) -> None:
     """In a process of its own, whose files may have no byte."""
     script = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
-        "from cm_exec.handlers.output import spool_directory; raise SystemExit(spool_directory() is not None)"
+        "from cm_exec.handlers.spool import spool_directory; raise SystemExit(spool_directory() is not None)"
     )
     assert subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=False).returncode == 0

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from cm_exec.handlers.pool import StartHistory
+from cm_exec.handlers.service_state import StartHistory
 from cm_exec.protocol.job import Failure, Reason
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cm_exec.handlers.base import Completion, StderrSink
-from cm_exec.handlers.output import MEMORY_LIMIT, StderrLogger, StreamingSpool
+from cm_exec.handlers.output import StderrLogger
+from cm_exec.handlers.spool import MEMORY_LIMIT, StreamingSpool
 from cm_exec.protocol.job import Failure, Job, MalformedJobError, Reason
 from cm_exec.runtime.client import Delivered, Delivery
 from cm_exec.worker.job import Answer, JobRunner, QueuedJob, SpooledResult
