@@ -1,8 +1,9 @@
-"""Text for people: suggestions, quotes, escapes, counts, durations, sizes and tables."""
+"""Text for people: suggestions, quotes, TOML, escapes, counts, durations, sizes and tables."""
 
+import datetime as dt
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 _LONGEST_QUOTE: Final = 60
@@ -40,6 +41,32 @@ def did_you_mean(name: str, names: Iterable[str], *, otherwise: str = "", quote:
 def quoted(text: str) -> str:
     """Return the text in double quotes on one line, as TOML and JSON write it; a long text is cut."""
     return json.dumps(text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "…", ensure_ascii=False)
+
+
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def toml_key(name: str) -> str:
+    """Return a name as a TOML key, in quotes if it needs them."""
+    return name if _BARE_KEY.fullmatch(name) else toml_value(name)
+
+
+def toml_value(value: object) -> str:
+    """Return a value as TOML. Raises TypeError for a value that TOML cannot express, such as None."""
+    match value:
+        case bool() | str():  # JSON's strings are TOML's, except for one control character
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case int() | float():
+            return str(value)
+        case dt.date() | dt.time():
+            return value.isoformat()
+        case list() | tuple():
+            return f"[{', '.join(map(toml_value, value))}]"
+        case Mapping():
+            pairs = ", ".join(f"{toml_key(str(name))} = {toml_value(inner)}" for name, inner in value.items())
+            return f"{{ {pairs} }}" if pairs else "{}"
+        case _:
+            raise TypeError(f"TOML has no {type(value).__name__}")
 
 
 _UNPRINTABLE: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")

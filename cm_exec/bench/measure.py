@@ -16,9 +16,9 @@ from cm_exec.bench.worker import BenchJobs, BenchWorker, CompletedJob, Measureme
 from cm_exec.config import Config, ConfigError, Function, parse_config
 from cm_exec.config.checks import applicable_defaults
 from cm_exec.config.model import Mode
-from cm_exec.config.toml import toml_value
 from cm_exec.handlers.factory import concurrency_limits
 from cm_exec.local_runtime import LocalRuntime
+from cm_exec.text import toml_value
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 

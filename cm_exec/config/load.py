@@ -2,7 +2,9 @@
 
 import errno
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
@@ -25,8 +27,7 @@ from cm_exec.config.schema import File, LauncherTable
 from cm_exec.config.schema.keys import converted
 from cm_exec.config.signature import read_types
 from cm_exec.config.test_cases import read_tests
-from cm_exec.config.toml import LineIndex
-from cm_exec.config.validate import Diagnostics, mismatch, read_table, report_unknown_key
+from cm_exec.config.validate import Diagnostics, KeyPath, mismatch, read_table, report_unknown_key
 from cm_exec.errors import ConfigError, Problem
 
 _REMEDY: Final = "; create a project with `cm-exec init`, or name the file with --config or CM_EXEC_CONFIG"
@@ -69,7 +70,7 @@ def parse_config(text: str, *, path: Path, shown_as: Path | None = None) -> Conf
     """
     shown_as, folder = shown_as or path, path.parent
     document = _parse(text, shown_as)
-    diagnostics = Diagnostics(LineIndex(text))
+    diagnostics = Diagnostics(LineIndex(text).find)
     _report_unknown_tables(document, diagnostics)
     entries = document.get("functions", {})
     defaults = read_defaults(document.get("defaults", {}), diagnostics)
@@ -145,3 +146,76 @@ def with_overrides(config: Config, **launcher_keys: Any) -> Config:
         except ValueError:
             raise ValueError(f"{key}: {mismatch(value, fields[key])}") from None
     return replace(config, launcher=replace(config.launcher, **given))
+
+
+_NAME: Final = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
+_KEY: Final = rf"\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*"
+_TABLE: Final = re.compile(rf"\s*\[{_KEY}\]")
+_ARRAY_TABLE: Final = re.compile(rf"\s*\[\[{_KEY}\]\]")
+_VALUE: Final = re.compile(rf"{_KEY}=")
+_MULTI_LINE: Final = ('"""', "'''")
+
+
+class LineIndex:
+    """Finds keys in a text that is valid TOML."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def find(self, at: KeyPath) -> int | None:
+        """Return the line of a key, or of the nearest table or value around it; None for the whole file."""
+        while at:
+            if at in self._lines:
+                return self._lines[at]
+            at = at[:-1]
+        return None
+
+    @cached_property
+    def _lines(self) -> dict[KeyPath, int]:
+        lines: dict[KeyPath, int] = {}
+        for place, line in _places(self._text):
+            for end in range(1, len(place) + 1):
+                lines.setdefault(place[:end], line)
+        return lines
+
+
+def _places(text: str) -> Iterator[tuple[KeyPath, int]]:
+    """Yield each table and key with its line."""
+    counts: dict[KeyPath, int] = {}
+    table: KeyPath = ()
+    closing = ""
+    for number, line in enumerate(text.split("\n"), 1):
+        if closing:  # inside of a text of several lines
+            closing = "" if closing in line else closing
+        elif match := _ARRAY_TABLE.match(line):
+            name = _resolved(_names(match[1]), counts)
+            counts[name] = counts.get(name, -1) + 1
+            table = (*name, counts[name])
+            yield table, number
+        elif match := _TABLE.match(line):
+            table = _resolved(_names(match[1]), counts)
+            yield table, number
+        elif match := _VALUE.match(line):
+            yield (*table, *_names(match[1])), number
+            value = line[match.end() :].lstrip()
+            closing = next((mark for mark in _MULTI_LINE if value.startswith(mark) and value.count(mark) == 1), "")
+
+
+def _names(key: str) -> tuple[str, ...]:
+    """Return the parts of a dotted key."""
+    inner: Any = tomli.loads(f"{key} = 0")
+    names = []
+    while isinstance(inner, dict):
+        ((name, inner),) = inner.items()
+        names.append(name)
+    return tuple(names)
+
+
+def _resolved(names: tuple[str, ...], counts: dict[KeyPath, int]) -> KeyPath:
+    """Insert the index of the last element after each array of tables in the path, except at its end."""
+    place: KeyPath = ()
+    for position, name in enumerate(names):
+        place = (*place, name)
+        if place in counts and position < len(names) - 1:
+            place = (*place, counts[place])
+    return place

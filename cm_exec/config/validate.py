@@ -1,7 +1,7 @@
 """Read the tables of a cm.toml key by key, so that all errors are found at once, with what was probably meant."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -10,10 +10,9 @@ from msgspec import UNSET, Struct, field
 
 from cm_exec.config.schema import File, FunctionOptions, FunctionTable, LauncherTable
 from cm_exec.config.schema.keys import KeySpec, converted, key_spec
-from cm_exec.config.toml import LineIndex, toml_key
 from cm_exec.errors import Problem
 from cm_exec.protocol.environment import CONNECTION_VARIABLES, JOB_VARIABLES
-from cm_exec.text import closest_match, did_you_mean, quoted
+from cm_exec.text import closest_match, did_you_mean, quoted, toml_key
 
 KeyPath = tuple[str | int, ...]
 """The place of a value, such as ("functions", "thumbnail", "command", 1)."""
@@ -24,14 +23,14 @@ _LONGEST_SUGGESTION: Final = 80
 
 
 class Diagnostics(Struct):
-    """The problems found so far, while a file is read. `lines` finds the line of each."""
+    """The problems found so far, while a file is read. `find_line` returns the line of a key."""
 
-    lines: LineIndex
+    find_line: Callable[[KeyPath], int | None]
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, at: KeyPath, message: str) -> None:
         """Record a problem with its place."""
-        self.problems.append(Problem(key=dotted(at), message=message, line=self.lines.find(at)))
+        self.problems.append(Problem(key=dotted(at), message=message, line=self.find_line(at)))
 
 
 def dotted(at: KeyPath) -> str:

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
-from cm_exec.config.toml import toml_key, toml_value
 from cm_exec.datatypes.syntax import member_text
+from cm_exec.text import toml_key, toml_value
 
 
 class DescriptionError(Exception):

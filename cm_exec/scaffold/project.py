@@ -14,7 +14,6 @@ import tomli
 
 from cm_exec.config.load import parse_config
 from cm_exec.config.schema.json_schema import cm_toml_schema_text
-from cm_exec.config.toml import toml_key, toml_value
 from cm_exec.datatypes.model import sample
 from cm_exec.importers import python_declarations
 from cm_exec.importers.declarations import (
@@ -27,6 +26,7 @@ from cm_exec.importers.declarations import (
 )
 from cm_exec.protocol.function_schema import Input
 from cm_exec.scaffold.languages import Language, ProjectMode
+from cm_exec.text import toml_key, toml_value
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 _PLACEHOLDER: Final = re.compile(r"@([A-Z]+)@")

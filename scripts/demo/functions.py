@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cm_exec.config.toml import toml_value
+from cm_exec.text import toml_value
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
 SLOTS: Final = 4

@@ -21,7 +21,7 @@ from cm_exec.config.schema import (
     ServiceTable,
 )
 from cm_exec.config.schema.keys import key_spec
-from cm_exec.config.toml import toml_value
+from cm_exec.text import toml_value
 from scripts.reference.markdown import slug, table
 
 _VALUE: Final = re.compile(r"""(\{.*\}|\[.*\]|"[^"]*")""")

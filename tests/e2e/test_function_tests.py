@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from cm_exec.config.toml import toml_value
+from cm_exec.text import toml_value
 from tests.support.toml import function
 from tests.support.worker import CM_EXEC
 from tests.support.worker_harness import WorkerHarness

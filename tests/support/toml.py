@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cm_exec.config.toml import toml_key, toml_value
+from cm_exec.text import toml_key, toml_value
 
 
 def function(name: str, command: str | Sequence[str], **options: object) -> str:

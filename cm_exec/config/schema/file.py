@@ -35,18 +35,15 @@ class FunctionTestTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     function: Annotated[
         str, key_hint("the name of a function"), key_doc("Function", "The function that is tested.", "double")
     ]
-    name: (
-        Annotated[
-            MemberName,
-            key_doc(
-                "Name",
-                "What is tested, in a few words; no other test of the function has the same name.",
-                "doubles a number",
-                default_text="the function and the number of its test",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    name: Annotated[
+        MemberName | UnsetType,
+        key_doc(
+            "Name",
+            "What is tested, in a few words; no other test of the function has the same name.",
+            "doubles a number",
+            default_text="the function and the number of its test",
+        ),
+    ] = UNSET
     query: Annotated[
         Any,
         key_hint(JSON_WORDS),
@@ -57,37 +54,28 @@ class FunctionTestTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields
             default_text=_OTHER_QUERY,
         ),
     ] = UNSET
-    query_json: (
-        Annotated[
-            Text,
-            key_doc(
-                "Query as JSON",
-                "The query as JSON text, which is sent byte for byte.",
-                '{"at": null}',
-                default_text=_OTHER_QUERY,
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    query_file: (
-        Annotated[
-            FilePath,
-            key_doc(
-                "Query in a file",
-                "A file with the query, which is sent byte for byte. Absolute, or relative to the folder of cm.toml.",
-                "query.json",
-                default_text=_OTHER_QUERY,
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    user_id: (
-        Annotated[
-            Text,
-            key_doc("User", "The id of the caller, as the job's `userId`.", "alice", default_text="no user"),
-        ]
-        | UnsetType
-    ) = UNSET
+    query_json: Annotated[
+        Text | UnsetType,
+        key_doc(
+            "Query as JSON",
+            "The query as JSON text, which is sent byte for byte.",
+            '{"at": null}',
+            default_text=_OTHER_QUERY,
+        ),
+    ] = UNSET
+    query_file: Annotated[
+        FilePath | UnsetType,
+        key_doc(
+            "Query in a file",
+            "A file with the query, which is sent byte for byte. Absolute, or relative to the folder of cm.toml.",
+            "query.json",
+            default_text=_OTHER_QUERY,
+        ),
+    ] = UNSET
+    user_id: Annotated[
+        Text | UnsetType,
+        key_doc("User", "The id of the caller, as the job's `userId`.", "alice", default_text="no user"),
+    ] = UNSET
     result: Annotated[
         Any,
         key_hint(JSON_WORDS),
@@ -99,18 +87,15 @@ class FunctionTestTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields
             default_text=_OTHER_EXPECTATION,
         ),
     ] = UNSET
-    result_json: (
-        Annotated[
-            Text,
-            key_doc(
-                "Result as JSON",
-                "The result as JSON text, which is compared as JSON.",
-                '{"at": null}',
-                default_text=_OTHER_EXPECTATION,
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    result_json: Annotated[
+        Text | UnsetType,
+        key_doc(
+            "Result as JSON",
+            "The result as JSON text, which is compared as JSON.",
+            '{"at": null}',
+            default_text=_OTHER_EXPECTATION,
+        ),
+    ] = UNSET
     result_subset: Annotated[
         Any,
         key_hint(JSON_WORDS),
@@ -122,90 +107,69 @@ class FunctionTestTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields
             default_text=_OTHER_EXPECTATION,
         ),
     ] = UNSET
-    result_text: (
-        Annotated[
-            str,
-            key_hint("a text in quotes"),
-            key_doc("Result as text", "The result, byte for byte.", "HELLO\n", default_text=_OTHER_EXPECTATION),
-        ]
-        | UnsetType
-    ) = UNSET
-    result_file: (
-        Annotated[
-            FilePath,
-            key_doc(
-                "Result in a file",
-                "A file with the result: compared as JSON if its name ends in .json, else byte for byte. Absolute, or "
-                "relative to the folder of cm.toml.",
-                "result.json",
-                default_text=_OTHER_EXPECTATION,
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    result_matches: (
-        Annotated[
-            str,
-            key_hint("a regular expression in quotes"),
-            key_doc(
-                "Pattern of the result",
-                "A Python regular expression that is found somewhere in the result; in its bytes if it is not UTF-8.",
-                "^[0-9]+$",
-                default_text=_OTHER_EXPECTATION,
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    error: (
-        Annotated[
-            FailureReason,
-            key_doc(
-                "Error",
-                "The job fails, with this reason in its error result.",
-                "exit",
-                default_text="any reason with error_contains, else the job must not fail",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    error_contains: (
-        Annotated[
-            Text,
-            key_doc(
-                "Text of the error",
-                "The job fails, and the message of its error result or what its command wrote to stderr contains this "
-                "text.",
-                "no such customer",
-                default_text="any text with error, else the job must not fail",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    tolerance: (
-        Annotated[
-            Annotated[float, Meta(ge=0)],
-            key_hint("a number, 0 or more"),
-            key_doc(
-                "Tolerance",
-                "How far a number in the result may be from the expected one, if it is compared as JSON.",
-                0.001,
-                default_text="0",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    timeout: (
-        Annotated[
-            TimeLimit,
-            key_doc(
-                "Timeout",
-                "Seconds that the job may take, instead of the function's timeout; 0 is no limit.",
-                5,
-                default_text="the timeout of the function",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    result_text: Annotated[
+        str | UnsetType,
+        key_hint("a text in quotes"),
+        key_doc("Result as text", "The result, byte for byte.", "HELLO\n", default_text=_OTHER_EXPECTATION),
+    ] = UNSET
+    result_file: Annotated[
+        FilePath | UnsetType,
+        key_doc(
+            "Result in a file",
+            "A file with the result: compared as JSON if its name ends in .json, else byte for byte. Absolute, or "
+            "relative to the folder of cm.toml.",
+            "result.json",
+            default_text=_OTHER_EXPECTATION,
+        ),
+    ] = UNSET
+    result_matches: Annotated[
+        str | UnsetType,
+        key_hint("a regular expression in quotes"),
+        key_doc(
+            "Pattern of the result",
+            "A Python regular expression that is found somewhere in the result; in its bytes if it is not UTF-8.",
+            "^[0-9]+$",
+            default_text=_OTHER_EXPECTATION,
+        ),
+    ] = UNSET
+    error: Annotated[
+        FailureReason | UnsetType,
+        key_doc(
+            "Error",
+            "The job fails, with this reason in its error result.",
+            "exit",
+            default_text="any reason with error_contains, else the job must not fail",
+        ),
+    ] = UNSET
+    error_contains: Annotated[
+        Text | UnsetType,
+        key_doc(
+            "Text of the error",
+            "The job fails, and the message of its error result or what its command wrote to stderr contains this "
+            "text.",
+            "no such customer",
+            default_text="any text with error, else the job must not fail",
+        ),
+    ] = UNSET
+    tolerance: Annotated[
+        Annotated[float, Meta(ge=0)] | UnsetType,
+        key_hint("a number, 0 or more"),
+        key_doc(
+            "Tolerance",
+            "How far a number in the result may be from the expected one, if it is compared as JSON.",
+            0.001,
+            default_text="0",
+        ),
+    ] = UNSET
+    timeout: Annotated[
+        TimeLimit | UnsetType,
+        key_doc(
+            "Timeout",
+            "Seconds that the job may take, instead of the function's timeout; 0 is no limit.",
+            5,
+            default_text="the timeout of the function",
+        ),
+    ] = UNSET
 
 
 _Description = Annotated[
@@ -236,18 +200,15 @@ class FieldTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(extra_json_schema={"$ref": "#/$defs/Type"}),
     ]
     description: _Description | UnsetType = UNSET
-    required: (
-        Annotated[
-            Flag,
-            key_doc(
-                "Required",
-                "false: it may be left out.",
-                False,
-                default_text="true, but false for an optional<...>",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    required: Annotated[
+        Flag | UnsetType,
+        key_doc(
+            "Required",
+            "false: it may be left out.",
+            False,
+            default_text="true, but false for an optional<...>",
+        ),
+    ] = UNSET
 
 
 class InputTable(FieldTable, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -270,18 +231,15 @@ class InputTable(FieldTable, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class LauncherTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `[launcher]` table."""
 
-    concurrency: (
-        Annotated[
-            Slots,
-            key_doc(
-                "Slots",
-                "Jobs that run concurrently.",
-                4,
-                default_text="MAX_CONCURRENT_TASKS, which the platform sets, else 1",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    concurrency: Annotated[
+        Slots | UnsetType,
+        key_doc(
+            "Slots",
+            "Jobs that run concurrently.",
+            4,
+            default_text="MAX_CONCURRENT_TASKS, which the platform sets, else 1",
+        ),
+    ] = UNSET
     drain_timeout: Annotated[
         Seconds,
         key_hint(f"a number of seconds from 0 to {MAX_SECONDS}"),
@@ -300,18 +258,15 @@ class LauncherTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         key_doc("Log format", "text: for people; sls: the structured lines of Foundry.", "sls"),
     ] = "text"
     log_level: Annotated[LogLevel, key_doc("Log level", "Minimum level of a message that is logged.", "debug")] = "info"
-    tls_server_name: (
-        Annotated[
-            ServerName,
-            key_doc(
-                "TLS server name",
-                "Host name expected in the runtime's certificate, if it differs from the URI's host.",
-                "localhost",
-                default_text="the host in the URI",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    tls_server_name: Annotated[
+        ServerName | UnsetType,
+        key_doc(
+            "TLS server name",
+            "Host name expected in the runtime's certificate, if it differs from the URI's host.",
+            "localhost",
+            default_text="the host in the URI",
+        ),
+    ] = UNSET
 
 
 class File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

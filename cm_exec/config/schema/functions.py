@@ -66,32 +66,26 @@ class ServiceOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "Working folder", "Where the command runs: absolute, or relative to the folder of cm.toml.", "handlers"
         ),
     ] = "."
-    inherit_env: (
-        Annotated[
-            tuple[InheritedName, ...],
-            key_hint('an array of variables\' names, such as ["PATH", "LANG"]'),
-            key_doc(
-                "Inherited variables",
-                "Only these of the launcher's variables reach the process; with [] none.",
-                ["PATH", "LANG"],
-                default_text="all of them",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    credentials: (
-        Annotated[
-            Flag,
-            key_doc(
-                "Credentials",
-                "true: the caller's tokens in the job reach the process, as CM_AUTH_HEADER and "
-                "CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN, in the envelope of a service, or as the header `Authorization`.",
-                True,
-                default_text="false; for a function, that of its service",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    inherit_env: Annotated[
+        tuple[InheritedName, ...] | UnsetType,
+        key_hint('an array of variables\' names, such as ["PATH", "LANG"]'),
+        key_doc(
+            "Inherited variables",
+            "Only these of the launcher's variables reach the process; with [] none.",
+            ["PATH", "LANG"],
+            default_text="all of them",
+        ),
+    ] = UNSET
+    credentials: Annotated[
+        Flag | UnsetType,
+        key_doc(
+            "Credentials",
+            "true: the caller's tokens in the job reach the process, as CM_AUTH_HEADER and "
+            "CM_TEMPORARY_CREDENTIALS_AUTH_TOKEN, in the envelope of a service, or as the header `Authorization`.",
+            True,
+            default_text="false; for a function, that of its service",
+        ),
+    ] = UNSET
     result_fd: Annotated[
         ResultFd,
         key_hint("1 or 3"),
@@ -101,19 +95,16 @@ class ServiceOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             3,
         ),
     ] = 1
-    idle_timeout: (
-        Annotated[
-            TimeLimit,
-            key_doc(
-                "Idle timeout",
-                "A process that has waited this many seconds for a job is ended; in mode prespawn it is replaced. 0 is "
-                "no limit.",
-                600,
-                default_text="no limit",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    idle_timeout: Annotated[
+        TimeLimit | UnsetType,
+        key_doc(
+            "Idle timeout",
+            "A process that has waited this many seconds for a job is ended; in mode prespawn it is replaced. 0 is "
+            "no limit.",
+            600,
+            default_text="no limit",
+        ),
+    ] = UNSET
     protocol: Annotated[
         Protocol,
         key_doc(
@@ -123,57 +114,45 @@ class ServiceOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "http",
         ),
     ] = "lines"
-    envelope: (
-        Annotated[
-            Flag,
-            key_doc(
-                "Envelope",
-                "true: each message is an object that names its job, such as {jobId, queryType, userId, query}, and "
-                "results come in any order.",
-                True,
-                default_text="true with `jobs_per_process` above 1 and with several functions, else false",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    processes: (
-        Annotated[
-            Slots,
-            key_doc(
-                "Processes",
-                'Maximum number of processes of the service; with `protocol = "http"` there is one.',
-                2,
-                default_text="as many as jobs need",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    jobs_per_process: (
-        Annotated[
-            Slots,
-            key_doc(
-                "Jobs per process",
-                "Jobs that one process of the service has concurrently.",
-                16,
-                default_text='1; with `protocol = "http"` no limit',
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    ready: (
-        Annotated[
-            Readiness,
-            key_doc(
-                "Readiness",
-                'When a process can take jobs. "read": it reads its stdin; "message": it has written '
-                '{"ready": true}; with `protocol = "http"` a path such as "/health": a request for it is answered '
-                "with status 200 to 299.",
-                "message",
-                default_text='`"read"`; with `protocol = "http"`: the server accepts connections',
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    envelope: Annotated[
+        Flag | UnsetType,
+        key_doc(
+            "Envelope",
+            "true: each message is an object that names its job, such as {jobId, queryType, userId, query}, and "
+            "results come in any order.",
+            True,
+            default_text="true with `jobs_per_process` above 1 and with several functions, else false",
+        ),
+    ] = UNSET
+    processes: Annotated[
+        Slots | UnsetType,
+        key_doc(
+            "Processes",
+            'Maximum number of processes of the service; with `protocol = "http"` there is one.',
+            2,
+            default_text="as many as jobs need",
+        ),
+    ] = UNSET
+    jobs_per_process: Annotated[
+        Slots | UnsetType,
+        key_doc(
+            "Jobs per process",
+            "Jobs that one process of the service has concurrently.",
+            16,
+            default_text='1; with `protocol = "http"` no limit',
+        ),
+    ] = UNSET
+    ready: Annotated[
+        Readiness | UnsetType,
+        key_doc(
+            "Readiness",
+            'When a process can take jobs. "read": it reads its stdin; "message": it has written '
+            '{"ready": true}; with `protocol = "http"` a path such as "/health": a request for it is answered '
+            "with status 200 to 299.",
+            "message",
+            default_text='`"read"`; with `protocol = "http"`: the server accepts connections',
+        ),
+    ] = UNSET
     start_timeout: Annotated[
         Annotated[float, Meta(gt=0, le=MAX_SECONDS)],
         key_hint(f"a number of seconds above 0, up to {MAX_SECONDS}"),
@@ -184,25 +163,22 @@ class ServiceOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             600,
         ),
     ] = 300.0
-    max_jobs: (
-        Annotated[
-            Count,
-            key_doc(
-                "Jobs until replacement",
-                "A process of the service is replaced after this many jobs.",
-                10_000,
-                default_text="no limit",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    max_jobs: Annotated[
+        Count | UnsetType,
+        key_doc(
+            "Jobs until replacement",
+            "A process of the service is replaced after this many jobs.",
+            10_000,
+            default_text="no limit",
+        ),
+    ] = UNSET
 
 
 class ServiceTable(ServiceOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A `[services.NAME]` table."""
 
-    command: Annotated[Command, _COMMAND] | UnsetType = UNSET
-    url: Annotated[ServerUrl, _URL] | UnsetType = UNSET
+    command: Annotated[Command | UnsetType, _COMMAND] = UNSET
+    url: Annotated[ServerUrl | UnsetType, _URL] = UNSET
 
 
 class FunctionOptions(ServiceOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -221,31 +197,25 @@ class FunctionOptions(ServiceOptions, frozen=True, kw_only=True, forbid_unknown_
         Size,
         key_doc("Output limit", "Maximum size of a result, in bytes or as a string with B, KiB, MiB or GiB.", "256MiB"),
     ] = "64MiB"
-    output: (
-        Annotated[
-            Output,
-            key_doc(
-                "Output",
-                "bytes: the output is posted unchanged; json: it must be valid JSON and is posted unchanged; text: it "
-                "must be UTF-8 and is posted as a JSON string, without one final newline.",
-                "json",
-                default_text='`"bytes"`; `"json"` for a service with `protocol = "lines"`',
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    max_concurrency: (
-        Annotated[
-            Slots,
-            key_doc(
-                "Concurrency limit",
-                "Jobs of this function that run concurrently; further ones wait without holding a slot.",
-                2,
-                default_text="no limit but the number of slots",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    output: Annotated[
+        Output | UnsetType,
+        key_doc(
+            "Output",
+            "bytes: the output is posted unchanged; json: it must be valid JSON and is posted unchanged; text: it "
+            "must be UTF-8 and is posted as a JSON string, without one final newline.",
+            "json",
+            default_text='`"bytes"`; `"json"` for a service with `protocol = "lines"`',
+        ),
+    ] = UNSET
+    max_concurrency: Annotated[
+        Slots | UnsetType,
+        key_doc(
+            "Concurrency limit",
+            "Jobs of this function that run concurrently; further ones wait without holding a slot.",
+            2,
+            default_text="no limit but the number of slots",
+        ),
+    ] = UNSET
     mode: Annotated[
         Mode,
         key_doc(
@@ -299,45 +269,36 @@ class FunctionOptions(ServiceOptions, frozen=True, kw_only=True, forbid_unknown_
 class FunctionTable(FunctionOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A `[functions.NAME]` table."""
 
-    command: Annotated[Command, _COMMAND] | UnsetType = UNSET
-    service: (
-        Annotated[
-            FunctionName,
-            key_doc(
-                "Service",
-                "The name of the `[services.NAME]` whose processes serve the function.",
-                "model",
-                default_text="none; required without `command`",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    description: (
-        Annotated[
-            Text,
-            key_doc(
-                "Description",
-                "Published as the description of the result if `returns` has none of its own.",
-                "A smaller picture.",
-                default_text="none",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    inputs: (
-        Annotated[
-            Mapping[MemberName, Any],
-            key_hint('a table of types, such as { url = "string", width = "optional<integer>" }'),
-            key_doc(
-                "Inputs",
-                "The members of a query and their types; published, and checked with check_queries.",
-                {"url": "string", "width": "optional<integer>"},
-                default_text="none are published",
-            ),
-            Meta(extra_json_schema={"additionalProperties": {"$ref": "#/$defs/Input"}}),
-        ]
-        | UnsetType
-    ) = UNSET
+    command: Annotated[Command | UnsetType, _COMMAND] = UNSET
+    service: Annotated[
+        FunctionName | UnsetType,
+        key_doc(
+            "Service",
+            "The name of the `[services.NAME]` whose processes serve the function.",
+            "model",
+            default_text="none; required without `command`",
+        ),
+    ] = UNSET
+    description: Annotated[
+        Text | UnsetType,
+        key_doc(
+            "Description",
+            "Published as the description of the result if `returns` has none of its own.",
+            "A smaller picture.",
+            default_text="none",
+        ),
+    ] = UNSET
+    inputs: Annotated[
+        Mapping[MemberName, Any] | UnsetType,
+        key_hint('a table of types, such as { url = "string", width = "optional<integer>" }'),
+        key_doc(
+            "Inputs",
+            "The members of a query and their types; published, and checked with check_queries.",
+            {"url": "string", "width": "optional<integer>"},
+            default_text="none are published",
+        ),
+        Meta(extra_json_schema={"additionalProperties": {"$ref": "#/$defs/Input"}}),
+    ] = UNSET
     returns: Annotated[
         Any,
         key_hint(TYPE_WORDS),
@@ -358,38 +319,32 @@ class FunctionTable(FunctionOptions, frozen=True, kw_only=True, forbid_unknown_f
             ["flight"],
         ),
     ] = ()
-    url: Annotated[ServerUrl, _URL] | UnsetType = UNSET
-    request: (
-        Annotated[
-            HttpRequest,
-            key_doc(
-                "HTTP request",
-                "The method and path for a job of an HTTP service. {name} in the path is replaced by that input. With "
-                "POST, PUT and PATCH the body is the query.",
-                "POST /classify",
-                "GET /items/{id}",
-                default_text="`POST /` and the name of the function",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    url: Annotated[ServerUrl | UnsetType, _URL] = UNSET
+    request: Annotated[
+        HttpRequest | UnsetType,
+        key_doc(
+            "HTTP request",
+            "The method and path for a job of an HTTP service. {name} in the path is replaced by that input. With "
+            "POST, PUT and PATCH the body is the query.",
+            "POST /classify",
+            "GET /items/{id}",
+            default_text="`POST /` and the name of the function",
+        ),
+    ] = UNSET
     query: Annotated[
         tuple[MemberName, ...],
         key_hint('an array of inputs\' names, such as ["q", "limit"]'),
         key_doc("Query parameters", "Inputs that become query parameters of the HTTP request.", ["q", "limit"]),
     ] = ()
-    body: (
-        Annotated[
-            MemberName,
-            key_doc(
-                "Body",
-                "The input that is the whole body of the HTTP request, for a server that expects no object.",
-                "numbers",
-                default_text="the query itself",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    body: Annotated[
+        MemberName | UnsetType,
+        key_doc(
+            "Body",
+            "The input that is the whole body of the HTTP request, for a server that expects no object.",
+            "numbers",
+            default_text="the query itself",
+        ),
+    ] = UNSET
 
 
 FunctionEntry = Annotated[

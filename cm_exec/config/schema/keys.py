@@ -86,17 +86,21 @@ def _plain(expected: Any) -> Any:
 
 def _arms(expected: Any) -> list[Any]:
     """Return the alternatives of a type, without the mark of an optional key."""
+    members = _members(expected)
+    return [inner for member in members for inner in _arms(member)] if members else [expected]
+
+
+def _members(expected: Any) -> list[Any]:
+    """Return what a union consists of, without the mark of an optional key; nothing for another type."""
     plain = _plain(expected)
-    if get_origin(plain) not in {Union, UnionType}:
-        return [expected]
-    return [inner for arm in get_args(plain) if arm is not UnsetType for inner in _arms(arm)]
+    return [m for m in get_args(plain) if m is not UnsetType] if get_origin(plain) in {Union, UnionType} else []
 
 
 def _metas(expected: Any) -> list[Meta]:
-    """Return the annotations of a type, or else of its alternatives, the outermost last."""
-    candidates = [expected, *(arm for arm in get_args(expected) if arm is not UnsetType)]
-    metas = [meta for c in candidates if get_origin(c) is Annotated for meta in c.__metadata__]
-    return [meta for meta in metas if isinstance(meta, Meta)]
+    """Return the annotations of a type, the outermost last; those of several alternatives only if it has none."""
+    own = [meta for meta in getattr(expected, "__metadata__", ()) if isinstance(meta, Meta)]
+    members = _members(expected)
+    return own if own and len(members) > 1 else [*(meta for m in members for meta in _metas(m)), *own]
 
 
 def _either(choices: tuple[str, ...]) -> str:

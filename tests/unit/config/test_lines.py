@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.config.load import parse_config
-from cm_exec.config.toml import LineIndex, Place
+from cm_exec.config.load import LineIndex, parse_config
+from cm_exec.config.validate import KeyPath
 from cm_exec.errors import ConfigError
 
 TEXT = '''\
@@ -52,7 +52,7 @@ n = 1
         ((), None),
     ],
 )
-def test_line(at: Place, line: int | None) -> None:
+def test_line(at: KeyPath, line: int | None) -> None:
     assert LineIndex(TEXT).find(at) == line
 
 

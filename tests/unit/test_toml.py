@@ -5,7 +5,7 @@ import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cm_exec.config.toml import toml_key, toml_value
+from cm_exec.text import toml_key, toml_value
 
 TEXTS = st.text(st.characters(codec="utf-8"))
 SCALARS = (
