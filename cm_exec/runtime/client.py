@@ -5,7 +5,6 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from enum import Enum, auto
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
@@ -138,31 +137,25 @@ _STREAM_SECONDS: Final = 24 * 3600.0
 """A stream may last as long as its job, which has its own timeout; a replica lives for 22 hours at most."""
 
 
-class Delivery(Enum):
-    """What became of a result."""
-
-    ACCEPTED = auto()
-    GONE = auto()
-    """The runtime does not wait for it (any more)."""
-    REJECTED = auto()
-    """The runtime will not take this result; perhaps a smaller one."""
+_DECIDED: Final = frozenset({Verdict.ACCEPTED, Verdict.GONE, Verdict.REFUSED})
+"""What the response to a result says for good."""
 
 
 class Delivered(Struct, frozen=True):
     """What became of a result, and the last response to it in words."""
 
-    delivery: Delivery
+    verdict: Verdict
     why: str
 
     @property
     def is_accepted(self) -> bool:
         """Whether the runtime has the result."""
-        return self.delivery is Delivery.ACCEPTED
+        return self.verdict is Verdict.ACCEPTED
 
     @property
     def is_rejected(self) -> bool:
-        """Whether the runtime will not take this result."""
-        return self.delivery is Delivery.REJECTED
+        """Whether the runtime will not take this result; perhaps a smaller one."""
+        return self.verdict is Verdict.REFUSED
 
 
 class Reporter:
@@ -186,12 +179,12 @@ class Reporter:
         while True:
             verdict, why, timed_out = await self._post(job_id, body, seconds)
             if verdict in _DECIDED:
-                return self._decided(job_id, _DECIDED[verdict], why)
+                return _decided(job_id, verdict, why)
             now = time.monotonic()
             if failing_since is None or not self._polls_succeed():
                 failing_since = now
             if now - failing_since > limits.rejected_result:
-                return self._decided(job_id, Delivery.REJECTED, f"{why}, for {limits.rejected_result:g} s")
+                return _decided(job_id, Verdict.REFUSED, f"{why}, for {limits.rejected_result:g} s")
             if timed_out:
                 seconds *= 2
             log.warning("the result of job %s is not posted yet: %s; trying again", job_id, why)
@@ -207,7 +200,7 @@ class Reporter:
         """
         verdict, why, _ = await self._post(job_id, StreamingBody(chunks), _STREAM_SECONDS)
         if verdict in _DECIDED:
-            return self._decided(job_id, _DECIDED[verdict], why)
+            return _decided(job_id, verdict, why)
         log.warning("the result of job %s was not streamed: %s; it is posted whole at its end", job_id, why)
         if verdict is Verdict.REAUTHENTICATE:
             self._session.reload()
@@ -223,19 +216,13 @@ class Reporter:
             return Verdict.RETRY, str(error), error.timed_out
         return result_verdict(response.status), f"the runtime answers {response.status}", False
 
-    def _decided(self, job_id: str, delivery: Delivery, why: str) -> Delivered:
-        if delivery is Delivery.GONE:
-            log.warning("job %s: %s; it does not wait for the result, which is dropped", job_id, why)
-        elif delivery is Delivery.REJECTED:
-            log.error("job %s: the result is rejected: %s", job_id, why)
-        return Delivered(delivery, why)
 
-
-_DECIDED: Final = {
-    Verdict.ACCEPTED: Delivery.ACCEPTED,
-    Verdict.GONE: Delivery.GONE,
-    Verdict.REFUSED: Delivery.REJECTED,
-}
+def _decided(job_id: str, verdict: Verdict, why: str) -> Delivered:
+    if verdict is Verdict.GONE:
+        log.warning("job %s: %s; it does not wait for the result, which is dropped", job_id, why)
+    elif verdict is Verdict.REFUSED:
+        log.error("job %s: the result is rejected: %s", job_id, why)
+    return Delivered(verdict, why)
 
 
 _NOT_THERE_YET: Final = frozenset(

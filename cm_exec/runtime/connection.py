@@ -1,11 +1,6 @@
-"""One kept-alive HTTP connection on the loop.
-
-urllib3 opens it on a helper thread: addresses, timeout, TLS, the certificate's check. From then on the loop reads and
-writes it. Every exception of the libraries below becomes a RequestError here.
-"""
+"""One kept-alive HTTP connection, which the loop reads and writes. What fails becomes a RequestError."""
 
 import asyncio
-import errno
 import select
 import socket
 import ssl
@@ -14,11 +9,8 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from msgspec import Struct
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
 
-from cm_exec.loops import Deadline, in_thread
-from cm_exec.runtime.endpoints import Endpoint, explain
+from cm_exec.loops import Deadline
 from cm_exec.runtime.http import (
     IncompleteResponseError,
     InvalidResponseError,
@@ -41,7 +33,7 @@ _BRIEFLY_IDLE: Final = 0.001
 
 _NOTHING: Final = memoryview(b"")
 _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-_CLOSED: Final = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+_CLOSED: Final = BrokenPipeError | ConnectionResetError | ssl.SSLEOFError | ssl.SSLZeroReturnError
 
 
 class ReplayableBody(Protocol):
@@ -64,75 +56,6 @@ class StreamingBody(Struct, frozen=True):
 
 
 Body = bytes | ReplayableBody | StreamingBody
-
-
-async def open_connection(endpoint: Endpoint, tls: ssl.SSLContext, server_name: str, seconds: float) -> "Connection":
-    """Connect, within `seconds`. Raises RequestError."""
-    origin = endpoint.origin
-    try:
-        sock = await in_thread(lambda: _connect(endpoint, tls, server_name, seconds))
-    except ssl.SSLError as error:
-        raise RequestError(f"{origin}: {explain(error, server_name)}", untrusted=True) from error
-    except TimeoutError as error:
-        raise RequestError(f"{origin}: cannot connect: timed out", never_connected=True) from error
-    except (OSError, HTTPError, ValueError) as error:
-        exhausted = isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}
-        raise RequestError(
-            f"{origin}: cannot connect: {_reason(error)}", never_connected=True, exhausted=exhausted
-        ) from error
-    return Connection(sock, origin)
-
-
-def _connect(endpoint: Endpoint, tls: ssl.SSLContext, server_name: str, timeout: float) -> socket.socket:
-    connection: HTTPConnection
-    if endpoint.is_secure:
-        connection = _Ipv4First(
-            endpoint.host, endpoint.port, timeout=timeout, ssl_context=tls, server_hostname=server_name
-        )
-    else:
-        connection = _PlainIpv4First(endpoint.host, endpoint.port, timeout=timeout)
-    try:
-        connection.connect()
-        sock = connection.sock
-        assert sock is not None  # noqa: S101 - for the type checker
-        connection.sock = None  # the connection is ours from now on
-        sock.settimeout(0)
-    except BaseException:
-        connection.close()
-        raise
-    return sock
-
-
-class _Ipv4First(HTTPSConnection):
-    """Tries IPv4 addresses first: the runtime was seen to listen on IPv4 only, under the name localhost."""
-
-    def _new_conn(self) -> socket.socket:
-        return _connect_ipv4_first(self._dns_host, self.port, self.timeout)
-
-
-class _PlainIpv4First(HTTPConnection):
-    """The same without TLS, for the runtime's plain API on a loopback address."""
-
-    def _new_conn(self) -> socket.socket:
-        return _connect_ipv4_first(self._dns_host, self.port, self.timeout)
-
-
-def _connect_ipv4_first(host: str, port: int, timeout: object) -> socket.socket:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    found.sort(key=lambda info: info[0] != socket.AF_INET)
-    failure = OSError("the name has no address")
-    for family, kind, protocol, _, address in found:
-        connection = socket.socket(family, kind, protocol)
-        try:
-            connection.settimeout(timeout if isinstance(timeout, float) else None)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.connect(address)
-        except OSError as error:
-            connection.close()
-            failure = error
-        else:
-            return connection
-    raise failure
 
 
 class Connection:
@@ -287,7 +210,7 @@ class Connection:
         self._write()
         await self._sendable
 
-    def _read(self) -> None:  # noqa: C901 - one branch for each way in which reading fails
+    def _read(self) -> None:
         try:
             for _ in range(_TURN // (16 * 1024)):  # the size of a TLS record
                 data = self._sock.recv(_READ_SIZE)
@@ -299,36 +222,29 @@ class Connection:
                     return
         except _NOT_NOW:
             return
-        except IncompleteResponseError as error:
-            self._end(RequestError(f"{self._origin}: {error}", partial=error.partial))
-        except (NoResponseError, *_CLOSED):
-            self._end(self._ended())
-        except InvalidResponseError:
-            self._end(RequestError(f"{self._origin}: the response is not HTTP"))
-        except OSError as error:
-            never_sent = not self._has_sent and self._reader.is_empty
-            self._end(
-                RequestError(f"{self._origin}: {_reason(error)}", never_sent=never_sent, partial=self._reader.partial)
-            )
-        except MemoryError:
-            self._end(
-                RequestError(f"{self._origin}: there is not enough memory for the response", partial=self._head())
-            )
+        except Exception as error:  # noqa: BLE001 - raised again by the request
+            self._end(self._explained(error))
 
-        except Exception as error:  # noqa: BLE001 - from what takes the body
-            self._end(error)
-
-    def _head(self) -> bytes:
-        """Return the beginning of the body, which has the job's id, when there is no memory for all of it."""
-        return bytes(self._reader.received_body[:_READ_SIZE])
-
-    def _ended(self) -> RequestError:
-        if not self._reader.is_empty:
-            return RequestError(
-                f"{self._origin}: the connection broke within the response", partial=self._reader.partial
-            )
-        message = f"{self._origin}: the connection was closed without a response"
-        return ConnectionEndedError(message, never_sent=not self._has_sent)
+    def _explained(self, error: Exception) -> Exception:
+        """Return the RequestError for a failed read, or the error of what takes the body."""
+        reader = self._reader
+        if isinstance(error, NoResponseError | _CLOSED) and reader.is_empty:
+            message = f"{self._origin}: the connection was closed without a response"
+            return ConnectionEndedError(message, never_sent=not self._has_sent)
+        never_sent, partial = False, reader.received_body
+        if isinstance(error, _CLOSED):
+            why = "the connection broke within the response"
+        elif isinstance(error, IncompleteResponseError):
+            why = str(error)
+        elif isinstance(error, InvalidResponseError):
+            why, partial = "the response is not HTTP", partial[:0]
+        elif isinstance(error, OSError):
+            why, never_sent = reason_text(error), not self._has_sent and reader.is_empty
+        elif isinstance(error, MemoryError):  # the beginning has the job's id
+            why, partial = "there is not enough memory for the response", partial[:_READ_SIZE]
+        else:
+            return error
+        return RequestError(f"{self._origin}: {why}", never_sent=never_sent, partial=bytes(partial))
 
     def _received(self, response: Response) -> None:
         if self._response is None or self._response.done():
@@ -363,7 +279,7 @@ async def _cancelled(task: "asyncio.Task[None]") -> None:
         await task
 
 
-def _reason(error: BaseException) -> str:
+def reason_text(error: BaseException) -> str:
     """Return the error in words, without the addresses of objects that urllib3 puts into its own."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()

@@ -1,19 +1,23 @@
-"""Authenticated connections with the runtime: the token on each request, kept-alive connections, trust."""
+"""Authenticated connections with the runtime: the token on each request, kept-alive connections, trust.
+
+urllib3 opens a connection on a helper thread: addresses, timeout, TLS, the certificate's check.
+"""
 
 import asyncio
+import errno
 import logging
+import socket
+import ssl
 from collections.abc import Mapping
 from typing import Final
 
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+
 from cm_exec.errors import NoRuntimeError
-from cm_exec.runtime.connection import (
-    Body,
-    Connection,
-    ConnectionEndedError,
-    StreamingBody,
-    open_connection,
-)
-from cm_exec.runtime.endpoints import Endpoint, RuntimeEndpoints, read_endpoints, tls_context
+from cm_exec.loops import in_thread
+from cm_exec.runtime.connection import Body, Connection, ConnectionEndedError, StreamingBody, reason_text
+from cm_exec.runtime.endpoints import Endpoint, RuntimeEndpoints, explain, read_endpoints, tls_context
 from cm_exec.runtime.http import Headers, Response, request_head
 from cm_exec.runtime.retry import NotReadyError, RequestError, RetryLimits
 
@@ -158,3 +162,72 @@ class RuntimeSession:
         if body is None:
             return headers
         return (*headers, ("Content-Length", str(len(body) if isinstance(body, bytes) else body.size)))
+
+
+async def open_connection(endpoint: Endpoint, tls: ssl.SSLContext, server_name: str, seconds: float) -> Connection:
+    """Connect, within `seconds`. Raises RequestError."""
+    origin = endpoint.origin
+    try:
+        sock = await in_thread(lambda: _connect(endpoint, tls, server_name, seconds))
+    except ssl.SSLError as error:
+        raise RequestError(f"{origin}: {explain(error, server_name)}", untrusted=True) from error
+    except TimeoutError as error:
+        raise RequestError(f"{origin}: cannot connect: timed out", never_connected=True) from error
+    except (OSError, HTTPError, ValueError) as error:
+        exhausted = isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}
+        raise RequestError(
+            f"{origin}: cannot connect: {reason_text(error)}", never_connected=True, exhausted=exhausted
+        ) from error
+    return Connection(sock, origin)
+
+
+def _connect(endpoint: Endpoint, tls: ssl.SSLContext, server_name: str, timeout: float) -> socket.socket:
+    connection: HTTPConnection
+    if endpoint.is_secure:
+        connection = _Ipv4First(
+            endpoint.host, endpoint.port, timeout=timeout, ssl_context=tls, server_hostname=server_name
+        )
+    else:
+        connection = _PlainIpv4First(endpoint.host, endpoint.port, timeout=timeout)
+    try:
+        connection.connect()
+        sock = connection.sock
+        assert sock is not None  # noqa: S101 - for the type checker
+        connection.sock = None  # the connection is ours from now on
+        sock.settimeout(0)
+    except BaseException:
+        connection.close()
+        raise
+    return sock
+
+
+class _Ipv4First(HTTPSConnection):
+    """Tries IPv4 addresses first: the runtime was seen to listen on IPv4 only, under the name localhost."""
+
+    def _new_conn(self) -> socket.socket:
+        return _connect_ipv4_first(self._dns_host, self.port, self.timeout)
+
+
+class _PlainIpv4First(HTTPConnection):
+    """The same without TLS, for the runtime's plain API on a loopback address."""
+
+    def _new_conn(self) -> socket.socket:
+        return _connect_ipv4_first(self._dns_host, self.port, self.timeout)
+
+
+def _connect_ipv4_first(host: str, port: int, timeout: object) -> socket.socket:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found.sort(key=lambda info: info[0] != socket.AF_INET)
+    failure = OSError("the name has no address")
+    for family, kind, protocol, _, address in found:
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(timeout if isinstance(timeout, float) else None)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.connect(address)
+        except OSError as error:
+            connection.close()
+            failure = error
+        else:
+            return connection
+    raise failure

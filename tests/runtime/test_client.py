@@ -8,9 +8,9 @@ from collections.abc import Callable, Coroutine, Iterator
 import pytest
 from msgspec.structs import replace
 
-from cm_exec.runtime.client import Delivery, RuntimeClient
+from cm_exec.runtime.client import RuntimeClient
 from cm_exec.runtime.endpoints import RuntimeEndpoints
-from cm_exec.runtime.retry import RetryLimits
+from cm_exec.runtime.retry import RetryLimits, Verdict
 from tests.support import responses, stalls
 from tests.support.asyncio_tests import eventually
 from tests.support.certificates import Authority
@@ -230,4 +230,4 @@ async def test_failing_result(runtime: ScriptedRuntime, new_client: NewClient) -
     runtime.always(Endpoint.JOB, responses.normal)
     runtime.poll_seconds = 0.05
     await client.poller.poll()
-    assert (await delivering).delivery is Delivery.REJECTED
+    assert (await delivering).verdict is Verdict.REFUSED

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from cm_exec.runtime.connection import Connection, StreamingBody, open_connection
+from cm_exec.runtime.connection import Connection, StreamingBody
 from cm_exec.runtime.endpoints import Endpoint as At
 from cm_exec.runtime.endpoints import tls_context
 from cm_exec.runtime.http import Response, request_head
 from cm_exec.runtime.retry import RequestError
+from cm_exec.runtime.session import open_connection
 from tests.support import responses, stalls
 from tests.support.asyncio_tests import eventually
 from tests.support.certificates import Authority

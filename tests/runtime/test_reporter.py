@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from cm_exec.runtime.client import Delivered, Delivery, Reporter
+from cm_exec.runtime.client import Delivered, Reporter
 from cm_exec.runtime.endpoints import RuntimeEndpoints
-from cm_exec.runtime.retry import RetryLimits
+from cm_exec.runtime.retry import RetryLimits, Verdict
 from cm_exec.runtime.session import RuntimeSession
 from tests.support import responses, stalls
 from tests.support.asyncio_tests import eventually
@@ -53,7 +53,7 @@ async def test_any_2xx_is_success(runtime: ScriptedRuntime, reporter: Reporter, 
 async def test_transient_failure(runtime: ScriptedRuntime, reporter: Reporter, status: int) -> None:
     """A result is posted again after transient failures until it is accepted."""
     runtime.script(Endpoint.RESULT, *[responses.answer(status)] * 9)
-    assert (await reporter.deliver("j", b"result")).delivery is Delivery.ACCEPTED
+    assert (await reporter.deliver("j", b"result")).verdict is Verdict.ACCEPTED
     assert [bytes(post.body) for post in runtime.posts("j")] == [b"result"] * 10
 
 
@@ -72,7 +72,7 @@ async def test_broken_runtime(runtime: ScriptedRuntime, reporter: Reporter) -> N
     runtime.go_down()
     await asyncio.sleep(0.2)
     runtime.come_back()
-    assert (await delivering).delivery is Delivery.ACCEPTED
+    assert (await delivering).verdict is Verdict.ACCEPTED
     assert {bytes(post.body) for post in runtime.posts("j") if post.complete} == {b"result"}
 
 
@@ -82,7 +82,7 @@ async def test_result_of_an_abandoned_job(
 ) -> None:
     """A result whose caller has gone is dropped."""
     runtime.always(Endpoint.RESULT, responses.answer(status))
-    assert await reporter.deliver("j", b"result") == Delivered(Delivery.GONE, f"the runtime answers {status}")
+    assert await reporter.deliver("j", b"result") == Delivered(Verdict.GONE, f"the runtime answers {status}")
     assert len(runtime.posts("j")) == 1
     assert "job j" in caplog.text
     assert str(status) in caplog.text
@@ -92,7 +92,7 @@ async def test_result_of_an_abandoned_job(
 async def test_permanent_rejection(runtime: ScriptedRuntime, reporter: Reporter, status: int) -> None:
     """A result that cannot be accepted is rejected at once."""
     runtime.always(Endpoint.RESULT, responses.answer(status))
-    assert await reporter.deliver("j", b"result") == Delivered(Delivery.REJECTED, f"the runtime answers {status}")
+    assert await reporter.deliver("j", b"result") == Delivered(Verdict.REFUSED, f"the runtime answers {status}")
     assert len(runtime.posts("j")) == 1
 
 
@@ -105,7 +105,7 @@ async def test_a_rotated_token_is_read_again(
     delivering = asyncio.create_task(reporter.deliver("j", b"result"))
     await eventually(lambda: len(runtime.posts("j")) >= 2, what="a second try")
     replica.write_token("next")
-    assert (await delivering).delivery is Delivery.ACCEPTED
+    assert (await delivering).verdict is Verdict.ACCEPTED
     statuses = [post.status for post in runtime.posts("j")]
     assert (statuses[:2], statuses[-1]) == ([status, 401], 204)
 
@@ -129,7 +129,7 @@ async def test_repeated_failure(
     started = time.monotonic()
     delivered = await new_reporter(limits).deliver("j", b"result")
     assert time.monotonic() - started > 0.4
-    assert delivered.delivery is Delivery.REJECTED
+    assert delivered.verdict is Verdict.REFUSED
     assert delivered.why.endswith(", for 0.4 s")
     assert len(runtime.posts("j")) > 1
     assert [r.levelno for r in caplog.records if "rejected" in r.getMessage()] == [logging.ERROR]
@@ -144,7 +144,7 @@ async def test_while_polls_fail_too_a_result_waits(runtime: ScriptedRuntime, new
     assert not delivering.done()
     is_well = True
     since = time.monotonic()
-    assert (await delivering).delivery is Delivery.REJECTED
+    assert (await delivering).verdict is Verdict.REFUSED
     assert time.monotonic() - since > 0.2, "the time counts from the recovery"
 
 
@@ -152,7 +152,7 @@ async def test_growing_deadline(runtime: ScriptedRuntime, new_reporter: NewRepor
     """The deadline of a post doubles after a timeout, so that a slow runtime is reached in the end."""
     runtime.script(Endpoint.RESULT, responses.hang, responses.hang, responses.answer(500), responses.hang)
     reporter = new_reporter(RetryLimits(first_delay=0.01, longest_delay=0.01, post=0.2))
-    assert (await reporter.deliver("j", b"result")).delivery is Delivery.ACCEPTED
+    assert (await reporter.deliver("j", b"result")).verdict is Verdict.ACCEPTED
     await eventually(lambda: sum(bool(post.gone_at) for post in runtime.posts("j")) == 3, what="three ends")
     waited = [(post.gone_at or 0) - post.at for post in runtime.posts("j") if post.gone_at]
     assert [wait > least for wait, least in zip(waited, [0.15, 0.35, 0.75], strict=True)] == [True] * 3, waited
@@ -192,13 +192,13 @@ async def chunks(*parts: bytes, failure: Exception | None = None) -> AsyncIterat
 
 async def test_a_result_may_be_posted_as_it_is_produced(runtime: ScriptedRuntime, reporter: Reporter) -> None:
     delivered = await reporter.stream("j", chunks(b"a", b"b"))
-    assert delivered == Delivered(Delivery.ACCEPTED, "the runtime answers 204")
+    assert delivered == Delivered(Verdict.ACCEPTED, "the runtime answers 204")
     assert bytes(runtime.posts("j")[0].body) == b"ab"
 
 
-@pytest.mark.parametrize(("status", "delivery"), [(404, Delivery.GONE), (413, Delivery.REJECTED)])
+@pytest.mark.parametrize(("status", "verdict"), [(404, Verdict.GONE), (413, Verdict.REFUSED)])
 async def test_early_response_to_a_stream(
-    runtime: ScriptedRuntime, reporter: Reporter, status: int, delivery: Delivery
+    runtime: ScriptedRuntime, reporter: Reporter, status: int, verdict: Verdict
 ) -> None:
     """The response to a stream may arrive while the stream is produced."""
 
@@ -208,7 +208,7 @@ async def test_early_response_to_a_stream(
             await asyncio.sleep(0.02)
 
     runtime.script(Endpoint.RESULT, responses.answer_early(status))
-    assert await reporter.stream("j", endless()) == Delivered(delivery, f"the runtime answers {status}")
+    assert await reporter.stream("j", endless()) == Delivered(verdict, f"the runtime answers {status}")
 
 
 @pytest.mark.parametrize("behaviour", [responses.answer(503), responses.reset_before_response, responses.garbage])
@@ -224,7 +224,7 @@ async def test_rotated_token_during_a_stream(runtime: ScriptedRuntime, reporter:
     runtime.rotate_token("next")
     replica.write_token("next")
     assert await reporter.stream("j", chunks(b"a")) is None
-    assert (await reporter.deliver("j", b"a")).delivery is Delivery.ACCEPTED
+    assert (await reporter.deliver("j", b"a")).verdict is Verdict.ACCEPTED
     assert [post.status for post in runtime.posts("j")] == [401, 204]
 
 

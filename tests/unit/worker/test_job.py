@@ -11,7 +11,8 @@ from cm_exec.handlers.base import Completion, StderrSink
 from cm_exec.handlers.output import StderrLogger
 from cm_exec.handlers.spool import MEMORY_LIMIT, StreamingSpool
 from cm_exec.protocol.job import Failure, Job, MalformedJobError, Reason
-from cm_exec.runtime.client import Delivered, Delivery
+from cm_exec.runtime.client import Delivered
+from cm_exec.runtime.retry import Verdict
 from cm_exec.worker.job import Answer, JobRunner, QueuedJob, SpooledResult
 
 JOB = Job(job_id="j", query_type="double", query=b"21", auth_header="Bearer secret")
@@ -24,7 +25,7 @@ Body = bytes | SpooledResult
 class Runtime:
     """Keeps what is posted, and answers as a test says, then by accepting. None: a stream that fails."""
 
-    def __init__(self, *deliveries: Delivery | Exception | None) -> None:
+    def __init__(self, *deliveries: Verdict | Exception | None) -> None:
         self._deliveries = list(deliveries)
         self.posted: list[tuple[str, bytes]] = []
         self.streamed: list[tuple[str, bytes]] = []
@@ -32,10 +33,10 @@ class Runtime:
 
     async def deliver(self, job_id: str, body: Body) -> Delivered:
         self.posted.append((job_id, body if isinstance(body, bytes) else b"".join(body.chunks())))
-        return self._next() or Delivered(Delivery.ACCEPTED, "")
+        return self._next() or Delivered(Verdict.ACCEPTED, "")
 
     async def stream(self, job_id: str, chunks: AsyncIterator[bytes]) -> Delivered | None:
-        if self._deliveries and self._deliveries[0] is Delivery.GONE:  # at once, as a 404 is
+        if self._deliveries and self._deliveries[0] is Verdict.GONE:  # at once, as a 404 is
             return self._next()
         self.streamed.append((job_id, b"".join([chunk async for chunk in chunks])))
         return self._next()
@@ -44,7 +45,7 @@ class Runtime:
         self.aborted.append((job_id, f"{reason}: {detail}"))
 
     def _next(self) -> Delivered | None:
-        decided = self._deliveries.pop(0) if self._deliveries else Delivery.ACCEPTED
+        decided = self._deliveries.pop(0) if self._deliveries else Verdict.ACCEPTED
         if isinstance(decided, Exception):
             raise decided
         return None if decided is None else Delivered(decided, "the runtime answers 499")
@@ -186,7 +187,7 @@ async def test_job_during_shutdown() -> None:
 
 async def test_rejected_result() -> None:
     """A small error replaces a rejected result."""
-    runtime = Runtime(Delivery.REJECTED)
+    runtime = Runtime(Verdict.REFUSED)
     answer = await answered(Handler(b"too much"), runtime)
     (_, result), (_, error) = runtime.posted
     assert result == b"too much"
@@ -197,7 +198,7 @@ async def test_rejected_result() -> None:
 
 @pytest.mark.parametrize(("failure", "posts"), [(FAILURE, 1), (None, 2)])
 async def test_a_rejected_error_is_not_posted_again(failure: Failure | None, posts: int) -> None:
-    runtime = Runtime(Delivery.REJECTED, Delivery.REJECTED)
+    runtime = Runtime(Verdict.REFUSED, Verdict.REFUSED)
     answer = await answered(Handler(b"x", failure), runtime)
     assert len(runtime.posted) == posts
     assert answer.posted.is_rejected
@@ -205,7 +206,7 @@ async def test_a_rejected_error_is_not_posted_again(failure: Failure | None, pos
 
 async def test_result_of_an_abandoned_job(caplog: pytest.LogCaptureFixture) -> None:
     """A result whose caller has gone is not overwritten."""
-    runtime = Runtime(Delivery.GONE)
+    runtime = Runtime(Verdict.GONE)
     await answered(Handler(b"x"), runtime)
     assert runtime.posted == [("j", b"x")]
     assert lines(caplog)[0].endswith("1 bytes, not delivered: the runtime answers 499")
@@ -271,7 +272,7 @@ async def test_incomplete_stream() -> None:
 
 async def test_stream_of_an_abandoned_job() -> None:
     """A 404 during a stream ends the job at once, so that the command does not hold its slot."""
-    runtime = Runtime(Delivery.GONE)
+    runtime = Runtime(Verdict.GONE)
 
     async def until_aborted() -> None:
         while not runtime.aborted:
@@ -284,7 +285,7 @@ async def test_stream_of_an_abandoned_job() -> None:
 
 async def test_rejected_stream() -> None:
     """An error follows a rejected stream."""
-    runtime = Runtime(Delivery.REJECTED)
+    runtime = Runtime(Verdict.REFUSED)
     await answered(Handler(b"too much", streams=True), runtime)
     assert [error["reason"] for error in runtime.errors] == ["result_rejected"]
 
