@@ -9,7 +9,7 @@ import msgspec
 from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
 from cm_exec.handlers.framing import frame_message, message_reader
-from cm_exec.handlers.output import (
+from cm_exec.handlers.outcome import (
     CallerSecrets,
     StderrLogger,
     StderrTail,

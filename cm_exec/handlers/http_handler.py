@@ -11,7 +11,7 @@ import msgspec
 from cm_exec.config.model import Function, HttpRequest
 from cm_exec.handlers.base import Completion, Handler, HandlerContext, StderrSink
 from cm_exec.handlers.http_service import HttpService, is_success
-from cm_exec.handlers.output import failure_of_abort, finish_output
+from cm_exec.handlers.outcome import failure_of_abort, finish_output
 from cm_exec.handlers.spool import LimitedOutput, StreamingSpool
 from cm_exec.protocol.job import Failure, Job, JobFailedError, Reason
 from cm_exec.runtime.http import BodySink

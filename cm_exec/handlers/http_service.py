@@ -10,7 +10,7 @@ from typing import Final
 
 from cm_exec.config.model import Function, ServerAddress, Service
 from cm_exec.handlers.base import HandlerContext, service_environment
-from cm_exec.handlers.output import (
+from cm_exec.handlers.outcome import (
     CallerSecrets,
     StderrLogger,
     StderrTail,

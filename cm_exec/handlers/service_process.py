@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import StderrSink
-from cm_exec.handlers.output import StderrTail
+from cm_exec.handlers.outcome import StderrTail
 from cm_exec.handlers.spool import LimitedOutput, Spool
 from cm_exec.processes.child import LARGE_PIPE, PIPE_BUF, Child, bytes_in, resize_pipe
 from cm_exec.processes.stdin_probe import StdinProbe

@@ -9,7 +9,7 @@ from typing import Final
 from cm_exec.config.model import Function
 from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
 from cm_exec.handlers.job_state import Action, JobState, Phase
-from cm_exec.handlers.output import ProcessExit, StderrTail, failure_of_exit, finish_output
+from cm_exec.handlers.outcome import ProcessExit, StderrTail, failure_of_exit, finish_output
 from cm_exec.handlers.spool import LimitedOutput, Spool
 from cm_exec.processes.child import LARGE_PIPE, Child, resize_pipe
 from cm_exec.processes.termination import OrphanTerminator

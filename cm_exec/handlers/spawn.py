@@ -15,7 +15,7 @@ from cm_exec.handlers.base import (
     command_environment,
     job_environment,
 )
-from cm_exec.handlers.output import StderrLogger, StderrTail, log_exit
+from cm_exec.handlers.outcome import StderrLogger, StderrTail, log_exit
 from cm_exec.handlers.pool import Pool, PoolOptions
 from cm_exec.handlers.single_use import run_single_use
 from cm_exec.handlers.spool import StreamingSpool

@@ -9,7 +9,7 @@ from msgspec import Struct
 from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
 from cm_exec.handlers.framing import DesyncError, MessageReader, frame_message, message_reader
-from cm_exec.handlers.output import (
+from cm_exec.handlers.outcome import (
     StderrLogger,
     StderrTail,
     early_exit,

@@ -128,7 +128,7 @@ _START_SUCCESS: Final = 5
 
 
 class SpooledResult(Protocol):
-    """Keeps a result; handlers.output has the real one."""
+    """Keeps a result; handlers.spool has the real one."""
 
     size: int
 

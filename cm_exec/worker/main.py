@@ -14,7 +14,7 @@ from cm_exec.config import Config
 from cm_exec.errors import exit_code_of
 from cm_exec.handlers.base import HandlerContext
 from cm_exec.handlers.factory import concurrency_limits, create_handlers
-from cm_exec.handlers.output import StderrLogger
+from cm_exec.handlers.outcome import StderrLogger
 from cm_exec.processes.signals import run_supervised
 from cm_exec.protocol.environment import COMPUTE_SESSION_ID, MAX_CONCURRENT_TASKS
 from cm_exec.protocol.function_schema import schemas_body

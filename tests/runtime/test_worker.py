@@ -11,7 +11,7 @@ import pytest
 
 from cm_exec.errors import AuthenticationError
 from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
-from cm_exec.handlers.output import StderrLogger
+from cm_exec.handlers.outcome import StderrLogger
 from cm_exec.handlers.spool import StreamingSpool
 from cm_exec.protocol.job import Failure, Job, Reason
 from cm_exec.runtime.client import Polled, Poller, RuntimeClient

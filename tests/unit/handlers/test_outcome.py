@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.handlers.output import ProcessExit, StderrTail, excerpt, failure_of_exit, finish_output, out_of_step
+from cm_exec.handlers.outcome import ProcessExit, StderrTail, excerpt, failure_of_exit, finish_output, out_of_step
 from cm_exec.handlers.spool import LimitedOutput, Spool
 from cm_exec.processes.child import NotStartedError
 from cm_exec.protocol.job import OUTPUT_EXCERPT, STDERR_TAIL, Failure, Reason

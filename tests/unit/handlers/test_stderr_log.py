@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cm_exec.handlers import output
-from cm_exec.handlers.output import StderrLogger
+from cm_exec.handlers import outcome
+from cm_exec.handlers.outcome import StderrLogger
 from cm_exec.protocol.job import redact
 
 PIECE = 64 * 1024
@@ -31,7 +31,7 @@ class Records(logging.Handler):
 
 @pytest.fixture(scope="module")
 def records() -> Iterator[Records]:
-    records, log = Records(), output.log
+    records, log = Records(), outcome.log
     before = log.level, log.propagate
     log.addHandler(records)
     log.setLevel("INFO")
