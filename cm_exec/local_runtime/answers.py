@@ -3,17 +3,18 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from cm_exec.local_runtime.call import CHUNK, ResultSpool
+from cm_exec.local_runtime.core.endpoints import ProtocolDialect
 from cm_exec.local_runtime.core.faults import Fault, FaultKind, ProtocolEndpoint
 from cm_exec.local_runtime.listener import ServerConnection, connection_of
 
@@ -82,8 +83,6 @@ async def send_unfinished(send: Send, status: int, pieces: Sequence[bytes], head
             await asyncio.sleep(0)
 
 
-HeaderList = list[tuple[bytes, bytes]]
-
 BY_PROGRAM: Final = "cm_exec.by_program"
 """In the scope of a request: whether a program sent it, which gets results under their own media type."""
 NO_STORE: Final = (b"cache-control", b"no-store")
@@ -127,11 +126,11 @@ class SpoolAnswer:
         """Implement an ASGI application."""
         spool = self._spool
         media_type = self._media_type if scope.get(BY_PROGRAM) and self._media_type else "application/octet-stream"
-        headers: HeaderList = [
+        headers = [
             (b"content-type", media_type.encode()),
             (b"content-disposition", f"attachment; filename*=UTF-8''{quote(self._name, safe='')}".encode()),
             NO_STORE,
-            *_encoded(self._headers),
+            *((name.lower().encode(), value.encode("latin-1", "replace")) for name, value in self._headers.items()),
         ]
         status, start, end = self._status, 0, None
         if spool.complete:
@@ -204,30 +203,65 @@ def _range(scope: Scope, size: int) -> tuple[HTTPStatus, int, int]:
     return HTTPStatus.PARTIAL_CONTENT, start, end
 
 
-def _encoded(headers: dict[str, str]) -> HeaderList:
-    return [(name.lower().encode(), value.encode("latin-1", errors="replace")) for name, value in headers.items()]
+@dataclass(slots=True)
+class WorkerExchange:
+    """One request of a worker, and the way to answer it."""
 
-
-@dataclass(frozen=True, slots=True)
-class FaultyRequest:
-    """A request, and the way to answer it."""
-
+    dialect: ProtocolDialect
+    endpoint: ProtocolEndpoint
     scope: Scope
     receive: Receive
     send: Send
+    unheard: bool = False
+    """Whether a fault keeps the response from the worker."""
+    body: RequestBody = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.body = RequestBody(self.receive)
+
+    @property
+    def connection(self) -> ServerConnection:
+        """The connection that it came over."""
+        return connection_of(self.scope)
+
+    @property
+    def job_id(self) -> str:
+        """The job's id in the path of a posted result, percent-decoded."""
+        return self.dialect.job_id_of(self.scope["raw_path"])
+
+    @property
+    def raw_job_id(self) -> str:
+        """The job's id as in the path."""
+        return self.dialect.raw_job_id_of(self.scope["raw_path"])
+
+    @property
+    def content_type(self) -> str | None:
+        """The type of the body, None if it has none."""
+        value = self.header(b"content-type")
+        return None if value is None else value.decode("latin-1")
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return a header, None if there is none. Names are in lower case."""
+        return next((value for given, value in self.scope["headers"] if given == name), None)
 
 
-async def inject_fault(fault: Fault, endpoint: ProtocolEndpoint, serve: ASGIApp, exchange: FaultyRequest) -> int:
-    """Let a request go wrong; `serve` is what would have answered it. The status that was sent, 0 for none."""
-    connection = connection_of(exchange.scope)
+async def inject_fault(
+    fault: Fault, exchange: WorkerExchange, serve: Callable[[WorkerExchange], Awaitable[None]]
+) -> int:
+    """Let a request go wrong; `serve` is what would have answered it. Returns the status that was sent, 0 for none."""
+    connection = exchange.connection
     if fault.after_bytes is not None:
-        await _break_midway(fault.after_bytes, endpoint, serve, exchange)
+        limit = _ByteLimit(exchange, fault.after_bytes)
+        if exchange.endpoint is ProtocolEndpoint.POLL:  # of a job's body, else of what the worker posts
+            await serve(replace(exchange, send=limit.send))
+        else:
+            await serve(replace(exchange, receive=limit.receive))
         return 0
     if fault.processed:
-        await serve(exchange.scope, exchange.receive, _discard)
+        await serve(replace(exchange, send=_discard, unheard=True))
     if fault.kind is FaultKind.STATUS:
         if not fault.processed:
-            await RequestBody(exchange.receive).discard()
+            await exchange.body.discard()
         await send_reply(exchange.send, fault.status, fault.body)
         return fault.status
     if fault.kind is FaultKind.RESET:
@@ -238,31 +272,24 @@ async def inject_fault(fault: Fault, endpoint: ProtocolEndpoint, serve: ASGIApp,
     return 0
 
 
-async def _break_midway(after_bytes: int, endpoint: ProtocolEndpoint, serve: ASGIApp, exchange: FaultyRequest) -> None:
-    """Reset the connection after so many bytes: of a job's body, or of what the worker posts."""
-    fuse = _ByteLimit(connection_of(exchange.scope), after_bytes)
-    if endpoint is ProtocolEndpoint.POLL:
-        await serve(exchange.scope, exchange.receive, lambda message: fuse.send(message, exchange.send))
-    else:
-        await serve(exchange.scope, lambda: fuse.receive(exchange.receive), exchange.send)
-
-
 class _ByteLimit:
-    def __init__(self, connection: ServerConnection, left: int) -> None:
-        self._connection = connection
+    """Resets the connection after so many bytes."""
+
+    def __init__(self, exchange: WorkerExchange, left: int) -> None:
+        self._exchange = exchange
         self._left = left
 
-    async def send(self, message: Message, send: Send) -> None:
+    async def send(self, message: Message) -> None:
         body = message.get("body", b"")
         if message["type"] != "http.response.body" or len(body) < self._left:
             self._left -= len(body)
-            await send(message)
+            await self._exchange.send(message)
             return
-        await send({"type": "http.response.body", "body": body[: self._left], "more_body": True})
+        await self._exchange.send({"type": "http.response.body", "body": body[: self._left], "more_body": True})
         await self._trip()
 
-    async def receive(self, receive: Receive) -> Message:
-        message = await receive()
+    async def receive(self) -> Message:
+        message = await self._exchange.receive()
         self._left -= len(message.get("body", b""))
         if self._left > 0:
             return message
@@ -270,8 +297,8 @@ class _ByteLimit:
         return {"type": "http.disconnect"}
 
     async def _trip(self) -> None:
-        self._connection.reset()
-        await self._connection.lost
+        self._exchange.connection.reset()
+        await self._exchange.connection.lost
 
 
 async def _discard(_: Message) -> None:

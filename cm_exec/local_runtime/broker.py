@@ -7,7 +7,7 @@ import time
 from asyncio import AbstractEventLoop, TimerHandle  # noqa: TC003 - one import, not a section
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -32,13 +32,11 @@ from cm_exec.local_runtime.core.result import LARGEST as LARGEST_FAILURE
 from cm_exec.local_runtime.core.result import SNIFF_LIMIT, reported_failure, sniff
 from cm_exec.local_runtime.core.worker_status import (
     PollWatch,
-    ProcessState,
-    ProcessStatus,
     ProtocolViolation,
-    ServiceStatus,
     ViolationKind,
+    WorkerStatus,
 )
-from cm_exec.local_runtime.feed import Feed
+from cm_exec.local_runtime.feed import Feed, Notice
 
 RESULTS_KEPT: Final = 1024 * 1024 * 1024
 """Bytes of results that the history keeps, most of them on the disk."""
@@ -73,19 +71,17 @@ class Broker:
         self.on_slot_free: Callable[[], None] = lambda: None
         self.functions = FunctionRegistry()
         self.ledger = Ledger(limits=limits, publish=self._changed, function_timeout=self.functions.timeout_of)
-        self.polls = PollWatch(poll_timeout=poll_timeout)
+        self.worker = WorkerStatus(PollWatch(poll_timeout=poll_timeout))
         self.log = JobLog()
         self.feed = Feed()
         self.restarts: deque[Restart] = deque(maxlen=1000)
         self.schema_posts: deque[bytes] = deque(maxlen=100)
-        self.process: ProcessStatus | None = None
-        self.services: dict[str, ServiceStatus] = {}
-        self.configuration_error: str | None = None
         self._calls: dict[str, Call] = {}
         self._shelf = ResultCache(budget=RESULTS_KEPT)
         self._incoming: dict[str, ResultSpool] = {}
         self.ended_by_function: dict[str, Counter[State]] = {}
-        self._violations_of: Counter[str] = Counter()
+        self.violations_of: Counter[str] = Counter()
+        """How many violations are about a job, by its id."""
         self._timer: TimerHandle | None = None
         self._diagnosed: dict[str, float] = {}
         self._closed = False
@@ -112,10 +108,6 @@ class Broker:
         """Return the result's bytes, None if there are none or they are not kept."""
         return self._shelf.get(job_id) or self._incoming.get(job_id)
 
-    def violations_of(self, job_id: str) -> int:
-        """Return how many violations are about a job."""
-        return self._violations_of[job_id]
-
     def cancel(self, job_id: str) -> None:
         """End the wait for a job, as its caller's timeout does."""
         self.ledger.give_up(job_id, self.clock(), "cancelled by its caller")
@@ -136,7 +128,7 @@ class Broker:
         for job_id, call in tuple(self._calls.items()):
             call.end(self.ledger.jobs[job_id], None)
         self._calls.clear()
-        self.feed.close()
+        self.feed.publish(Notice.END)
 
     # Reports from the program that runs the worker
 
@@ -150,11 +142,11 @@ class Broker:
 
     def hold(self) -> None:
         """Hand out no job for now; meanwhile missing polls are no violation."""
-        self.polls.excuse()
+        self.worker.polls.excuse()
 
     def release(self) -> None:
         """Jobs are handed out again."""
-        self.polls.expect(self.clock())
+        self.worker.polls.expect(self.clock())
         self._set_timer_for_next()
 
     def worker_gone(self, reason: str, only: Collection[str] | None = None) -> list[str]:
@@ -163,51 +155,25 @@ class Broker:
         With `only` another worker goes on, and no more than these jobs were held by the one that is gone.
         """
         if only is None:
-            self.polls.forget()
+            self.worker.polls.forget()
         now = self.clock()
         held = [job_id for job_id in self.ledger.outstanding if only is None or job_id in only]
         for job_id in held:
             self.ledger.report(ViolationKind.UNANSWERED, f"not answered: {reason}", now, job=self.ledger.jobs[job_id])
         dropped = self.ledger.drop_outstanding(now, reason, only)
-        self.feed.wake()
+        self.feed.publish(Notice.STATE)
         self.on_slot_free()
         return dropped
 
     def declare_functions(self, functions: Mapping[str, FunctionInfo]) -> None:
         """Replace what is known of the functions of the worker's own configuration."""
         self.functions.declare(functions)
-        self.feed.tell_functions()
+        self.feed.publish(Notice.FUNCTIONS)
 
-    def report_process(
-        self, state: ProcessState, *, pid: int | None, command: str | None, exit_code: int | None
-    ) -> None:
-        """Note where the worker's process stands. A new one is given its time until its first poll."""
-        process = ProcessStatus(state=state, since=self.clock(), pid=pid, command=command, exit_code=exit_code)
-        if self.process is None or process.pid is None or process.pid != self.process.pid:
-            self.polls.forget()
-            self.services = {
-                name: replace(service, state="stopped", processes=service.processes and 0, since=process.since)
-                for name, service in self.services.items()
-                if process.state is ProcessState.EXITED
-            }
-        self.process = process
-        self.feed.wake()
-
-    def report_service(self, report: ServiceStatus) -> None:
-        """Note a new state of a service of the worker, or only its last failure."""
-        known = self.services.get(report.name)
-        if report.state:
-            since = known.since if known is not None and known.state == report.state else self.clock()
-            failure = known.last_failure if known is not None else None
-            self.services[report.name] = replace(report, since=since, last_failure=failure)
-        elif known is not None:
-            self.services[report.name] = replace(known, last_failure=report.last_failure)
-        self.feed.wake()
-
-    def report_configuration(self, error: str | None) -> None:
-        """Note what is wrong with the worker's configuration, None once it is valid again."""
-        self.configuration_error = error
-        self.feed.wake()
+    def report(self, change: Callable[[WorkerStatus, float], None]) -> None:
+        """Change what is known of the worker."""
+        change(self.worker, self.clock())
+        self.feed.publish(Notice.STATE)
 
     # The worker's side
 
@@ -215,18 +181,14 @@ class Broker:
         """Return the next job, None if none may be handed out."""
         return self.ledger.hand_out(self.clock())
 
-    def put_back(self, job_id: str) -> None:
-        """Take back a job that did not reach the worker."""
-        self.ledger.put_back(job_id)
-
     def poll_began(self) -> None:
         """Note the begin of a poll."""
-        self.polls.began(self.clock())
-        self.feed.wake()
+        self.worker.polls.began(self.clock())
+        self.feed.publish(Notice.STATE)
 
     def poll_ended(self) -> None:
         """Note the end of a poll."""
-        self.polls.ended(self.clock())
+        self.worker.polls.ended(self.clock())
         if self._timer is None:
             self._set_timer_for_next()
 
@@ -279,10 +241,6 @@ class Broker:
         self._incoming.pop(job_id, None)
         self.write_log(job_id, f"the posted result broke off after {body.size} bytes", "runtime")
 
-    def reply_lost(self, job_id: str) -> None:
-        """Note that the worker did not get the response to its result."""
-        self.ledger.reply_lost(job_id)
-
     def too_large(self, job_id: str, size: int) -> None:
         """Note that a result exceeded the limit."""
         self._incoming.pop(job_id, None)
@@ -297,19 +255,19 @@ class Broker:
             wrong.append(f"the schemas came as {content_type or 'no content type'}; it must be application/json")
         for sentence in wrong:
             self.ledger.report(ViolationKind.INVALID_SCHEMA, sentence, self.clock())
-        self.feed.tell_functions()
+        self.feed.publish(Notice.FUNCTIONS)
 
     def restarted(self) -> list[str]:
         """Take a restart notification, and return the ids of the dropped jobs."""
         dropped = self.ledger.drop_outstanding(self.clock(), "dropped by the worker's restart notification")
         self.restarts.append(Restart(at=self.clock(), dropped=tuple(dropped)))
-        self.feed.wake()
+        self.feed.publish(Notice.STATE)
         return dropped
 
     def diagnosed(self, kind: ViolationKind, sentence: str) -> None:
         """Report what a client does wrong before it gets a job. One that repeats it all the time is reported rarely."""
         now = self.clock()
-        if sentence in endpoints.GUESSES and self.polls.is_served(now, len(self.ledger.outstanding)):
+        if sentence in endpoints.GUESSES and self.worker.polls.is_served(now, len(self.ledger.outstanding)):
             return  # some client has come through: it may open connections ahead, or be killed while it connects
         if now - self._diagnosed.get(sentence, float("-inf")) < _DIAGNOSIS_PAUSE:
             return
@@ -322,19 +280,13 @@ class Broker:
         job = self.ledger.jobs.get(job_id)
         self.ledger.report(kind, message, self.clock(), job=job, job_id=job_id)
 
-    def _why_idle(self, now: float) -> str | None:
-        """Say why no worker takes jobs; None while one polls. It sends its first poll when its services are ready."""
-        why = self.polls.why_idle(now)
-        waits_for = [each.name for each in self.services.values() if each.state in {"starting", "failed"}]
-        return f"{why}; it waits for its service {', '.join(waits_for)}" if why and waits_for else why
-
     # What follows from a change
 
     def _changed(self, change: Change) -> None:
         if isinstance(change, Evicted):
             self._shelf.drop(change.job_id)
             self.log.forget(change.job_id)
-            self._violations_of.pop(change.job_id, None)
+            self.violations_of.pop(change.job_id, None)
         elif isinstance(change, ProtocolViolation):
             self._count_violation(change)
         elif change.state.final:
@@ -350,18 +302,19 @@ class Broker:
         if job.function in self.ended_by_function:
             self.ended_by_function[job.function][job.state] += 1
         if job.state is State.DONE and self.functions.answered(job.function):
-            self.feed.tell_functions()
+            self.feed.publish(Notice.FUNCTIONS)
         call.end(job, self._shelf.get(job.job_id))
 
     def _count_violation(self, violation: ProtocolViolation) -> None:
         job = self.ledger.jobs.get(violation.job_id or "")
         if job is not None:
-            self._violations_of[job.job_id] += 1
+            self.violations_of[job.job_id] += 1
             self.feed.publish(job)
 
     def _set_timer_for_next(self) -> None:
-        """See to it that `_ring` is called when something is due: by the ledger, or for polls that stopped."""
-        due = min((at for at in (self.ledger.next_deadline(), self.polls.deadline()) if at is not None), default=None)
+        """Call `_on_timer` when something is due: by the ledger, or for polls that stopped."""
+        deadlines = (self.ledger.next_deadline(), self.worker.polls.deadline())
+        due = min((at for at in deadlines if at is not None), default=None)
         if due is None or self.loop is None or self._closed:
             return
         wait = max(0.0, due - self.clock())
@@ -374,10 +327,10 @@ class Broker:
     def _on_timer(self) -> None:
         self._timer = None
         now = self.clock()
-        self.ledger.tick(now, why_idle=self._why_idle(now))
-        if self.polls.overdue(now):
+        self.ledger.tick(now, why_idle=self.worker.why_idle(now))
+        if self.worker.polls.overdue(now):
             held = len(self.ledger.outstanding)
             at_work = f", while it has {held} jobs: it may be held unresponsive" if held else ""
-            message = f"no poll for {self.polls.poll_timeout:g} s{at_work}"
+            message = f"no poll for {self.worker.polls.poll_timeout:g} s{at_work}"
             self.ledger.report(ViolationKind.POLLS_STOPPED, message, now)
         self._set_timer_for_next()

@@ -25,6 +25,7 @@ from cm_exec.local_runtime.answers import JsonAnswer, RequestBody, SpoolAnswer
 from cm_exec.local_runtime.call import Call, ResultSpool
 from cm_exec.local_runtime.core.faults import FaultSyntaxError
 from cm_exec.local_runtime.core.job import RuntimeJob, State, Submission
+from cm_exec.local_runtime.feed import Notice
 from cm_exec.local_runtime.views import EventStream, RuntimeInfo
 from cm_exec.protocol.json_text import json_problem
 
@@ -238,14 +239,14 @@ class CallerApi:
         body = await _body(request, _LARGEST_SETTING)
         try:
             texts = msgspec.json.decode(body, type=_Faults).faults
-            self._info.set_faults(texts)
+            self._info.api.faults.set(texts)
         except (msgspec.MsgspecError, UnicodeDecodeError, FaultSyntaxError) as error:
             raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
-        self._broker.feed.wake()
-        return JsonAnswer({"faults": self._info.fault_texts()})
+        self._broker.feed.publish(Notice.STATE)
+        return JsonAnswer({"faults": self._info.api.faults.texts})
 
     async def _events(self, _: Request) -> ASGIApp:
-        return EventStream(self._broker, run=self._info.run, faults=self._info.fault_texts)
+        return EventStream(self._broker, run=self._info.run, faults=self._info.api.faults)
 
 
 _MOST_JOBS: Final = 1000

@@ -4,18 +4,18 @@ import asyncio
 import hmac
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cm_exec.local_runtime.answers import (
     END,
-    FaultyRequest,
     RequestBody,
+    WorkerExchange,
     inject_fault,
     send_reply,
     send_unfinished,
@@ -26,7 +26,7 @@ from cm_exec.local_runtime.core.endpoints import ProtocolDialect
 from cm_exec.local_runtime.core.faults import FaultKind, FaultPlan, ProtocolEndpoint
 from cm_exec.local_runtime.core.job import PostOutcome, RuntimeJob, job_body
 from cm_exec.local_runtime.core.worker_status import ViolationKind
-from cm_exec.local_runtime.listener import ServerConnection, connection_of
+from cm_exec.local_runtime.listener import ServerConnection
 
 Found = RuntimeJob | bytes
 """What a poll is answered with: a job, or a body as it stands."""
@@ -120,12 +120,24 @@ def _give_up(waiting: asyncio.Future[Found | None]) -> None:
         waiting.set_result(None)
 
 
+_REQUESTS_KEPT: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRequest:
+    """A request of a worker. `at` in seconds since the epoch; `status` is 0 where a fault left it unanswered."""
+
+    at: float
+    endpoint: ProtocolEndpoint
+    status: int
+
+
 class ProtocolApi:
     """Serves workers; `application` gives the ASGI application for one of the protocol's two APIs.
 
     `poll_wait` is the long poll's length in seconds, `max_result` the largest result in bytes, None for no limit.
-    `tokens` are accepted, `earlier_tokens` were once; `token_path` is the file that holds the token. `on_request` is
-    called with each request and its status, 0 where a fault left it unanswered.
+    `tokens` are accepted, `earlier_tokens` were once; `token_path` is the file that holds the token. `requests` are
+    the last ones, the oldest first.
     """
 
     def __init__(
@@ -134,21 +146,20 @@ class ProtocolApi:
         *,
         token: str,
         token_path: Path,
-        poll_wait: float = 5.0,
-        max_result: int | None = None,
-        faults: FaultPlan | None = None,
-        on_request: Callable[[ProtocolEndpoint, int], None] = lambda _endpoint, _status: None,
+        poll_wait: float,
+        max_result: int | None,
+        faults: FaultPlan,
     ) -> None:
         self.tokens = {token.encode()}
         self.earlier_tokens: set[bytes] = set()
         self.poll_wait = poll_wait
-        self.faults = faults or FaultPlan()
+        self.faults = faults
+        self.requests: deque[WorkerRequest] = deque(maxlen=_REQUESTS_KEPT)
         self._scripted: deque[bytes] = deque()
         self.polls = OpenPolls(take=self._next, give_back=self._give_back)
         self._broker = broker
         self._token_path = str(token_path)
         self._max_result = max_result
-        self._on_request = on_request
 
     def script(self, body: bytes) -> None:
         """Answer one poll with this body, whether it is a job or not."""
@@ -169,70 +180,62 @@ class ProtocolApi:
         """Return the ASGI application for one API."""
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] == "http":
-                endpoint = dialect.endpoint_of(scope["method"], scope["path"])
-                await self._serve_or_fail(_WorkerExchange(dialect, endpoint, scope, receive, send))
+            if scope["type"] != "http":
+                return
+            endpoint = dialect.endpoint_of(scope["method"], scope["path"])
+            if endpoint is None:
+                await self._refuse_address(dialect, scope, receive, send)
+            else:
+                await self._serve_or_fail(WorkerExchange(dialect, endpoint, scope, receive, send))
 
         return serve
 
-    async def _serve_or_fail(self, exchange: "_WorkerExchange") -> None:
-        endpoint = exchange.endpoint
-        if endpoint is None:
-            await self._refuse_address(exchange)
-            return
-        for fault in self.faults.take(endpoint):
+    async def _refuse_address(self, dialect: ProtocolDialect, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that is none of the protocol's with the nearest right one."""
+        path = scope["path"]
+        sentence, method = endpoints.wrong_address(scope["method"], path, dialect.known_beside(path))
+        self._broker.diagnosed(ViolationKind.CONNECTION, sentence)
+        await RequestBody(receive).discard()
+        status = HTTPStatus.METHOD_NOT_ALLOWED if method else HTTPStatus.NOT_FOUND
+        headers = [(b"allow", method.encode())] if method else []
+        await send_reply(send, status, endpoints.error_body(sentence), headers)
+
+    async def _serve_or_fail(self, exchange: WorkerExchange) -> None:
+        for fault in self.faults.take(exchange.endpoint):
             if fault.kind is FaultKind.LATENCY:
                 await asyncio.wait([exchange.connection.lost], timeout=fault.seconds)
                 continue
-            serve = partial(self._serve_with, replace(exchange, unheard=fault.processed))
-            request = FaultyRequest(exchange.scope, exchange.receive, exchange.send)
-            status = await inject_fault(fault, endpoint, serve, request)
-            self._on_request(endpoint, status)
-            if fault.processed and endpoint is ProtocolEndpoint.RESULT:
-                self._broker.reply_lost(exchange.job_id)
+            self._note(exchange, await inject_fault(fault, exchange, self._serve))
+            if fault.processed and exchange.endpoint is ProtocolEndpoint.RESULT:
+                self._broker.ledger.reply_lost(exchange.job_id)
             return
         await self._serve(exchange)
 
-    async def _serve_with(self, exchange: "_WorkerExchange", scope: Scope, receive: Receive, send: Send) -> None:
-        await self._serve(replace(exchange, scope=scope, receive=receive, send=send))
-
-    async def _serve(self, exchange: "_WorkerExchange") -> None:
+    async def _serve(self, exchange: WorkerExchange) -> None:
         if not self._authorized(exchange):
-            await self._refuse_token(exchange)
-        elif exchange.endpoint is ProtocolEndpoint.POLL:
-            await self._poll(exchange)
-        elif exchange.endpoint is ProtocolEndpoint.RESULT:
-            await self._result(exchange)
-        elif exchange.endpoint is ProtocolEndpoint.SCHEMAS:
-            await self._schemas(exchange)
-        else:
-            await self._restart(exchange)
+            headers = dict(exchange.scope["headers"])
+            sentence = endpoints.wrong_token(headers, path=self._token_path, earlier=self.earlier_tokens)
+            refused = f"a {exchange.endpoint} request was refused: {sentence}"
+            self._broker.diagnosed(ViolationKind.UNAUTHORIZED, refused)
+            await self._refuse(exchange, HTTPStatus.UNAUTHORIZED, sentence)
+            return
+        match exchange.endpoint:
+            case ProtocolEndpoint.POLL:
+                await self._poll(exchange)
+            case ProtocolEndpoint.RESULT:
+                await self._result(exchange)
+            case ProtocolEndpoint.SCHEMAS:
+                await self._schemas(exchange)
+            case ProtocolEndpoint.RESTART:
+                await self._restart(exchange)
 
-    def _authorized(self, exchange: "_WorkerExchange") -> bool:
+    def _authorized(self, exchange: WorkerExchange) -> bool:
         if not exchange.dialect.needs_token(exchange.scope["path"]):
             return True
         given = exchange.header(b"module-auth-token")
         return given is not None and any(hmac.compare_digest(given, token) for token in self.tokens)
 
-    async def _refuse_token(self, exchange: "_WorkerExchange") -> None:
-        headers = dict(exchange.scope["headers"])
-        sentence = endpoints.wrong_token(headers, path=self._token_path, earlier=self.earlier_tokens)
-        endpoint = exchange.endpoint or ProtocolEndpoint.POLL
-        self._broker.diagnosed(ViolationKind.UNAUTHORIZED, f"a {endpoint} request was refused: {sentence}")
-        await RequestBody(exchange.receive).discard()
-        await self._reply(exchange, HTTPStatus.UNAUTHORIZED, endpoints.error_body(sentence))
-
-    async def _refuse_address(self, exchange: "_WorkerExchange") -> None:
-        """Answer a request that is none of the protocol's with the nearest right one."""
-        path = exchange.scope["path"]
-        sentence, method = endpoints.wrong_address(exchange.scope["method"], path, exchange.dialect.known_beside(path))
-        self._broker.diagnosed(ViolationKind.CONNECTION, sentence)
-        await RequestBody(exchange.receive).discard()
-        status = HTTPStatus.METHOD_NOT_ALLOWED if method else HTTPStatus.NOT_FOUND
-        headers = [(b"allow", method.encode())] if method else []
-        await send_reply(exchange.send, status, endpoints.error_body(sentence), headers)
-
-    async def _poll(self, exchange: "_WorkerExchange") -> None:
+    async def _poll(self, exchange: WorkerExchange) -> None:
         self._broker.poll_began()
         try:
             found = await self.polls.next(exchange.connection, self.poll_wait)
@@ -243,8 +246,8 @@ class ProtocolApi:
         finally:
             self._broker.poll_ended()
 
-    async def _hand_out(self, exchange: "_WorkerExchange", found: Found) -> None:
-        self._on_request(ProtocolEndpoint.POLL, HTTPStatus.OK)
+    async def _hand_out(self, exchange: WorkerExchange, found: Found) -> None:
+        self._note(exchange, HTTPStatus.OK)
         delivered = False
         try:
             if isinstance(found, bytes):
@@ -265,106 +268,73 @@ class ProtocolApi:
         if isinstance(found, bytes):
             self._scripted.appendleft(found)
         else:
-            self._broker.put_back(found.job_id)
+            self._broker.ledger.put_back(found.job_id)
         self.polls.offer()
 
-    async def _result(self, exchange: "_WorkerExchange") -> None:
+    async def _result(self, exchange: WorkerExchange) -> None:
         if (sentence := endpoints.wrong_job_id(exchange.raw_job_id)) is not None:
             sentence = f"POST {exchange.scope['path']}: {sentence}"
             self._broker.diagnosed(ViolationKind.CONNECTION, sentence)
-            await RequestBody(exchange.receive).discard()
-            await self._reply(exchange, HTTPStatus.NOT_FOUND, endpoints.error_body(sentence))
+            await self._refuse(exchange, HTTPStatus.NOT_FOUND, sentence)
             return
         job_id = exchange.job_id
         length = exchange.header(b"content-length")
-        request = RequestBody(exchange.receive)
         if length is not None and self._too_large(int(length)):
-            await self._refuse_too_large(exchange, job_id, int(length), request)
+            await self._refuse_too_large(exchange, int(length))
             return
         body = self._broker.result_began(job_id, streamed=length is None)
-        while piece := await request.read():
+        while piece := await exchange.body.read():
             if self._too_large(body.size + len(piece)):
-                await self._refuse_too_large(exchange, job_id, body.size + len(piece), request)
+                await self._refuse_too_large(exchange, body.size + len(piece))
                 return
             body.append(piece)
-        if request.cut:
+        if exchange.body.cut:
             self._broker.result_cut(job_id, body)
             return
         outcome = self._broker.result_ended(job_id, body, content_type=exchange.content_type, streamed=length is None)
         if exchange.connection.gone:
-            self._broker.reply_lost(job_id)
+            self._broker.ledger.reply_lost(job_id)
         await self._reply_to_result(exchange, outcome)
 
-    async def _reply_to_result(self, exchange: "_WorkerExchange", outcome: PostOutcome) -> None:
+    async def _reply_to_result(self, exchange: WorkerExchange, outcome: PostOutcome) -> None:
         """Accept repeated and late results: a refusal makes the official SDKs post an error over them."""
         if outcome is PostOutcome.UNKNOWN:
             sentence = "no job with this id was handed out; post to POST_RESULT_URI, a slash and the job's jobId"
-            await self._reply(exchange, HTTPStatus.NOT_FOUND, endpoints.error_body(sentence))
+            await self._refuse(exchange, HTTPStatus.NOT_FOUND, sentence)
         elif outcome is PostOutcome.DROPPED:
             sentence = "the job was dropped by a restart notification, or with its worker's process"
-            await self._reply(exchange, HTTPStatus.NOT_FOUND, endpoints.error_body(sentence))
+            await self._refuse(exchange, HTTPStatus.NOT_FOUND, sentence)
         else:
             await self._reply(exchange, exchange.dialect.accepted)
 
     def _too_large(self, size: int) -> bool:
         return self._max_result is not None and size > self._max_result
 
-    async def _refuse_too_large(
-        self, exchange: "_WorkerExchange", job_id: str, size: int, request: RequestBody
-    ) -> None:
-        self._broker.too_large(job_id, size)
-        # Read to the end first: a client that is still sending would see a broken pipe, and no status.
-        await request.discard()
+    async def _refuse_too_large(self, exchange: WorkerExchange, size: int) -> None:
+        self._broker.too_large(exchange.job_id, size)
         sentence = f"the result is larger than {self._max_result} bytes"
-        await self._reply(exchange, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, endpoints.error_body(sentence))
+        await self._refuse(exchange, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence)
 
-    async def _schemas(self, exchange: "_WorkerExchange") -> None:
-        request = RequestBody(exchange.receive)
-        body = await request.whole()
-        if not request.cut:
+    async def _schemas(self, exchange: WorkerExchange) -> None:
+        body = await exchange.body.whole()
+        if not exchange.body.cut:
             self._broker.schemas_posted(body, exchange.content_type)
             await self._reply(exchange, exchange.dialect.accepted)
 
-    async def _restart(self, exchange: "_WorkerExchange") -> None:
-        await RequestBody(exchange.receive).discard()
+    async def _restart(self, exchange: WorkerExchange) -> None:
+        await exchange.body.discard()
         dropped = self._broker.restarted()
         await self._reply(exchange, HTTPStatus.OK, msgspec.json.encode(dropped))
         self.polls.offer()
 
-    async def _reply(self, exchange: "_WorkerExchange", status: int, body: bytes = b"") -> None:
+    async def _refuse(self, exchange: WorkerExchange, status: int, sentence: str) -> None:
+        await exchange.body.discard()  # a client that is still sending would see a broken pipe, and no status
+        await self._reply(exchange, status, endpoints.error_body(sentence))
+
+    async def _reply(self, exchange: WorkerExchange, status: int, body: bytes = b"") -> None:
         if not exchange.unheard:
-            self._on_request(exchange.endpoint or ProtocolEndpoint.POLL, status)
+            self._note(exchange, status)
         await send_reply(exchange.send, status, body)
 
-
-@dataclass(frozen=True, slots=True)
-class _WorkerExchange:
-    """One request of a worker, and the way to answer it."""
-
-    dialect: ProtocolDialect
-    endpoint: ProtocolEndpoint | None
-    scope: Scope
-    receive: Receive
-    send: Send
-    unheard: bool = False
-    """Whether a fault keeps the response from the worker."""
-
-    @property
-    def connection(self) -> ServerConnection:
-        return connection_of(self.scope)
-
-    @property
-    def job_id(self) -> str:
-        return self.dialect.job_id_of(self.scope["raw_path"])
-
-    @property
-    def raw_job_id(self) -> str:
-        return self.dialect.raw_job_id_of(self.scope["raw_path"])
-
-    @property
-    def content_type(self) -> str | None:
-        value = self.header(b"content-type")
-        return None if value is None else value.decode("latin-1")
-
-    def header(self, name: bytes) -> bytes | None:
-        return next((value for given, value in self.scope["headers"] if given == name), None)
+    def _note(self, exchange: WorkerExchange, status: int) -> None:
+        self.requests.append(WorkerRequest(at=self._broker.clock(), endpoint=exchange.endpoint, status=status))

@@ -16,10 +16,16 @@ from cm_exec.local_runtime.core.endpoints import V1
 from cm_exec.local_runtime.core.faults import Fault, FaultPlan, ProtocolEndpoint
 from cm_exec.local_runtime.core.functions import FunctionInfo
 from cm_exec.local_runtime.core.job import Limits, LogLine, RuntimeJob, Submission
-from cm_exec.local_runtime.core.worker_status import ProcessState, ProtocolViolation, ServiceStatus, ViolationKind
-from cm_exec.local_runtime.feed import RequestLog, WorkerRequest
+from cm_exec.local_runtime.core.worker_status import (
+    ProcessState,
+    ProcessStatus,
+    ProtocolViolation,
+    ServiceStatus,
+    ViolationKind,
+    WorkerStatus,
+)
 from cm_exec.local_runtime.listener import WorkerPorts
-from cm_exec.local_runtime.protocol_api import ProtocolApi
+from cm_exec.local_runtime.protocol_api import ProtocolApi, WorkerRequest
 from cm_exec.local_runtime.views import RuntimeInfo
 from cm_exec.local_runtime.worker_files import CONTAINER_HOST, LOCAL_NAMES, Style, WorkerFiles, load_identity
 from cm_exec.loops import Inbox, LoopThread
@@ -81,7 +87,6 @@ class LocalRuntime:
         limits = Limits(slots=max_concurrent_tasks if strict else None, history=history, answer_grace=answer_grace)
         self._broker = Broker(directory=self._identity.directory.parent, limits=limits, poll_timeout=poll_timeout)
         self._lines: Inbox[tuple[str | None, str, str]] = Inbox(lambda line: self._broker.write_log(*line))
-        self._requests = RequestLog(self._broker.clock)
         report = partial(self._broker.diagnosed, ViolationKind.CONNECTION)
         self._ports = WorkerPorts(
             address, port, plain_port, tls=self._identity.tls, hosts=hosts, on_bad_connection=report
@@ -102,7 +107,6 @@ class LocalRuntime:
             poll_wait=poll_wait,
             max_result=max_result,
             faults=FaultPlan(list(faults)),
-            on_request=self._requests.add,
         )
         self._info = RuntimeInfo(
             self._broker,
@@ -174,7 +178,7 @@ class LocalRuntime:
             self._info.paused = True
             self._api.polls.stop()
             await self._ports.close(grace=grace)
-            self._broker.polls.forget()
+            self._broker.worker.polls.forget()
 
         self._running().run(close())
 
@@ -265,15 +269,19 @@ class LocalRuntime:
         self, state: ProcessState, *, pid: int | None = None, command: str | None = None, exit_code: int | None = None
     ) -> None:
         """Report where the worker's process stands."""
-        self._running().call(lambda: self._broker.report_process(state, pid=pid, command=command, exit_code=exit_code))
+        report = ProcessStatus(state=state, pid=pid, command=command, exit_code=exit_code)
+        self._report(lambda worker, now: worker.report_process(report, now))
 
     def report_service(self, report: ServiceStatus) -> None:
         """Report the state of a service of the worker, or its last failure."""
-        self._running().call(lambda: self._broker.report_service(report))
+        self._report(lambda worker, now: worker.report_service(report, now))
 
     def report_configuration(self, error: str | None) -> None:
         """Report what is wrong with the worker's configuration, None once it is right again."""
-        self._running().call(lambda: self._broker.report_configuration(error))
+        self._report(lambda worker, _: setattr(worker, "configuration_error", error))
+
+    def _report(self, change: Callable[[WorkerStatus, float], None]) -> None:
+        self._running().call(lambda: self._broker.report(change))
 
     def hold(self) -> None:
         """Hand out no jobs for now, and answer the open polls: the worker is about to be replaced.
@@ -337,7 +345,7 @@ class LocalRuntime:
 
     def set_faults(self, *texts: str) -> None:
         """Replace all rules by these texts (see `parse_fault`). Raises FaultSyntaxError."""
-        self._running().call(lambda: self._info.set_faults(list(texts)))
+        self._running().call(lambda: self._api.faults.set(texts))
 
     # What happened
 
@@ -373,7 +381,7 @@ class LocalRuntime:
     @property
     def requests(self) -> list[WorkerRequest]:
         """The last requests of workers (10,000 at most), the oldest first."""
-        return self._look(lambda: list(self._requests.kept))
+        return self._look(lambda: list(self._api.requests))
 
     @property
     def open_polls(self) -> int:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from cm_exec import __version__
 from cm_exec.local_runtime.answers import NO_STORE
 from cm_exec.local_runtime.broker import Broker
-from cm_exec.local_runtime.core.faults import format_fault, parse_fault
+from cm_exec.local_runtime.core.faults import FaultPlan
 from cm_exec.local_runtime.core.functions import FunctionEntry
 from cm_exec.local_runtime.core.job import Lines, LogLine, PostedResult, RuntimeJob, State
 from cm_exec.local_runtime.core.worker_status import ProtocolViolation
@@ -34,60 +34,44 @@ QUERY_SHOWN: Final = 64 * 1024
 
 def job_view(job: RuntimeJob, broker: Broker) -> View:
     """Return a job as it is listed."""
+    submission, answer = job.submission, job.answer
+    is_kept = broker.body(job.job_id) is not None
     return {
         "id": job.job_id,
         "number": job.number,
         "function": job.function,
-        "state": job.state.value,
+        "state": job.state,
         "created": _milliseconds(job.created),
         "started": _milliseconds(job.started),
         "firstByte": _milliseconds(job.first_byte),
         "ended": _milliseconds(job.ended),
-        "streaming": job.state is State.RUNNING and broker.body(job.job_id) is not None,
+        "streaming": job.state is State.RUNNING and is_kept,
         "queueMs": _duration(job.created, job.started or job.ended),
         "runMs": _duration(job.started, job.ended),
         "queryBytes": len(job.query),
-        **_answer_view(job, broker),
+        "resultBytes": answer and answer.size,
+        "contentType": answer and answer.content_type,
+        "streamed": answer is not None and answer.streamed,
+        "result": answer and _result_view(answer, is_kept=is_kept),
+        "failure": answer and answer.failure,
         "reason": job.reason,
-        "timeoutMs": None if job.submission.timeout is None else round(job.submission.timeout * 1000),
-        "userId": job.submission.user_id,
+        "timeoutMs": None if submission.timeout is None else round(submission.timeout * 1000),
+        "userId": submission.user_id,
         "attempts": job.attempts,
         "inHand": job.outstanding,
-        "replayOf": job.submission.replay_of,
-        "breaches": broker.violations_of(job.job_id),
+        "replayOf": submission.replay_of,
+        "breaches": broker.violations_of[job.job_id],
         "logLines": broker.log.of(job.job_id).total,
     }
 
 
-def _answer_view(job: RuntimeJob, broker: Broker) -> View:
-    answer = job.answer
+def _result_view(answer: PostedResult, *, is_kept: bool) -> View:
+    media = answer.media
     return {
-        "resultBytes": answer.size if answer else None,
-        "contentType": answer.content_type if answer else None,
-        "streamed": answer.streamed if answer else False,
-        "result": _result_view(answer, kept=broker.body(job.job_id) is not None) if answer else None,
-        "failure": _failure_view(answer) if answer else None,
-    }
-
-
-def _result_view(answer: PostedResult, *, kept: bool) -> View:
-    return {
-        "kind": answer.media.kind.value,
-        "mediaType": answer.media.media_type,
+        "kind": media.kind,
+        "mediaType": media.media_type,
         "inline": answer.size <= INLINE,
-        "kept": kept,
-    }
-
-
-def _failure_view(answer: PostedResult) -> View | None:
-    failure = answer.failure
-    if failure is None:
-        return None
-    return {
-        "message": failure.message,
-        "reason": failure.reason,
-        "exitCode": failure.exit_code,
-        "signal": failure.signal,
+        "kept": is_kept,
     }
 
 
@@ -107,7 +91,7 @@ def job_detail(job: RuntimeJob, broker: Broker) -> View:
 
 def log_view(line: LogLine) -> View:
     """Return a line that a handler or the worker wrote."""
-    return {"jobId": line.job_id, "at": _milliseconds(line.at), "line": line.line, "stream": line.stream}
+    return _members(line, "at")
 
 
 def lines_view(lines: Lines) -> View:
@@ -117,14 +101,7 @@ def lines_view(lines: Lines) -> View:
 
 def violation_view(violation: ProtocolViolation) -> View:
     """Return a protocol violation."""
-    return {
-        "number": violation.number,
-        "at": _milliseconds(violation.at),
-        "kind": violation.kind.value,
-        "message": violation.message,
-        "jobId": violation.job_id,
-        "function": violation.function,
-    }
+    return _members(violation, "at")
 
 
 def functions_view(broker: Broker) -> list[View]:
@@ -135,7 +112,7 @@ def functions_view(broker: Broker) -> list[View]:
 def _function_view(entry: FunctionEntry, broker: Broker) -> View:
     return {
         "name": entry.name,
-        "source": entry.source.value,
+        "source": entry.source,
         "schema": entry.schema,
         "untyped": entry.untyped,
         "description": entry.description,
@@ -147,7 +124,7 @@ def _function_view(entry: FunctionEntry, broker: Broker) -> View:
 def calls_view(function: str, broker: Broker) -> View:
     """Return how often a function was called, by how the calls ended."""
     calls = broker.ended_by_function.get(function, Counter())
-    return {state.value: calls.get(state, 0) for state in (State.DONE, State.FAILED, State.LOST)}
+    return {state: calls[state] for state in (State.DONE, State.FAILED, State.LOST)}
 
 
 def queue_view(broker: Broker) -> View:
@@ -158,46 +135,25 @@ def queue_view(broker: Broker) -> View:
 
 def worker_view(broker: Broker) -> View:
     """Return what is known of the worker."""
-    return {
-        "state": broker.polls.state(broker.clock(), len(broker.ledger.outstanding)).value,
-        "openPolls": broker.polls.open,
-        "polls": broker.polls.total,
-        "lastPoll": _milliseconds(broker.polls.last),
-        "restarts": len(broker.restarts),
-        "process": _process_view(broker),
-        "configurationError": broker.configuration_error,
-        "services": _services_view(broker),
-    }
-
-
-def _services_view(broker: Broker) -> list[View]:
-    jobs = broker.ledger.jobs
+    worker, jobs = broker.worker, broker.ledger.jobs
+    process = worker.process
     in_hand = Counter(broker.functions.service_of(jobs[job_id].function) for job_id in broker.ledger.outstanding)
-    return [
-        {
-            "name": service.name,
-            "kind": service.kind,
-            "state": service.state,
-            "since": _milliseconds(service.since),
-            "processes": service.processes,
-            "inHand": in_hand[service.name],
-            "lastFailure": service.last_failure,
-        }
-        for service in broker.services.values()
-    ]
-
-
-def _process_view(broker: Broker) -> View | None:
-    process = broker.process
-    if process is None:
-        return None
     return {
-        "state": process.state.value,
-        "pid": process.pid,
-        "command": process.command,
-        "exitCode": process.exit_code,
-        "since": _milliseconds(process.since),
+        "state": worker.polls.state(broker.clock(), len(broker.ledger.outstanding)),
+        "openPolls": worker.polls.open,
+        "polls": worker.polls.total,
+        "lastPoll": _milliseconds(worker.polls.last),
+        "restarts": len(broker.restarts),
+        "process": process and _members(process, "since"),
+        "configurationError": worker.configuration_error,
+        "services": [{**_members(each, "since"), "inHand": in_hand[each.name]} for each in worker.services.values()],
     }
+
+
+def _members(value: msgspec.Struct, time: str) -> View:
+    """Return a value's members. `time` is the one in seconds."""
+    members: View = msgspec.to_builtins(value)
+    return members | {time: _milliseconds(members[time])}
 
 
 def _milliseconds(seconds: float | None) -> int | None:
@@ -215,9 +171,9 @@ _PING_SECONDS: Final = 15.0
 
 
 class EventStream:
-    """The answer to GET /events. `run` names this run of the runtime; `faults` are the faults' texts."""
+    """The answer to GET /events. `run` names this run of the runtime."""
 
-    def __init__(self, broker: Broker, *, run: str, faults: Callable[[], list[str]]) -> None:
+    def __init__(self, broker: Broker, *, run: str, faults: FaultPlan) -> None:
         self._broker = broker
         self._run = run
         self._faults = faults
@@ -266,7 +222,7 @@ class EventStream:
         if news.jobs_omitted:
             update["jobsOmitted"] = news.jobs_omitted
         if news.forgotten:
-            update["forgotten"] = news.forgotten
+            update["forgotten"] = list(news.forgotten)
         if news.violations:
             update["breaches"] = [violation_view(violation) for violation in news.violations]
             update["breachCount"] = broker.ledger.violation_count
@@ -282,7 +238,7 @@ class EventStream:
         now = {
             "queue": queue_view(self._broker),
             "worker": worker_view(self._broker),
-            "faults": self._faults(),
+            "faults": self._faults.texts,
         }
         changed = {
             name: value
@@ -328,17 +284,8 @@ class RuntimeInfo:
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     started: float = 0.0
 
-    def fault_texts(self) -> list[str]:
-        """Return the faults in force, as they are written."""
-        return [format_fault(fault) for fault in self.api.faults.faults]
-
-    def set_faults(self, texts: list[str]) -> None:
-        """Replace the faults. Raises FaultSyntaxError, and changes nothing then."""
-        self.api.faults.faults = [parse_fault(text) for text in texts]
-
     def state_view(self) -> View:
         """Return the part of /state that does not change with every job."""
-        variables = self.environment.variables()
         return {
             "version": __version__,
             "runtime": {
@@ -349,9 +296,9 @@ class RuntimeInfo:
                 "pollWaitMs": round(self.api.poll_wait * 1000),
                 "callTimeoutMs": None if self.call_timeout is None else round(self.call_timeout * 1000),
                 "paused": self.paused,
-                "faults": self.fault_texts(),
+                "faults": self.api.faults.texts,
             },
-            "environment": variables,
+            "environment": self.environment.variables(),
             "token": self.callers_token,
             "userId": self.user_id,
             "savesTests": self.save_test is not None,

@@ -16,7 +16,7 @@ from cm_exec.local_runtime.core.job import (
     shortened,
 )
 from cm_exec.local_runtime.core.worker_status import ProtocolViolation, ViolationKind
-from cm_exec.local_runtime.feed import JOBS_AT_ONCE, Feed, Subscriber
+from cm_exec.local_runtime.feed import JOBS_AT_ONCE, Feed, Notice, Subscriber
 
 
 def spool(folder: Path, content: bytes, *, in_memory: int = 100) -> ResultSpool:
@@ -98,7 +98,7 @@ def test_slow_reader() -> None:
         subscriber.publish(job(1, state))
     news = subscriber.take()
     assert [changed.state for changed in news.jobs] == [State.DONE]
-    assert subscriber.take().jobs == ()
+    assert subscriber.take().jobs == []
 
 
 def test_many_changed_jobs() -> None:
@@ -117,7 +117,7 @@ def test_evicted_job() -> None:
     subscriber.publish(job(1))
     subscriber.publish(Evicted(job_id="1"))
     news = subscriber.take()
-    assert (news.jobs, news.forgotten) == ((), ("1",))
+    assert (news.jobs, list(news.forgotten)) == ([], ["1"])
 
 
 def test_omitted_lines() -> None:
@@ -128,7 +128,7 @@ def test_omitted_lines() -> None:
     violation = ProtocolViolation(number=1, at=0, kind=ViolationKind.LATE, message="late")
     subscriber.publish(violation)
     news = subscriber.take()
-    assert (len(news.logs), news.logs_dropped, news.violations) == (500, 100, (violation,))
+    assert (len(news.logs), news.logs_dropped, list(news.violations)) == (500, 100, [violation])
 
 
 def test_all_subscribers() -> None:
@@ -137,8 +137,8 @@ def test_all_subscribers() -> None:
     watching = [Subscriber(), Subscriber()]
     feed.subscribers.update(watching)
     feed.publish(job(1))
-    feed.tell_functions()
-    feed.close()
+    feed.publish(Notice.FUNCTIONS)
+    feed.publish(Notice.END)
     assert all(subscriber.closed for subscriber in watching)
     assert [(len(news.jobs), news.functions) for news in (subscriber.take() for subscriber in watching)] == [
         (1, True)

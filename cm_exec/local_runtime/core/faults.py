@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Self
@@ -79,6 +80,15 @@ class FaultPlan:
         self.faults = [fault for fault in self.faults if fault.remaining != 0]
         hits.sort(key=lambda fault: fault.kind is not FaultKind.LATENCY)
         return tuple(hits)
+
+    @property
+    def texts(self) -> list[str]:
+        """The rules as they are written."""
+        return [format_fault(fault) for fault in self.faults]
+
+    def set(self, texts: Sequence[str]) -> None:
+        """Replace the rules by these texts. Raises FaultSyntaxError, and changes nothing then."""
+        self.faults = [parse_fault(text) for text in texts]
 
     def _hits(self, fault: Fault, endpoint: ProtocolEndpoint) -> bool:
         if fault.endpoint not in {None, endpoint}:

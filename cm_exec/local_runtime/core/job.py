@@ -196,7 +196,7 @@ LINES_OF_NO_JOB: Final = 1000
 LONGEST_LINE: Final = 8192
 
 
-class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """`at` in seconds since the epoch; `stream` is where it was written: stderr, stdout, or the worker's log."""
 
     job_id: str | None

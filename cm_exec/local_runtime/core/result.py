@@ -104,8 +104,7 @@ LARGEST: Final = 1024 * 1024
 _OURS: Final = frozenset({"error", "reason", "jobId", "queryType", "exitCode", "signal", "status", "stderr", "output"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportedFailure:
+class ReportedFailure(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What an error result says. All but `message` come from cm-exec only; the TypeScript SDK gives a reason too."""
 
     message: str

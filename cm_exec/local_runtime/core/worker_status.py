@@ -1,8 +1,11 @@
 """What is known of the worker: whether it polls, where its process stands, and how it violated the protocol."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 
 class ViolationKind(StrEnum):
@@ -27,8 +30,7 @@ class ViolationKind(StrEnum):
     TOO_LARGE = "too_large"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProtocolViolation:
+class ProtocolViolation(Struct, frozen=True, kw_only=True, rename="camel"):
     """One breach. `at` is in seconds since the epoch; `job_id` and `function` where it is about a job."""
 
     number: int
@@ -144,11 +146,11 @@ class ProcessState(StrEnum):
     """None is run: another worker is pointed at the runtime."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceStatus:
+class ServiceStatus(Struct, frozen=True, kw_only=True, rename="camel"):
     """What a cm-exec worker logged of one of its services: starting, ready, failed or stopped, since when.
 
     `processes` is None where something else starts the server. `last_failure` is the last warning about the service.
+    A report without `state` is about that alone.
     """
 
     name: str
@@ -159,12 +161,48 @@ class ServiceStatus:
     last_failure: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessStatus:
+class ProcessStatus(Struct, frozen=True, kw_only=True, rename="camel"):
     """`since` is when it came into this state, in seconds since the epoch."""
 
     state: ProcessState
-    since: float
+    since: float = 0.0
     pid: int | None = None
     command: str | None = None
     exit_code: int | None = None
+
+
+@dataclass(slots=True)
+class WorkerStatus:
+    """All that is known of the worker: its polls, and the reports of the program that runs it."""
+
+    polls: PollWatch
+    process: ProcessStatus | None = None
+    services: dict[str, ServiceStatus] = field(default_factory=dict)
+    configuration_error: str | None = None
+
+    def report_process(self, report: ProcessStatus, now: float) -> None:
+        """Note where the worker's process stands. A new one is given its time until its first poll."""
+        if self.process is None or report.pid is None or report.pid != self.process.pid:
+            self.polls.forget()
+            self.services = {
+                name: replace(service, state="stopped", processes=service.processes and 0, since=now)
+                for name, service in self.services.items()
+                if report.state is ProcessState.EXITED
+            }
+        self.process = replace(report, since=now)
+
+    def report_service(self, report: ServiceStatus, now: float) -> None:
+        """Note a new state of a service of the worker, or only its last failure."""
+        known = self.services.get(report.name)
+        if report.state:
+            since = known.since if known is not None and known.state == report.state else now
+            failure = known.last_failure if known is not None else None
+            self.services[report.name] = replace(report, since=since, last_failure=failure)
+        elif known is not None:
+            self.services[report.name] = replace(known, last_failure=report.last_failure)
+
+    def why_idle(self, now: float) -> str | None:
+        """Say why no worker takes jobs; None while one polls. It sends its first poll when its services are ready."""
+        why = self.polls.why_idle(now)
+        waits_for = [each.name for each in self.services.values() if each.state in {"starting", "failed"}]
+        return f"{why}; it waits for its service {', '.join(waits_for)}" if why and waits_for else why
