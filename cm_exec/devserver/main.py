@@ -22,7 +22,7 @@ from cm_exec.devserver.display import Follower, keys, print_banner, print_for_ot
 from cm_exec.devserver.session import DevSession, Event, RestartRequested, SignalReceived
 from cm_exec.devserver.worker_process import WorkerSource
 from cm_exec.errors import ConfigError, Problem
-from cm_exec.local_runtime import Fault, FaultSyntaxError, LocalRuntime, ProcessState, parse_fault
+from cm_exec.local_runtime import CallerOptions, Fault, FaultSyntaxError, LocalRuntime, ProcessState, parse_fault
 from cm_exec.local_runtime.worker_files import replace_file
 from cm_exec.processes.signals import signal_handlers
 from cm_exec.protocol.environment import MAX_CONCURRENT_TASKS
@@ -134,13 +134,15 @@ def _runtime(
             address=args.listen,
             names=args.host_names,
             plain_port=_port(0 if args.runtime_port == 0 else None, [*ports.plain, *_PLAIN_PORTS], "127.0.0.1", stack),
-            caller_port=_port(args.port, [*ports.callers, *_CALLER_PORTS], args.listen, stack),
-            callers_token=remembered_token() if args.runtime_dir is None else None,
-            call_timeout=args.call_timeout or None,
             faults=faults,
-            user_id=args.user_id,
-            auth_header=args.auth_header,
-            save_test=_test_writer(args.config_path) if isinstance(source, Config) else None,
+            callers=CallerOptions(
+                port=_port(args.port, [*ports.callers, *_CALLER_PORTS], args.listen, stack),
+                token=remembered_token() if args.runtime_dir is None else None,
+                timeout=args.call_timeout or None,
+                user_id=args.user_id,
+                auth_header=args.auth_header,
+                save_test=_test_writer(args.config_path) if isinstance(source, Config) else None,
+            ),
         )
     except OSError as error:
         where = error.filename or f"cannot listen on {args.listen}{_port_text(args)}"

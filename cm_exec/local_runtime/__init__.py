@@ -13,10 +13,12 @@ from cm_exec.local_runtime.core.functions import FunctionInfo
 from cm_exec.local_runtime.core.job import RuntimeJob, State
 from cm_exec.local_runtime.core.worker_status import ProcessState, ProtocolViolation, ServiceStatus, ViolationKind
 from cm_exec.local_runtime.runtime import LocalRuntime
+from cm_exec.local_runtime.views import CallerOptions
 
 __all__ = [
     "Call",
     "CallResult",
+    "CallerOptions",
     "Fault",
     "FaultKind",
     "FaultSyntaxError",

@@ -186,11 +186,6 @@ class Call:
         if not self._ended.done():
             self._ended.set_result((job, body))
 
-    def chunks(self, timeout: float | None = None) -> Iterator[bytes]:
-        """Yield the result piece by piece, without holding it in memory."""
-        _, body = self._ended.result(timeout)
-        yield from body.chunks() if body else ()
-
     def wait_ended(self, timeout: float | None = None) -> RuntimeJob:
         """Wait for the job's end and return it."""
         return self._ended.result(timeout)[0]

@@ -2,13 +2,11 @@
 
 import asyncio
 import itertools
-import json
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -25,15 +23,12 @@ from cm_exec.local_runtime.answers import JsonAnswer, RequestBody, SpoolAnswer
 from cm_exec.local_runtime.call import Call, ResultSpool
 from cm_exec.local_runtime.core.faults import FaultSyntaxError
 from cm_exec.local_runtime.core.job import RuntimeJob, State, Submission
-from cm_exec.local_runtime.feed import Notice
-from cm_exec.local_runtime.views import EventStream, RuntimeInfo
+from cm_exec.local_runtime.feed import EventStream, Notice
+from cm_exec.local_runtime.views import RuntimeInfo, UpdateView
 from cm_exec.protocol.json_text import json_problem
 
 LARGEST_QUERY: Final = 512 * 1024 * 1024
 _LARGEST_SETTING: Final = 1024 * 1024
-_LARGEST_TEST: Final = 64 * 1024
-
-CONSOLE: Final = Path(__file__).with_name("console")
 
 
 class _ConsoleFiles(StaticFiles):
@@ -56,8 +51,9 @@ class _ConsoleFiles(StaticFiles):
 class CallerApi:
     """The endpoints; `application` is what serves them."""
 
-    def __init__(self, info: RuntimeInfo, *, console: Path = CONSOLE) -> None:
+    def __init__(self, info: RuntimeInfo) -> None:
         self._info = info
+        self._options = info.options
         self._broker = info.broker
         routes: list[Route | Mount] = [
             _route("/functions", GET=self._functions),
@@ -76,8 +72,8 @@ class CallerApi:
             _route("/faults", PUT=self._set_faults),
             _route("/events", GET=self._events),
         ]
-        if (console / "index.html").is_file():
-            routes.append(Mount("/", _ConsoleFiles(directory=console, html=True)))
+        if (info.options.console / "index.html").is_file():
+            routes.append(Mount("/", _ConsoleFiles(directory=info.options.console, html=True)))
         self.application: ASGIApp = Starlette(routes=routes, exception_handlers={HTTPException: _error})
 
     # Calls
@@ -91,8 +87,8 @@ class CallerApi:
         submission = Submission(
             function=request.path_params["name"],
             query=query,
-            user_id=_header(request, "x-user-id", self._info.user_id),
-            auth_header=_header(request, "x-auth-header", self._info.auth_header),
+            user_id=_header(request, "x-user-id", self._options.user_id),
+            auth_header=_header(request, "x-auth-header", self._options.auth_header),
             temporary_credentials_auth_token=_header(request, "x-temporary-credentials-auth-token", None),
             timeout=self._timeout(request),
         )
@@ -128,7 +124,7 @@ class CallerApi:
     def _timeout(self, request: Request) -> float | None:
         given = request.query_params.get("timeout")
         if given is None:
-            return self._info.call_timeout
+            return self._options.timeout
         return _number(given, "timeout") or None
 
     # Jobs
@@ -143,7 +139,7 @@ class CallerApi:
         )
 
     def _selected(self, request: Request) -> Iterator[RuntimeJob]:
-        jobs: Iterator[RuntimeJob] = self._broker.ledger.newest_first()
+        jobs: Iterator[RuntimeJob] = reversed(self._broker.ledger.jobs.values())
         before = request.query_params.get("before")
         if before is not None:
             first = self._broker.ledger.jobs.get(before)
@@ -195,12 +191,12 @@ class CallerApi:
 
     async def _save_test(self, request: Request) -> ASGIApp:
         job = self._known(request)
-        entry = test_entry(job, self._broker.body(job.job_id))
+        entry = views.test_entry(job, self._broker.body(job.job_id))
         if entry is None:
             raise HTTPException(
                 HTTPStatus.CONFLICT, "only an ended job with a query and a result of 64 KiB makes a test"
             )
-        saved_in = self._info.save_test(entry) if self._info.save_test else None
+        saved_in = self._options.save_test(entry) if self._options.save_test else None
         status = HTTPStatus.OK if saved_in is None else HTTPStatus.CREATED
         return JsonAnswer({"test": entry, "savedIn": saved_in}, status)
 
@@ -246,7 +242,8 @@ class CallerApi:
         return JsonAnswer({"faults": self._info.api.faults.texts})
 
     async def _events(self, _: Request) -> ASGIApp:
-        return EventStream(self._broker, run=self._info.run, faults=self._info.api.faults)
+        view = UpdateView(self._broker, self._info.api.faults)
+        return EventStream(self._broker.feed, {"run": self._info.run, "sequence": 0}, view)
 
 
 _MOST_JOBS: Final = 1000
@@ -282,31 +279,6 @@ def _final_answer(job: RuntimeJob, body: ResultSpool | None, failure_status: int
     )
     reason = job.reason or "no result: the runtime stops"
     return JsonAnswer({"error": reason, "jobId": job.job_id}, status, headers)
-
-
-def test_entry(job: RuntimeJob, body: ResultSpool | None) -> str | None:
-    """Return the job as a `[[tests]]` entry of cm.toml, None if it has no result or is too large for one."""
-    if job.answer is None or body is None or max(len(job.query), body.size) > _LARGEST_TEST:
-        return None
-    name = f"{job.function} #{job.number}"
-    lines = ["[[tests]]", f"function = {quote(job.function)}", f"name = {quote(name)}"]
-    lines.append(f"query_json = {quote(job.query.decode(errors='replace'))}")
-    result = body.content()
-    if job.answer.failure is not None:
-        reason = job.answer.failure.reason
-        failed = f"error = {quote(reason)}" if reason else f"error_contains = {quote(job.answer.failure.message)}"
-        return "\n".join([*lines, failed]) + "\n"
-    try:
-        text = result.decode()
-    except UnicodeDecodeError:
-        return None
-    key = "result_json" if json_problem(result) is None else "result_text"
-    return "\n".join([*lines, f"{key} = {quote(text)}"]) + "\n"
-
-
-def quote(text: str) -> str:
-    """Return a TOML string: JSON's form without escaped halves of surrogate pairs, which TOML does not have."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _file_name(job: RuntimeJob) -> str:

@@ -21,6 +21,7 @@ from cm_exec.local_runtime.answers import BY_PROGRAM, JsonAnswer
 from cm_exec.local_runtime.caller_api import CallerApi
 from cm_exec.local_runtime.listener import Listener
 from cm_exec.local_runtime.views import RuntimeInfo
+from cm_exec.local_runtime.worker_files import CONTAINER_HOST
 
 
 class GuardVerdict(Enum):
@@ -116,24 +117,21 @@ _API_ROOTS: Final = ("/functions", "/jobs", "/state", "/log", "/faults", "/event
 class CallerServer:
     """Serves the callers of `info` on a port, once `listener` is opened for `application`.
 
-    `names` are the hosts under which callers reach it, besides those of this machine's loopback.
+    `address` is what the port listens on; `names` are further hosts under which callers reach it.
     """
 
-    def __init__(
-        self, info: RuntimeInfo, *, token: str, address: str, port: int, names: Sequence[str], console: Path
-    ) -> None:
-        self.token = token
-        self.listener = Listener(host=address, port=port)
-        self._address = "127.0.0.1" if address in {"0.0.0.0", "::"} else address  # noqa: S104 - compared, not bound
-        own = ("localhost", "127.0.0.1", "[::1]", self._host, *(name.lower() for name in names))
-        self._guard = Guard(token=token, port=self.listener.port, names=own)
-        self._api = CallerApi(info, console=console).application
+    def __init__(self, info: RuntimeInfo, listener: Listener, *, address: str, names: Sequence[str]) -> None:
+        self.token = info.token
+        self.listener = listener
+        host = "127.0.0.1" if address in {"0.0.0.0", "::"} else address  # noqa: S104 - compared, not bound
+        self._host = f"[{host}]" if ":" in host else host
+        own = ["localhost", "127.0.0.1", "[::1]", self._host, *(name.lower() for name in names)]
+        if address != "127.0.0.1":
+            own.append(CONTAINER_HOST)
+        self._guard = Guard(token=self.token, port=listener.port, names=tuple(own))
+        self._api = CallerApi(info).application
         self._codes: dict[str, float] = {}
         """The codes that let a browser in, each once, and until when."""
-
-    @property
-    def _host(self) -> str:
-        return f"[{self._address}]" if ":" in self._address else self._address
 
     @property
     def url(self) -> str:

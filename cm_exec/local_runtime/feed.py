@@ -1,14 +1,20 @@
-"""Collect changes for those who watch: each gets the latest state, however slowly it reads."""
+"""The stream of what changes: each who watches gets the latest state, however slowly it reads."""
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Final
+from typing import Any, Final
 
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from cm_exec.local_runtime.answers import NO_STORE
 from cm_exec.local_runtime.core.job import Change, Evicted, LogLine, RuntimeJob
 from cm_exec.local_runtime.core.worker_status import ProtocolViolation
+from cm_exec.local_runtime.listener import ServerConnection, connection_of
 
 JOBS_AT_ONCE: Final = 200
 _LOGS_AT_ONCE: Final = 500
@@ -97,3 +103,53 @@ class Feed:
         """Pass a change on."""
         for subscriber in self.subscribers:
             subscriber.publish(change)
+
+
+_EVENT_PAUSE: Final = 0.1
+_LOOK_SECONDS: Final = 1.0
+"""Seconds after which the worker's state is looked at again: that polls stopped is no event."""
+_PING_SECONDS: Final = 15.0
+
+
+class EventStream:
+    """The answer to GET /events: `hello`, then an update of each news as `view` shows it, unless that is empty."""
+
+    def __init__(self, feed: Feed, hello: dict[str, Any], view: Callable[[News], dict[str, Any]]) -> None:
+        self._feed = feed
+        self._hello = hello
+        self._view = view
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
+        """Implement an ASGI application."""
+        headers = [(b"content-type", b"text/event-stream"), NO_STORE]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        subscriber = Subscriber()
+        self._feed.subscribers.add(subscriber)
+        try:
+            await _send(send, _event_text("hello", self._hello))
+            await self._follow(subscriber, connection_of(scope), send)
+        finally:
+            self._feed.subscribers.discard(subscriber)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _follow(self, subscriber: Subscriber, connection: ServerConnection, send: Send) -> None:
+        last = connection.loop.time()
+        while not (connection.gone or subscriber.closed):
+            await subscriber.wait(_LOOK_SECONDS)
+            update = self._view(subscriber.take())
+            if update:
+                await _send(send, _event_text("update", update))
+            elif connection.loop.time() - last > _PING_SECONDS:
+                await _send(send, b": ping\n\n")
+            else:
+                continue
+            last = connection.loop.time()
+            await asyncio.sleep(_EVENT_PAUSE)
+
+
+async def _send(send: Send, text: bytes) -> None:
+    await send({"type": "http.response.body", "body": text, "more_body": True})
+
+
+def _event_text(kind: str, data: dict[str, Any]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(data))

@@ -231,49 +231,39 @@ def _note_unknown_names(context: ssl.SSLContext, hosts: Collection[str]) -> None
     context.sni_callback = note
 
 
-class WorkerPorts:
-    """The ports for workers: `tls` for the TLS API, and on loopback `plain` for the plain API if `plain_port` is given.
+class RuntimePorts:
+    """The ports of a runtime: `tls` for workers, on loopback `plain` for those of the plain API, and `callers`.
 
-    `hosts` are those of the certificate. Raises OSError when a port cannot be had.
+    The last two are None without a number for them. `hosts` are those of the certificate. `release` gives the ports
+    back once they are closed. Raises OSError when a port cannot be had.
     """
 
     def __init__(
         self,
         address: str,
+        *,
         port: int,
         plain_port: int | None,
-        *,
+        caller_port: int | None,
         tls: ssl.SSLContext,
         hosts: Collection[str],
         on_bad_connection: Callable[[str], None],
     ) -> None:
         _note_unknown_names(tls, {host.lower() for host in hosts})
-        self.plain: Listener | None = None
-        self.tls = Listener(host=address, port=port, tls=tls, on_bad_connection=on_bad_connection)
-        if plain_port is not None:
-            try:
-                self.plain = Listener(port=plain_port, on_bad_connection=on_bad_connection)
-            except OSError:
-                self.release()
-                raise
+        with contextlib.ExitStack() as bound:
 
-    async def open(self, tls_api: ASGIApp, plain_api: ASGIApp) -> None:
-        """Accept connections, for these applications."""
-        await self.tls.open(tls_api)
-        if self.plain is not None:
-            await self.plain.open(plain_api)
+            def bind(listener: Listener) -> Listener:
+                bound.callback(listener.release)
+                return listener
 
-    async def close(self, *, grace: float) -> None:
-        """Refuse connections from now on; requests in progress have `grace` seconds. The ports stay ours."""
-        await self.tls.close(grace=grace)
-        if self.plain is not None:
-            await self.plain.close(grace=grace)
-
-    def release(self) -> None:
-        """Give the ports back. Only after `close`."""
-        self.tls.release()
-        if self.plain is not None:
-            self.plain.release()
+            self.tls = bind(Listener(host=address, port=port, tls=tls, on_bad_connection=on_bad_connection))
+            self.plain: Listener | None = None
+            if plain_port is not None:
+                self.plain = bind(Listener(port=plain_port, on_bad_connection=on_bad_connection))
+            self.callers: Listener | None = None
+            if caller_port is not None:
+                self.callers = bind(Listener(host=address, port=caller_port))
+            self.release: Callable[[], None] = bound.pop_all().close
 
 
 async def _first_byte(connected: socket.socket) -> int | None:

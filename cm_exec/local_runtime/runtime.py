@@ -10,7 +10,6 @@ from typing import Self, TypeVar
 
 from cm_exec.local_runtime.broker import Broker, Restart
 from cm_exec.local_runtime.call import Call
-from cm_exec.local_runtime.caller_api import CONSOLE
 from cm_exec.local_runtime.caller_server import CallerServer
 from cm_exec.local_runtime.core.endpoints import V1
 from cm_exec.local_runtime.core.faults import Fault, FaultPlan, ProtocolEndpoint
@@ -24,9 +23,9 @@ from cm_exec.local_runtime.core.worker_status import (
     ViolationKind,
     WorkerStatus,
 )
-from cm_exec.local_runtime.listener import WorkerPorts
+from cm_exec.local_runtime.listener import RuntimePorts
 from cm_exec.local_runtime.protocol_api import ProtocolApi, WorkerRequest
-from cm_exec.local_runtime.views import RuntimeInfo
+from cm_exec.local_runtime.views import CallerOptions, RuntimeInfo
 from cm_exec.local_runtime.worker_files import CONTAINER_HOST, LOCAL_NAMES, Style, WorkerFiles, load_identity
 from cm_exec.loops import Inbox, LoopThread
 
@@ -49,10 +48,8 @@ class LocalRuntime:
     may be open before that is a violation; `answer_grace` how long a job may be outstanding after its caller gave up.
 
     `address` is what the ports listen on, `names` are further host names of this machine, for certificate and Host.
-    `plain_port` opens the plain API, on loopback only (0: any free port). `caller_port` opens the port for callers and
-    the console; `callers_token` is its token instead of the directory's. `call_timeout` is the default timeout of its
-    callers in seconds, None for no limit; `user_id` and `auth_header` are those of callers that send none. Raises
-    OSError when a port cannot be had.
+    `plain_port` opens the plain API, on loopback only (0: any free port), `callers` the port for callers and the
+    console. Raises OSError when a port cannot be had.
     """
 
     def __init__(
@@ -72,13 +69,7 @@ class LocalRuntime:
         plain_port: int | None = None,
         listen: bool = True,
         faults: Sequence[Fault] = (),
-        caller_port: int | None = None,
-        callers_token: str | None = None,
-        call_timeout: float | None = 60.0,
-        user_id: str | None = None,
-        auth_header: str | None = None,
-        save_test: Callable[[str], str | None] | None = None,
-        console: Path = CONSOLE,
+        callers: CallerOptions | None = None,
     ) -> None:
         local_host = "localhost" if address in {"0.0.0.0", "::", "127.0.0.1"} else address  # noqa: S104 - compared
         hosts = [*LOCAL_NAMES, CONTAINER_HOST, "host.containers.internal", *names, local_host]
@@ -87,52 +78,42 @@ class LocalRuntime:
         limits = Limits(slots=max_concurrent_tasks if strict else None, history=history, answer_grace=answer_grace)
         self._broker = Broker(directory=self._identity.directory.parent, limits=limits, poll_timeout=poll_timeout)
         self._lines: Inbox[tuple[str | None, str, str]] = Inbox(lambda line: self._broker.write_log(*line))
-        report = partial(self._broker.diagnosed, ViolationKind.CONNECTION)
-        self._ports = WorkerPorts(
-            address, port, plain_port, tls=self._identity.tls, hosts=hosts, on_bad_connection=report
+        self._ports = RuntimePorts(
+            address,
+            port=port,
+            plain_port=plain_port,
+            caller_port=None if callers is None else callers.port,
+            tls=self._identity.tls,
+            hosts=hosts,
+            on_bad_connection=partial(self._broker.diagnosed, ViolationKind.CONNECTION),
         )
-        self._environment = WorkerFiles(
+        self.port = self._ports.tls.port
+        """The port of the TLS API."""
+        self.files = WorkerFiles(
             directory=self._identity.directory,
-            port=self._ports.tls.port,
+            port=self.port,
             slots=max_concurrent_tasks,
             host=names[0] if names else local_host,
             local_host=local_host,
             plain_port=self._ports.plain.port if self._ports.plain else None,
             plain=self._identity.plain_dialect,
         )
+        """Where token, CA and connection file are."""
         self._api = ProtocolApi(
             self._broker,
             token=self._token,
-            token_path=self._environment.token_file,
+            token_path=self.files.token_file,
             poll_wait=poll_wait,
             max_result=max_result,
             faults=FaultPlan(list(faults)),
         )
+        options = callers or CallerOptions()
         self._info = RuntimeInfo(
-            self._broker,
-            self._api,
-            self._environment,
-            strict=strict,
-            call_timeout=call_timeout,
-            user_id=user_id,
-            auth_header=auth_header,
-            save_test=save_test,
-            callers_token=callers_token or self._identity.callers_token,
+            self._broker, self._api, self.files, options, token=options.token or self._identity.callers_token
         )
         self._caller_server: CallerServer | None = None
-        if caller_port is not None:
-            try:
-                self._caller_server = CallerServer(
-                    self._info,
-                    token=self._info.callers_token,
-                    address=address,
-                    port=caller_port,
-                    names=[*names, *(() if address == "127.0.0.1" else (CONTAINER_HOST,))],
-                    console=console,
-                )
-            except OSError:
-                self._ports.release()
-                raise
+        if self._ports.callers is not None:
+            self._caller_server = CallerServer(self._info, self._ports.callers, address=address, names=names)
         self._broker.on_slot_free = self._api.polls.offer
         self.write_files()
         self._listen_at_start = listen
@@ -157,10 +138,9 @@ class LocalRuntime:
             return
         self.pause(grace=1.0)
         thread.call(self._broker.close)
+        if self._ports.callers is not None:
+            thread.run(self._ports.callers.close(grace=1.0))
         self._ports.release()
-        if self._caller_server is not None:
-            thread.run(self._caller_server.listener.close(grace=1.0))
-            self._caller_server.listener.release()
         thread.stop()
         self._thread = None
 
@@ -177,7 +157,9 @@ class LocalRuntime:
         async def close() -> None:
             self._info.paused = True
             self._api.polls.stop()
-            await self._ports.close(grace=grace)
+            await self._ports.tls.close(grace=grace)
+            if self._ports.plain is not None:
+                await self._ports.plain.close(grace=grace)
             self._broker.worker.polls.forget()
 
         self._running().run(close())
@@ -187,7 +169,9 @@ class LocalRuntime:
 
         async def open_() -> None:
             self._api.polls.start()
-            await self._ports.open(self._api.application(V1), self._api.application(self._identity.plain_dialect))
+            await self._ports.tls.open(self._api.application(V1))
+            if self._ports.plain is not None:
+                await self._ports.plain.open(self._api.application(self._identity.plain_dialect))
             self._info.paused = False
 
         self._running().run(open_())
@@ -200,23 +184,13 @@ class LocalRuntime:
     # The settings of a worker
 
     @property
-    def port(self) -> int:
-        """The port of the TLS API."""
-        return self._ports.tls.port
-
-    @property
     def token(self) -> str:
         """The token that is accepted now."""
         return self._token
 
-    @property
-    def files(self) -> WorkerFiles:
-        """Where token, CA and connection file are."""
-        return self._environment
-
     def environment(self, style: Style = "modern") -> dict[str, str]:
         """Return the variables for a worker; nothing but them."""
-        return self._environment.variables(style)
+        return self.files.variables(style)
 
     def rotate_token(self, *, write: bool = True, accept_old: bool = False) -> str:
         """Require a new token from now on, and return it; by default it is written to the files."""
@@ -234,7 +208,7 @@ class LocalRuntime:
 
     def write_files(self) -> None:
         """Write token, CA and connection file (again)."""
-        self._environment.write(token=self._token, ca=self._identity.ca)
+        self.files.write(token=self._token, ca=self._identity.ca)
 
     # The callers' port
 

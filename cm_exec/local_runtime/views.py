@@ -1,29 +1,29 @@
-"""The runtime's values as the JSON of its API for callers, and the stream of what changes.
+"""The runtime's values as the JSON of its API for callers, and a job as a test of cm.toml.
 
 Times are milliseconds since the epoch.
 """
 
-import asyncio
+import json
 import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from starlette.types import Receive, Scope, Send
 
 from cm_exec import __version__
-from cm_exec.local_runtime.answers import NO_STORE
 from cm_exec.local_runtime.broker import Broker
+from cm_exec.local_runtime.call import ResultSpool
 from cm_exec.local_runtime.core.faults import FaultPlan
 from cm_exec.local_runtime.core.functions import FunctionEntry
 from cm_exec.local_runtime.core.job import Lines, LogLine, PostedResult, RuntimeJob, State
 from cm_exec.local_runtime.core.worker_status import ProtocolViolation
-from cm_exec.local_runtime.feed import News, Subscriber
-from cm_exec.local_runtime.listener import connection_of
+from cm_exec.local_runtime.feed import News
 from cm_exec.local_runtime.protocol_api import ProtocolApi
 from cm_exec.local_runtime.worker_files import WorkerFiles
+from cm_exec.protocol.json_text import json_problem
 
 View = dict[str, Any]
 
@@ -164,54 +164,16 @@ def _duration(start: float | None, end: float | None) -> float | None:
     return None if start is None or end is None else round((end - start) * 1000, 3)
 
 
-_EVENT_PAUSE: Final = 0.1
-_LOOK_SECONDS: Final = 1.0
-"""Seconds after which the worker's state is looked at again: that polls stopped is no event."""
-_PING_SECONDS: Final = 15.0
+class UpdateView:
+    """What a subscriber is sent: the news, and what differs from the state that it was sent last."""
 
-
-class EventStream:
-    """The answer to GET /events. `run` names this run of the runtime."""
-
-    def __init__(self, broker: Broker, *, run: str, faults: FaultPlan) -> None:
+    def __init__(self, broker: Broker, faults: FaultPlan) -> None:
         self._broker = broker
-        self._run = run
         self._faults = faults
-        self._subscriber = Subscriber()
         self._sent: View = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
-        """Implement an ASGI application."""
-        headers = [(b"content-type", b"text/event-stream"), NO_STORE]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        subscribers = self._broker.feed.subscribers
-        subscribers.add(self._subscriber)
-        try:
-            await self._send(send, _event_text("hello", {"run": self._run, "sequence": 0}))
-            await self._follow(scope, send)
-        finally:
-            subscribers.discard(self._subscriber)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _follow(self, scope: Scope, send: Send) -> None:
-        connection = connection_of(scope)
-        last = connection.loop.time()
-        while not (connection.gone or self._subscriber.closed):
-            await self._subscriber.wait(_LOOK_SECONDS)
-            update = self._update(self._subscriber.take())
-            if update:
-                await self._send(send, _event_text("update", update))
-            elif connection.loop.time() - last > _PING_SECONDS:
-                await self._send(send, b": ping\n\n")
-            else:
-                continue
-            last = connection.loop.time()
-            await asyncio.sleep(_EVENT_PAUSE)
-
-    async def _send(self, send: Send, text: bytes) -> None:
-        await send({"type": "http.response.body", "body": text, "more_body": True})
-
-    def _update(self, news: News) -> View:
+    def __call__(self, news: News) -> View:
+        """Return the update, empty if there is none."""
         broker = self._broker
         update: View = {}
         if news.jobs:
@@ -256,30 +218,65 @@ def _without_poll_counters(value: object) -> object:
     return {name: member for name, member in value.items() if name not in {"lastPoll", "polls", "openPolls"}}
 
 
-def _event_text(kind: str, data: View) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(data))
+_LARGEST_TEST: Final = 64 * 1024
+
+
+def test_entry(job: RuntimeJob, body: ResultSpool | None) -> str | None:
+    """Return the job as a `[[tests]]` entry of cm.toml, None if it has no result or is too large for one."""
+    if job.answer is None or body is None or max(len(job.query), body.size) > _LARGEST_TEST:
+        return None
+    name = f"{job.function} #{job.number}"
+    lines = ["[[tests]]", f"function = {quote(job.function)}", f"name = {quote(name)}"]
+    lines.append(f"query_json = {quote(job.query.decode(errors='replace'))}")
+    result = body.content()
+    if job.answer.failure is not None:
+        reason = job.answer.failure.reason
+        failed = f"error = {quote(reason)}" if reason else f"error_contains = {quote(job.answer.failure.message)}"
+        return "\n".join([*lines, failed]) + "\n"
+    try:
+        text = result.decode()
+    except UnicodeDecodeError:
+        return None
+    key = "result_json" if json_problem(result) is None else "result_text"
+    return "\n".join([*lines, f"{key} = {quote(text)}"]) + "\n"
+
+
+def quote(text: str) -> str:
+    """Return a TOML string: JSON's form without escaped halves of surrogate pairs, which TOML does not have."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+CONSOLE: Final = Path(__file__).with_name("console")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerOptions:
+    """The port for callers, and what applies to their calls.
+
+    `token` is used instead of that of the runtime's folder. `timeout` is the default in seconds, None for no limit;
+    `user_id` and `auth_header` are those of callers that send none. `save_test` adds a `[[tests]]` entry to cm.toml,
+    and returns the file's name, None if it cannot.
+    """
+
+    port: int = 0
+    token: str | None = field(default=None, repr=False)
+    timeout: float | None = 60.0
+    user_id: str | None = None
+    auth_header: str | None = field(default=None, repr=False)
+    save_test: Callable[[str], str | None] | None = None
+    console: Path = CONSOLE
 
 
 @dataclass(slots=True)
 class RuntimeInfo:
-    """One run of the runtime, by the name `run`.
-
-    `call_timeout` is the default timeout of callers in seconds, None for no limit; `user_id` and `auth_header` are
-    the identity of callers that send none.
-    """
+    """One run of the runtime, by the name `run`. `token` is that of callers."""
 
     broker: Broker
     api: ProtocolApi
-    environment: WorkerFiles
+    files: WorkerFiles
+    options: CallerOptions
     _: KW_ONLY
-    strict: bool
-    call_timeout: float | None
-    user_id: str | None = None
-    auth_header: str | None = field(default=None, repr=False)
-    save_test: Callable[[str], str | None] | None = None
-    """Adds a `[[tests]]` entry to cm.toml, and returns the file's name; None if it cannot."""
-    callers_token: str = field(default="", repr=False)
-    """For the curl lines that the console copies."""
+    token: str = field(repr=False)
     paused: bool = True
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     started: float = 0.0
@@ -289,17 +286,17 @@ class RuntimeInfo:
         return {
             "version": __version__,
             "runtime": {
-                "uri": self.environment.url,
+                "uri": self.files.url,
                 "startedAt": round(self.started * 1000),
-                "maxConcurrentTasks": self.environment.slots,
-                "strict": self.strict,
+                "maxConcurrentTasks": self.files.slots,
+                "strict": self.broker.ledger.limits.slots is not None,
                 "pollWaitMs": round(self.api.poll_wait * 1000),
-                "callTimeoutMs": None if self.call_timeout is None else round(self.call_timeout * 1000),
+                "callTimeoutMs": self.options.timeout and round(self.options.timeout * 1000),
                 "paused": self.paused,
                 "faults": self.api.faults.texts,
             },
-            "environment": self.environment.variables(),
-            "token": self.callers_token,
-            "userId": self.user_id,
-            "savesTests": self.save_test is not None,
+            "environment": self.files.variables(),
+            "token": self.token,
+            "userId": self.options.user_id,
+            "savesTests": self.options.save_test is not None,
         }

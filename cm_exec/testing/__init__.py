@@ -175,7 +175,7 @@ def run_compute_module(
     lines: deque[str] = deque(maxlen=_LOG_KEPT)
     with (
         tempfile.TemporaryDirectory(prefix="cm-exec-testing-", ignore_cleanup_errors=True) as folder,
-        LocalRuntime(Path(folder), max_concurrent_tasks=concurrency, plain_port=0, call_timeout=None) as runtime,
+        LocalRuntime(Path(folder), max_concurrent_tasks=concurrency, plain_port=0) as runtime,
     ):
         module = ComputeModule(runtime, lines)
 

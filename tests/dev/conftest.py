@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime import CallerOptions, LocalRuntime
 from tests.support.caller import Caller
 from tests.support.local_runtime import ManualWorker
 
@@ -31,7 +31,7 @@ def answer(worker: ManualWorker, job: dict[str, Any]) -> None:
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[LocalRuntime]:
     """Start a runtime whose worker echoes, fails, counts, and leaves every other function unanswered."""
-    with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=3, poll_wait=0.2, caller_port=0) as runtime:
+    with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=3, poll_wait=0.2, callers=CallerOptions()) as runtime:
         stop = threading.Event()
         worker = threading.Thread(target=_work, args=(runtime, stop))
         worker.start()

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from cm_exec.local_runtime import FunctionInfo, LocalRuntime, NoResultError, ProcessState, ServiceStatus
+from cm_exec.local_runtime import CallerOptions, FunctionInfo, LocalRuntime, NoResultError, ProcessState, ServiceStatus
 from tests.support.caller import Caller
 from tests.support.local_runtime import ManualWorker
 
@@ -107,7 +107,7 @@ def test_caller_timeout(serving: LocalRuntime, caller: Caller) -> None:
 
 def test_timeout_without_a_worker(tmp_path: Path) -> None:
     """The error says that no worker has polled."""
-    with LocalRuntime(tmp_path, caller_port=0) as runtime:
+    with LocalRuntime(tmp_path, callers=CallerOptions()) as runtime:
         reply = Caller(runtime).post("/functions/f?timeout=0.1", b"1")
         assert reply.status == 504
         assert reply.json["error"].endswith("no worker has polled yet")
@@ -115,7 +115,7 @@ def test_timeout_without_a_worker(tmp_path: Path) -> None:
 
 def test_timeout_in_the_queue(tmp_path: Path) -> None:
     """The error names the job that occupies the slot."""
-    with LocalRuntime(tmp_path, caller_port=0) as runtime, ManualWorker(runtime) as worker:
+    with LocalRuntime(tmp_path, callers=CallerOptions()) as runtime, ManualWorker(runtime) as worker:
         holder = runtime.submit("slow", b"1")
         worker.take()
         reply = Caller(runtime).post("/functions/f?timeout=0.1", b"1")
@@ -125,7 +125,7 @@ def test_timeout_in_the_queue(tmp_path: Path) -> None:
 
 def test_blame_for_a_timeout(tmp_path: Path) -> None:
     """The error blames a running function only after that function's own timeout."""
-    with LocalRuntime(tmp_path, caller_port=0, answer_grace=0.1) as runtime, ManualWorker(runtime) as worker:
+    with LocalRuntime(tmp_path, callers=CallerOptions(), answer_grace=0.1) as runtime, ManualWorker(runtime) as worker:
         runtime.declare_functions({"slow": FunctionInfo(timeout=60.0), "quick": FunctionInfo(timeout=0.1)})
         for function in ("slow", "quick"):
             call = runtime.submit(function, b"1", timeout=0.05)
@@ -148,7 +148,7 @@ def test_status_of_a_failure(caller: Caller) -> None:
 
 def test_timeout_before_services_are_ready(tmp_path: Path) -> None:
     """The error names the services that the worker waits for."""
-    with LocalRuntime(tmp_path, caller_port=0) as runtime:
+    with LocalRuntime(tmp_path, callers=CallerOptions()) as runtime:
         runtime.report_service(ServiceStatus(name="model", kind="lines", state="starting", processes=1))
         runtime.report_service(ServiceStatus(name="web", kind="http", state="ready", processes=1))
         reply = Caller(runtime).post("/functions/f?timeout=0.1", b"1")
@@ -187,7 +187,7 @@ def test_mistyped_function(caller: Caller) -> None:
 def test_identity(tmp_path: Path) -> None:
     """The identity of a caller reaches the worker."""
     with (
-        LocalRuntime(tmp_path, caller_port=0, user_id="default", auth_header="Bearer default") as runtime,
+        LocalRuntime(tmp_path, callers=CallerOptions(user_id="default", auth_header="Bearer default")) as runtime,
         ManualWorker(runtime) as worker,
     ):
         caller = Caller(runtime)
@@ -203,7 +203,7 @@ def test_identity(tmp_path: Path) -> None:
 
 def test_cancelled_job(tmp_path: Path) -> None:
     """A cancelled job keeps its slot until it is dropped."""
-    with LocalRuntime(tmp_path, caller_port=0) as runtime, ManualWorker(runtime) as worker:
+    with LocalRuntime(tmp_path, callers=CallerOptions()) as runtime, ManualWorker(runtime) as worker:
         caller = Caller(runtime)
         first, second = (caller.post("/functions/f?wait=false", b"1").json["jobId"] for _ in range(2))
         assert worker.take()["jobId"] == first
@@ -223,7 +223,7 @@ def test_saved_test(tmp_path: Path) -> None:
         saved.append(entry)
         return "cm.toml"
 
-    with LocalRuntime(tmp_path, caller_port=0, save_test=save) as runtime, ManualWorker(runtime) as worker:
+    with LocalRuntime(tmp_path, callers=CallerOptions(save_test=save)) as runtime, ManualWorker(runtime) as worker:
         caller = Caller(runtime)
         job_id = caller.post("/functions/f?wait=false", b'{"a": "\\u00e9\\n"}').json["jobId"]
         assert caller.post(f"/jobs/{job_id}/test").status == 409
@@ -254,7 +254,7 @@ def test_lost_job(serving: LocalRuntime, caller: Caller) -> None:
 def test_end_of_the_runtime(tmp_path: Path) -> None:
     """An open call gets 503 when the runtime ends."""
     replies: list[int] = []
-    with LocalRuntime(tmp_path, caller_port=0) as runtime:
+    with LocalRuntime(tmp_path, callers=CallerOptions()) as runtime:
         caller = Caller(runtime)
         calling = threading.Thread(target=lambda: replies.append(caller.post("/functions/f", b"1").status))
         calling.start()
@@ -284,7 +284,7 @@ def test_invalid_parameter(caller: Caller, query: str) -> None:
 @pytest.fixture
 def by_hand(tmp_path: Path) -> Iterator[tuple[LocalRuntime, ManualWorker, Caller]]:
     with (
-        LocalRuntime(tmp_path / "runtime", poll_wait=0.2, caller_port=0) as runtime,
+        LocalRuntime(tmp_path / "runtime", poll_wait=0.2, callers=CallerOptions()) as runtime,
         ManualWorker(runtime) as worker,
     ):
         yield runtime, worker, Caller(runtime)
@@ -478,7 +478,7 @@ def test_invalid_faults(caller: Caller, body: bytes) -> None:
 
 def test_ten_thousand_queued_jobs(tmp_path: Path) -> None:
     """The API responds while ten thousand jobs are queued."""
-    with LocalRuntime(tmp_path, caller_port=0) as runtime:
+    with LocalRuntime(tmp_path, callers=CallerOptions()) as runtime:
         caller = Caller(runtime)
         for _ in range(10_000):
             runtime.submit("f", b"1", timeout=3600)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime import CallerOptions, LocalRuntime
 from tests.support.caller import Caller
 
 BROWSER = {"User-Agent": "Mozilla/5.0", "Sec-Fetch-Site": "same-origin"}
@@ -125,7 +125,7 @@ def test_files_of_the_console(tmp_path: Path) -> None:
     (console / "index.html").write_text("<!doctype html><title>console</title>")
     (console / "app.js").write_text("export {};")
     (tmp_path / "secret").write_text("secret")
-    with LocalRuntime(tmp_path / "runtime", caller_port=0, console=console) as runtime:
+    with LocalRuntime(tmp_path / "runtime", callers=CallerOptions(console=console)) as runtime:
         browser = Caller(runtime, BROWSER, has_token=False)
         assert browser.get("/").body.startswith(b"<!doctype html>")
         script = browser.get("/app.js")
@@ -137,7 +137,7 @@ def test_files_of_the_console(tmp_path: Path) -> None:
 
 def test_missing_console(tmp_path: Path) -> None:
     """Without a console, the front page does not exist."""
-    with LocalRuntime(tmp_path / "runtime", caller_port=0, console=tmp_path) as runtime:
+    with LocalRuntime(tmp_path / "runtime", callers=CallerOptions(console=tmp_path)) as runtime:
         assert Caller(runtime).get("/").status == 404
 
 

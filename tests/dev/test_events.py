@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cm_exec.local_runtime import FunctionInfo, LocalRuntime, ProcessState
+from cm_exec.local_runtime import CallerOptions, FunctionInfo, LocalRuntime, ProcessState
 from tests.support.caller import Caller, events
 
 
@@ -46,7 +46,7 @@ def test_other_events(serving: LocalRuntime, caller: Caller) -> None:
 
 def test_evicted_jobs(tmp_path: Path) -> None:
     """An event names the jobs that were evicted."""
-    with LocalRuntime(tmp_path, history=1, caller_port=0) as runtime, events(Caller(runtime)) as stream:
+    with LocalRuntime(tmp_path, history=1, callers=CallerOptions()) as runtime, events(Caller(runtime)) as stream:
         next(stream)
         first, _ = [runtime.submit("f", b"1", timeout=0.01) for _ in range(2)]
         assert first.job_id in collect(stream, "forgotten")
@@ -54,7 +54,7 @@ def test_evicted_jobs(tmp_path: Path) -> None:
 
 def test_many_changes(tmp_path: Path) -> None:
     """Many changes make few events."""
-    with LocalRuntime(tmp_path, caller_port=0) as runtime, events(Caller(runtime)) as stream:
+    with LocalRuntime(tmp_path, callers=CallerOptions()) as runtime, events(Caller(runtime)) as stream:
         next(stream)
         began = time.monotonic()
         for _ in range(5000):
@@ -68,7 +68,7 @@ def test_many_changes(tmp_path: Path) -> None:
 
 def test_end_of_the_runtime(tmp_path: Path) -> None:
     """The stream of events ends with the runtime."""
-    with LocalRuntime(tmp_path, caller_port=0) as runtime, events(Caller(runtime)) as stream:
+    with LocalRuntime(tmp_path, callers=CallerOptions()) as runtime, events(Caller(runtime)) as stream:
         next(stream)
         runtime.stop()
         assert [kind for kind, _ in stream if kind != "update"] == []

@@ -269,11 +269,10 @@ def test_timers() -> None:
 
 
 def test_order_of_the_list() -> None:
-    """The list begins with the newest job."""
+    """The list begins with the oldest job."""
     books = Books()
     books.submit("a", "b", "c")
-    assert [job.job_id for job in books.ledger.newest_first()] == ["c", "b", "a"]
-    assert [job.number for job in books.ledger.newest_first()] == [3, 2, 1]
+    assert [(job.job_id, job.number) for job in books.ledger.jobs.values()] == [("a", 1), ("b", 2), ("c", 3)]
 
 
 class AnyOrder(RuleBasedStateMachine):

@@ -12,7 +12,16 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cm_exec.local_runtime import Fault, FaultKind, LocalRuntime, NoResultError, ProtocolEndpoint, State, ViolationKind
+from cm_exec.local_runtime import (
+    CallerOptions,
+    Fault,
+    FaultKind,
+    LocalRuntime,
+    NoResultError,
+    ProtocolEndpoint,
+    State,
+    ViolationKind,
+)
 from tests.support.local_runtime import ManualWorker
 
 LONG = 30.0
@@ -377,11 +386,11 @@ def test_late_listening(tmp_path: Path) -> None:
 
 def test_used_port(tmp_path: Path) -> None:
     """A port in use raises an error, and leaves nothing behind."""
-    with LocalRuntime(tmp_path / "first", caller_port=0) as runtime:
+    with LocalRuntime(tmp_path / "first", callers=CallerOptions()) as runtime:
         with pytest.raises(OSError, match="in use"):
             LocalRuntime(tmp_path / "second", port=runtime.port)
         with pytest.raises(OSError, match="in use"):
-            LocalRuntime(tmp_path / "second", caller_port=urlsplit(runtime.url).port)
+            LocalRuntime(tmp_path / "second", callers=CallerOptions(port=urlsplit(runtime.url).port or 0))
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/results/x"), ("PUT", "/x")])

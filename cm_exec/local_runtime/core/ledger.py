@@ -85,7 +85,12 @@ class Ledger:
     publish: Callable[[Change], None]
     function_timeout: Callable[[str], float | None] = lambda _: None
     violations: deque[ProtocolViolation] = field(default_factory=lambda: deque(maxlen=_VIOLATIONS_KEPT))
-    _jobs: dict[str, RuntimeJob] = field(default_factory=dict)
+    violation_count: int = 0
+    """How many breaches there were, those that are no longer kept included."""
+    jobs: dict[str, RuntimeJob] = field(default_factory=dict)
+    """All that are known, the oldest first."""
+    latest_number: int = 0
+    """The number of the latest job, 0 before the first."""
     _queue: OrderedDict[str, None] = field(default_factory=OrderedDict)
     _outstanding: OrderedDict[str, None] = field(default_factory=OrderedDict)
     _done: deque[str] = field(default_factory=deque)
@@ -95,18 +100,7 @@ class Ledger:
     _cut: dict[str, int] = field(default_factory=dict)
     _unheard: set[str] = field(default_factory=set)
     _counts: Counter[State] = field(default_factory=Counter)
-    _number: int = 0
     _timers: Timers = field(default_factory=Timers)
-    _violation_count: int = 0
-
-    @property
-    def jobs(self) -> Mapping[str, RuntimeJob]:
-        """All that are known, the oldest first."""
-        return self._jobs
-
-    def newest_first(self) -> Iterator[RuntimeJob]:
-        """Yield all known jobs, the newest first."""
-        return reversed(self._jobs.values())
 
     @property
     def counts(self) -> Mapping[State, int]:
@@ -117,16 +111,6 @@ class Ledger:
     def outstanding(self) -> tuple[str, ...]:
         """The jobs that a worker has and owes a result, in the order they were handed out."""
         return tuple(self._outstanding)
-
-    @property
-    def latest_number(self) -> int:
-        """The number of the latest job, 0 before the first."""
-        return self._number
-
-    @property
-    def violation_count(self) -> int:
-        """How many breaches there were, those that are no longer kept included."""
-        return self._violation_count
 
     def submit(self, job_id: str, submission: Submission, now: float) -> RuntimeJob:
         """Put a new job at the end of the queue."""
@@ -149,7 +133,7 @@ class Ledger:
             return None
         job_id, _ = self._queue.popitem(last=False)
         self._outstanding[job_id] = None
-        job = self._jobs[job_id]
+        job = self.jobs[job_id]
         return self._move(job, Event.HANDED_OUT, started=now, outstanding=True, attempts=job.attempts + 1)
 
     def adopt(self, job_id: str, now: float) -> RuntimeJob:
@@ -171,7 +155,7 @@ class Ledger:
 
     def put_back(self, job_id: str) -> None:
         """Put a job back to the front of the queue, since the poll that got it was gone."""
-        job = self._jobs.get(job_id)
+        job = self.jobs.get(job_id)
         self._outstanding.pop(job_id, None)
         if job is None:
             return  # a restart dropped it meanwhile, and it is forgotten
@@ -186,14 +170,14 @@ class Ledger:
     def answer_began(self, job_id: str, now: float) -> None:
         """Note that a result begins: the caller does not time out while it comes."""
         self._answering.add(job_id)
-        job = self._jobs.get(job_id)
+        job = self.jobs.get(job_id)
         if job is not None and not job.state.final and job.first_byte is None:
             self._store(replace(job, first_byte=now))
 
     def answer_broke(self, job_id: str, size: int) -> None:
         """Note that a result broke off after `size` bytes: only so can a streaming function report a failure."""
         self._answering.discard(job_id)
-        if job_id in self._jobs:
+        if job_id in self.jobs:
             self._cut[job_id] = max(size, self._cut.get(job_id, 0))
 
     def answer_refused(self, job_id: str) -> None:
@@ -202,13 +186,13 @@ class Ledger:
 
     def reply_lost(self, job_id: str) -> None:
         """Note that the worker did not get the response to its result: it is right to post it again."""
-        if job_id in self._jobs:
+        if job_id in self.jobs:
             self._unheard.add(job_id)
 
     def answer(self, job_id: str, answer: PostedResult, now: float) -> PostOutcome:
         """Take a result."""
         self._answering.discard(job_id)
-        job = self._jobs.get(job_id)
+        job = self.jobs.get(job_id)
         if job is None:
             self.report(ViolationKind.UNKNOWN_JOB, "a result for a job that was never handed out", now, job_id=job_id)
             return PostOutcome.UNKNOWN
@@ -256,7 +240,7 @@ class Ledger:
         dropped = [job_id for job_id in self._outstanding if only is None or job_id in only]
         for job_id in dropped:
             del self._outstanding[job_id]
-            job = self._jobs[job_id]
+            job = self.jobs[job_id]
             if job.state is State.RUNNING:
                 self._move(job, Event.DROPPED, ended=now, outstanding=False, reason=reason)
             else:
@@ -266,7 +250,7 @@ class Ledger:
 
     def give_up(self, job_id: str, now: float, reason: str) -> None:
         """End the caller's wait. An outstanding job keeps its slot, as on the platform."""
-        job = self._jobs.get(job_id)
+        job = self.jobs.get(job_id)
         if job is None or job.state.final:
             return
         if job.state is State.QUEUED:
@@ -293,7 +277,7 @@ class Ledger:
         `why_idle` says why no worker takes jobs, None while one polls.
         """
         for timer, job_id in self._timers.due(now):
-            job = self._jobs.get(job_id)
+            job = self.jobs.get(job_id)
             if job is None:
                 continue
             if timer is Timer.GIVE_UP:
@@ -313,7 +297,7 @@ class Ledger:
         if job.state is State.RUNNING:
             return f"the job has been running for {now - (job.started or now):.1f} s"
         if self._outstanding and self.limits.slots is not None and len(self._outstanding) >= self.limits.slots:
-            oldest = self._jobs[next(iter(self._outstanding))]
+            oldest = self.jobs[next(iter(self._outstanding))]
             since = now - (oldest.started or now)
             slots = "the only slot is" if self.limits.slots == 1 else f"all {self.limits.slots} slots are"
             others = "" if self.limits.slots == 1 else ", the longest"
@@ -325,7 +309,7 @@ class Ledger:
     def close(self, now: float) -> None:
         """Report the outstanding jobs: the runtime stops, and they were never answered."""
         for job_id in self._outstanding:
-            job = self._jobs[job_id]
+            job = self.jobs[job_id]
             self.report(ViolationKind.UNANSWERED, "not answered when the runtime stopped", now, job=job)
 
     def report(
@@ -338,9 +322,9 @@ class Ledger:
         job_id: str | None = None,
     ) -> ProtocolViolation:
         """Note a breach."""
-        self._violation_count += 1
+        self.violation_count += 1
         violation = ProtocolViolation(
-            number=self._violation_count,
+            number=self.violation_count,
             at=now,
             kind=kind,
             message=message,
@@ -365,7 +349,7 @@ class Ledger:
         return moved
 
     def _store(self, job: RuntimeJob) -> RuntimeJob:
-        self._jobs[job.job_id] = job
+        self.jobs[job.job_id] = job
         self.publish(job)
         return job
 
@@ -378,7 +362,7 @@ class Ledger:
             if job_id in self._outstanding:
                 kept.append(job_id)
             else:
-                self._ended_bytes -= len(self._jobs.pop(job_id).query)
+                self._ended_bytes -= len(self.jobs.pop(job_id).query)
                 self._cut.pop(job_id, None)
                 self._unheard.discard(job_id)
                 self.publish(Evicted(job_id=job_id))
@@ -389,8 +373,8 @@ class Ledger:
         return count + kept > self.limits.history or self._ended_bytes > self.limits.history_bytes
 
     def _next_number(self) -> int:
-        self._number += 1
-        return self._number
+        self.latest_number += 1
+        return self.latest_number
 
     def _set_timer(self, at: float, timer: Timer, job_id: str) -> None:
         self._timers.set(at, timer, job_id)
