@@ -1,7 +1,5 @@
 """A process with the envelope: several jobs at a time, answered in any order."""
 
-import asyncio
-import logging
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,29 +14,18 @@ from cm_exec.handlers.outcome import (
     early_exit,
     failure_of_abort,
     failure_of_status,
-    log_exit,
     out_of_step,
 )
-from cm_exec.handlers.service_process import (
-    AFTER_ONE,
-    BETWEEN,
-    IN_BUFFER,
-    NOT_READ,
-    TOO_EARLY,
-    RunningJob,
-    ServiceProcess,
-    StartWatch,
-    not_ready,
-)
+from cm_exec.handlers.service_process import IN_BUFFER, NOT_READ, Attempt, RunningJob, ServiceProcess
 from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.step_state import EnvelopeState, Message
 from cm_exec.processes.child import Child
 from cm_exec.protocol.job import Failure, Job, Reason
 
 if TYPE_CHECKING:
-    from cm_exec.handlers.pool import Pool
+    import asyncio
 
-log: Final = logging.getLogger("cm_exec.handler")
+    from cm_exec.handlers.pool import Pool
 
 CANCEL_GRACE: Final = 10.0
 """Seconds that a process has for the answer to a cancelled job, before it is replaced."""
@@ -55,37 +42,21 @@ def envelope(job: Job, *, credentials: bool) -> bytes:
     return msgspec.json.encode(members)[:-1] + b',"query":' + job.query + b"}"
 
 
-class EnvelopeProcess:
+class EnvelopeProcess(ServiceProcess):
     """One process of a service with the envelope."""
 
-    def __init__(self, service: Service, context: HandlerContext, child: Child, pool: "Pool[EnvelopeProcess]") -> None:
-        self.child = child
-        self.jobs = 0
-        self._service = service
-        self._subject = f"the process of {service.name!r}"
-        self._context = context
-        self._pool = pool
-        self._loop = asyncio.get_running_loop()
-        self.idle_since = self._loop.time()
+    def __init__(self, service: Service, context: HandlerContext, child: Child, pool: "Pool[ServiceProcess]") -> None:
+        self._secrets = CallerSecrets(4 * service.jobs_per_process + 16)
+        super().__init__(service, context, child, pool, StderrLogger(pool.tags, self._secrets.redact))
         self._running: dict[str, RunningJob] = {}
         self._state = EnvelopeState(message_reader(service.protocol), _MESSAGE_ROOM)
-        self._secrets = CallerSecrets(4 * service.jobs_per_process + 16)
-        self._stderr = StderrLogger(pool.tags, self._secrets.redact)
-        self._io = ServiceProcess(child)
-        self._io.attach(self)
-        self._start = StartWatch(service, self._io, self._became_ready, self._start_failed)
         self._cancel_timers: dict[str, asyncio.TimerHandle] = {}
 
     @property
     def has_room(self) -> bool:
         """Whether the process can take a job. One that still works on a cancelled job gets none."""
         is_free = len(self._running) < self._service.jobs_per_process and not self._state.cancelled
-        return is_free and self._start.is_ready and self._io.status is None and not self._is_used_up
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the start of the process is over."""
-        return self._start.is_ready
+        return is_free and self.is_ready and self.status is None and not self._is_used_up
 
     @property
     def is_idle(self) -> bool:
@@ -105,24 +76,22 @@ class EnvelopeProcess:
         """Say what keeps a result back; nothing if the process may be at work on it."""
         if self._state.progress:
             return f"it wrote {self._state.progress}"
-        if not self._io.query_was_read():
+        if not self.query_was_read():
             return NOT_READ
-        return IN_BUFFER if self._io.probe.find_idle_reader(alone=True) else ""
+        return IN_BUFFER if self.probe.find_idle_reader(alone=True) else ""
 
     def detach(self) -> None:
         """Stop watching the process."""
-        self._start.cancel()
-        self._io.detach()
-        self._stderr.flush()
+        super().detach()
         for timer in self._cancel_timers.values():
             timer.cancel()
 
-    async def run(self, function: Function, job: Job, spool: Spool, stderr: StderrSink) -> Failure | None:
+    async def run(self, function: Function, job: Job, spool: Spool, stderr: StderrSink) -> Attempt:
         """Run one job beside others: send it, then wait for the messages with its id."""
         if not self._running:
-            self._io.read_stderr()  # what is in the pipe belongs to the job before
+            self.read_stderr()  # what is in the pipe belongs to the job before
             self._stderr.flush()
-            self._io.stderr_tail = StderrTail()
+            self.stderr_tail = StderrTail()
         entry = RunningJob(function, job, spool, stderr)
         self._secrets.remember(job)
         self._running[job.job_id] = entry
@@ -134,8 +103,8 @@ class EnvelopeProcess:
         timer = self._loop.call_later(timeout, self._cancel, entry, Reason.TIMEOUT, "") if timeout else None
         try:
             message = envelope(job, credentials=self._service.credentials or function.credentials)
-            self._io.send(frame_message(self._service.protocol, message))
-            return await entry.done
+            self.send(frame_message(self._service.protocol, message))
+            return Attempt(await entry.done, is_repeatable=False)
         finally:
             if timer is not None:
                 timer.cancel()
@@ -145,7 +114,7 @@ class EnvelopeProcess:
 
     def _released(self) -> None:
         self.idle_since = self._loop.time()
-        if self._io.status is not None:
+        if self.status is not None:
             return
         if self._is_used_up and not self._running:
             self._pool.discard(self)
@@ -164,34 +133,27 @@ class EnvelopeProcess:
         elif not had_room and self.has_room:  # the late answer of a cancelled job
             self._pool.has_room(self)
 
-    def stderr(self, chunk: bytes) -> None:
+    def received_stderr(self, chunk: bytes) -> None:
         """Take output of stderr: it belongs to the only job, or to none in particular."""
         if len(self._running) == 1:
             next(iter(self._running.values())).stderr.write(chunk)
         else:
             self._stderr.write(chunk)
 
-    def closed(self) -> None:
-        """Wait for the exit a little: no answer can come any more."""
-        self._loop.call_later(self._context.graces.terminate, self._still_closed)
-
     def _still_closed(self) -> None:
-        if self._io.status is None:
-            self._state.problem = self._state.problem or "no more answers, and closed its result channel"
-            self._out_of_step()
+        self._state.problem = self._state.problem or "no more answers, and closed its result channel"
+        self._out_of_step()
 
     def exited(self, status: int) -> None:
         """Fail the jobs that have no answer."""
-        is_ready = self._start.is_ready
         self._start.cancel()
         if not self._running:
-            when = (AFTER_ONE if self.jobs == 1 and not status else BETWEEN) if is_ready else TOO_EARLY
-            log_exit(self._subject, when, status, self._stderr_end(), self._pool.tags)
+            self._log_exit(status, had_one_job=self.jobs == 1)
         if not status:
             self._state.ended()
         for entry in list(self._running.values()):
             entry.finish(self._exit_failure(entry.function, status))
-        self._pool.discard(self, None if is_ready else early_exit(self._subject, status, self._stderr_end()))
+        self._discard(early_exit(self._subject, status, self._stderr_end()))
 
     # Decisions
 
@@ -222,15 +184,13 @@ class EnvelopeProcess:
         entry.finish(self._failure(entry, reason, detail))
         self._running.pop(job_id)
         self._state.cancel(job_id)
-        self._io.send(frame_message(self._service.protocol, msgspec.json.encode({"jobId": job_id, "cancel": True})))
+        self.send(frame_message(self._service.protocol, msgspec.json.encode({"jobId": job_id, "cancel": True})))
         self._cancel_timers[job_id] = self._loop.call_later(CANCEL_GRACE, self._cancel_is_late, job_id)
 
     def _cancel_is_late(self, job_id: str) -> None:
         self._cancel_timers.pop(job_id, None)
         if job_id in self._state.cancelled:
-            log.warning(
-                "%s goes on with a cancelled job; it is replaced", self._subject, extra={"tags": self._pool.tags}
-            )
+            self._warn("goes on with a cancelled job; it is replaced")
             self._fail_all(Reason.TIMEOUT, "its process is replaced because another job did not end")
 
     def _fail_all(self, reason: Reason, detail: str) -> None:
@@ -239,14 +199,11 @@ class EnvelopeProcess:
         self._pool.discard(self)
 
     def _out_of_step(self) -> None:
-        state = self._state
-        stderr = self._stderr_end()
         if not self._running:
-            log.warning("%s wrote %s; it is replaced", self._subject, state.problem, extra={"tags": self._pool.tags})
+            self._warn(f"wrote {self._state.problem}; it is replaced")
         for entry in list(self._running.values()):
             entry.finish(self._desync_failure(entry.function))
-        is_ready = self._start.is_ready
-        self._pool.discard(self, None if is_ready else not_ready(self._service.name, stderr, state.excerpt))
+        self._discard(self._unexpected(self._state.excerpt))
 
     def _desync_failure(self, function: Function) -> Failure:
         state = self._state
@@ -259,21 +216,13 @@ class EnvelopeProcess:
         return failure_of_abort(entry.function, reason, detail, spool, self._stderr_end(), process_goes_on=True)
 
     def _exit_failure(self, function: Function, status: int) -> Failure:
-        stderr = self._stderr_end()
         if not status and self._state.problem:
             return self._desync_failure(function)
-        return failure_of_status(function, status, stderr)
+        return failure_of_status(function, status, self._stderr_end())
 
     def _stderr_end(self) -> bytes:
         """Return the end of stderr without the secrets of any caller: other jobs may have written to it."""
-        return self._secrets.redact(self._io.stderr_tail.getvalue())
-
-    def _became_ready(self) -> None:
-        self._pool.became_ready()
-        self._pool.has_room(self)
-
-    def _start_failed(self, failure: Failure) -> None:
-        self._pool.start_failed(self, failure)
+        return self._secrets.redact(self.stderr_tail.getvalue())
 
 
 def _handler_error(function: Function, error: bytes) -> Failure:

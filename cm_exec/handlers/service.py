@@ -9,6 +9,7 @@ from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import Completion, Handler, HandlerContext, OnDelay, StderrSink, service_environment
 from cm_exec.handlers.envelope_process import EnvelopeProcess
 from cm_exec.handlers.pool import Pool, PoolOptions
+from cm_exec.handlers.service_process import ServiceProcess
 from cm_exec.handlers.service_state import ServiceLog
 from cm_exec.handlers.spool import StreamingSpool
 from cm_exec.handlers.step_process import StepProcess
@@ -43,9 +44,8 @@ class ServicePool:
             start_timeout=service.start_timeout,
         )
         states = ServiceLog(service, lambda: _WAITS_FOR.get(service.ready, _WAITS_FOR["read"]))
-        self._steps: Pool[StepProcess] = Pool(options, self._start_step, context.graces, states)
-        self._envelopes: Pool[EnvelopeProcess] = Pool(options, self._start_envelope, context.graces, states)
-        self._pool: Pool[StepProcess] | Pool[EnvelopeProcess] = self._envelopes if service.envelope else self._steps
+        self._kind = EnvelopeProcess if service.envelope else StepProcess
+        self._pool: Pool[ServiceProcess] = Pool(options, self._start_process, context.graces, states)
 
     def open(self) -> None:
         """Start the processes; safe to call again, for another function."""
@@ -63,11 +63,9 @@ class ServicePool:
 
     async def run(self, function: Function, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Failure | None:
         """Run one job in a process with room for it. Raises JobFailedError."""
-        if self._service.envelope:
-            process = await self._envelopes.take()
-            return await process.run(function, job, spool, stderr)
         for _ in range(_TRIES):
-            attempt = await (await self._steps.take()).run(function, job, job.query, spool, stderr)
+            process = await self._pool.take()
+            attempt = await process.run(function, job, spool, stderr)
             if not attempt.is_repeatable:
                 break
             spool.clear()
@@ -80,16 +78,10 @@ class ServicePool:
                 return process.obstacle()
         return f"no process of {self._service.name!r} is ready"
 
-    def _start_child(self) -> Child:
+    def _start_process(self) -> ServiceProcess:
         service = self._service
         command = Command(argv=service.argv, env=self._environment, cwd=service.cwd, result_fd=service.result_fd)
-        return Child(command, self._context.trees)
-
-    def _start_step(self) -> StepProcess:
-        return StepProcess(self._service, self._context, self._start_child(), self._steps)
-
-    def _start_envelope(self) -> EnvelopeProcess:
-        return EnvelopeProcess(self._service, self._context, self._start_child(), self._envelopes)
+        return self._kind(service, self._context, Child(command, self._context.trees), self._pool)
 
 
 class ServiceHandler(Handler):

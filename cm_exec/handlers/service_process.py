@@ -1,29 +1,34 @@
-"""One process of a service: its pipes and its exit, on the loop from its start to its end."""
+"""One process of a service: its pipes, its start and its exit, on the loop from its start to its end."""
 
 import asyncio
+import logging
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from cm_exec.config.model import Function, Service
-from cm_exec.handlers.base import StderrSink
-from cm_exec.handlers.outcome import StderrTail
+from cm_exec.handlers.base import HandlerContext, StderrSink
+from cm_exec.handlers.outcome import StderrTail, log_exit
+from cm_exec.handlers.service_state import StartWatch
 from cm_exec.handlers.spool import LimitedOutput, Spool
 from cm_exec.processes.child import LARGE_PIPE, PIPE_BUF, Child, bytes_in, resize_pipe
 from cm_exec.processes.stdin_probe import StdinProbe
 from cm_exec.protocol.job import Failure, Job, Reason
 
+if TYPE_CHECKING:
+    from cm_exec.handlers.pool import Pool
+
+log: Final = logging.getLogger("cm_exec.handler")
+
 _READ_SIZE: Final = 64 * 1024
 _MOST_READS: Final = 32
-_FIRST_PROBE: Final = 0.005
-_LONGEST_PROBE: Final = 0.25
-_COUNT_POLLS_AFTER: Final = 5.0
-"""Seconds from the start after which a process in poll or select counts as reading: it may have loaded data before."""
 
 TOO_EARLY: Final = "before it was ready"
 BETWEEN: Final = "between jobs"
-AFTER_ONE: Final = "after one answer instead of reading its next query"
+_AFTER_ONE: Final = "after one answer instead of reading its next query"
 
 NOT_READ: Final = "it did not read its query"
 IN_BUFFER: Final = (
@@ -33,24 +38,11 @@ IN_BUFFER: Final = (
 WAITS: Final = "it read the query and wrote nothing; it waits for the next query or for another event"
 
 
-class Conversation(Protocol):
-    """The jobs of one process: takes the events of its pipes."""
+class Attempt(Struct, frozen=True):
+    """The end of a job in one process. With `is_repeatable` the process had no query, and another can have the job."""
 
-    def received(self, chunk: bytes) -> None:
-        """Take output of the result descriptor."""
-        ...
-
-    def stderr(self, chunk: bytes) -> None:
-        """Take output of stderr."""
-        ...
-
-    def closed(self) -> None:
-        """Note that the result descriptor is at its end, while the process still runs."""
-        ...
-
-    def exited(self, status: int) -> None:
-        """Note the exit of the process; all its output was taken before."""
-        ...
+    failure: Failure | None
+    is_repeatable: bool
 
 
 class RunningJob:
@@ -69,41 +61,129 @@ class RunningJob:
             self.done.set_result(failure)
 
 
-class ServiceProcess:
-    """Reads and writes the pipes of a process that serves many jobs."""
+class ServiceProcess(ABC):
+    """Reads and writes the pipes of a process that serves many jobs.
 
-    def __init__(self, child: Child) -> None:
+    Each kind of process decides what the output means. `jobs` and the properties are what a pool asks for.
+    """
+
+    def __init__(
+        self, service: Service, context: HandlerContext, child: Child, pool: "Pool[Any]", stderr: StderrSink
+    ) -> None:
         self.child = child
+        self.jobs = 0
         self.probe = StdinProbe(child.pid, child.stdin)
         self.stderr_tail = StderrTail()
         self.status: int | None = None
+        self._service = service
+        self._subject = f"the process of {service.name!r}"
+        self._context = context
+        self._pool = pool
+        self._stderr = stderr
         self._loop = asyncio.get_running_loop()
+        self.idle_since = self._loop.time()
         self._open: set[int] = {child.result, child.stderr}
         self._stdin_is_narrow = False
         self._writing = False
         self._on_stdin_read: Callable[[], None] | None = None
         self._attached = True
         self._is_large = False
+        self._closed_timer: asyncio.TimerHandle | None = None
         os.set_blocking(child.stdin, False)
+        child.exit_watch.start(self._loop, self._exit_ready)
+        self._loop.add_reader(child.result, self._read_result)
+        self._loop.add_reader(child.stderr, self._read_stderr)
+        self._start = StartWatch(service, self.probe, self._became_ready, self._not_ready_in_time)
 
-    def attach(self, conversation: Conversation) -> None:
-        """Begin to watch."""
-        self._conversation = conversation
-        self.child.exit_watch.start(self._loop, self._exit_ready)
-        self._loop.add_reader(self.child.result, self._read_result)
-        self._loop.add_reader(self.child.stderr, self._read_stderr)
+    @property
+    @abstractmethod
+    def has_room(self) -> bool:
+        """Whether the process can take a job now."""
+
+    @property
+    @abstractmethod
+    def is_idle(self) -> bool:
+        """Whether the process is ready and has no job."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the start of the process is over."""
+        return self._start.is_ready
+
+    @abstractmethod
+    async def run(self, function: Function, job: Job, spool: Spool, stderr: StderrSink) -> Attempt:
+        """Run one job."""
+
+    @abstractmethod
+    def has_job(self, job_id: str) -> bool:
+        """Return whether the process has this job."""
+
+    @abstractmethod
+    def obstacle(self) -> str:
+        """Say what keeps a result back; nothing if the process may be at work on it."""
+
+    @abstractmethod
+    def received(self, chunk: bytes) -> None:
+        """Take output of the result descriptor."""
+
+    @abstractmethod
+    def received_stderr(self, chunk: bytes) -> None:
+        """Take output of stderr."""
+
+    @abstractmethod
+    def exited(self, status: int) -> None:
+        """Note the exit of the process; all its output was taken before."""
+
+    @abstractmethod
+    def _still_closed(self) -> None:
+        """End a process that has closed its result descriptor and goes on: no result can come any more."""
+
+    def _became_ready(self) -> None:
+        self._pool.became_ready()
+        if self.has_room:
+            self._pool.has_room(self)
+
+    def _not_ready_in_time(self) -> None:
+        message = f"{self._subject} was not ready within {self._service.start_timeout:g} s"
+        self._start_failed(Failure(reason=Reason.NOT_STARTED, message=message, stderr=self._stderr_end()))
+
+    def _start_failed(self, failure: Failure) -> None:
+        self._pool.start_failed(self, failure)
+
+    def _discard(self, failure: Failure | None = None) -> None:
+        """End the process; `failure` is that of its start, if it never was ready."""
+        self._pool.discard(self, None if self.is_ready else failure)
+
+    def _unexpected(self, output: bytes) -> Failure:
+        """Return the failure of jobs that wait for a process which wrote something before it was ready."""
+        message = f"{self._subject} wrote something unexpected before it was ready"
+        return Failure(reason=Reason.NOT_STARTED, message=message, stderr=self._stderr_end(), output=output)
+
+    def _stderr_end(self) -> bytes:
+        return self.stderr_tail.getvalue()
+
+    def _log_exit(self, status: int, *, had_one_job: bool) -> None:
+        when = (_AFTER_ONE if had_one_job and not status else BETWEEN) if self.is_ready else TOO_EARLY
+        log_exit(self._subject, when, status, self._stderr_end(), self._pool.tags)
+
+    def _warn(self, what: str) -> None:
+        log.warning("%s %s", self._subject, what, extra={"tags": self._pool.tags})
 
     def detach(self) -> None:
-        """Stop watching."""
+        """Stop watching the process, which is about to be ended."""
         if not self._attached:
             return
         self._attached = False
+        self._start.cancel()
+        if self._closed_timer is not None:
+            self._closed_timer.cancel()
         self.child.exit_watch.stop(self._loop)
         for fd in self._open:
             self._loop.remove_reader(fd)
         self._open.clear()
         self._stop_writing()
         self.probe.close()
+        self._stderr.flush()
 
     def send(self, data: bytes, when_read: Callable[[], None] | None = None) -> None:
         """Write to stdin, in the background if the pipe is full.
@@ -134,7 +214,7 @@ class ServiceProcess:
         return self.child.result in self._open and bytes_in(self.child.result) > 0
 
     def read_waiting(self) -> bytes:
-        """Return unread output that the conversation will not get."""
+        """Return unread output, which is not handed on."""
         return self._read(self.child.result) or b""
 
     def query_was_read(self) -> bool:
@@ -178,13 +258,13 @@ class ServiceProcess:
             if len(chunk) == _READ_SIZE and not self._is_large:
                 self._is_large = True
                 resize_pipe(fd, LARGE_PIPE)
-            self._conversation.received(chunk)
+            self.received(chunk)
             return
         self._close_pipe(fd)
         if self.status is None:
             self._exit_ready()
         if self.status is None:
-            self._conversation.closed()
+            self._closed_timer = self._loop.call_later(self._context.graces.terminate, self._still_closed)
 
     def read_stderr(self) -> None:
         """Take what is on stderr now."""
@@ -200,7 +280,7 @@ class ServiceProcess:
             return
         if chunk:
             self.stderr_tail.write(chunk)
-            self._conversation.stderr(chunk)
+            self.received_stderr(chunk)
         else:
             self._close_pipe(fd)
 
@@ -230,64 +310,4 @@ class ServiceProcess:
                     break
                 read()
         if self._attached:
-            self._conversation.exited(status)
-
-
-class StartWatch:
-    """Watches the start of a process, until it is ready or its start_timeout is over.
-
-    With `ready = "read"` a process is ready when it is seen to read its stdin; where that cannot be seen, at once.
-    """
-
-    def __init__(
-        self,
-        service: Service,
-        process: ServiceProcess,
-        on_ready: Callable[[], None],
-        on_failure: Callable[[Failure], None],
-    ) -> None:
-        self._service = service
-        self._process = process
-        self._on_ready = on_ready
-        self._on_failure = on_failure
-        self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
-        self.is_ready = False
-        self._look: asyncio.Handle | None = None
-        self._timer = self._loop.call_later(service.start_timeout, self._too_late) if service.start_timeout else None
-        if service.ready == "read":
-            look = partial(self._look_again, _FIRST_PROBE) if process.probe.is_usable else self.succeeded
-            self._look = self._loop.call_soon(look)
-
-    def succeeded(self) -> None:
-        """Note that the process is ready."""
-        if not self.is_ready:
-            self.cancel()
-            self.is_ready = True
-            self._on_ready()
-
-    def cancel(self) -> None:
-        """Watch no longer."""
-        for handle in (self._look, self._timer):
-            if handle is not None:
-                handle.cancel()
-        self._look = self._timer = None
-
-    def _look_again(self, pause: float) -> None:
-        probe = self._process.probe
-        if probe.is_waiting() or probe.find_reader(with_polls=self._loop.time() > self._began + _COUNT_POLLS_AFTER):
-            self.succeeded()
-        else:
-            self._look = self._loop.call_later(pause, self._look_again, min(_LONGEST_PROBE, pause * 1.5))
-
-    def _too_late(self) -> None:
-        self.cancel()
-        message = f"the process of {self._service.name!r} was not ready within {self._service.start_timeout:g} s"
-        stderr = self._process.stderr_tail.getvalue()
-        self._on_failure(Failure(reason=Reason.NOT_STARTED, message=message, stderr=stderr))
-
-
-def not_ready(service: str, stderr: bytes, output: bytes) -> Failure:
-    """Return the failure of jobs that wait for a process which wrote something before it was ready."""
-    message = f"the process of {service!r} wrote something unexpected before it was ready"
-    return Failure(reason=Reason.NOT_STARTED, message=message, stderr=stderr, output=output)
+            self.exited(status)

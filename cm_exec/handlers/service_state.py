@@ -1,11 +1,13 @@
-"""The state of a service: what became of its starts, and the log of its changes."""
+"""The state of a service: the starts of its processes, what became of them, and the log of its changes."""
 
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Literal
 
 from cm_exec.config.model import Service
+from cm_exec.processes.stdin_probe import StdinProbe
 from cm_exec.protocol.job import Failure
 
 log: Final = logging.getLogger("cm_exec.handler")
@@ -142,3 +144,56 @@ class ServiceLog:
     @property
     def _tags(self) -> dict[str, str]:
         return {"function": self._service.name}
+
+
+_FIRST_PROBE: Final = 0.005
+_LONGEST_PROBE: Final = 0.25
+_COUNT_POLLS_AFTER: Final = 5.0
+"""Seconds from the start after which a process in poll or select counts as reading: it may have loaded data before."""
+
+
+class StartWatch:
+    """Watches the start of a process, until it is ready or its start_timeout is over.
+
+    With `ready = "read"` a process is ready when it is seen to read its stdin; where that cannot be seen, at once.
+    """
+
+    def __init__(
+        self, service: Service, probe: StdinProbe, on_ready: Callable[[], None], on_timeout: Callable[[], None]
+    ) -> None:
+        self._probe = probe
+        self._on_ready = on_ready
+        self._on_timeout = on_timeout
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self.is_ready = False
+        self._look: asyncio.Handle | None = None
+        self._timer = self._loop.call_later(service.start_timeout, self._too_late) if service.start_timeout else None
+        if service.ready == "read":
+            look = partial(self._look_again, _FIRST_PROBE) if probe.is_usable else self.succeeded
+            self._look = self._loop.call_soon(look)
+
+    def succeeded(self) -> None:
+        """Note that the process is ready."""
+        if not self.is_ready:
+            self.cancel()
+            self.is_ready = True
+            self._on_ready()
+
+    def cancel(self) -> None:
+        """Watch no longer."""
+        for handle in (self._look, self._timer):
+            if handle is not None:
+                handle.cancel()
+        self._look = self._timer = None
+
+    def _look_again(self, pause: float) -> None:
+        probe = self._probe
+        if probe.is_waiting() or probe.find_reader(with_polls=self._loop.time() > self._began + _COUNT_POLLS_AFTER):
+            self.succeeded()
+        else:
+            self._look = self._loop.call_later(pause, self._look_again, min(_LONGEST_PROBE, pause * 1.5))
+
+    def _too_late(self) -> None:
+        self.cancel()
+        self._on_timeout()

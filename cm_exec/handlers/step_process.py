@@ -1,10 +1,7 @@
 """A process without the envelope: one job at a time, kept in step by the StepState."""
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
-
-from msgspec import Struct
 
 from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
@@ -17,21 +14,9 @@ from cm_exec.handlers.outcome import (
     failure_of_abort,
     failure_of_status,
     finish_output,
-    log_exit,
     out_of_step,
 )
-from cm_exec.handlers.service_process import (
-    AFTER_ONE,
-    BETWEEN,
-    IN_BUFFER,
-    NOT_READ,
-    TOO_EARLY,
-    WAITS,
-    RunningJob,
-    ServiceProcess,
-    StartWatch,
-    not_ready,
-)
+from cm_exec.handlers.service_process import IN_BUFFER, NOT_READ, WAITS, Attempt, RunningJob, ServiceProcess
 from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.step_state import Step, StepState, parse_message
 from cm_exec.loops import Deadline
@@ -55,36 +40,18 @@ _LONG_PAUSE: Final = 0.1
 _LOOKS_AT_READER: Final = 5
 
 
-class Attempt(Struct, frozen=True):
-    """The end of a job in one process. With `is_repeatable` the process had no query, and another can have the job."""
-
-    failure: Failure | None
-    is_repeatable: bool
-
-
-class StepProcess:
+class StepProcess(ServiceProcess):
     """One process of a service without the envelope."""
 
-    def __init__(self, service: Service, context: HandlerContext, child: Child, pool: "Pool[StepProcess]") -> None:
-        self.child = child
-        self.jobs = 0
-        self._service = service
-        self._context = context
-        self._pool = pool
-        self._loop = asyncio.get_running_loop()
-        self.idle_since = self._loop.time()
+    def __init__(self, service: Service, context: HandlerContext, child: Child, pool: "Pool[ServiceProcess]") -> None:
+        super().__init__(service, context, child, pool, StderrLogger(pool.tags))
         self._state = StepState(message_reader(service.protocol))
         self._job: RunningJob | None = None
         self._last_job = ""
         self._job_stderr = StderrTail()
         self._deadline = Deadline()
-        self._closed_timer: asyncio.TimerHandle | None = None
-        self._stderr: StderrSink = StderrLogger(pool.tags)
         self._sign = message_reader(service.protocol) if service.ready == "message" else None
         self._sign_text = self._sign_content = b""
-        self._io = ServiceProcess(child)
-        self._io.attach(self)
-        self._start = StartWatch(service, self._io, self.became_ready, self._start_failed)
 
     @property
     def has_room(self) -> bool:
@@ -93,12 +60,7 @@ class StepProcess:
         It may get one before it reads its stdin, and reads it when it does; but none before it has to say that it is
         ready.
         """
-        return self._job is None and self._io.status is None and self._io.has_output and self._sign is None
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the start of the process is over."""
-        return self._start.is_ready
+        return self._job is None and self.status is None and self.has_output and self._sign is None
 
     @property
     def is_idle(self) -> bool:
@@ -107,16 +69,12 @@ class StepProcess:
 
     def detach(self) -> None:
         """Stop watching the process."""
-        self._start.cancel()
         self._deadline.close()
-        if self._closed_timer is not None:
-            self._closed_timer.cancel()
-        self._io.detach()
-        self._stderr.flush()
+        super().detach()
 
-    async def run(self, function: Function, job: Job, message: bytes, spool: Spool, stderr: StderrSink) -> Attempt:
+    async def run(self, function: Function, job: Job, spool: Spool, stderr: StderrSink) -> Attempt:
         """Run one job: send the framed query, then read until the result is complete."""
-        self._io.read_stderr()  # what is in the pipe belongs to the job before
+        self.read_stderr()  # what is in the pipe belongs to the job before
         self._stderr.flush()
         self._stderr = stderr
         self._last_job = f"job {job.job_id} of {function.name!r}"
@@ -124,7 +82,7 @@ class StepProcess:
         current = self._job = RunningJob(function, job, spool, stderr)
         self._context.running[job.job_id] = self._abort
         try:
-            self._send_query(frame_message(self._service.protocol, message))
+            self._send_query(frame_message(self._service.protocol, job.query))
             failure = await current.done
         finally:
             self._context.running.pop(job.job_id, None)
@@ -136,16 +94,16 @@ class StepProcess:
         return attempt
 
     def _send_query(self, frame: bytes) -> None:
-        if not self._state.is_waiting and self._io.output_waits():
-            self._out_of_step("output before it received a query", self._io.read_waiting())
+        if not self._state.is_waiting and self.output_waits():
+            self._out_of_step("output before it received a query", self.read_waiting())
             return
-        data = self._state.begin(frame, is_waiting=self._state.is_waiting or self._io.probe.is_waiting())
+        data = self._state.begin(frame, is_waiting=self._state.is_waiting or self.probe.is_waiting())
         if self._state.step is Step.OFFERED:
-            self._io.send(data, when_read=self._query_read)
+            self.send(data, when_read=self._query_read)
             if self._start.is_ready:
                 self._start_timeout()
         else:
-            self._io.send(data)
+            self.send(data)
             self._start.succeeded()
             self._start_timeout()
 
@@ -155,16 +113,16 @@ class StepProcess:
         It waits for the rest now. A process that was seen to wait is known not to wait later, when it prints a debug
         line and computes on.
         """
-        if self._job is None or not self._io.query_was_read():  # it has closed its stdin, or ended
+        if self._job is None or not self.query_was_read():  # it has closed its stdin, or ended
             return
-        probe = self._io.probe
+        probe = self.probe
         if probe.is_usable and not probe.has_waited and looks and not probe.find_waiting():
             self._loop.call_later(_FIRST_PAUSE, self._query_read, looks - 1)
             return
         rest = self._state.ready()
         if rest:
             self._start.succeeded()
-            self._io.send(rest)
+            self.send(rest)
             self._start_timeout()
 
     def _start_timeout(self) -> None:
@@ -180,10 +138,10 @@ class StepProcess:
             self.jobs += 1
             self.idle_since = self._loop.time()
         is_used_up = self._service.max_jobs is not None and self.jobs >= self._service.max_jobs
-        if failure is None and not is_used_up and self._io.status is None:
+        if failure is None and not is_used_up and self.status is None:
             self._pool.has_room(self)
         else:
-            self._pool.discard(self, None if self.is_ready else failure)
+            self._discard(failure)
 
     # Events of the pipes and the exit
 
@@ -204,43 +162,33 @@ class StepProcess:
         elif self._state.step is Step.COMPLETE:
             self._confirm()
 
-    def stderr(self, chunk: bytes) -> None:
+    def received_stderr(self, chunk: bytes) -> None:
         """Take output of stderr, for the job that runs or the one before."""
         if self._job is not None:
             self._job_stderr.write(chunk)
         self._stderr.write(chunk)
-
-    def closed(self) -> None:
-        """Wait for the exit a little: no result can come any more."""
-        self._closed_timer = self._loop.call_later(self._context.graces.terminate, self._still_closed)
 
     def exited(self, status: int) -> None:
         """Finish the job with what has come."""
         job = self._job
         self._start.cancel()
         if job is None:
-            self._log_exit(status)
-            self._pool.discard(self, None if self.is_ready else self._exit_failure(status))
+            self._log_exit(status, had_one_job=self.jobs == 1)
+            self._discard(self._exit_failure(status))
             return
         if not status:
             self._state.ended()
         if self._state.step is Step.ACCEPTED:
-            self._log_exit(status)
+            self._log_exit(status, had_one_job=not self.jobs)
             job.finish(finish_output(job.function, job.output.spool, self._job_stderr.getvalue()))
         elif self._state.step is Step.OUT_OF_STEP:
             self._out_of_step(self._state.problem)
         else:
-            if not self._io.query_was_read():  # it ended before: another process can have the job
+            if not self.query_was_read():  # it ended before: another process can have the job
                 self._state.was_given = False
             if not self._state.was_given:
-                self._log_exit(status)
+                self._log_exit(status, had_one_job=not self.jobs)
             job.finish(self._exit_failure(status))
-
-    def became_ready(self) -> None:
-        """Note that the process reads its stdin."""
-        self._pool.became_ready()
-        if self._job is None:
-            self._pool.has_room(self)
 
     # Decisions
 
@@ -260,7 +208,7 @@ class StepProcess:
             self._start.succeeded()
             return
         self._warn('wrote something other than {"ready": true}')
-        self._pool.discard(self, not_ready(self._service.name, self._io.stderr_tail.getvalue(), self._sign_text))
+        self._discard(self._unexpected(self._sign_text))
 
     def _confirm(self) -> None:
         """Check a complete message, and accept it when the process waits for its next query."""
@@ -272,9 +220,9 @@ class StepProcess:
                 self._state.reject("a line that is not JSON")
                 self._out_of_step(f"a line that is not JSON ({problem})")
                 return
-        if self._io.probe.is_waiting() and not self._io.output_waits():  # it has read everything
+        if self.probe.is_waiting() and not self.output_waits():  # it has read everything
             self._accept(job, is_waiting=True)
-        elif not self._io.query_was_read():
+        elif not self.query_was_read():
             self._out_of_step("a result before it had read its query")
         else:
             self._confirm_again(job, 0, self._loop.time() + MOMENT)
@@ -291,15 +239,14 @@ class StepProcess:
     def _confirm_again(self, job: RunningJob, look: int, give_up: float) -> None:
         if self._job is not job or job.done.done() or self._state.step is not Step.COMPLETE:
             return
-        io = self._io
-        waits = io.probe.is_waiting() or (look >= _IMMEDIATE_LOOKS and io.probe.find_waiting())
-        if io.output_waits():
+        waits = self.probe.is_waiting() or (look >= _IMMEDIATE_LOOKS and self.probe.find_waiting())
+        if self.output_waits():
             return  # its event will come
         if (
             not waits
             and self._loop.time() >= give_up
-            and io.probe.has_waited
-            and not io.probe.find_reader(with_polls=True)
+            and self.probe.has_waited
+            and not self.probe.find_reader(with_polls=True)
         ):
             give_up = self._loop.time() + MOMENT  # it is busy, and may write more: it was seen to wait before
         if waits or self._loop.time() >= give_up:
@@ -321,13 +268,13 @@ class StepProcess:
             return ""
         if self._state.progress:
             return f"it wrote {self._state.progress}"
-        if not self._state.was_given or not self._io.query_was_read():
+        if not self._state.was_given or not self.query_was_read():
             return NOT_READ
-        return IN_BUFFER if self._io.probe.find_idle_reader() else ""
+        return IN_BUFFER if self.probe.find_idle_reader() else ""
 
     def _progress(self) -> str:
         """Say how far the process had come at its timeout."""
-        is_waiting = self._io.probe.is_usable and self._io.probe.find_waiting()
+        is_waiting = self.probe.is_usable and self.probe.find_waiting()
         return self.obstacle() or (WAITS if is_waiting else "it wrote nothing")
 
     def _still_closed(self) -> None:
@@ -335,13 +282,13 @@ class StepProcess:
             self._out_of_step("no result, and closed its result channel")
         else:
             self._warn("closed its result channel")
-            self._pool.discard(self)
+            self._discard()
 
     def _start_failed(self, failure: Failure) -> None:
         if self._job is not None:
             self._job.finish(failure)
         else:
-            self._pool.start_failed(self, failure)
+            super()._start_failed(failure)
 
     def _abort(self, reason: Reason, detail: str) -> None:
         self._fail(self._failure(reason, detail))
@@ -356,9 +303,8 @@ class StepProcess:
             )
         else:
             self._warn(f"wrote {len(chunk)} bytes before it had a query")
-        stderr = self._io.stderr_tail.getvalue()
-        failure = out_of_step(self._service.name, "output before it received a query", stderr=stderr, output=chunk)
-        self._pool.discard(self, None if self.is_ready else failure)
+        problem = "output before it received a query"
+        self._discard(out_of_step(self._service.name, problem, stderr=self._stderr_end(), output=chunk))
 
     def _out_of_step(self, problem: str, more: bytes = b"") -> None:
         job = self._job
@@ -370,7 +316,7 @@ class StepProcess:
     def _exit_failure(self, status: int) -> Failure:
         job = self._job
         if job is None or not self.is_ready:
-            return early_exit(f"the process of {self._service.name!r}", status, self._io.stderr_tail.getvalue())
+            return early_exit(self._subject, status, self._stderr_end())
         return failure_of_status(job.function, status, self._job_stderr.getvalue(), job.output.spool)
 
     def _failure(self, reason: Reason, detail: str) -> Failure:
@@ -381,13 +327,3 @@ class StepProcess:
     def _fail(self, failure: Failure) -> None:
         if self._job is not None:
             self._job.finish(failure)
-
-    def _log_exit(self, status: int) -> None:
-        is_first = not self.jobs if self._job is not None else self.jobs == 1
-        when = (AFTER_ONE if is_first and not status else BETWEEN) if self.is_ready else TOO_EARLY
-        log_exit(
-            f"the process of {self._service.name!r}", when, status, self._io.stderr_tail.getvalue(), self._pool.tags
-        )
-
-    def _warn(self, what: str) -> None:
-        log.warning("the process of %r %s", self._service.name, what, extra={"tags": self._pool.tags})
