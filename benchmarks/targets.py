@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import median
 from typing import Final, Literal
 
 from benchmarks import rows
@@ -94,12 +95,18 @@ def compare(samples: Samples, cores: int) -> Iterator[Comparison]:
 
 
 def _by_round(samples: Samples, target: Target, row: str, concurrency: int) -> dict[int, float]:
-    found = (sample for sample in samples.all if sample.row == row and _fits(sample, target, concurrency))
-    values = ((sample.round, getattr(sample, target.measure)) for sample in found)
-    return {number: value for number, value in values if value is not None}
+    """Return the value of each round: the median where several cases of the round have one."""
+    values: dict[int, list[float]] = {}
+    for sample in samples.all:
+        value = getattr(sample, target.measure)
+        if sample.row == row and value is not None and _fits(sample, target, concurrency):
+            values.setdefault(sample.round, []).append(value)
+    return {number: median(several) for number, several in values.items()}
 
 
 def _fits(sample: Sample, target: Target, concurrency: int) -> bool:
     case = sample.case
+    if target.measure == "first_poll":  # a worker starts in the same way for every size and concurrency
+        return case.task == target.task
     shape = (case.task, case.size, case.concurrency, case.kind, case.pause)
     return shape == (target.task, target.size, concurrency, "text", 0.0)

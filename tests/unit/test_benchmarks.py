@@ -291,6 +291,16 @@ def test_missed_targets_are_marked() -> None:
     )
 
 
+def test_start_is_compared_over_all_cases() -> None:
+    """A worker starts in the same way in each case, so a round's start is the median of its cases."""
+    many = replace(ECHO, concurrency=16)
+    large = replace(ECHO, size=8 * MIB)
+    starts = [(SPAWN, ECHO, 0.9), (SPAWN, many, 0.2), (SPAWN, large, 0.1), (SDK_PROCESSES, many, 0.4)]
+    samples = Samples([sample(row, 1.0, case, first_poll=seconds) for row, case, seconds in starts])
+    found = {c.target.name: c.ratio.median for c in compare(samples, cores=2)}
+    assert found["start to first poll, to the Python SDK"] == pytest.approx(0.5)
+
+
 def test_sentence_about_prespawn() -> None:
     """A paced case compares prespawn with spawn."""
     paced = replace(ECHO, task="numpy", pause=0.4)
