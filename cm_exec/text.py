@@ -69,7 +69,9 @@ def toml_value(value: object) -> str:
             raise TypeError(f"TOML has no {type(value).__name__}")
 
 
-_UNPRINTABLE: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_UNPRINTABLE: Final = (
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"  # compiled when it is needed: most runs do not
+)
 
 
 def visible(text: str, *, keep: str = "") -> str:
@@ -79,7 +81,7 @@ def visible(text: str, *, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return _UNPRINTABLE.sub(lambda match: match[0] if match[0] in keep else _escape(ord(match[0])), text)
+    return re.sub(_UNPRINTABLE, lambda match: match[0] if match[0] in keep else _escape(ord(match[0])), text)
 
 
 def _escape(code: int) -> str:

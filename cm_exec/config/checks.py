@@ -49,7 +49,7 @@ _KEYS_OF_SERVICE_USERS: Final = (
 )
 _FOUNDRY_PORTS: Final = (8945, 8946)
 _MOST_PORT: Final = 65_535
-_AUTHORITY: Final = re.compile(r"http://(?P<host>\[[^\]]*\]|[^:/]*)(?::(?P<port>[0-9]+))?/?")
+_AUTHORITY: Final = r"http://(?P<host>\[[^\]]*\]|[^:/]*)(?::(?P<port>[0-9]+))?/?"
 
 Conflict = tuple[str, tuple[str, ...], str]
 """A key, the other keys that it conflicts with, and the message."""
@@ -280,7 +280,7 @@ def server_address(url: str) -> ServerAddress:
     """Return where a server with a valid URL listens."""
     if url.startswith("unix:"):
         return ServerAddress(socket=url.removeprefix("unix:"))
-    match = _AUTHORITY.fullmatch(url)
+    match = re.fullmatch(_AUTHORITY, url)
     assert match  # noqa: S101 - the schema's pattern is stricter
     return ServerAddress(host=match["host"].strip("[]"), port=int(match["port"] or 80))
 

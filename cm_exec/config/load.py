@@ -150,9 +150,9 @@ def with_overrides(config: Config, **launcher_keys: Any) -> Config:
 
 _NAME: Final = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
 _KEY: Final = rf"\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*"
-_TABLE: Final = re.compile(rf"\s*\[{_KEY}\]")
-_ARRAY_TABLE: Final = re.compile(rf"\s*\[\[{_KEY}\]\]")
-_VALUE: Final = re.compile(rf"{_KEY}=")
+_TABLE: Final = rf"\s*\[{_KEY}\]"
+_ARRAY_TABLE: Final = rf"\s*\[\[{_KEY}\]\]"
+_VALUE: Final = rf"{_KEY}="
 _MULTI_LINE: Final = ('"""', "'''")
 
 
@@ -187,15 +187,15 @@ def _places(text: str) -> Iterator[tuple[KeyPath, int]]:
     for number, line in enumerate(text.split("\n"), 1):
         if closing:  # inside of a text of several lines
             closing = "" if closing in line else closing
-        elif match := _ARRAY_TABLE.match(line):
+        elif match := re.match(_ARRAY_TABLE, line):
             name = _resolved(_names(match[1]), counts)
             counts[name] = counts.get(name, -1) + 1
             table = (*name, counts[name])
             yield table, number
-        elif match := _TABLE.match(line):
+        elif match := re.match(_TABLE, line):
             table = _resolved(_names(match[1]), counts)
             yield table, number
-        elif match := _VALUE.match(line):
+        elif match := re.match(_VALUE, line):
             yield (*table, *_names(match[1])), number
             value = line[match.end() :].lstrip()
             closing = next((mark for mark in _MULTI_LINE if value.startswith(mark) and value.count(mark) == 1), "")

@@ -77,10 +77,10 @@ def _kind(value: object) -> str:  # noqa: PLR0911 - one return per type of TOML
             return "a date or time"
 
 
-_SIZE: Final = re.compile(r"\s*(\d+)\s*([kmg])(?:i?b)?\s*", re.IGNORECASE)
-_SECONDS: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|seconds?|m|min|minutes?|h|hours?)\s*", re.IGNORECASE)
+_SIZE: Final = r"(?i)\s*(\d+)\s*([kmg])(?:i?b)?\s*"
+_SECONDS: Final = r"(?i)\s*(\d+(?:\.\d+)?)\s*(s|sec|seconds?|m|min|minutes?|h|hours?)\s*"
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
-_REQUEST: Final = re.compile(r"\s*(get|post|put|patch|delete)\s+/?(\S*)\s*", re.IGNORECASE)
+_REQUEST: Final = r"(?i)\s*(get|post|put|patch|delete)\s+/?(\S*)\s*"
 
 
 def suggest_value(value: object, expected: Any, spec: KeySpec) -> str | None:
@@ -106,13 +106,13 @@ def _candidates(value: object, spec: KeySpec) -> Iterator[str]:
 def _candidates_for_text(text: str, spec: KeySpec) -> Iterator[str]:
     if choice := closest_match(text, spec.choices):
         yield quoted(choice)
-    if size := _SIZE.fullmatch(text):
+    if size := re.fullmatch(_SIZE, text):
         yield quoted(f"{size[1]}{size[2].upper()}iB")
-    if seconds := _SECONDS.fullmatch(text):
+    if seconds := re.fullmatch(_SECONDS, text):
         yield f"{float(seconds[1]) * _UNIT_SECONDS[seconds[2][0].lower()]:g}"
     yield text.strip()
     yield text.strip().lower()
-    if request := _REQUEST.fullmatch(text):
+    if request := re.fullmatch(_REQUEST, text):
         yield quoted(f"{request[1].upper()} /{request[2]}")
     yield quoted(re.sub(r"^https?://[^:/]*", "http://127.0.0.1", text))
     if spec.item is not None:

@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-_TOKEN: Final = re.compile(
+_LEXEME: Final = (  # compiled when it is needed: most runs do not
     r'[ \t\n\r]*(?:(?P<string>"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*")'
     r"|(?P<scalar>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)"
     r"|(?P<mark>[{}\[\],:]))"
@@ -34,7 +34,8 @@ def is_json(text: str) -> bool:
     expected = "value"  # value, value or ], name or }, name, colon, more (a comma, the end of a container or the text)
     stack: list[str] = []
     at = 0
-    while at < len(text) and (match := _TOKEN.match(text, at)):
+    lexeme = re.compile(_LEXEME)
+    while at < len(text) and (match := lexeme.match(text, at)):
         at = match.end()
         part = match.group(match.lastgroup or 0)
         if match.lastgroup == "string" and expected.startswith("name"):
