@@ -1,4 +1,4 @@
-"""The official SDKs, each installed into a folder that git ignores."""
+"""cm-exec and the official SDKs, each installed into a folder that git ignores."""
 
 import shutil
 import subprocess
@@ -10,21 +10,24 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _HERE: Final = ROOT / "benchmarks"
+_CM_EXEC_FOLDER: Final = ROOT / ".venv-bench-cm-exec"
 _PYTHON_FOLDER: Final = ROOT / ".venv-bench"
 _NODE_FOLDER: Final = ROOT / ".bench-node"
 
 
 class InstallError(Exception):
-    """Raised when an SDK cannot be installed; the message says why."""
+    """Raised when something cannot be installed; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """`python` runs the official Python SDK and numpy; `node_path` contains the TypeScript SDK.
+    """`cm_exec` is the program, with the packages of a worker only: those of the tests would change its start.
 
-    An SDK that could not be installed is None, and `missing` has the reason by name.
+    `python` runs the official Python SDK and numpy; `node_path` contains the TypeScript SDK. `missing` has the reason, by
+    name, for what is None because it could not be installed.
     """
 
+    cm_exec: Path | None
     python: Path | None
     node_path: Path | None
     missing: dict[str, str]
@@ -42,23 +45,34 @@ def install(progress: Callable[[str], None]) -> Installed:
             return None
 
     return Installed(
+        cm_exec=attempt("cm-exec", _install_cm_exec),
         python=attempt("python", _install_python),
         node_path=attempt("node", _install_node),
         missing=missing,
     )
 
 
+def _install_cm_exec(progress: Callable[[str], None]) -> Path:
+    wanted = ROOT / "pyproject.toml"
+    return _pip_install("cm-exec", _CM_EXEC_FOLDER, wanted, ["--editable", str(ROOT)], progress) / "cm-exec"
+
+
 def _install_python(progress: Callable[[str], None]) -> Path:
-    python = _PYTHON_FOLDER / "bin" / "python"
     wanted = _HERE / "requirements.txt"
-    if _is_up_to_date(_PYTHON_FOLDER, wanted):
-        return python
-    progress(f"installing the official Python SDK into {_PYTHON_FOLDER.name}")
-    _run([sys.executable, "-m", "venv", "--clear", str(_PYTHON_FOLDER)], "no virtual environment")
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run([*pip, "--requirement", str(wanted)], "pip cannot install the official Python SDK")
-    _mark(_PYTHON_FOLDER, wanted)
-    return python
+    what = "the official Python SDK"
+    return _pip_install(what, _PYTHON_FOLDER, wanted, ["--requirement", str(wanted)], progress) / "python"
+
+
+def _pip_install(what: str, folder: Path, wanted: Path, packages: list[str], progress: Callable[[str], None]) -> Path:
+    """Install packages into a virtual environment, unless it has what the file `wanted` says; return its programs."""
+    programs = folder / "bin"
+    if not _is_up_to_date(folder, wanted):
+        progress(f"installing {what} into {folder.name}")
+        _run([sys.executable, "-m", "venv", "--clear", str(folder)], "no virtual environment")
+        pip = [str(programs / "pip"), "install", "--quiet", "--disable-pip-version-check"]
+        _run([*pip, *packages], f"pip cannot install {what}")
+        _mark(folder, wanted)
+    return programs
 
 
 def _install_node(progress: Callable[[str], None]) -> Path:

@@ -148,7 +148,9 @@ class Rows:
 
     def _launcher(self, key: str, task: Task) -> tuple[str, ...]:
         """Write a cm.toml for the row and return the command that runs cm-exec with it."""
-        program = Path(sys.executable).with_name("cm-exec")
+        program = self._installed.cm_exec
+        if program is None:
+            raise MissingError(self._installed.missing["cm-exec"])
         config = self._folder / f"{key}-{task}.toml"
         match key:
             case "service":
