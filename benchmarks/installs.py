@@ -23,8 +23,8 @@ class InstallError(Exception):
 class Installed:
     """`cm_exec` is the program, with the packages of a worker only: those of the tests would change its start.
 
-    `python` runs the official Python SDK and numpy; `node_path` contains the TypeScript SDK. `missing` has the reason, by
-    name, for what is None because it could not be installed.
+    `python` runs the official Python SDK and numpy; `node_path` contains the TypeScript SDK. What could not be
+    installed is None, and `missing` has the reason by name.
     """
 
     cm_exec: Path | None
