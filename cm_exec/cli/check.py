@@ -8,7 +8,7 @@ import click
 from cm_exec.cli.options import config_option
 from cm_exec.config import Config, load_config
 from cm_exec.errors import PreflightError
-from cm_exec.function_tests.cases import file_problems
+from cm_exec.function_tests import file_problems
 from cm_exec.preflight import CommandCheck, check_function
 from cm_exec.text import count_text, size_text, table_lines
 

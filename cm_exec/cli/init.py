@@ -7,7 +7,7 @@ import click
 
 from cm_exec import __version__
 from cm_exec.cli.options import SuggestingChoice
-from cm_exec.scaffold.languages import EXAMPLES, LANGUAGES, ProjectMode, find_language
+from cm_exec.scaffold import EXAMPLES, LANGUAGES, ProjectMode, find_language
 
 _EPILOG: Final = """
 \b

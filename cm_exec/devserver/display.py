@@ -1,6 +1,5 @@
 """What `cm-exec dev` shows on its terminal, where everything is and what happens, and the keys that it reads there."""
 
-import http.client
 import json
 import os
 import select
@@ -8,20 +7,21 @@ import shlex
 import sys
 import termios
 import threading
+import time
 import tty
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, urlsplit
-
-import msgspec
+from urllib.parse import quote
 
 from cm_exec import __version__
 from cm_exec.config import Config
 from cm_exec.datatypes.model import sample
 from cm_exec.devserver.worker_process import WorkerSource
-from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime import LocalRuntime, RuntimeJob, State
+from cm_exec.local_runtime.core.worker_status import WorkerState
+from cm_exec.local_runtime.feed import News
 from cm_exec.local_runtime.worker_files import CONTAINER_HOST, Style
 from cm_exec.protocol.function_schema import Input
 from cm_exec.terminal import BOLD, CYAN, DIM, RED, Terminal
@@ -86,94 +86,51 @@ def _example_query(inputs: tuple[Input, ...] | None) -> str:
     return json.dumps({each.name: sample(each.type) for each in inputs if each.required}, ensure_ascii=False)
 
 
-class _Failure(msgspec.Struct):
-    message: str | None = None
-
-
-class _Job(msgspec.Struct, rename="camel"):
-    id: str
-    number: int
-    function: str
-    state: str
-    query_bytes: int
-    run_ms: float | None = None
-    result_bytes: int | None = None
-    failure: _Failure | None = None
-    reason: str | None = None
-
-
-class _Violation(msgspec.Struct):
-    message: str
-    function: str | None = None
-
-
-class _Worker(msgspec.Struct):
-    state: str
-
-
-class _Update(msgspec.Struct, rename="camel"):
-    jobs: list[_Job] = []
-    jobs_omitted: int = 0
-    breaches: list[_Violation] = []
-    worker: _Worker | None = None
-
-
-_ENDED_STATES = frozenset({"done", "failed", "lost"})
-_update_decoder = msgspec.json.Decoder(_Update)
+_FOLLOW_SECONDS: Final = 0.1
 
 
 class Follower(threading.Thread):
-    """Follows the runtime at `url` until it ends.
+    """Shows how jobs end, and protocol violations, until the runtime stops.
 
-    `on_ready` is called when a worker polls for the first time. `delays` has by job what was already said of it.
+    `on_ready` is called when a worker polls for the first time.
     """
 
-    def __init__(
-        self, url: str, token: str, terminal: Terminal, on_ready: Callable[[], None], delays: dict[str, str]
-    ) -> None:
+    def __init__(self, runtime: LocalRuntime, terminal: Terminal, on_ready: Callable[[], None]) -> None:
         super().__init__(name="follow", daemon=True)
-        self._address = urlsplit(url).netloc
-        self._token = token
+        self._runtime = runtime
         self._terminal = terminal
         self._on_ready: Callable[[], None] | None = on_ready
-        self._delays = delays
+        self.delays: dict[str, str] = {}
+        """What was already said of a job that takes long, by its id."""
         self._reported: set[int] = set()
 
     def run(self) -> None:
         """Implement threading.Thread."""
-        try:
-            for text in self._events():
-                self._report(_update_decoder.decode(text))
-        except (OSError, http.client.HTTPException, msgspec.MsgspecError):
-            return  # the runtime ends
+        for news in self._runtime.follow():
+            self._report(news)
+            time.sleep(_FOLLOW_SECONDS)
 
-    def _events(self) -> Iterator[bytes]:
-        connection = http.client.HTTPConnection(self._address)
-        connection.request("GET", "/events", headers={"Authorization": f"Bearer {self._token}"})
-        response = connection.getresponse()
-        while line := response.readline():
-            if line.startswith(b"data: "):
-                yield line[6:]
-
-    def _report(self, update: _Update) -> None:
-        if self._on_ready is not None and update.worker is not None and update.worker.state == "ready":
+    def _report(self, news: News) -> None:
+        if self._on_ready is not None and self._runtime.worker_state is WorkerState.READY:
             self._on_ready()
             self._on_ready = None
-        for job in sorted(update.jobs, key=lambda job: job.number):
-            if job.state in _ENDED_STATES and job.number not in self._reported:
+        for job in news.jobs:
+            if job.state.final and job.number not in self._reported:
                 self._reported.add(job.number)
-                self._terminal.line(job.function, *_job_sentence(job, self._delays.pop(job.id, "")))
-        if update.jobs_omitted:
-            self._terminal.line("runtime", f"… and {update.jobs_omitted} more jobs", DIM)
-        for violation in update.breaches:
+                self._terminal.line(job.function, *_job_sentence(job, self.delays.pop(job.job_id, "")))
+        if news.jobs_omitted:
+            self._terminal.line("runtime", f"… and {news.jobs_omitted} more jobs", DIM)
+        for violation in news.violations:
             self._terminal.line(violation.function or "worker", f"protocol violation: {violation.message}", RED)
 
 
-def _job_sentence(job: _Job, delay: str) -> tuple[str, str]:
-    run = "" if job.run_ms is None else f" in {duration_text(job.run_ms / 1000)}"
-    if job.state == "done":
-        return f"#{job.number} done{run}, {size_text(job.query_bytes)} → {size_text(job.result_bytes or 0)}", DIM
-    why = (job.failure.message if job.failure else None) or job.reason or "it gave no reason"
+def _job_sentence(job: RuntimeJob, delay: str) -> tuple[str, str]:
+    answer = job.answer
+    run = "" if job.started is None or job.ended is None else f" in {duration_text(job.ended - job.started)}"
+    if job.state is State.DONE:
+        return f"#{job.number} done{run}, {size_text(len(job.query))} → {size_text(answer.size if answer else 0)}", DIM
+    failure = answer.failure if answer else None
+    why = (failure.message if failure else None) or job.reason or "it gave no reason"
     return f"#{job.number} {job.state}{run}: {why.replace(f' ({delay})', '')}", RED
 
 

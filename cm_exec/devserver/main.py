@@ -17,8 +17,8 @@ import msgspec
 
 from cm_exec.config import Config, load_config
 from cm_exec.devserver import DevArgs
-from cm_exec.devserver.client import Instance, claimed_port, real_text, registered, remembered_token
 from cm_exec.devserver.display import Follower, keys, print_banner, print_for_other_worker
+from cm_exec.devserver.instances import Instance, claimed_port, real_text, registered, remembered_token
 from cm_exec.devserver.session import DevSession, Event, RestartRequested, SignalReceived
 from cm_exec.devserver.worker_process import WorkerSource
 from cm_exec.errors import ConfigError, Problem
@@ -35,6 +35,7 @@ _RUNTIME_PORTS: Final = [8945]
 _PLAIN_PORTS: Final = [8946]
 """The platform's own ports: some clients have them built in."""
 _PORTS_FILE: Final = "ports.json"
+_LAST_LINES_SECONDS: Final = 1.0
 
 
 def run_dev(args: DevArgs) -> None:
@@ -43,7 +44,6 @@ def run_dev(args: DevArgs) -> None:
     source = _source(args)
     terminal = Terminal()
     events: SimpleQueue[Event] = SimpleQueue()  # a signal handler may put into it at any moment
-    delays: dict[str, str] = {}
     with ExitStack() as stack:
         runtime = stack.enter_context(_runtime(args, source, faults, stack))
         stack.enter_context(signal_handlers(lambda number: events.put(SignalReceived(number))))
@@ -62,22 +62,10 @@ def run_dev(args: DevArgs) -> None:
             if source is not None:
                 announce()
 
-        Follower(runtime.url, runtime.caller_token, terminal, connected, delays).start()
-
-        def open_console() -> None:
-            address = runtime.callers.one_time_url()
-            threading.Thread(target=webbrowser.open, args=(address,), name="browser", daemon=True).start()
-
-        if args.open_browser:
-            open_console()
-        session = DevSession(args, runtime, terminal, events, delays)
-        actions: dict[str, Callable[[], object]] = {
-            "o": open_console,
-            "r": lambda: events.put(RestartRequested()),
-            "q": lambda: events.put(SignalReceived(signal.SIGINT)),
-        }
-        if stack.enter_context(keys(actions)):
-            terminal.write(terminal.styled("  keys: o opens the console, r restarts the worker, q quits\n", DIM))
+        follower = Follower(runtime, terminal, connected)
+        follower.start()
+        session = DevSession(args, runtime, terminal, events, follower.delays)
+        stack.enter_context(_console(args, runtime, terminal, events))
         if source is None:
             print_for_other_worker(terminal, runtime, args.env_style, args.env_file or runtime.files.env_path)
             runtime.report_process(ProcessState.NONE)
@@ -85,9 +73,31 @@ def run_dev(args: DevArgs) -> None:
             session.wait_for_signal()
         else:
             session.work(source)
+    follower.join(_LAST_LINES_SECONDS)
     if runtime.violation_count and args.fails_on_breach:
         terminal.line("dev", f"{count_text(runtime.violation_count, 'protocol violation')}", RED)
         raise SystemExit(1)
+
+
+@contextmanager
+def _console(args: DevArgs, runtime: LocalRuntime, terminal: Terminal, events: SimpleQueue[Event]) -> Iterator[None]:
+    """Open the console if that is asked for, and read keys meanwhile."""
+
+    def open_console() -> None:
+        address = runtime.callers.one_time_url()
+        threading.Thread(target=webbrowser.open, args=(address,), name="browser", daemon=True).start()
+
+    if args.open_browser:
+        open_console()
+    actions: dict[str, Callable[[], object]] = {
+        "o": open_console,
+        "r": lambda: events.put(RestartRequested()),
+        "q": lambda: events.put(SignalReceived(signal.SIGINT)),
+    }
+    with keys(actions) as are_read:
+        if are_read:
+            terminal.write(terminal.styled("  keys: o opens the console, r restarts the worker, q quits\n", DIM))
+        yield
 
 
 def _parsed(texts: tuple[str, ...]) -> list[Fault]:

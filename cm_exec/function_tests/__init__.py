@@ -1,1 +1,118 @@
-"""`cm-exec test`: runs the tests of cm.toml."""
+"""The tests of cm.toml: selected by name, with the files that they name read."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+from msgspec.structs import replace
+
+from cm_exec.config import Config, ConfigError, Problem, read_file
+from cm_exec.config.model import (
+    ExpectedOutcome,
+    FunctionTest,
+    ResultIsBytes,
+    ResultIsJson,
+    Source,
+)
+from cm_exec.protocol.json_text import json_problem
+from cm_exec.text import did_you_mean
+
+_QUERY_KEY: Final = "query_file"
+_RESULT_KEY: Final = "result_file"
+
+_NO_TESTS: Final = """{path} has no tests. Add one, such as
+
+  [[tests]]
+  function = {function}
+  query = {{ x = 1 }}    # or query_json = '...', or query_file = "query.json"
+  result = {{ x = 2 }}   # or result_file = "result.json", or error = "exit", ..."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedTest:
+    """A test whose files are read: `query` is JSON text, and `expected` has the content instead of a path."""
+
+    test: FunctionTest
+    query: bytes
+    expected: ExpectedOutcome
+
+
+def select_tests(config: Config, names: Sequence[str], shown_as: Path) -> list[FunctionTest]:
+    """Return the tests that the names mean, in the order of the file; without names all.
+
+    A name is that of a function, or else a part of a test's title, in any case of letters. `shown_as` is the path of
+    cm.toml as the user wrote it. Raises click.UsageError if there is no test.
+    """
+    if not config.tests:
+        function = json.dumps(next(iter(config.functions)), ensure_ascii=False)
+        raise click.UsageError(_NO_TESTS.format(path=shown_as, function=function))
+    selected = {test.at for name in names for test in _named(config, name)}
+    return [test for test in config.tests if not names or test.at in selected]
+
+
+def _named(config: Config, name: str) -> list[FunctionTest]:
+    of_function = [test for test in config.tests if test.function == name]
+    if of_function or name in config.functions:
+        found = of_function
+        problem = f"the function {name!r} has no test"
+    else:
+        found = [test for test in config.tests if name.lower() in test.title.lower()]
+        hint = did_you_mean(name, [*config.functions, *(test.title for test in config.tests)], quote=repr)
+        problem = f"no function and no test is called {name!r}" + (f"; {hint}" if hint else "")
+    if not found:
+        raise click.BadParameter(problem, param_hint="NAME")
+    return found
+
+
+def read_cases(tests: Iterable[FunctionTest], shown_as: Path) -> list[PreparedTest]:
+    """Read the files that tests name.
+
+    Raises ConfigError with all files that are missing or are not JSON where they must be; `shown_as` is the path of
+    cm.toml in its text.
+    """
+    reader = _FileReader()
+    cases = [reader.prepare(test) for test in tests]
+    if reader.problems:
+        raise ConfigError(shown_as, reader.problems)
+    return cases
+
+
+def file_problems(tests: Iterable[FunctionTest]) -> list[Problem]:
+    """Return the problems for which read_cases would raise ConfigError."""
+    reader = _FileReader()
+    for test in tests:
+        reader.prepare(test)
+    return reader.problems
+
+
+class _FileReader:
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def prepare(self, test: FunctionTest) -> PreparedTest:
+        query = self._content(test.query, f"{test.at}.{_QUERY_KEY}", is_json=True)
+        return PreparedTest(test=test, query=query, expected=self._expected(test))
+
+    def _expected(self, test: FunctionTest) -> ExpectedOutcome:
+        key = f"{test.at}.{_RESULT_KEY}"
+        match test.expected:
+            case ResultIsJson(text=text):
+                return replace(test.expected, text=self._content(text, key, is_json=True))
+            case ResultIsBytes(body=body):
+                return replace(test.expected, body=self._content(body, key, is_json=False))
+        return test.expected
+
+    def _content(self, source: Source, key: str, *, is_json: bool) -> bytes:
+        if isinstance(source, bytes):
+            return source
+        try:
+            text = read_file(source)
+        except OSError as error:
+            self.problems.append(Problem(key=key, message=f"cannot read {str(source)!r}: {error.strerror}"))
+            return b""
+        if is_json and (problem := json_problem(text)) is not None:
+            self.problems.append(Problem(key=key, message=f"{str(source)!r} is not valid JSON: {problem}"))
+        return text

@@ -7,7 +7,7 @@ from typing import Final
 
 from cm_exec.config import Function
 from cm_exec.config.model import JobFails, ResultIsBytes, ResultIsJson, ResultMatches, Source
-from cm_exec.function_tests.cases import PreparedTest
+from cm_exec.function_tests import PreparedTest
 from cm_exec.function_tests.comparison import ComparisonOptions, beginning, decode, differences, text_differences
 from cm_exec.handlers.factory import Validator
 from cm_exec.protocol.job import Failure

@@ -12,7 +12,7 @@ from pathlib import Path
 from cm_exec.config import Function
 from cm_exec.devserver.client import CallIdentity, find_dev
 from cm_exec.errors import NoRuntimeError
-from cm_exec.function_tests.cases import PreparedTest
+from cm_exec.function_tests import PreparedTest
 from cm_exec.function_tests.outcome import check_outcome
 from cm_exec.function_tests.runner import CompletedTest
 from cm_exec.protocol.job import Failure, Reason

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from cm_exec.function_tests.cases import PreparedTest
+from cm_exec.function_tests import PreparedTest
 from cm_exec.function_tests.runner import CompletedTest
 from cm_exec.terminal import BOLD, CYAN, DIM, GREEN, RED, Terminal
 from cm_exec.text import count_text, duration_text, visible

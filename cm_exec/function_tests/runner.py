@@ -11,7 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from cm_exec.config import Function
-from cm_exec.function_tests.cases import PreparedTest
+from cm_exec.function_tests import PreparedTest
 from cm_exec.function_tests.outcome import OutcomeProblem, check_outcome
 from cm_exec.handlers.base import HandlerContext
 from cm_exec.handlers.factory import concurrency_limits, create_handlers

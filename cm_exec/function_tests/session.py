@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from cm_exec.config import Config, Function, load_config
-from cm_exec.function_tests.cases import PreparedTest, read_cases, select_tests
+from cm_exec.function_tests import PreparedTest, read_cases, select_tests
 from cm_exec.function_tests.remote import run_remotely, running_dev, started_worker
 from cm_exec.function_tests.report import FunctionTestReport, junit_xml
 from cm_exec.function_tests.runner import CompletedTest, FunctionTestRunner

@@ -34,6 +34,7 @@ from cm_exec.local_runtime.core.worker_status import (
     PollWatch,
     ProtocolViolation,
     ViolationKind,
+    WorkerState,
     WorkerStatus,
 )
 from cm_exec.local_runtime.feed import Feed, Notice
@@ -174,6 +175,10 @@ class Broker:
         """Change what is known of the worker."""
         change(self.worker, self.clock())
         self.feed.publish(Notice.STATE)
+
+    def worker_state(self) -> WorkerState:
+        """Return what the worker seems to do."""
+        return self.worker.polls.state(self.clock(), len(self.ledger.outstanding))
 
     # The worker's side
 

@@ -86,6 +86,11 @@ class Subscriber:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._arrived.wait(), longest)
 
+    async def next(self) -> News:
+        """Wait for changes and return them."""
+        await self._arrived.wait()
+        return self.take()
+
     def take(self) -> News:
         """Return what changed since the last call."""
         news, self._news = self._news, News()

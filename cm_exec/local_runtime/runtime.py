@@ -3,7 +3,7 @@
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
@@ -21,8 +21,10 @@ from cm_exec.local_runtime.core.worker_status import (
     ProtocolViolation,
     ServiceStatus,
     ViolationKind,
+    WorkerState,
     WorkerStatus,
 )
+from cm_exec.local_runtime.feed import News, Notice, Subscriber
 from cm_exec.local_runtime.listener import RuntimePorts
 from cm_exec.local_runtime.protocol_api import ProtocolApi, WorkerRequest
 from cm_exec.local_runtime.views import CallerOptions, RuntimeInfo
@@ -361,6 +363,23 @@ class LocalRuntime:
     def open_polls(self) -> int:
         """How many polls are waiting for a job."""
         return self._look(lambda: self._api.polls.count)
+
+    @property
+    def worker_state(self) -> WorkerState:
+        """What the polls show of the worker."""
+        return self._look(self._broker.worker_state)
+
+    def follow(self) -> Iterator[News]:
+        """Yield what changes, with a first look at once, until the runtime stops."""
+        thread, subscriber = self._running(), Subscriber()
+        subscriber.publish(Notice.STATE)
+        thread.call(lambda: self._broker.feed.subscribers.add(subscriber))
+        while not subscriber.closed:
+            try:
+                news = thread.run(subscriber.next())
+            except RuntimeError:  # the loop has ended
+                return
+            yield news
 
     def count(self, endpoint: ProtocolEndpoint, status: int | None = None) -> int:
         """Return how many requests there were, of the last 10,000."""

@@ -139,7 +139,7 @@ def worker_view(broker: Broker) -> View:
     process = worker.process
     in_hand = Counter(broker.functions.service_of(jobs[job_id].function) for job_id in broker.ledger.outstanding)
     return {
-        "state": worker.polls.state(broker.clock(), len(broker.ledger.outstanding)),
+        "state": broker.worker_state(),
         "openPolls": worker.polls.open,
         "polls": worker.polls.total,
         "lastPoll": _milliseconds(worker.polls.last),

@@ -16,7 +16,7 @@ from cm_exec.config.load import parse_config
 from cm_exec.config.schema import FunctionName
 from cm_exec.errors import ConfigError
 from cm_exec.importers import PYTHON_HANDLER
-from cm_exec.scaffold.languages import ANY_LANGUAGE, EXAMPLES, LANGUAGES, Language
+from cm_exec.scaffold import ANY_LANGUAGE, EXAMPLES, LANGUAGES, Language
 from cm_exec.scaffold.project import (
     ProjectArgs,
     ProjectPlan,

@@ -25,7 +25,7 @@ from cm_exec.importers.declarations import (
     declarations_toml,
 )
 from cm_exec.protocol.function_schema import Input
-from cm_exec.scaffold.languages import Language, ProjectMode
+from cm_exec.scaffold import Language, ProjectMode
 from cm_exec.text import toml_key, toml_value
 
 TEMPLATES: Final = Path(__file__).with_name("templates")

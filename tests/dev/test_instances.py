@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.devserver.client import Instance, list_running, registered
+from cm_exec.devserver.instances import Instance, list_running, registered
 
 
 @pytest.fixture(autouse=True)

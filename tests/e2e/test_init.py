@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cm_exec.config.model import Mode
-from cm_exec.scaffold.languages import LANGUAGES, MODES
+from cm_exec.scaffold import LANGUAGES, MODES
 from tests.support.scaffold import each_language, init, prepare, run
 from tests.support.tools import needs
 

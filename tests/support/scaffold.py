@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from cm_exec.scaffold.languages import LANGUAGES
+from cm_exec.scaffold import LANGUAGES
 from tests.support.tools import needs
 
 CM_EXEC: Final = Path(sys.executable).with_name("cm-exec")

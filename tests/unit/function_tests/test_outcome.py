@@ -7,7 +7,7 @@ import pytest
 
 from cm_exec.config import ConfigError, parse_config
 from cm_exec.config.model import ExpectedOutcome, JobFails, ResultIsBytes, ResultIsJson, ResultMatches
-from cm_exec.function_tests.cases import PreparedTest, file_problems, read_cases
+from cm_exec.function_tests import PreparedTest, file_problems, read_cases
 from cm_exec.function_tests.outcome import OutcomeProblem, check_outcome
 from cm_exec.protocol.job import Failure, Reason
 

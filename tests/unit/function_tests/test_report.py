@@ -7,7 +7,7 @@ import junitparser
 import pytest
 
 from cm_exec.config import Config, parse_config
-from cm_exec.function_tests.cases import PreparedTest, read_cases, select_tests
+from cm_exec.function_tests import PreparedTest, read_cases, select_tests
 from cm_exec.function_tests.outcome import OutcomeProblem
 from cm_exec.function_tests.report import FunctionTestReport, junit_xml, rerun_command
 from cm_exec.function_tests.runner import STDERR_LIMIT, CapturedStderr, CompletedTest
