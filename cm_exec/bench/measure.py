@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from cm_exec.bench.worker import BenchJobs, BenchWorker, CompletedJob, MeasurementError, Memory, MemoryWatch
 from cm_exec.config import Config, ConfigError, Function, parse_config
@@ -19,8 +19,6 @@ from cm_exec.config.model import Mode
 from cm_exec.handlers.factory import concurrency_limits
 from cm_exec.local_runtime import LocalRuntime
 from cm_exec.text import toml_value
-
-MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
 _KEPT_LAUNCHER_KEYS: Final = ("log_format", "log_level")
 """The [launcher] keys that affect speed. The others concern the platform, or are what a run varies."""

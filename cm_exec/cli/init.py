@@ -82,8 +82,8 @@ def command(  # noqa: PLR0917 - click's way
     Existing files are never overwritten. With --from-python it wraps existing Python functions: DIRECTORY is the
     folder of their module, or their package is installed for python3. With --add it adds a function to a project.
     """
-    from cm_exec.scaffold.create import add_function, check_name, create_project, language_of  # noqa: PLC0415 - only a call needs it, not `--help`  # noqa: PLC0415 - see above
-    from cm_exec.scaffold.project import ProjectArgs  # noqa: PLC0415 - see above
+    from cm_exec.scaffold.create import add_function, check_name, create_project, language_of  # noqa: PLC0415 - `--help` needs none of it
+    from cm_exec.scaffold.project import ProjectArgs  # noqa: PLC0415
 
     if target is not None and lang not in {None, "python"}:
         raise click.UsageError(f"--from-python is for Python; leave out --lang {lang}")

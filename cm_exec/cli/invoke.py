@@ -7,7 +7,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,7 @@ from cm_exec.processes.launcher import read_all, write_all
 from cm_exec.processes.signals import run_supervised
 from cm_exec.protocol.job import Failure, Job, Reason
 from cm_exec.protocol.json_text import json_problem
-from cm_exec.text import closest_match
+from cm_exec.text import did_you_mean
 from cm_exec.worker.job import JobRunner, LocalPost, SpooledResult
 from cm_exec.worker.logging import show_messages_once, start_log
 
@@ -73,8 +73,7 @@ class InvokeCommand(click.Command):
     metavar="FILE",
     help="Take the caller's Authorization header from this file; handlers with credentials = true get it.",
 )
-@dev_options[0]
-@dev_options[1]
+@dev_options
 def command(  # noqa: PLR0917 - click's way
     function: str,
     query: str | None,
@@ -101,7 +100,8 @@ def command(  # noqa: PLR0917 - click's way
         sys.exit(call_dev(function, text, url=dev_url, config_path=config_path, identity=identity))
     config = load_config(config_path)
     if function not in config.functions:
-        raise click.BadParameter(_unknown(function, config.functions), param_hint="FUNCTION")
+        hint = did_you_mean(function, config.functions, otherwise="cm.toml has", quote=repr)
+        raise click.BadParameter(f"no function {function!r}; {hint}", param_hint="FUNCTION")
     text = _read_query(query, query_file)
     _warn_of_query(config.functions[function], text)
     start_log(_STDERR, "text", "warning")
@@ -243,12 +243,6 @@ def _warn_of_result(function: Function, result: bytes) -> None:
         return
     if (problem := Validator(function).result_problem(result)) is not None:
         click.echo(f"\ncm-exec: warning: the result does not match `returns`: {problem}", err=True)
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
-    near = closest_match(name, known)
-    hint = f"did you mean {near!r}?" if near else f"cm.toml has {', '.join(map(repr, known))}"
-    return f"no function {name!r}; {hint}"
 
 
 def _read_query(query: str | None, query_file: Path | None) -> bytes:

@@ -130,16 +130,18 @@ env_style_option: Final = click.option(
     help="Variables of today's platform, or the connection file of older ones.",
 )
 
-dev_options: Final = (
-    click.option("--dev", is_flag=True, help="Send queries to the running `cm-exec dev` of this cm.toml."),
-    click.option(
+
+def dev_options(function: Decorated) -> Decorated:
+    """Add the options that choose a running `cm-exec dev`."""
+    function = click.option(
         "--dev-url",
         metavar="URL",
         envvar="CM_EXEC_DEV_URL",
         show_envvar=True,
         help="Send queries to the `cm-exec dev` at this address, such as http://127.0.0.1:8950.",
-    ),
-)
+    )(function)
+    help_ = "Send queries to the running `cm-exec dev` of this cm.toml."
+    return click.option("--dev", is_flag=True, help=help_)(function)
 
 
 def asks_dev(dev: bool) -> bool:

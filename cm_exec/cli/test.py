@@ -50,8 +50,7 @@ class TestCommand(click.Command):
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Also write the results to FILE, as JUnit XML.",
 )
-@dev_options[0]
-@dev_options[1]
+@dev_options
 def command(**options: Any) -> None:
     """Run the tests of cm.toml, or only those that NAME selects: a function, or a part of a test's title.
 

@@ -73,46 +73,39 @@ def read_cases(tests: Iterable[FunctionTest], shown_as: Path) -> list[PreparedTe
     Raises ConfigError with all files that are missing or are not JSON where they must be; `shown_as` is the path of
     cm.toml in its text.
     """
-    reader = _FileReader()
-    cases = [reader.prepare(test) for test in tests]
-    if reader.problems:
-        raise ConfigError(shown_as, reader.problems)
+    problems: list[Problem] = []
+    cases = [_prepare(test, problems) for test in tests]
+    if problems:
+        raise ConfigError(shown_as, problems)
     return cases
 
 
 def file_problems(tests: Iterable[FunctionTest]) -> list[Problem]:
     """Return the problems for which read_cases would raise ConfigError."""
-    reader = _FileReader()
+    problems: list[Problem] = []
     for test in tests:
-        reader.prepare(test)
-    return reader.problems
+        _prepare(test, problems)
+    return problems
 
 
-class _FileReader:
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-
-    def prepare(self, test: FunctionTest) -> PreparedTest:
-        query = self._content(test.query, f"{test.at}.{_QUERY_KEY}", is_json=True)
-        return PreparedTest(test=test, query=query, expected=self._expected(test))
-
-    def _expected(self, test: FunctionTest) -> ExpectedOutcome:
-        key = f"{test.at}.{_RESULT_KEY}"
-        match test.expected:
-            case ResultIsJson(text=text):
-                return replace(test.expected, text=self._content(text, key, is_json=True))
-            case ResultIsBytes(body=body):
-                return replace(test.expected, body=self._content(body, key, is_json=False))
-        return test.expected
-
-    def _content(self, source: Source, key: str, *, is_json: bool) -> bytes:
+def _prepare(test: FunctionTest, problems: list[Problem]) -> PreparedTest:
+    def content(source: Source, name: str, *, is_json: bool) -> bytes:
         if isinstance(source, bytes):
             return source
+        key = f"{test.at}.{name}"
         try:
             text = read_file(source)
         except OSError as error:
-            self.problems.append(Problem(key=key, message=f"cannot read {str(source)!r}: {error.strerror}"))
+            problems.append(Problem(key=key, message=f"cannot read {str(source)!r}: {error.strerror}"))
             return b""
         if is_json and (problem := json_problem(text)) is not None:
-            self.problems.append(Problem(key=key, message=f"{str(source)!r} is not valid JSON: {problem}"))
+            problems.append(Problem(key=key, message=f"{str(source)!r} is not valid JSON: {problem}"))
         return text
+
+    query, expected = content(test.query, _QUERY_KEY, is_json=True), test.expected
+    match expected:
+        case ResultIsJson(text=text):
+            expected = replace(expected, text=content(text, _RESULT_KEY, is_json=True))
+        case ResultIsBytes(body=body):
+            expected = replace(expected, body=content(body, _RESULT_KEY, is_json=False))
+    return PreparedTest(test=test, query=query, expected=expected)

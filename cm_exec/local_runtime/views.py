@@ -115,8 +115,8 @@ def _function_view(entry: FunctionEntry, broker: Broker) -> View:
         "source": entry.source,
         "schema": entry.schema,
         "untyped": entry.untyped,
-        "description": entry.description,
-        "service": entry.service,
+        "description": entry.info.description,
+        "service": entry.info.service,
         "calls": calls_view(entry.name, broker),
     }
 

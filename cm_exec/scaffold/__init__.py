@@ -5,13 +5,11 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
-from cm_exec.config.model import Mode
 from cm_exec.text import did_you_mean
 
 ProjectMode = Literal["spawn", "prespawn", "persistent", "service"]
-MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
 ANY_LANGUAGE: Final = (
     "Any other language works too: write a program that reads the query from stdin and writes the result to stdout, "
@@ -50,22 +48,27 @@ class Tool:
 class Language:
     """A language. `name` is also its folder of templates.
 
-    `handler` is the file to change, and `added` that of a further function; `command` starts one of them. In both,
-    `{stem}` is the name of the program: `handler`, or that of the further function. `persistent` are lines that its
-    persistent handlers need in cm.toml. `watched` is a folder that `cm-exec dev` does not watch by itself.
+    `added` is the file of a further function, and of the first one unless `first` names another; `command` starts one
+    of them. In both, `{stem}` is the name of the program: `stem`, or that of the further function. `persistent` are
+    lines that its persistent handlers need in cm.toml. `watched` is a folder that `cm-exec dev` does not watch itself.
     """
 
     name: str
     title: str
     command: tuple[str, ...]
-    handler: str
     added: str
     tools: tuple[Tool, ...]
     aliases: tuple[str, ...] = ()
+    first: str = ""
     stem: str = "handler"
     persistent: str = ""
     watched: str = ""
     has_service: bool = False
+
+    @property
+    def handler(self) -> str:
+        """Return the file to change."""
+        return self.first or self.added.format(stem=self.stem)
 
     def command_of(self, stem: str) -> list[str]:
         """Return the command that starts a program."""
@@ -104,7 +107,6 @@ _ALL: Final = (
         title="Bash",
         aliases=("sh", "shell"),
         command=("bash", "{stem}.sh"),
-        handler="handler.sh",
         added="{stem}.sh",
         tools=(
             Tool(name="bash", how_to_get=_debian("bash", "bash")),
@@ -116,7 +118,6 @@ _ALL: Final = (
         title="Python",
         aliases=("py", "python3"),
         command=("python3", "{stem}.py"),
-        handler="handler.py",
         added="{stem}.py",
         tools=(Tool(name="python3", how_to_get=_debian("python3", "python")),),
         persistent=_RESULT_FD,
@@ -127,7 +128,6 @@ _ALL: Final = (
         title="Node.js",
         aliases=("js", "javascript", "nodejs", "mjs"),
         command=("node", "{stem}.mjs"),
-        handler="handler.mjs",
         added="{stem}.mjs",
         tools=(Tool(name="node", how_to_get=_debian("nodejs", "node")),),
         persistent=f"# A query comes with its job's id, and a result names it.\nenvelope = true\n{_RESULT_FD}",
@@ -138,7 +138,6 @@ _ALL: Final = (
         title="Ruby",
         aliases=("rb",),
         command=("ruby", "{stem}.rb"),
-        handler="handler.rb",
         added="{stem}.rb",
         tools=(Tool(name="ruby", how_to_get=_debian("ruby", "ruby"), probe=("ruby", "-rjson", "-e", "1")),),
         persistent=_RESULT_FD,
@@ -147,7 +146,6 @@ _ALL: Final = (
         name="php",
         title="PHP",
         command=("php", "{stem}.php"),
-        handler="handler.php",
         added="{stem}.php",
         tools=(Tool(name="php", how_to_get=_debian("php-cli", "php"), probe=("php", "-r", "json_encode(1);")),),
         persistent=_RESULT_FD,
@@ -157,7 +155,6 @@ _ALL: Final = (
         title="Perl",
         aliases=("pl",),
         command=("perl", "{stem}.pl"),
-        handler="handler.pl",
         added="{stem}.pl",
         tools=(
             Tool(
@@ -172,7 +169,6 @@ _ALL: Final = (
         title="R",
         aliases=("rscript",),
         command=("Rscript", "{stem}.R"),
-        handler="handler.R",
         added="{stem}.R",
         tools=(
             Tool(
@@ -188,7 +184,6 @@ _ALL: Final = (
         title="Julia",
         aliases=("jl",),
         command=("julia", "--startup-file=no", "--project=.", "{stem}.jl"),
-        handler="handler.jl",
         added="{stem}.jl",
         tools=(Tool(name="julia", how_to_get="https://julialang.org/downloads"), _MAKE),
     ),
@@ -197,8 +192,8 @@ _ALL: Final = (
         title="Go",
         aliases=("golang",),
         command=("bin/{stem}",),
-        handler="main.go",
         added="{stem}/main.go",
+        first="main.go",
         tools=(Tool(name="go", how_to_get=f"https://go.dev/dl; {_debian('golang-go', 'go')}"), _MAKE),
         watched="bin",
         has_service=True,
@@ -208,15 +203,14 @@ _ALL: Final = (
         title="Rust",
         aliases=("rs",),
         command=("target/release/{stem}",),
-        handler="src/main.rs",
         added="src/bin/{stem}.rs",
+        first="src/main.rs",
         tools=(Tool(name="cargo", how_to_get="https://rustup.rs", probe=("cargo", "--version")), _MAKE),
     ),
     Language(
         name="java",
         title="Java",
         command=("java", "-XX:+UseSerialGC", "-cp", "classes", "{stem}"),
-        handler="Handler.java",
         added="{stem}.java",
         stem="Handler",
         watched="classes",
@@ -235,7 +229,6 @@ _ALL: Final = (
         name="c",
         title="C",
         command=("bin/{stem}",),
-        handler="handler.c",
         added="{stem}.c",
         watched="bin",
         tools=(

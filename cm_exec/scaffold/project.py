@@ -128,8 +128,7 @@ def plan_greeting(args: ProjectArgs) -> ProjectPlan:
 
 def plan_example(args: ProjectArgs, example: str) -> ProjectPlan:
     """Plan a project from a template of a first real job."""
-    head = read_part("all/Dockerfile.head").replace("@BASE@", args.base_image).rstrip("\n")
-    files = dict(read_folder(f"examples/{example}", {"HEAD": head}))
+    files = dict(read_folder(f"examples/{example}", {"HEAD": _dockerfile_head(args)}))
     function = next(iter(tomli.loads(files["cm.toml"])["functions"]))
     return ProjectPlan(
         function=function,
@@ -155,23 +154,11 @@ def greeting_values(language: Language, mode: ProjectMode, function: str, stem: 
     }
 
 
-def plan_python(args: ProjectArgs, *, function: str, files: Files, notes: list[str]) -> ProjectPlan:
-    """Plan a project that serves Python functions; its folder may already have a Makefile and a Dockerfile."""
-    return ProjectPlan(
-        function=function,
-        files={**files, **common_files(args)},
-        about={"cm_handler.py": "calls the functions with their types", **_ABOUT},
-        may_exist=_IGNORED | {"Dockerfile", "Makefile"},
-        notes=notes,
-    )
-
-
 def common_files(args: ProjectArgs) -> Files:
     """Return the files of every project: Dockerfile, Makefile, ignore files, and the schema for editors."""
     name = args.language.name
     build = read_part(f"{name}/build.mk")
-    head = read_part("all/Dockerfile.head").replace("@BASE@", args.base_image).rstrip("\n")
-    own = dict(read_folder(f"{name}/shared", {"HEAD": head}))
+    own = dict(read_folder(f"{name}/shared", {"HEAD": _dockerfile_head(args)}))
     values = {
         "IMAGE": image_name(args.directory),
         "PHONY": "build dev test image" if build else "dev test image",
@@ -183,6 +170,10 @@ def common_files(args: ProjectArgs) -> Files:
     makefile, dockerignore = (read_part(f"all/{part}", values) for part in ("Makefile.in", "dot-dockerignore.in"))
     files = {**own, "Makefile": makefile, _SCHEMA_FILE: cm_toml_schema_text(), ".dockerignore": dockerignore}
     return dict(sorted(files.items(), key=lambda item: item[0].startswith(".")))
+
+
+def _dockerfile_head(args: ProjectArgs) -> str:
+    return read_part("all/Dockerfile.head").replace("@BASE@", args.base_image).rstrip("\n")
 
 
 def needs_build(language: Language) -> bool:
@@ -203,14 +194,20 @@ _INTERPRETER: Final = "python3"
 def plan_python_target(args: ProjectArgs, target: str) -> ProjectPlan:
     """Plan a project for the function `MODULE:FUNCTION`, or for all functions of `MODULE` as one service.
 
-    Raises click.BadParameter.
+    Its folder may already have a Makefile and a Dockerfile. Raises click.BadParameter.
     """
     block, functions, notes = python_block(args, target)
     tests = "\n".join(["# `cm-exec test` runs these.", *(function_tests(each, block) for each in functions)])
     files = dict(read_folder("function", {"BLOCK": block, "TESTS": tests}))
     first = functions[0]
     files["query.json"] = f"{sample_query(_inputs(first.name, block), first.inputs)}\n"
-    return plan_python(args, function=first.name, files=files, notes=notes)
+    return ProjectPlan(
+        function=first.name,
+        files={**files, **common_files(args)},
+        about={"cm_handler.py": "calls the functions with their types", **_ABOUT},
+        may_exist=_IGNORED | {"Dockerfile", "Makefile"},
+        notes=notes,
+    )
 
 
 def _inputs(name: str, block: str) -> tuple[Input, ...] | None:

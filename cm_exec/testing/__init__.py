@@ -54,7 +54,8 @@ class ComputeModule:
     """A running compute module. `run_compute_module` makes one."""
 
     def __init__(self, runtime: "LocalRuntime", log: "deque[str]") -> None:
-        self._runtime = runtime
+        self.runtime = runtime
+        """The runtime: to inject faults, and to look at jobs, requests and schemas."""
         self._log = log
         self.ended: str | None = None
         """How the worker ended; None while it runs."""
@@ -94,7 +95,7 @@ class ComputeModule:
 
         if self.ended is not None:
             raise self._end(self.ended)
-        call = self._runtime.submit(function, query, timeout=timeout, user_id=user_id, auth_header=auth_header)
+        call = self.runtime.submit(function, query, timeout=timeout, user_id=user_id, auth_header=auth_header)
         try:
             result = call.wait()
         except NoResultError as error:
@@ -111,14 +112,9 @@ class ComputeModule:
         return list(self._log)
 
     @property
-    def runtime(self) -> "LocalRuntime":
-        """The runtime: to inject faults, and to look at jobs, requests and schemas."""
-        return self._runtime
-
-    @property
     def violations(self) -> "list[ProtocolViolation]":
         """What the worker did against the protocol so far."""
-        return self._runtime.violations
+        return self.runtime.violations
 
     def assert_no_violation(self, *, since: int = 0) -> None:
         """Raise ProtocolViolationError if there was a protocol violation after the first `since`."""
@@ -130,7 +126,7 @@ class ComputeModule:
     def wait_until_ready(self, timeout: float) -> None:
         """Return when the worker polls. Raises WorkerEndedError."""
         deadline = time.monotonic() + timeout
-        while not self._runtime.open_polls:
+        while not self.runtime.open_polls:
             if self.ended is not None:
                 raise self._end(self.ended)
             if time.monotonic() > deadline:

@@ -46,7 +46,7 @@ def test_order() -> None:
     registry.declare({"add": FunctionInfo(description="adds"), "declared": FunctionInfo(description="from cm.toml")})
     post(registry, ADD)
     assert not registry.answered("add")
-    assert [(entry.name, entry.source, entry.description) for entry in registry.entries] == [
+    assert [(entry.name, entry.source, entry.info.description) for entry in registry.entries] == [
         ("add", FunctionSource.SCHEMA, "adds"),
         ("called", FunctionSource.CALLED, None),
         ("declared", FunctionSource.DECLARED, "from cm.toml"),

@@ -6,11 +6,12 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from cm_exec.config.model import Mode
-from cm_exec.scaffold import LANGUAGES, MODES
+from cm_exec.scaffold import LANGUAGES
 from tests.support.scaffold import each_language, init, prepare, run
 from tests.support.tools import needs
 
@@ -233,7 +234,7 @@ def test_from_python(mode: str, function: str, query: object, result: object, tm
 
 
 @needs("python3")
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", get_args(Mode))
 def test_from_python_failure(mode: str, tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text("def f(n: int) -> int:\n    raise ValueError('not that one')\n")
     init(tmp_path, "--from-python", "wrong:f", "--mode", mode, "--name", "g")
@@ -261,7 +262,7 @@ def test_from_python_added(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "8"), done.stderr
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", get_args(Mode))
 @pytest.mark.parametrize("language", each_language())
 def test_add(language: str, mode: Mode, tmp_path: Path) -> None:
     """`--add` writes a second function that works, in the language of the project."""

@@ -34,15 +34,12 @@ class FunctionInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionEntry:
-    """A function. `schema` is as the worker posted it."""
+    """A function. `schema` is as the worker posted it, and `returns` the type that it declares for results."""
 
     name: str
     source: FunctionSource
+    info: FunctionInfo = FunctionInfo()
     schema: Mapping[str, Any] | None = None
-    description: str | None = None
-    timeout: float | None = None
-    service: str | None = None
-
     returns: DataType | None = None
 
     @property
@@ -62,40 +59,28 @@ class FunctionRegistry:
     """All known functions, those with a schema first."""
 
     _posted: dict[str, FunctionEntry] = field(default_factory=dict)
-    _declared: dict[str, FunctionEntry] = field(default_factory=dict)
-    _called: dict[str, FunctionEntry] = field(default_factory=dict)
+    _declared: Mapping[str, FunctionInfo] = field(default_factory=dict)
+    _called: dict[str, None] = field(default_factory=dict)
 
     @property
     def entries(self) -> list[FunctionEntry]:
         """One for each name."""
-        rest = {**self._called, **self._declared}
-        posted = [self._described(entry) for entry in self._posted.values()]
-        return [*posted, *(entry for name, entry in rest.items() if name not in self._posted)]
-
-    def _described(self, posted: FunctionEntry) -> FunctionEntry:
-        """Add what only the configuration can say: a schema has no place for a function's description."""
-        declared = self._declared.get(posted.name)
-        if declared is None:
-            return posted
-        description = posted.description if posted.description is not None else declared.description
-        return replace(posted, description=description, timeout=declared.timeout, service=declared.service)
+        names = {**self._posted, **self._called, **self._declared}
+        return [entry for name in names if (entry := self.get(name))]
 
     def get(self, name: str) -> FunctionEntry | None:
-        """Return what is known of a function."""
-        return self._posted.get(name) or self._declared.get(name) or self._called.get(name)
+        """Return what is known of a function. A schema has no place for its description, as a rule."""
+        posted, info = self._posted.get(name), self._declared.get(name)
+        if posted is not None and info is not None:
+            description = posted.info.description if posted.info.description is not None else info.description
+            return replace(posted, info=replace(info, description=description))
+        if info is not None:
+            return FunctionEntry(name=name, source=FunctionSource.DECLARED, info=info)
+        return posted or (FunctionEntry(name=name, source=FunctionSource.CALLED) if name in self._called else None)
 
     def declare(self, functions: Mapping[str, FunctionInfo]) -> None:
         """Replace the functions that are known from the worker's configuration."""
-        self._declared = {
-            name: FunctionEntry(
-                name=name,
-                source=FunctionSource.DECLARED,
-                description=info.description,
-                timeout=info.timeout,
-                service=info.service,
-            )
-            for name, info in functions.items()
-        }
+        self._declared = functions
 
     def timeout_of(self, name: str) -> float | None:
         """Return the function's own timeout in seconds, inf for none, None if unknown."""
@@ -111,7 +96,7 @@ class FunctionRegistry:
         """Note a function that gave a result, and return whether it is new: a mistyped name is no function."""
         if self.get(name) is not None or len(self._called) >= _CALLED_KEPT:
             return False
-        self._called[name] = FunctionEntry(name=name, source=FunctionSource.CALLED)
+        self._called[name] = None
         return True
 
     def post(self, body: bytes) -> list[str]:
@@ -135,7 +120,7 @@ class FunctionRegistry:
                     name=name,
                     source=FunctionSource.SCHEMA,
                     schema=schema,
-                    description=description if isinstance(description, str) else None,
+                    info=FunctionInfo(description=description if isinstance(description, str) else None),
                     returns=returns,
                 )
         return wrong

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import pytest
@@ -13,13 +14,13 @@ import tomli
 from cm_exec.config.load import parse_config
 from cm_exec.config.model import Mode
 from cm_exec.config.schema.json_schema import cm_toml_schema
-from cm_exec.scaffold import EXAMPLES, LANGUAGES, MODES
+from cm_exec.scaffold import EXAMPLES, LANGUAGES
 from cm_exec.scaffold.project import ProjectArgs, ProjectPlan, image_name, plan_example, plan_greeting
 
 VALIDATOR = jsonschema.Draft7Validator(cm_toml_schema())
 
 each_language = pytest.mark.parametrize("language", LANGUAGES)
-each_mode = pytest.mark.parametrize("mode", MODES)
+each_mode = pytest.mark.parametrize("mode", get_args(Mode))
 
 
 def plan(language: str, mode: Mode = "spawn") -> ProjectPlan:
