@@ -68,7 +68,7 @@ class ValidatingHandler(Handler):
         """Run one job if its query matches the inputs; see Handler."""
         function, validator = self._function, self._validator
         if function.check_queries:
-            problem = await _check(len(job.query), lambda: validator.query_problem(job.query))
+            problem = await _check(len(job.query), lambda: validator.query_problem(bytes(job.query)))
             if problem is not None:
                 message = f"the query does not match the inputs of {function.name!r}: {problem}"
                 return Completion(Failure(reason=Reason.INVALID_QUERY, message=message))

@@ -56,7 +56,7 @@ class MessageReader(Protocol):
         ...
 
 
-def frame_message(framing: str, message: bytes) -> bytes:
+def frame_message(framing: str, message: bytes | memoryview) -> bytes:
     """Return the message as a process of this framing reads it.
 
     In JSON a line break can only stand between tokens, so that in a line it becomes a space. U+2028, U+2029 and U+0085
@@ -64,8 +64,8 @@ def frame_message(framing: str, message: bytes) -> bytes:
     the same.
     """
     if framing != "lines":
-        return b"Content-Length: %d\r\n\r\n%b" % (len(message), message)
-    line = message.replace(b"\r", b" ").replace(b"\n", b" ")
+        return b"".join((b"Content-Length: %d\r\n\r\n" % len(message), message))
+    line = bytes(message).replace(b"\r", b" ").replace(b"\n", b" ")
     if not line.isascii():
         for separator, escape in _SEPARATORS:
             line = line.replace(separator, escape)

@@ -81,7 +81,7 @@ class HttpHandler(Handler):
     def _message(self, job: Job) -> tuple[bytes, bytes]:
         """Return head and body of the request. Raises JobFailedError."""
         request = self._request
-        path, body = request.path, job.query if request.has_body else b""
+        path, body = request.path, bytes(job.query) if request.has_body else b""
         if request.path_inputs or request.query or request.body:
             inputs = self._inputs(job.query)
             try:
@@ -114,7 +114,7 @@ class HttpHandler(Handler):
             head += f"Content-Length: {size}\r\n"
         return f"{head}\r\n".encode("latin-1")
 
-    def _inputs(self, query: bytes) -> dict[str, msgspec.Raw]:
+    def _inputs(self, query: bytes | memoryview) -> dict[str, msgspec.Raw]:
         """Return the members of the query that are not null, each as its JSON text."""
         try:
             members = msgspec.json.decode(query, type=dict[str, msgspec.Raw])

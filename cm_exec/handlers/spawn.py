@@ -42,7 +42,7 @@ class ProcessFactory:
         """Start a process whose job is not known yet. Raises NotStartedError."""
         return self._start({}, b"")
 
-    def _start(self, more: Mapping[bytes, bytes], first_input: bytes) -> Child:
+    def _start(self, more: Mapping[bytes, bytes], first_input: bytes | memoryview) -> Child:
         function = self._function
         folder = _make_job_dir() if function.job_dir else None
         env = {**self._environment, **more}

@@ -110,7 +110,11 @@ class Child:
     """
 
     def __init__(
-        self, command: Command, registry: set[ProcessTree], first_input: bytes = b"", folder: str | None = None
+        self,
+        command: Command,
+        registry: set[ProcessTree],
+        first_input: bytes | memoryview = b"",
+        folder: str | None = None,
     ) -> None:
         """Start the command. Raises NotStartedError; nothing is left running then.
 
@@ -154,7 +158,7 @@ class Child:
             self._close_pipes()
             raise _not_started(command, error) from error
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Write as much to stdin as the pipe takes at once; the rest is `unsent`."""
         if len(data) > PIPE_BUF:
             os.set_blocking(self.stdin, False)

@@ -118,13 +118,13 @@ _SHORTEST_TOKEN: Final = 4
 class Job(Struct, frozen=True, kw_only=True):
     """One call of a function.
 
-    `query` is the query's JSON text, byte for byte as it came. The query and the two secrets are left out of
-    the representation, so that no log can show them.
+    `query` is the query's JSON text, byte for byte as it came; a large one is a view of the response that brought it.
+    The query and the two secrets are left out of the representation, so that no log can show them.
     """
 
     job_id: str
     query_type: str
-    query: bytes
+    query: bytes | memoryview
     user_id: str | None = None
     auth_header: str | None = None
     temporary_credentials_auth_token: str | None = None
@@ -205,6 +205,9 @@ class _UsualEnvelope(msgspec.Struct):
     compute_module_job_v1: _UsualMembers = msgspec.field(name="computeModuleJobV1")
 
 
+_LARGE: Final = 256 * 1024
+"""Bytes of a job whose query is not copied: new memory for 8 MiB takes a tenth of the job's time."""
+
 _decode_usual: Final = msgspec.json.Decoder(_UsualEnvelope).decode
 _decode: Final = msgspec.json.Decoder(_Envelope).decode
 
@@ -223,7 +226,7 @@ def parse_job(body: bytes | bytearray) -> Job:
             return Job(
                 job_id=job.job_id,
                 query_type=job.query_type,
-                query=bytes(job.query),
+                query=bytes(job.query) if len(body) < _LARGE else memoryview(job.query),
                 user_id=job.user_id,
                 auth_header=job.auth_header,
                 temporary_credentials_auth_token=job.temporary_credentials_auth_token,

@@ -5,6 +5,7 @@ import pytest
 from tests.support.answers import error_of
 from tests.support.processes import cpu_seconds, peak_memory
 from tests.support.toml import function
+from tests.support.tools import needs
 from tests.support.worker_harness import WorkerHarness
 
 MIB = 1 << 20
@@ -90,6 +91,26 @@ def test_large_query(harness: WorkerHarness) -> None:
     before = cpu_seconds(worker.pid)
     assert harness.runtime.call("f", query) == query
     assert cpu_seconds(worker.pid) - before < 3
+
+
+@needs("jq")
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("cat", {"mode": "persistent"}),
+        ("cat", {"mode": "persistent", "protocol": "content-length"}),
+        ("jq -c --unbuffered '{jobId, result: .query}'", {"mode": "persistent", "envelope": True}),
+        ("cat", {"inputs": {"data": "string"}}),
+        ("cat", {"mode": "prespawn"}),
+    ],
+    ids=["lines", "content-length", "envelope", "typed", "prespawn"],
+)
+def test_large_query_in_each_form(harness: WorkerHarness, command: str, options: dict[str, object]) -> None:
+    """A query of 1 MB, which the worker does not copy, reaches its handler in each form of a message."""
+    query = json.dumps({"data": "0123456789abcdef" * 62_500}, separators=(",", ":")).encode()
+    harness.start(function("f", command, **options))
+    for _ in range(2):
+        assert harness.runtime.call("f", query) == query
 
 
 @pytest.mark.parametrize(("limit", "size"), [("1KiB", 1024), (1024, 1024), ("1MiB", MIB)])

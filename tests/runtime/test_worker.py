@@ -75,7 +75,7 @@ class Handler:
         del self._context.running[job.job_id]
         if ended.done():
             return Completion(Failure(reason=ended.result(), message="ended"))
-        spool.write(job.query)
+        spool.write(bytes(job.query))
         return Completion()
 
 
