@@ -5,7 +5,7 @@ empty line, and that many bytes.
 """
 
 import re
-from typing import Final, Protocol
+from typing import Final
 
 _LONGEST_HEADER: Final = 8192
 _CONTENT_LENGTH: Final = re.compile(
@@ -25,35 +25,6 @@ class DesyncError(Exception):
     def __init__(self, problem: str, output: bytes = b"") -> None:
         super().__init__(problem)
         self.output = output
-
-
-class MessageReader(Protocol):
-    """Splits what a process writes into messages."""
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Take bytes up to the end of the current message; return those that belong to its content.
-
-        `rest` has the bytes behind the message. Raises DesyncError.
-        """
-        ...
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the current message is complete."""
-        ...
-
-    @property
-    def rest(self) -> bytes:
-        """Bytes behind the complete message."""
-        ...
-
-    def next(self) -> bytes:
-        """Begin the next message; return the bytes that came behind the last one."""
-        ...
-
-    def progress(self) -> str:
-        """Say how much of the current message has come, such as "7 bytes and no line end"; empty for nothing."""
-        ...
 
 
 def frame_message(framing: str, message: bytes | memoryview) -> bytes:
@@ -79,13 +50,8 @@ _SEPARATORS: Final = (
 )
 
 
-def message_reader(framing: str) -> MessageReader:
-    """Return a reader for messages of this framing."""
-    return LineReader() if framing == "lines" else FrameReader()
-
-
 class LineReader:
-    """Reads lines; the line's end is not part of the message."""
+    """Splits what a process writes into lines; the line's end is not part of the message. `rest` comes after it."""
 
     def __init__(self) -> None:
         self.is_complete = False
@@ -94,7 +60,10 @@ class LineReader:
         self._held = b""
 
     def feed(self, chunk: bytes) -> bytes:
-        """Take a part of a line. A carriage return is held back until it is clear whether it ends the line."""
+        """Take bytes up to the end of the line; return those that belong to it.
+
+        A carriage return is held back until it is clear whether it ends the line.
+        """
         if self.is_complete:
             self.rest += chunk
             return b""
@@ -105,19 +74,19 @@ class LineReader:
         return line.removesuffix(b"\r")
 
     def next(self) -> bytes:
-        """Begin the next line."""
+        """Begin the next line; return the bytes that came after the last one."""
         rest, self.rest = self.rest, b""
         self.is_complete = False
         self._size = 0
         return rest
 
     def progress(self) -> str:
-        """Say how much of a line has come."""
+        """Say how much of a line has come; nothing for nothing."""
         return f"{self._size} bytes and no line end" if self._size else ""
 
 
 class FrameReader:
-    """Reads frames; the headers are not part of the message."""
+    """Splits what a process writes into frames; the headers are not part of the message. `rest` comes after it."""
 
     def __init__(self) -> None:
         self.rest = b""
@@ -131,7 +100,7 @@ class FrameReader:
         return self._size is not None and not self._left
 
     def feed(self, chunk: bytes) -> bytes:
-        """Take a part of a frame."""
+        """Take bytes up to the end of the frame; return those that belong to its content. Raises DesyncError."""
         body = chunk if self._size is not None else self._read_header(chunk)
         if self._size is None:
             return b""
@@ -141,13 +110,13 @@ class FrameReader:
         return content
 
     def next(self) -> bytes:
-        """Begin the next frame."""
+        """Begin the next frame; return the bytes that came after the last one."""
         rest, self.rest = self.rest, b""
         self._header, self._size = b"", None
         return rest
 
     def progress(self) -> str:
-        """Say how much of a frame has come."""
+        """Say how much of a frame has come, such as "7 of 9 bytes of its frame"; nothing for nothing."""
         if self._size is not None:
             return f"{self._size - self._left} of {self._size} bytes of its frame"
         return f"{len(self._header)} bytes of a frame's header" if self._header else ""
@@ -165,3 +134,11 @@ class FrameReader:
             raise DesyncError("no Content-Length header before its result", self._header)
         self._size = self._left = int(found.group(1))
         return self._header[end.end() :]
+
+
+MessageReader = LineReader | FrameReader
+
+
+def message_reader(framing: str) -> MessageReader:
+    """Return a reader for messages of this framing."""
+    return LineReader() if framing == "lines" else FrameReader()

@@ -12,6 +12,7 @@ from cm_exec.config.model import Function, ServerAddress, Service
 from cm_exec.handlers.base import HandlerContext, service_environment
 from cm_exec.handlers.outcome import (
     CallerSecrets,
+    LogPipe,
     StderrLogger,
     StderrTail,
     early_exit,
@@ -20,7 +21,7 @@ from cm_exec.handlers.outcome import (
 )
 from cm_exec.handlers.service_process import BETWEEN, TOO_EARLY
 from cm_exec.handlers.service_state import ServiceLog, ServiceState, StartHistory
-from cm_exec.processes.child import Child, Command, NotStartedError, bytes_in
+from cm_exec.processes.child import Child, Command, NotStartedError
 from cm_exec.processes.termination import terminate_all
 from cm_exec.protocol.job import Failure, JobFailedError, Reason
 from cm_exec.runtime.connection import Connection
@@ -30,7 +31,6 @@ from cm_exec.text import count_text
 
 log: Final = logging.getLogger("cm_exec.handler")
 
-_READ_SIZE: Final = 64 * 1024
 _NOT_OURS: Final = "; no command in cm.toml starts it"
 _FIRST_LOOK: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
@@ -65,13 +65,14 @@ class HttpService:
         self._child: Child | None = None
         self._status: int | None = None
         self._stderr_tail = StderrTail()
-        self._loggers: tuple[StderrLogger, ...] = ()
+        self._pipes: tuple[LogPipe, ...] = ()
         self.secrets = CallerSecrets(64)
-        self._waiting: list[asyncio.Future[None]] = []
         self._is_ready = self._was_ready = False
         self._starts = StartHistory(service.start_timeout)
         self.first_start_over = asyncio.Event()
         """Set when the server is ready for the first time, or when jobs are not kept waiting for it."""
+        self._news = asyncio.Event()
+        """Set for a moment each time this is so again."""
         self._problem = self._check_problem = ""
         self._states = ServiceLog(service, lambda: self._check_problem + ("" if service.argv else _NOT_OURS))
         self._ended = asyncio.Event()
@@ -101,8 +102,7 @@ class HttpService:
         Raises JobFailedError, TimeoutError. The time runs from the moment at which the server is ready.
         """
         for _ in range(_TRIES):
-            if not self._is_ready:
-                await self._wait_until_ready()
+            await self._wait_until_ready()
             async with self._slots:
                 self._busy += 1
                 try:
@@ -159,8 +159,8 @@ class HttpService:
                 if await self._becomes_ready(began + (self.service.start_timeout or _NO_LIMIT)):
                     self._starts.reset()
                     self._log_state("ready")
-                    self._admit_waiting()
-                    self.first_start_over.set()
+                    self._is_ready = self._was_ready = True
+                    self._wake_waiting()
                     await self._attention.wait()
                     self._is_ready = False
                     self._close_idle()
@@ -176,8 +176,7 @@ class HttpService:
                         log.warning("%s", self._problem, extra={"tags": self._tags})
                     self._starts.ended(self._not_ready(), began=began, now=self._loop.time())
                     if self._starts.refusal is not None:
-                        self._refuse_waiting(self._starts.refusal)
-                        self.first_start_over.set()
+                        self._wake_waiting()
                     self._log_state("failed")
                 if self.service.argv:
                     await self._end_child()
@@ -201,32 +200,17 @@ class HttpService:
             self._problem = str(error)
             return
         child.close_stdin()
-        redact = self.secrets.redact
-        loggers = StderrLogger(self._tags, redact), StderrLogger(self._tags, redact)
-        self._child, self._loggers = child, loggers
+        redact, tail = self.secrets.redact, self._stderr_tail
+        self._child = child
+        self._pipes = tuple(LogPipe(fd, tail, StderrLogger(self._tags, redact)) for fd in (child.result, child.stderr))
         child.exit_watch.start(self._loop, self._child_exited)
-        for fd, logger in zip((child.result, child.stderr), self._loggers, strict=True):
-            self._loop.add_reader(fd, self._read_log, fd, logger)
-
-    def _read_log(self, fd: int, logger: StderrLogger) -> None:
-        try:
-            chunk = os.read(fd, _READ_SIZE)
-        except BlockingIOError:
-            return
-        if chunk:
-            self._stderr_tail.write(chunk)
-            logger.write(chunk)
-        else:
-            logger.flush()
-            self._loop.remove_reader(fd)
 
     def _child_exited(self) -> None:
         if self._child is not None and (status := self._child.exit_status()) is not None:
             self._status = status
             self._child.exit_watch.stop(self._loop)
-            for fd, logger in zip((self._child.result, self._child.stderr), self._loggers, strict=True):
-                if bytes_in(fd):
-                    self._read_log(fd, logger)
+            for pipe in self._pipes:
+                pipe.read_rest()
             busy = f"during {count_text(self._busy, 'job')}" if self._busy else BETWEEN
             log_exit(self._subject, busy if self._was_ready else TOO_EARLY, status, self._stderr_end(), self._tags)
             self._ended.set()
@@ -237,18 +221,16 @@ class HttpService:
         if child is None:
             return
         child.exit_watch.stop(self._loop)
-        for fd in (child.result, child.stderr):
-            self._loop.remove_reader(fd)
+        for pipe in self._pipes:
+            pipe.close()
         await asyncio.shield(self._loop.create_task(terminate_all([child], self._context.graces)))
 
     async def _becomes_ready(self, deadline: float) -> bool:
         """Wait until the readiness check passes; return False if it does not in time, or the server ends before."""
         pause = _FIRST_LOOK
         while self._loop.time() < deadline:
-            if self.service.argv and self._child is None:
-                return False  # it cannot be started
-            if self._status is not None:
-                return False
+            if self._status is not None or (self.service.argv and self._child is None):
+                return False  # it has ended, or cannot be started
             if await self._passes_check():
                 return self._status is None
             with suppress(TimeoutError):
@@ -283,24 +265,15 @@ class HttpService:
         return False
 
     async def _wait_until_ready(self) -> None:
-        if self._starts.refusal is not None:
-            raise JobFailedError(self._starts.refusal)
-        waiter = self._loop.create_future()
-        self._waiting.append(waiter)
-        await waiter
+        while not self._is_ready:
+            if self._starts.refusal is not None:
+                raise JobFailedError(self._starts.refusal)
+            await self._news.wait()
 
-    def _admit_waiting(self) -> None:
-        self._is_ready = self._was_ready = True
-        for waiter in self._take_waiting():
-            waiter.set_result(None)
-
-    def _refuse_waiting(self, failure: Failure) -> None:
-        for waiter in self._take_waiting():
-            waiter.set_exception(JobFailedError(failure))
-
-    def _take_waiting(self) -> list[asyncio.Future[None]]:
-        waiting, self._waiting = self._waiting, []
-        return [waiter for waiter in waiting if not waiter.done()]
+    def _wake_waiting(self) -> None:
+        self.first_start_over.set()
+        self._news.set()
+        self._news.clear()
 
     def _not_ready(self) -> Failure:
         if self._status is not None:

@@ -1,16 +1,19 @@
 """How a handler's process ends, as the failure of its job, and what it writes to stderr, for the log and for errors."""
 
+import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from cm_exec.config.model import Function
+from cm_exec.handlers.job_state import JobState
 from cm_exec.handlers.spool import Spool
+from cm_exec.processes.child import bytes_in
 from cm_exec.protocol.job import OUTPUT_EXCERPT, STDERR_TAIL, Failure, Job, Reason, redact
 from cm_exec.protocol.json_text import json_problem
 
@@ -71,6 +74,46 @@ class StderrLogger:
             log.info(lines, extra={"tags": self._tags})
 
 
+_MOST_READS: Final = 32
+
+
+class LogPipe:
+    """Reads a pipe of a process that has no job: into the log, and into the end of its stderr."""
+
+    def __init__(self, fd: int, tail: StderrTail, logger: StderrLogger) -> None:
+        self._fd = fd
+        self._tail = tail
+        self._logger = logger
+        self._loop = asyncio.get_running_loop()
+        self._is_open = True
+        self._loop.add_reader(fd, self._read)
+
+    def read_rest(self) -> None:
+        """Take what is in the pipe: the process has exited."""
+        for _ in range(_MOST_READS):
+            if not self._is_open or not bytes_in(self._fd):
+                break
+            self._read()
+
+    def close(self) -> None:
+        """Read no more; safe to call again."""
+        if self._is_open:
+            self._is_open = False
+            self._loop.remove_reader(self._fd)
+            self._logger.flush()
+
+    def _read(self) -> None:
+        try:
+            chunk = os.read(self._fd, _LONGEST_PIECE)
+        except BlockingIOError:
+            return
+        if chunk:
+            self._tail.write(chunk)
+            self._logger.write(chunk)
+        else:
+            self.close()
+
+
 class CallerSecrets:
     """The tokens of the last callers of one process, which may be in what it writes to stderr much later."""
 
@@ -97,30 +140,16 @@ ERROR_OUTPUT: Final = 64 * 1024
 _EXCERPT_KEPT: Final = OUTPUT_EXCERPT + _LONGEST_SECRET
 
 
-class ProcessExit(Struct, frozen=True, kw_only=True):
-    """How a process ended.
-
-    `status` is its exit status as subprocess gives it, None if it still runs or the kernel does not end it. `reason`
-    says why the launcher ended it, None if it ended by itself; `detail` is added to the message. `stderr` is the end
-    of its stderr.
-    """
-
-    status: int | None
-    reason: Reason | None = None
-    detail: str = ""
-    stderr: bytes = b""
-
-
-def failure_of_exit(function: Function, ended: ProcessExit, spool: Spool) -> Failure | None:
-    """Return why the job failed, None if the command ended by itself and with status 0."""
+def failure_of_exit(function: Function, ended: JobState, stderr: bytes, spool: Spool) -> Failure | None:
+    """Return why the job of a process failed, None if the command ended by itself and with status 0."""
     if ended.reason is not None:
-        return failure_of_abort(function, ended.reason, ended.detail, spool, ended.stderr)
+        return failure_of_abort(function, ended.reason, ended.detail, spool, stderr)
     if ended.status is None:
         message = f"the command of {function.name!r} cannot be ended"
-        return Failure(reason=Reason.TIMEOUT, message=message, stderr=ended.stderr)
+        return Failure(reason=Reason.TIMEOUT, message=message, stderr=stderr)
     if not ended.status:
         return None
-    failure = failure_of_status(function, ended.status, ended.stderr, spool)
+    failure = failure_of_status(function, ended.status, stderr, spool)
     return _with_output(failure, spool) if function.error_output else failure
 
 

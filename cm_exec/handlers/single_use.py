@@ -9,7 +9,7 @@ from typing import Final
 from cm_exec.config.model import Function
 from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
 from cm_exec.handlers.job_state import Action, JobState, Phase
-from cm_exec.handlers.outcome import ProcessExit, StderrTail, failure_of_exit, finish_output
+from cm_exec.handlers.outcome import StderrTail, failure_of_exit, finish_output
 from cm_exec.handlers.spool import LimitedOutput, Spool
 from cm_exec.processes.child import LARGE_PIPE, Child, resize_pipe
 from cm_exec.processes.termination import OrphanTerminator
@@ -30,7 +30,7 @@ async def run_single_use(  # noqa: PLR0917 - as in Handler.run
     process = SingleUseProcess(function, context, child, spool, stderr)
     context.running[job.job_id] = process.end
     try:
-        ended = await process.run()
+        await process.run()
     finally:
         context.running.pop(job.job_id, None)
         child.close()
@@ -42,8 +42,9 @@ async def run_single_use(  # noqa: PLR0917 - as in Handler.run
         )
     terminator = OrphanTerminator(child.tree, context.graces)
     cleanup = terminator.finish if terminator.begin() else None
-    failure = failure_of_exit(function, ended, spool) or finish_output(function, spool, ended.stderr, 0)
-    return Completion(failure, cleanup)
+    stderr_end = process.stderr_tail.getvalue()
+    failure = failure_of_exit(function, process.state, stderr_end, spool)
+    return Completion(failure or finish_output(function, spool, stderr_end, 0), cleanup)
 
 
 class SingleUseProcess:
@@ -57,8 +58,8 @@ class SingleUseProcess:
         self._child = child
         self._output = LimitedOutput(spool, function.max_output)
         self._stderr_sink = stderr
-        self._stderr_tail = StderrTail()
-        self._state = JobState()
+        self.stderr_tail = StderrTail()
+        self.state = JobState()
         self._is_large = False
         self._loop = asyncio.get_running_loop()
         self._over = self._loop.create_future()
@@ -68,7 +69,7 @@ class SingleUseProcess:
         self._open = {child.result, child.stderr}
         self.was_cut = False
 
-    async def run(self) -> ProcessExit:
+    async def run(self) -> None:
         """Return when the process has exited and its output was read."""
         child, loop = self._child, self._loop
         self._arm()
@@ -85,14 +86,10 @@ class SingleUseProcess:
             await self._over
         finally:
             self._stop_watching()
-        state = self._state
-        return ProcessExit(
-            status=state.status, reason=state.reason, detail=state.detail, stderr=self._stderr_tail.getvalue()
-        )
 
     def end(self, reason: Reason, detail: str = "") -> None:
         """End the job for this reason."""
-        self._do(self._state.end(reason, detail))
+        self._do(self.state.end(reason, detail))
 
     def _stop_watching(self) -> None:
         self._child.exit_watch.stop(self._loop)
@@ -113,7 +110,7 @@ class SingleUseProcess:
                     self._arm()
                 case Action.CUT:
                     self.was_cut = True
-        if self._state.is_over and not self._over.done():
+        if self.state.is_over and not self._over.done():
             self._over.set_result(None)
 
     def _arm(self) -> None:
@@ -122,7 +119,7 @@ class SingleUseProcess:
             self._timer.cancel()
             self._timer = None
         now, graces = self._loop.time(), self._graces
-        match self._state.state:
+        match self.state.state:
             case Phase.RUNNING:
                 seconds = self._function.timeout or 0.0
             case Phase.TERMINATING:
@@ -136,12 +133,12 @@ class SingleUseProcess:
             self._timer = self._loop.call_later(seconds, self._deadline)
 
     def _deadline(self) -> None:
-        if self._state.state is Phase.RUNNING:
+        if self.state.state is Phase.RUNNING:
             self._exit_ready()  # it may have exited in time, and the launcher may be late
-            if self._state.state is not Phase.RUNNING:
+            if self.state.state is not Phase.RUNNING:
                 return
-            self._state.detail = self._progress()
-        self._do(self._state.deadline())
+            self.state.detail = self._progress()
+        self._do(self.state.deadline())
 
     def _progress(self) -> str:
         """Say how far the process had come at its timeout."""
@@ -158,7 +155,7 @@ class SingleUseProcess:
             return
         self._child.exit_watch.stop(self._loop)
         self._stop_writing()
-        self._do(self._state.exited(status))
+        self._do(self.state.exited(status))
         for read in (self._read_result, self._read_stderr):
             read()
 
@@ -190,20 +187,20 @@ class SingleUseProcess:
             if not chunk:
                 self._open.discard(fd)
                 self._loop.remove_reader(fd)
-                self._do(self._state.pipe_closed())
+                self._do(self.state.pipe_closed())
                 return
             take(chunk)
-            self._do(self._state.output())
-            if len(chunk) < _READ_SIZE and self._state.status is None:
+            self._do(self.state.output())
+            if len(chunk) < _READ_SIZE and self.state.status is None:
                 return
 
     def _take_result(self, chunk: bytes) -> None:
         if len(chunk) == _READ_SIZE and not self._is_large:
             self._is_large = True
             resize_pipe(self._child.result, LARGE_PIPE)
-        if self._state.reason is None and (problem := self._output.write(chunk)) is not None:
+        if self.state.reason is None and (problem := self._output.write(chunk)) is not None:
             self.end(*problem)
 
     def _take_stderr(self, chunk: bytes) -> None:
-        self._stderr_tail.write(chunk)
+        self.stderr_tail.write(chunk)
         self._stderr_sink.write(chunk)

@@ -15,11 +15,11 @@ from cm_exec.handlers.base import (
     command_environment,
     job_environment,
 )
-from cm_exec.handlers.outcome import StderrLogger, StderrTail, log_exit
+from cm_exec.handlers.outcome import LogPipe, StderrLogger, StderrTail, log_exit
 from cm_exec.handlers.pool import Pool, PoolOptions
 from cm_exec.handlers.single_use import run_single_use
 from cm_exec.handlers.spool import StreamingSpool
-from cm_exec.processes.child import Child, Command, NotStartedError, bytes_in
+from cm_exec.processes.child import Child, Command, NotStartedError
 from cm_exec.protocol import environment as names
 from cm_exec.protocol.job import Job, JobFailedError
 
@@ -129,16 +129,14 @@ class WaitingProcess:
     def __init__(self, child: Child, pool: "Pool[WaitingProcess]") -> None:
         self.child = child
         self.jobs = 0
+        self.is_ready = True
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self.idle_since = self._loop.time()
         self._waits = True
-        self.is_ready = True
-        self._stderr_open = True
         self._stderr_tail = StderrTail()
-        self._stderr = StderrLogger(pool.tags)
+        self._stderr = LogPipe(child.stderr, self._stderr_tail, StderrLogger(pool.tags))
         child.exit_watch.start(self._loop, self._exited)
-        self._loop.add_reader(child.stderr, self._read_stderr)
         self._loop.call_soon(pool.has_room, self)
 
     @property
@@ -146,41 +144,20 @@ class WaitingProcess:
         """Whether it waits. It is looked at here, too: the loop may not have seen its exit yet."""
         return self._waits and self.child.exit_status() is None
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether it waits."""
-        return self.has_room
+    is_idle = has_room
 
     def detach(self) -> None:
         """Stop watching: the job's own loop takes over, or the process is ended."""
         if self._waits:
             self._waits = False
             self.child.exit_watch.stop(self._loop)
-            self._close_stderr()
+            self._stderr.close()
 
     def _exited(self) -> None:
         status = self.child.exit_status()
         if status is not None:
-            while self._stderr_open and bytes_in(self.child.stderr):
-                self._read_stderr()
-            self._stderr.flush()
+            self._stderr.read_rest()
+            self._stderr.close()
             subject = f"the process of {self._pool.tags['function']!r}"
             log_exit(subject, "before it had a job", status, self._stderr_tail.getvalue(), self._pool.tags)
             self._pool.discard(self)
-
-    def _read_stderr(self) -> None:
-        try:
-            chunk = os.read(self.child.stderr, 65536)
-        except BlockingIOError:
-            return
-        if chunk:
-            self._stderr_tail.write(chunk)
-            self._stderr.write(chunk)
-        else:
-            self._close_stderr()
-
-    def _close_stderr(self) -> None:
-        if self._stderr_open:
-            self._stderr_open = False
-            self._stderr.flush()
-            self._loop.remove_reader(self.child.stderr)

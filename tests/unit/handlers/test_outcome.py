@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.handlers.outcome import ProcessExit, StderrTail, excerpt, failure_of_exit, finish_output, out_of_step
+from cm_exec.handlers.job_state import JobState
+from cm_exec.handlers.outcome import StderrTail, excerpt, failure_of_exit, finish_output, out_of_step
 from cm_exec.handlers.spool import LimitedOutput, Spool
 from cm_exec.processes.child import NotStartedError
 from cm_exec.protocol.job import OUTPUT_EXCERPT, STDERR_TAIL, Failure, Reason
@@ -26,8 +27,9 @@ def failure_of(
     stderr: bytes = b"said",
     **options: object,
 ) -> Failure:
-    ended = ProcessExit(status=status, reason=reason, detail="a detail" if reason else "", stderr=stderr)
-    failure = failure_of_exit(function_of(folder, "true", **options), ended, spool_of(written))
+    ended = JobState()
+    ended.status, ended.reason, ended.detail = status, reason, "a detail" if reason else ""
+    failure = failure_of_exit(function_of(folder, "true", **options), ended, stderr, spool_of(written))
     assert failure is not None
     assert failure.stderr == stderr
     return failure
@@ -39,7 +41,9 @@ def finished(folder: Path, written: bytes, **options: object) -> tuple[Failure |
 
 
 def test_status_0_is_no_failure(tmp_path: Path) -> None:
-    assert failure_of_exit(function_of(tmp_path, "true"), ProcessExit(status=0), spool_of(b"\0\xff")) is None
+    ended = JobState()
+    ended.exited(0)
+    assert failure_of_exit(function_of(tmp_path, "true"), ended, b"", spool_of(b"\0\xff")) is None
 
 
 @pytest.mark.parametrize("status", [1, 126, 127, 255])
