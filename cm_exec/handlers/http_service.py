@@ -50,6 +50,69 @@ _EXIT_GRACE: Final = 0.25
 """Seconds in which the exit of a server is seen after its connection broke."""
 
 
+class ServerConnections:
+    """Opens connections with one server, and keeps them for a moment for its next requests."""
+
+    def __init__(self, address: ServerAddress) -> None:
+        self._address = address
+        self.host = _host_header(address)
+        self._loop = asyncio.get_running_loop()
+        self._idle: list[tuple[float, Connection]] = []
+
+    def kept(self) -> Connection | None:
+        """Return a connection that can be used again."""
+        while self._idle:
+            since, connection = self._idle.pop()
+            if self._loop.time() - since < _REUSE_SECONDS and connection.is_reusable(checked=True):
+                return connection
+            connection.close()
+        return None
+
+    def keep(self, connection: Connection) -> None:
+        """Take a connection back, if it is open."""
+        if connection.is_open:
+            self._idle.append((self._loop.time(), connection))
+
+    def close(self) -> None:
+        """Close those that are kept."""
+        for _, connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    async def connect(self) -> Connection:
+        """Open a connection. Raises OSError."""
+        address = self._address
+        if address.socket:
+            return await self._connect_to(socket.AF_UNIX, address.socket)
+        if address.host != "localhost":
+            family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+            return await self._connect_to(family, (address.host, address.port))
+        try:
+            return await self._connect_to(socket.AF_INET, ("127.0.0.1", address.port))
+        except ConnectionRefusedError as refused:
+            try:  # Node listens on ::1 only if its host is "localhost"
+                return await self._connect_to(socket.AF_INET6, ("::1", address.port))
+            except OSError:
+                raise refused from None
+
+    async def _connect_to(self, family: socket.AddressFamily, place: str | tuple[str, int]) -> Connection:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            if family == socket.AF_UNIX:
+                while (problem := sock.connect_ex(place)) != 0:
+                    if problem != errno.EAGAIN:  # which asyncio takes for a connection
+                        raise OSError(problem, os.strerror(problem))  # noqa: TRY301
+                    await asyncio.sleep(_BUSY_PAUSE)
+            else:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                await self._loop.sock_connect(sock, place)
+        except BaseException:
+            sock.close()
+            raise
+        return Connection(sock, self.host)
+
+
 class HttpService:
     """One HTTP server, shared by the functions that it serves. It is started here, or by something else."""
 
@@ -59,8 +122,8 @@ class HttpService:
         self._tags = {"function": service.name}
         self._context = context
         self._environment = service_environment(service, context.environment)
-        self._address = service.address or ServerAddress()
-        self.host = _host_header(self._address)
+        self._connections = ServerConnections(service.address or ServerAddress())
+        self.host = self._connections.host
         self._loop = asyncio.get_running_loop()
         self._child: Child | None = None
         self._status: int | None = None
@@ -79,7 +142,6 @@ class HttpService:
         self._attention = asyncio.Event()
         """Set when the server has ended, or must be checked."""
         self._supervisor: asyncio.Task[None] | None = None
-        self._idle: list[tuple[float, Connection]] = []
         self._slots = asyncio.Semaphore(service.jobs_per_process)
         self._busy = 0
 
@@ -94,7 +156,7 @@ class HttpService:
         if supervisor is not None:
             supervisor.cancel()
             await asyncio.wait((supervisor,))
-            self._close_idle()
+            self._connections.close()
 
     async def request(self, function: Function, head: bytes, body: bytes, on_head: OnHead) -> None:
         """Send one request when the server is ready; its response goes to `on_head`.
@@ -121,7 +183,10 @@ class HttpService:
         """Send a request and read its response; return what is wrong if the server cannot have received it."""
         deadline = self._loop.time() + (function.timeout or _NO_LIMIT)
         try:
-            connection = self._kept_connection() or await self._connect_until(deadline)
+            connection = self._connections.kept()
+            if connection is None:
+                async with asyncio.timeout_at(deadline):
+                    connection = await self._connections.connect()
             await connection.request(head, body, deadline - self._loop.time(), on_head)
         except TimeoutError:
             raise
@@ -133,8 +198,7 @@ class HttpService:
             if not error.never_sent:
                 raise await self._explained(function, error) from error
             return str(error)
-        if connection.is_open:
-            self._idle.append((self._loop.time(), connection))
+        self._connections.keep(connection)
         return None
 
     def check_soon(self) -> None:
@@ -163,7 +227,7 @@ class HttpService:
                     self._wake_waiting()
                     await self._attention.wait()
                     self._is_ready = False
-                    self._close_idle()
+                    self._connections.close()
                     if self._status is None and await self._passes_check():
                         continue  # a job has timed out, and the server works
                     if self._status is None:
@@ -245,7 +309,7 @@ class HttpService:
         """Return whether the server accepts a connection, or answers the request of `ready` with a 2xx status."""
         try:
             async with asyncio.timeout(_CHECK_SECONDS):
-                connection = await self._connect()
+                connection = await self._connections.connect()
                 try:
                     if not self.service.ready.startswith("/"):
                         return True
@@ -279,57 +343,6 @@ class HttpService:
         if self._status is not None:
             return early_exit(self._subject, self._status, self._stderr_end())
         return Failure(reason=Reason.NOT_STARTED, message=self._problem, stderr=self._stderr_end())
-
-    # Connections
-
-    def _kept_connection(self) -> Connection | None:
-        while self._idle:
-            since, connection = self._idle.pop()
-            if self._loop.time() - since < _REUSE_SECONDS and connection.is_reusable(checked=True):
-                return connection
-            connection.close()
-        return None
-
-    async def _connect_until(self, deadline: float) -> Connection:
-        async with asyncio.timeout_at(deadline):
-            return await self._connect()
-
-    async def _connect(self) -> Connection:
-        address = self._address
-        if address.socket:
-            return await self._connect_to(socket.AF_UNIX, address.socket)
-        if address.host != "localhost":
-            family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-            return await self._connect_to(family, (address.host, address.port))
-        try:
-            return await self._connect_to(socket.AF_INET, ("127.0.0.1", address.port))
-        except ConnectionRefusedError as refused:
-            try:  # Node listens on ::1 only if its host is "localhost"
-                return await self._connect_to(socket.AF_INET6, ("::1", address.port))
-            except OSError:
-                raise refused from None
-
-    async def _connect_to(self, family: socket.AddressFamily, place: str | tuple[str, int]) -> Connection:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            if family == socket.AF_UNIX:
-                while (problem := sock.connect_ex(place)) != 0:
-                    if problem != errno.EAGAIN:  # which asyncio takes for a connection
-                        raise OSError(problem, os.strerror(problem))  # noqa: TRY301
-                    await asyncio.sleep(_BUSY_PAUSE)
-            else:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                await self._loop.sock_connect(sock, place)
-        except BaseException:
-            sock.close()
-            raise
-        return Connection(sock, self.host)
-
-    def _close_idle(self) -> None:
-        for _, connection in self._idle:
-            connection.close()
-        self._idle.clear()
 
     async def _explained(self, function: Function, error: RequestError) -> JobFailedError:
         """Return the exit of the server if that is why the connection broke, else that it broke."""
