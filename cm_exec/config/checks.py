@@ -1,6 +1,5 @@
 """Checks of options that cannot be combined, for functions and services."""
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
@@ -49,7 +48,6 @@ _KEYS_OF_SERVICE_USERS: Final = (
 )
 _FOUNDRY_PORTS: Final = (8945, 8946)
 _MOST_PORT: Final = 65_535
-_AUTHORITY: Final = r"http://(?P<host>\[[^\]]*\]|[^:/]*)(?::(?P<port>[0-9]+))?/?"
 
 Conflict = tuple[str, tuple[str, ...], str]
 """A key, the other keys that it conflicts with, and the message."""
@@ -123,7 +121,7 @@ def service_conflicts(
 
 def _http_conflicts(table: ServiceTable | FunctionTable) -> Iterator[Conflict]:
     if isinstance(table.url, str):
-        if problem := _port_problem(server_address(table.url)):
+        if problem := _port_problem(ServerAddress.of_url(table.url)):
             yield "url", (), problem
     else:
         yield "url", ("protocol",), "expected the URL of the server, found nothing"
@@ -265,24 +263,8 @@ def http_request(table: FunctionTable, function: str) -> HttpRequest:
     """Return how jobs of a function become requests."""
     from urllib.parse import quote  # noqa: PLC0415 - most modules have no HTTP service
 
-    said = table.request if isinstance(table.request, str) else f"POST /{quote(function)}"
-    method, _, path = said.partition(" ")
-    return HttpRequest(
-        method=method,
-        path=path,
-        path_inputs=tuple(dict.fromkeys(re.findall(r"\{([^{}]+)\}", path))),
-        query=table.query,
-        body=None if table.body is UNSET else table.body,
-    )
-
-
-def server_address(url: str) -> ServerAddress:
-    """Return where a server with a valid URL listens."""
-    if url.startswith("unix:"):
-        return ServerAddress(socket=url.removeprefix("unix:"))
-    match = re.fullmatch(_AUTHORITY, url)
-    assert match  # noqa: S101 - the schema's pattern is stricter
-    return ServerAddress(host=match["host"].strip("[]"), port=int(match["port"] or 80))
+    text = table.request if isinstance(table.request, str) else f"POST /{quote(function)}"
+    return HttpRequest.of_text(text, table.query, None if table.body is UNSET else table.body)
 
 
 def _port_problem(address: ServerAddress) -> str | None:

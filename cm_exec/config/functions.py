@@ -16,10 +16,9 @@ from cm_exec.config.checks import (
     http_request,
     invalid_keys,
     report_conflicts,
-    server_address,
     service_conflicts,
 )
-from cm_exec.config.model import Function, Output, Service
+from cm_exec.config.model import Function, Output, ServerAddress, Service
 from cm_exec.config.schema import MAX_SLOTS, FunctionEntry, FunctionName, FunctionOptions, FunctionTable, ServiceTable
 from cm_exec.config.signature import Signature, TypeReader
 from cm_exec.config.validate import Diagnostics, describe, dotted_name, read_table, read_value
@@ -98,7 +97,7 @@ def build_service(name: str, table: ServiceTable | FunctionTable, functions: tup
         max_jobs=value_of(table.max_jobs),
         idle_timeout=value_of(table.idle_timeout) or None,
         url=value_of(table.url),
-        address=server_address(table.url) if isinstance(table.url, str) else None,
+        address=ServerAddress.of_url(table.url) if isinstance(table.url, str) else None,
         functions=functions,
     )
 
@@ -118,40 +117,24 @@ class ParsedFunction(Struct, frozen=True):
     signature: Signature
 
 
-def read_functions(
-    table: object,
-    defaults: Defaults,
-    services: Mapping[str, ServiceTable | None],
-    types: TypeReader,
-    diagnostics: Diagnostics,
-) -> dict[str, ParsedFunction]:
-    """Return the valid functions by name."""
-    if not isinstance(table, dict):
-        diagnostics.add(("functions",), f"expected a table of functions, found {describe(table)}")
-        return {}
-    if not table:
-        diagnostics.add(("functions",), "expected at least one function, found none")
-    reader = _FunctionReader(table, defaults, services, types, diagnostics)
-    functions = {name: reader.read(name, entry) for name, entry in table.items()}
-    return {name: function for name, function in functions.items() if function is not None}
+class FunctionReader(Struct, frozen=True):
+    """Reads `[functions]`; `functions` is the raw table, `services` has None for an invalid one."""
 
+    functions: Any
+    defaults: Defaults
+    services: Mapping[str, ServiceTable | None]
+    types: TypeReader
+    diagnostics: Diagnostics
 
-class _FunctionReader:
-    """Reads the functions of a file, which knows its services and types."""
-
-    def __init__(
-        self,
-        functions: Mapping[str, object],
-        defaults: Defaults,
-        services: Mapping[str, ServiceTable | None],
-        types: TypeReader,
-        diagnostics: Diagnostics,
-    ) -> None:
-        self._functions = functions
-        self._defaults = defaults
-        self._services = services
-        self._types = types
-        self._diagnostics = diagnostics
+    def read_all(self) -> dict[str, ParsedFunction]:
+        """Return the valid functions by name."""
+        if not isinstance(self.functions, dict):
+            self.diagnostics.add(("functions",), f"expected a table of functions, found {describe(self.functions)}")
+            return {}
+        if not self.functions:
+            self.diagnostics.add(("functions",), "expected at least one function, found none")
+        read = {name: self.read(name, entry) for name, entry in self.functions.items()}
+        return {name: function for name, function in read.items() if function is not None}
 
     def read(self, name: str, entry: object) -> ParsedFunction | None:
         """Return a function, None if its entry is neither a command nor a table; what is invalid in it is reported."""
@@ -159,41 +142,41 @@ class _FunctionReader:
         own = self._own_values(name, entry)
         if own is None:
             return None
-        signature = self._types.signature(own, at)
-        env = {**self._defaults.values.get("env", {}), **own.get("env", {})}
-        table = FunctionTable(**{**applicable_defaults(self._defaults.values, own), **own, "env": env})
+        signature = self.types.signature(own, at)
+        env = {**self.defaults.values.get("env", {}), **own.get("env", {})}
+        table = FunctionTable(**{**applicable_defaults(self.defaults.values, own), **own, "env": env})
         self._check(name, entry, table, own)
         return ParsedFunction(table, signature)
 
     def _own_values(self, name: str, entry: object) -> dict[str, Any] | None:
         at = ("functions", name)
-        read_value(name, FunctionName, at, self._diagnostics)
+        read_value(name, FunctionName, at, self.diagnostics)
         if whole := dotted_name(name, entry):
-            self._diagnostics.add(at, f"a name with a dot needs quotes; did you mean {quoted(whole)}?")
+            self.diagnostics.add(at, f"a name with a dot needs quotes; did you mean {quoted(whole)}?")
         elif isinstance(entry, dict):
-            return read_table(entry, FunctionTable, at, self._diagnostics)
+            return read_table(entry, FunctionTable, at, self.diagnostics)
         else:
-            command = read_value(entry, FunctionEntry, at, self._diagnostics)
+            command = read_value(entry, FunctionEntry, at, self.diagnostics)
             return {"command": command} if isinstance(command, str | tuple) else None
         return None
 
     def _check(self, name: str, entry: object, table: FunctionTable, own: Mapping[str, Any]) -> None:
         def report(key: str, message: str) -> None:
-            self._diagnostics.add(("functions", name, key), message)
+            self.diagnostics.add(("functions", name, key), message)
 
-        ignored = invalid_keys(entry, own) | (self._defaults.invalid - own.keys())
+        ignored = invalid_keys(entry, own) | (self.defaults.invalid - own.keys())
         service: ServiceTable | None = None
         users: tuple[str, ...] = (name,)
         if "service" in own:
             named = own["service"]
-            if named not in self._services:
-                hint = did_you_mean(named, self._services, otherwise="the services are", quote=quoted)
+            if named not in self.services:
+                hint = did_you_mean(named, self.services, otherwise="the services are", quote=quoted)
                 missing = hint or f"there is no [services.{named}]"
                 report("service", f"expected the name of a service, found {quoted(named)}; {missing}")
-            service, users = self._services.get(named), users_of(named, self._functions)
-        elif table.mode == "persistent" and name in self._services:
+            service, users = self.services.get(named), users_of(named, self.functions)
+        elif table.mode == "persistent" and name in self.services:
             report("mode", f'"persistent" makes a service of this name; rename [services.{name}]')
-        inherited = self._defaults.values.keys() - own.keys()
+        inherited = self.defaults.values.keys() - own.keys()
         report_conflicts(function_conflicts(table, own, service, users), inherited, ignored, report)
         for key, message in checks_without_types(own, entry):
             report(key, message)

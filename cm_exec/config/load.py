@@ -14,10 +14,10 @@ import tomli
 from msgspec.structs import replace
 
 from cm_exec.config.functions import (
+    FunctionReader,
     build_function,
     build_service,
     read_defaults,
-    read_functions,
     read_services,
     users_of,
     value_of,
@@ -25,7 +25,7 @@ from cm_exec.config.functions import (
 from cm_exec.config.model import Config, Launcher
 from cm_exec.config.schema import File, LauncherTable
 from cm_exec.config.schema.keys import converted
-from cm_exec.config.signature import read_types
+from cm_exec.config.signature import TypeReader
 from cm_exec.config.test_cases import read_tests
 from cm_exec.config.validate import Diagnostics, KeyPath, mismatch, read_table, report_unknown_key
 from cm_exec.errors import ConfigError, Problem
@@ -76,8 +76,9 @@ def parse_config(text: str, *, path: Path, shown_as: Path | None = None) -> Conf
     defaults = read_defaults(document.get("defaults", {}), diagnostics)
     launcher = read_table(document.get("launcher", {}), LauncherTable, ("launcher",), diagnostics)
     service_tables = read_services(document.get("services", {}), entries, defaults, diagnostics)
-    types = read_types(document.get("types", {}), diagnostics)
-    parsed = read_functions(entries, defaults, service_tables, types, diagnostics) if "functions" in document else {}
+    types = TypeReader.of_table(document.get("types", {}), diagnostics)
+    reader = FunctionReader(entries, defaults, service_tables, types, diagnostics)
+    parsed = reader.read_all() if "functions" in document else {}
     names = list(entries) if isinstance(entries, dict) else []
     tests = read_tests(document.get("tests", []), names, folder, diagnostics)
     if diagnostics.problems:

@@ -1,8 +1,9 @@
 """The values of a cm.toml, with all defaults applied."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -20,12 +21,24 @@ Command = str | tuple[str, ...]
 """A command for `/bin/sh -c`, or an argument list that is executed directly."""
 
 
+_AUTHORITY: Final = r"http://(?P<host>\[[^\]]*\]|[^:/]*)(?::(?P<port>[0-9]+))?/?"
+
+
 class ServerAddress(Struct, frozen=True, kw_only=True):
     """Where an HTTP server listens: `host` and `port`, or the path of a Unix socket."""
 
     host: str = "localhost"
     port: int = 80
     socket: str | None = None
+
+    @classmethod
+    def of_url(cls, url: str) -> "ServerAddress":
+        """Return the address in a URL of `http` or `unix` that the schema accepts."""
+        if url.startswith("unix:"):
+            return cls(socket=url.removeprefix("unix:"))
+        match = re.fullmatch(_AUTHORITY, url)
+        assert match  # noqa: S101 - the schema's pattern is stricter
+        return cls(host=match["host"].strip("[]"), port=int(match["port"] or 80))
 
 
 class HttpRequest(Struct, frozen=True, kw_only=True):
@@ -40,6 +53,13 @@ class HttpRequest(Struct, frozen=True, kw_only=True):
     path_inputs: tuple[str, ...] = ()
     query: tuple[str, ...] = ()
     body: str | None = None
+
+    @classmethod
+    def of_text(cls, text: str, query: tuple[str, ...], body: str | None) -> "HttpRequest":
+        """Return the request of a text such as `GET /items/{id}`."""
+        method, _, path = text.partition(" ")
+        names = tuple(dict.fromkeys(re.findall(r"\{([^{}]+)\}", path)))
+        return cls(method=method, path=path, path_inputs=names, query=query, body=body)
 
     @property
     def has_body(self) -> bool:

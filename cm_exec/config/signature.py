@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, field
 
 from cm_exec.config.schema import TYPE_WORDS, FieldTable, InputTable, MemberName, ReturnsTable
 from cm_exec.config.validate import Diagnostics, KeyPath, describe, read_table, read_value
@@ -32,36 +32,30 @@ class Signature(Struct, frozen=True, kw_only=True):
     returns: Returns | None
 
 
-def read_types(table: object, diagnostics: Diagnostics) -> "TypeReader":
-    """Read `[types]`."""
-    if not isinstance(table, dict):
-        diagnostics.add(("types",), f"expected a table of types, found {describe(table)}")
-        table = {}
-    reader = TypeReader(table, diagnostics)
-    reader.read_all()
-    return reader
-
-
-class TypeReader:
-    """Reads the types in a file, and resolves the names of `[types]`.
+class TypeReader(Struct):
+    """Reads the types in a file, and resolves the names of `[types]`, whose raw table is `tables`.
 
     An invalid type is reported and becomes `unknown`, so that it is reported once.
     """
 
-    def __init__(self, tables: Mapping[str, object], diagnostics: Diagnostics) -> None:
-        self._tables = tables
-        self._diagnostics = diagnostics
-        self._known: dict[str, DataType] = {}
-        self._being_read: list[str] = []
+    tables: Mapping[str, object]
+    diagnostics: Diagnostics
+    known: dict[str, DataType] = field(default_factory=dict)
+    being_read: list[str] = field(default_factory=list)
 
-    def read_all(self) -> None:
-        """Read every named type, also those that no function uses."""
-        for name in self._tables:
+    @classmethod
+    def of_table(cls, table: object, diagnostics: Diagnostics) -> "TypeReader":
+        """Read every type of `[types]`, also those that no function uses."""
+        if not isinstance(table, dict):
+            diagnostics.add(("types",), f"expected a table of types, found {describe(table)}")
+            table = {}
+        reader = cls(table, diagnostics)
+        for name in table:
             if not is_name(name):
                 message = "expected a name of letters, digits and underscores that is not the name of a built-in type"
-                self._diagnostics.add(("types", name), f"{message}, found {describe(name)}")
-            if name not in self._known:
-                self._named(name)
+                diagnostics.add(("types", name), f"{message}, found {describe(name)}")
+            reader._named(name)
+        return reader
 
     def signature(self, own: Mapping[str, Any], at: KeyPath) -> Signature:
         """Return the types of a function with these valid values of its own."""
@@ -85,7 +79,7 @@ class TypeReader:
     def _returns(self, entry: object, at: KeyPath) -> Returns:
         if isinstance(entry, dict) and entry.get("type") == "void":
             return Returns(
-                type=None, description=read_table(entry, ReturnsTable, at, self._diagnostics).get("description")
+                type=None, description=read_table(entry, ReturnsTable, at, self.diagnostics).get("description")
             )
         if entry == "void":
             return Returns(type=None)
@@ -94,14 +88,14 @@ class TypeReader:
 
     def _entry(self, entry: object, shape: type[Struct], at: KeyPath) -> tuple[DataType, Mapping[str, Any]]:
         """Parse a short form (type) or a long form (table with key `type`); return the type and the other keys."""
-        known = len(self._diagnostics.problems)
+        known = len(self.diagnostics.problems)
         if not isinstance(entry, dict) or "type" not in entry:
             type_ = self._type(entry, at)
-            if len(self._diagnostics.problems) > known and _lacks_type(entry, shape):
-                del self._diagnostics.problems[known:]
-                self._diagnostics.add((*at, "type"), f"expected {TYPE_WORDS}, found nothing")
+            if len(self.diagnostics.problems) > known and _lacks_type(entry, shape):
+                del self.diagnostics.problems[known:]
+                self.diagnostics.add((*at, "type"), f"expected {TYPE_WORDS}, found nothing")
             return type_, {}
-        more = read_table(entry, shape, at, self._diagnostics)
+        more = read_table(entry, shape, at, self.diagnostics)
         return self._type(entry["type"], (*at, "type")), more
 
     def _type(self, value: object, at: KeyPath) -> DataType:
@@ -110,10 +104,10 @@ class TypeReader:
         elif isinstance(value, dict):
             type_ = self._struct(value, at)
         else:
-            self._diagnostics.add(at, f"expected {TYPE_WORDS}, found {describe(value)}")
+            self.diagnostics.add(at, f"expected {TYPE_WORDS}, found {describe(value)}")
             return UNKNOWN
         if (message := size_problem(type_)) is not None:
-            self._diagnostics.add(at, message)
+            self.diagnostics.add(at, message)
             return UNKNOWN
         return type_
 
@@ -121,36 +115,36 @@ class TypeReader:
         try:
             return parse_type(text, self._named)
         except TypeTextError as error:
-            hint = did_you_mean(error.unknown, [*self._tables, *BUILTIN_NAMES], quote=quoted) if error.unknown else ""
-            self._diagnostics.add(at, "; ".join(filter(None, (str(error), hint))))
+            hint = did_you_mean(error.unknown, [*self.tables, *BUILTIN_NAMES], quote=quoted) if error.unknown else ""
+            self.diagnostics.add(at, "; ".join(filter(None, (str(error), hint))))
         return UNKNOWN
 
     def _struct(self, table: Mapping[str, object], at: KeyPath) -> DataType:
         if len(at) > _DEEPEST:
-            self._diagnostics.add(at[:_DEEPEST], f"types are nested more than {MAX_DEPTH} deep")
+            self.diagnostics.add(at[:_DEEPEST], f"types are nested more than {MAX_DEPTH} deep")
             return UNKNOWN
         if not table:
-            self._diagnostics.add(at, "expected the fields of a struct, found an empty table")
+            self.diagnostics.add(at, "expected the fields of a struct, found an empty table")
             return UNKNOWN
         return StructType(tuple(self._field(name, entry, (*at, name)) for name, entry in table.items()))
 
     def _field(self, name: str, entry: object, at: KeyPath) -> Field:
-        read_value(name, MemberName, at, self._diagnostics)
+        read_value(name, MemberName, at, self.diagnostics)
         type_, more = self._entry(entry, FieldTable, at)
         required = more.get("required", required_by_default(type_))
         return Field(name=name, type=type_, required=required, description=more.get("description"))
 
     def _named(self, name: str) -> DataType | None:
-        if name in self._being_read:
-            chain = " > ".join([*self._being_read[self._being_read.index(name) :], name])
+        if name in self.being_read:
+            chain = " > ".join([*self.being_read[self.being_read.index(name) :], name])
             raise UnusableNameError(f"a type cannot contain itself; the platform has no recursive types: {chain}")
-        if name not in self._known and name in self._tables:
-            if len(self._being_read) > MAX_DEPTH:
+        if name not in self.known and name in self.tables:
+            if len(self.being_read) > MAX_DEPTH:
                 raise UnusableNameError(f"types are nested more than {MAX_DEPTH} deep")
-            self._being_read.append(name)
-            self._known[name] = self._type(self._tables[name], ("types", name))
-            self._being_read.pop()
-        return self._known.get(name)
+            self.being_read.append(name)
+            self.known[name] = self._type(self.tables[name], ("types", name))
+            self.being_read.pop()
+        return self.known.get(name)
 
     def _range(self, type_: DataType, more: Mapping[str, Any], at: KeyPath) -> Range | None:
         ends = {end: more[end] for end in ("min", "max") if end in more}
@@ -158,12 +152,12 @@ class TypeReader:
         if kind is None or not ends:
             for end in ends if type_ is not UNKNOWN else ():
                 kinds = "integer, long, float, double, decimal, date and timestamp"
-                self._diagnostics.add((*at, end), f"only the types {kinds} have a range")
+                self.diagnostics.add((*at, end), f"only the types {kinds} have a range")
             return None
         low, high = (self._bound(kind, ends, end, at) for end in ("min", "max"))
         range_ = Range(kind=kind, min=low, max=high)
         if range_.is_empty:
-            self._diagnostics.add((*at, "max"), "expected no less than min")
+            self.diagnostics.add((*at, "max"), "expected no less than min")
         return range_
 
     def _bound(self, kind: RangeKind, ends: Mapping[str, Any], end: str, at: KeyPath) -> Bound | None:
@@ -171,7 +165,7 @@ class TypeReader:
             return None
         bound = read_bound(kind, ends[end])
         if bound is None:
-            self._diagnostics.add((*at, end), f"expected {describe_bound(kind)}, found {describe(ends[end])}")
+            self.diagnostics.add((*at, end), f"expected {describe_bound(kind)}, found {describe(ends[end])}")
         return bound
 
 

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec import Struct, field
+
 from cm_exec.config.checks import invalid_keys
 from cm_exec.config.model import (
     ExpectedOutcome,
@@ -50,34 +52,33 @@ def read_tests(
     return [test for index, entry in enumerate(entries) if (test := reader.read(index, entry)) is not None]
 
 
-class _TestReader:
+class _TestReader(Struct):
     """Reads the tests in order, and numbers those of each function."""
 
-    def __init__(self, functions: Collection[str], folder: Path, diagnostics: Diagnostics) -> None:
-        self._functions = functions
-        self._folder = folder
-        self._diagnostics = diagnostics
-        self._numbers: Counter[str] = Counter()
-        self._titles: dict[str, KeyPath] = {}
+    functions: Collection[str]
+    folder: Path
+    diagnostics: Diagnostics
+    numbers: Counter[str] = field(default_factory=Counter)
+    titles: dict[str, KeyPath] = field(default_factory=dict)
 
     def read(self, index: int, entry: object) -> FunctionTest | None:
         at = ("tests", index)
-        known = len(self._diagnostics.problems)
-        values = read_table(entry, FunctionTestTable, at, self._diagnostics)
+        known = len(self.diagnostics.problems)
+        values = read_table(entry, FunctionTestTable, at, self.diagnostics)
         if isinstance(entry, dict):
             keys = {*entry, *invalid_keys(entry, values, FunctionTestTable)}
             for key, message in (*_wrong_number_of_keys(keys), *self._conflicts(values, keys)):
-                self._diagnostics.add((*at, key) if key else at, message)
+                self.diagnostics.add((*at, key) if key else at, message)
         texts = dict(self._texts(values, at))
-        if len(self._diagnostics.problems) > known:
+        if len(self.diagnostics.problems) > known:
             return None
         test = self._test(values, texts, at)
         return test if self._is_new(test, at) else None
 
     def _conflicts(self, values: Mapping[str, Any], keys: Collection[str]) -> Iterator[tuple[str, str]]:
         function = values.get("function")
-        if function is not None and self._functions and function not in self._functions:
-            hint = did_you_mean(function, self._functions, otherwise="there are", quote=quoted)
+        if function is not None and self.functions and function not in self.functions:
+            hint = did_you_mean(function, self.functions, otherwise="there are", quote=quoted)
             yield "function", f"expected the name of a function, found {quoted(function)}; {hint}"
         if "tolerance" in keys and not any(map(_has_numbers, keys, (values.get(key) for key in keys))):
             yield "tolerance", "is for the numbers of result, result_json, result_subset or a result_file *.json"
@@ -93,11 +94,11 @@ class _TestReader:
             if key in values:
                 text = values[key].encode()
                 if (problem := json_problem(text)) is not None:
-                    self._diagnostics.add((*at, key), f"not JSON: {problem}")
+                    self.diagnostics.add((*at, key), f"not JSON: {problem}")
                 yield key, text
         for key in ("query_file", "result_file"):
             if key in values:
-                yield key, self._folder / values[key]
+                yield key, self.folder / values[key]
         if "result_text" in values:
             yield "result_text", values["result_text"].encode()
 
@@ -105,16 +106,16 @@ class _TestReader:
         """Return a TOML value as JSON; None if JSON cannot express it, which is reported."""
         wrong = list(_not_in_json(value, ()))
         for inside, message in wrong:
-            self._diagnostics.add((*at, *inside), message)
+            self.diagnostics.add((*at, *inside), message)
         return None if wrong else json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
     def _test(self, values: Mapping[str, Any], texts: Mapping[str, Source], at: KeyPath) -> FunctionTest:
         function = values["function"]
-        self._numbers[function] += 1
+        self.numbers[function] += 1
         return FunctionTest(
             at=dotted(at),
             function=function,
-            number=self._numbers[function],
+            number=self.numbers[function],
             name=values.get("name"),
             query=next(texts[key] for key in QUERIES if key in texts),
             expected=_expected(values, texts),
@@ -123,10 +124,10 @@ class _TestReader:
         )
 
     def _is_new(self, test: FunctionTest, at: KeyPath) -> bool:
-        first = self._titles.setdefault(test.title, at)
+        first = self.titles.setdefault(test.title, at)
         if first is at:
             return True
-        self._diagnostics.add((*at, "name"), f"{quoted(test.label)} is already the name of {dotted(first)}")
+        self.diagnostics.add((*at, "name"), f"{quoted(test.label)} is already the name of {dotted(first)}")
         return False
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from cm_exec.config.model import Function, HttpRequest
+from cm_exec.config.model import Function
 from cm_exec.handlers.base import Completion, Handler, HandlerContext, StderrSink
 from cm_exec.handlers.http_service import HttpService, is_success
 from cm_exec.handlers.outcome import failure_of_abort, finish_output
@@ -27,8 +27,9 @@ class HttpHandler(Handler):
 
     def __init__(self, function: Function, context: HandlerContext, service: HttpService) -> None:
         super().__init__(function, context)
+        assert function.request is not None  # noqa: S101 - each function of an HTTP service has one
         self._service = service
-        self._request = function.request or HttpRequest(method="POST", path=f"/{quote(function.name, safe='')}")
+        self._request = function.request
         self._sends_token = function.credentials or service.service.credentials
         body_type = "Content-Type: application/json\r\n" if self._request.has_body else ""
         self._headers = (
