@@ -12,7 +12,7 @@ from cm_exec.datatypes.model import TypeJsonError, required_by_default, type_fro
 from cm_exec.datatypes.syntax import type_text
 from cm_exec.errors import ConfigError
 from cm_exec.importers.declarations import Declarations, DeclaredFunction, DescriptionError, Member, declarations_toml
-from cm_exec.importers.json_schema import from_json_schema
+from cm_exec.importers.json_schema import from_json_schema, mapping
 from cm_exec.importers.openapi import from_openapi
 
 
@@ -27,14 +27,14 @@ def _published_function(schema: Any) -> DeclaredFunction:
     name = schema["functionName"]
     try:
         inputs = schema.get("inputs", ())
-        output = _member_of(schema, "output")
-        single = _member_of(output, "single")
+        output = mapping(schema, "output")
+        single = mapping(output, "single")
         return DeclaredFunction(
             name=name,
             inputs=None if inputs is None else tuple(map(_published_input, inputs or ())),
             returns=_published_returns(output, single),
             returns_description=single.get("description"),
-            edits=tuple(_member_of(_member_of(schema, "ontologyProvenance"), "editedObjects")),
+            edits=tuple(mapping(mapping(schema, "ontologyProvenance"), "editedObjects")),
         )
     except TypeJsonError as error:
         raise DescriptionError(f"{name}: {error}") from None
@@ -66,13 +66,8 @@ def _published_input(schema: Any) -> Member:
 def _range_ends(constraints: Any) -> Mapping[str, Any]:
     for constraint in constraints or ():
         if isinstance(constraint, Mapping):
-            return _member_of(constraint, str(constraint.get("type")))
+            return mapping(constraint, str(constraint.get("type")))
     return {}
-
-
-def _member_of(json: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = json.get(name)
-    return value if isinstance(value, Mapping) else {}
 
 
 PYTHON_HANDLER: Final = "cm_handler.py"

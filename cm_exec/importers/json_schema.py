@@ -85,7 +85,7 @@ class SchemaReader:
     def members(self, schema: Schema, where: str, *, with_range: bool = False) -> Iterator[Member]:
         """Yield the properties of an object; one that is not required is optional."""
         required = items(schema, "required")
-        for name, inner in _mapping(schema, "properties").items():
+        for name, inner in mapping(schema, "properties").items():
             type_ = self.type(inner, f"{where}.{name}")
             resolved = self.resolved(inner) if isinstance(inner, Mapping) else {}
             yield Member(
@@ -236,7 +236,8 @@ def items(schema: Schema, key: str) -> Sequence[Any]:
     return value if isinstance(value, list) else ()
 
 
-def _mapping(schema: Schema, key: str) -> Schema:
+def mapping(schema: Schema, key: str) -> Schema:
+    """Return the object at a key, empty if there is none."""
     value = schema.get(key)
     return value if isinstance(value, Mapping) else {}
 
@@ -263,7 +264,7 @@ def _why_unknown(schema: Schema) -> str:
 
 def _union(schemas: Sequence[Schema]) -> Schema:
     """Return one object schema with the properties of all."""
-    properties = {name: inner for schema in schemas for name, inner in _mapping(schema, "properties").items()}
+    properties = {name: inner for schema in schemas for name, inner in mapping(schema, "properties").items()}
     required = [name for schema in schemas for name in items(schema, "required")]
     last = {key: value for schema in schemas for key, value in schema.items() if key != "allOf"}
     return {**last, "properties": properties, "required": required}

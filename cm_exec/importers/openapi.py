@@ -12,7 +12,7 @@ from cm_exec.importers.declarations import (
     DescriptionError,
     Member,
 )
-from cm_exec.importers.json_schema import Schema, SchemaReader, items, text_of
+from cm_exec.importers.json_schema import Schema, SchemaReader, items, mapping, text_of
 
 _METHODS: Final = ("get", "put", "post", "delete", "patch")
 _METHODS_LEFT_OUT: Final = ("options", "head", "trace")
@@ -63,8 +63,9 @@ class _OpenApiReader:
     def functions(self) -> Iterator[DeclaredFunction]:
         """Yield every operation, in the order of the document."""
         known = set[str]()
-        for path, item in _mapping(self._document.get("paths")).items():
-            whole = self._schemas.resolved(_mapping(item))
+        paths = mapping(self._document, "paths")
+        for path in paths:
+            whole = self._schemas.resolved(mapping(paths, path))
             for method in (*_METHODS, *_METHODS_LEFT_OUT):
                 if not isinstance(whole.get(method), Mapping):
                     continue
@@ -136,7 +137,7 @@ class _OpenApiReader:
 
     def _body(self, operation: Schema, name: str) -> tuple[list[Member], bool]:
         """Return the members of the body, or one member and True if the body is no object."""
-        body = self._schemas.resolved(_mapping(operation.get("requestBody")))
+        body = self._schemas.resolved(mapping(operation, "requestBody"))
         schema = _json_schema(body)
         if schema is None:
             if body:
@@ -150,9 +151,9 @@ class _OpenApiReader:
         return [Member(name="body", type=type_ if is_required else self._schemas.optional(type_))], True
 
     def _returns(self, operation: Schema, name: str) -> tuple[str, str | None]:
-        responses = _mapping(operation.get("responses"))
+        responses = mapping(operation, "responses")
         good = next((key for key in responses if str(key).startswith("2")), "default")
-        response = self._schemas.resolved(_mapping(responses.get(good)))
+        response = self._schemas.resolved(mapping(responses, good))
         schema = _json_schema(response)
         if schema is not None:
             return self._schemas.type(schema, f"{name}.returns"), text_of(response)
@@ -161,11 +162,8 @@ class _OpenApiReader:
 
 def _json_schema(described: Schema) -> Schema | None:
     """Return the schema of a parameter, body or response, None if it is not JSON."""
-    for kind, content in _mapping(described.get("content")).items():
+    contents = mapping(described, "content")
+    for kind in contents:
         if _JSON.fullmatch(kind):
-            return _mapping(_mapping(content).get("schema"))
+            return mapping(mapping(contents, kind), "schema")
     return None
-
-
-def _mapping(value: Any) -> Schema:
-    return value if isinstance(value, Mapping) else {}

@@ -262,7 +262,7 @@ async def inject_fault(
     if fault.kind is FaultKind.STATUS:
         if not fault.processed:
             await exchange.body.discard()
-        await send_reply(exchange.send, fault.status, fault.body)
+        await send_reply(exchange.send, fault.status)
         return fault.status
     if fault.kind is FaultKind.RESET:
         connection.reset()

@@ -17,6 +17,7 @@ import trustme
 
 from cm_exec.errors import UsageError
 from cm_exec.local_runtime.core.endpoints import V1, ProtocolDialect
+from cm_exec.local_runtime.core.faults import ProtocolEndpoint
 from cm_exec.protocol import environment as names
 
 Style = Literal["modern", "connection-file"]
@@ -162,18 +163,18 @@ class WorkerFiles:
         root = f"https://{_bracketed(host)}:{self.port}"
         return {
             **common,
-            names.GET_JOB_URI: root + V1.job,
-            names.POST_RESULT_URI: root + V1.results,
-            names.POST_SCHEMA_URI: root + V1.schemas,
-            names.RESTART_NOTIFICATION_URI: root + V1.restart,
+            names.GET_JOB_URI: root + V1.path(ProtocolEndpoint.POLL),
+            names.POST_RESULT_URI: root + V1.path(ProtocolEndpoint.RESULT),
+            names.POST_SCHEMA_URI: root + V1.path(ProtocolEndpoint.SCHEMAS),
+            names.RESTART_NOTIFICATION_URI: root + V1.path(ProtocolEndpoint.RESTART),
             **plain,
             names.DEFAULT_CA_PATH: str(self.ca_file),
             names.MAX_CONCURRENT_TASKS: str(self.slots),
             "RUNTIME_HOST": host,
             "RUNTIME_PORT": str(self.port),
             "RUNTIME_API": f"{_bracketed(host)}:{self.port}",
-            "GET_JOB_PATH": V1.job,
-            "POST_RESULT_PATH": V1.results,
+            "GET_JOB_PATH": V1.path(ProtocolEndpoint.POLL),
+            "POST_RESULT_PATH": V1.path(ProtocolEndpoint.RESULT),
         }
 
     def _plain_variables(self) -> dict[str, str]:
@@ -181,9 +182,9 @@ class WorkerFiles:
             return {}
         root = f"http://127.0.0.1:{self.plain_port}"
         return {
-            "GET_JOB_URI_V2": root + self.plain.job,
-            "POST_RESULT_URI_V2": root + self.plain.results,
-            "POST_SCHEMA_URI_V2": root + self.plain.schemas,
+            "GET_JOB_URI_V2": root + self.plain.path(ProtocolEndpoint.POLL),
+            "POST_RESULT_URI_V2": root + self.plain.path(ProtocolEndpoint.RESULT),
+            "POST_SCHEMA_URI_V2": root + self.plain.path(ProtocolEndpoint.SCHEMAS),
         }
 
     @property
@@ -217,8 +218,8 @@ class WorkerFiles:
         return {
             "host": host,
             "port": self.port,
-            "getJobPath": V1.job,
-            "postResultPath": V1.results,
+            "getJobPath": V1.path(ProtocolEndpoint.POLL),
+            "postResultPath": V1.path(ProtocolEndpoint.RESULT),
             "trustStorePath": str(self.ca_file),
             "moduleAuthToken": token,
         }

@@ -45,6 +45,9 @@ def ask(runtime: LocalRuntime, method: str, path: str, headers: dict[str, str]) 
 @pytest.mark.parametrize(
     ("method", "path", "status", "words"),
     [
+        ("GET", "/", 404, "is no request of the protocol"),
+        ("GET", "/results/x", 404, f"did you mean POST {ROOT}/results/JOB_ID?"),
+        ("PUT", "/x", 404, "is no request of the protocol"),
         ("GET", "/api/v1/getJob", 404, f"did you mean GET {ROOT}/job?"),
         ("POST", "/api/v1/postResult/abc", 404, f"did you mean POST {ROOT}/results/JOB_ID?"),
         ("POST", "/schema", 404, f"did you mean POST {ROOT}/schemas?"),
@@ -66,13 +69,6 @@ def test_wrong_path(runtime: LocalRuntime, method: str, path: str, status: int, 
     assert found == status
     assert words in sentence
     reported(runtime, ViolationKind.CONNECTION, words)
-
-
-def test_unknown_job(runtime: LocalRuntime) -> None:
-    """A result for a job that was never sent gets 404 and a reason."""
-    headers = {"Module-Auth-Token": runtime.token, "Content-Type": "application/octet-stream"}
-    status, sentence = ask(runtime, "POST", f"{ROOT}/results/abc", headers)
-    assert (status, "no job with this id was handed out" in sentence) == (404, True)
 
 
 @pytest.mark.parametrize(

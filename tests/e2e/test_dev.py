@@ -425,14 +425,6 @@ def test_faults(folder: Path) -> None:
         assert "the result of job" in program.output
 
 
-def test_invalid_fault(folder: Path) -> None:
-    """An invalid fault is a usage error."""
-    write(folder, ECHO)
-    with started_dev(folder, "--fault", "poll.sometimes") as program:
-        assert program.process.wait(30) == 2
-        assert "'sometimes' is none of latency" in program.output
-
-
 def test_env_file(folder: Path) -> None:
     """Another worker can connect with an env file, as `docker run --env-file` reads it."""
     with started_dev(folder, "--no-worker", "--env-file", "worker.env") as program:

@@ -57,7 +57,7 @@ def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         (["--user-id", NOT_UTF8], "expected one line of UTF-8 text"),
         (["--user-id", "a\nb"], "expected one line of UTF-8 text"),
         (["--call-timeout", "nan"], "'nan' is not a number"),
-        (["--fault", "poll.sometimes"], "'sometimes' is none of"),
+        (["--fault", "poll.sometimes"], "'sometimes' is none of latency"),
         (["--watch", "missing"], "'missing' does not exist"),
     ],
     ids=lambda value: " ".join(value).encode(errors="backslashreplace").decode() if isinstance(value, list) else "",

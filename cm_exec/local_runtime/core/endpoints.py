@@ -12,7 +12,12 @@ import msgspec
 
 from cm_exec.local_runtime.core.faults import ProtocolEndpoint
 
-_METHODS: Final = {"job": "GET", "results": "POST", "schemas": "POST", "restart-notify": "POST"}
+_ENDPOINTS: Final = {
+    ProtocolEndpoint.POLL: ("GET", "job"),
+    ProtocolEndpoint.RESULT: ("POST", "results"),
+    ProtocolEndpoint.SCHEMAS: ("POST", "schemas"),
+    ProtocolEndpoint.RESTART: ("POST", "restart-notify"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +32,9 @@ class ProtocolDialect:
     root: str
     plain: bool = False
 
-    @property
-    def job(self) -> str:
-        """The path of polls."""
-        return f"{self.root}/job"
-
-    @property
-    def results(self) -> str:
-        """The path of results, without the job's id."""
-        return f"{self.root}/results"
-
-    @property
-    def schemas(self) -> str:
-        """The path of the functions' schemas."""
-        return f"{self.root}/schemas"
-
-    @property
-    def restart(self) -> str:
-        """The path of the restart notification."""
-        return f"{self.root}/restart-notify"
+    def path(self, endpoint: ProtocolEndpoint) -> str:
+        """Return the path of an endpoint, of results without the job's id."""
+        return f"{self.root}/{_ENDPOINTS[endpoint][1]}"
 
     @property
     def accepted(self) -> int:
@@ -55,19 +44,16 @@ class ProtocolDialect:
     def known_beside(self, path: str) -> Mapping[str, str]:
         """Return the right paths with their methods. Who does not know the root of the plain API gets them without."""
         root = "" if self.plain and not path.startswith(f"{self.root}/") else self.root
-        return {f"{root}/{end}": method for end, method in _METHODS.items()}
+        return {f"{root}/{end}": method for method, end in _ENDPOINTS.values()}
 
     def endpoint_of(self, method: str, path: str) -> ProtocolEndpoint | None:
         """Return which of the protocol's requests this is, None for any other."""
         path = self._rooted(path)
-        if method == "POST" and path.startswith(f"{self.results}/") and path != f"{self.results}/":
-            return ProtocolEndpoint.RESULT
-        fixed = {
-            ("GET", self.job): ProtocolEndpoint.POLL,
-            ("POST", self.schemas): ProtocolEndpoint.SCHEMAS,
-            ("POST", self.restart): ProtocolEndpoint.RESTART,
-        }
-        return fixed.get((method, path))
+        results = f"{self.path(ProtocolEndpoint.RESULT)}/"
+        if path.startswith(results):
+            return ProtocolEndpoint.RESULT if method == "POST" and path != results else None
+        endpoints = (each for each in ProtocolEndpoint if each is not ProtocolEndpoint.RESULT)
+        return next((each for each in endpoints if (method, path) == (_ENDPOINTS[each][0], self.path(each))), None)
 
     def needs_token(self, path: str) -> bool:
         """Return whether a request must carry the token."""
@@ -79,7 +65,7 @@ class ProtocolDialect:
 
     def raw_job_id_of(self, raw_path: bytes) -> str:
         """Return the job's id as in the path."""
-        return self._rooted(raw_path.decode("ascii"))[len(self.results) + 1 :]
+        return self._rooted(raw_path.decode("ascii"))[len(self.path(ProtocolEndpoint.RESULT)) + 1 :]
 
     def _rooted(self, path: str) -> str:
         if self.plain and not path.startswith(f"{self.root}/"):

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final
 
 
 class ProtocolEndpoint(StrEnum):
@@ -23,7 +23,7 @@ class FaultKind(StrEnum):
     LATENCY = "latency"
     """The request is served, `seconds` later."""
     STATUS = "status"
-    """`status` and `body` are the answer."""
+    """`status` is the answer."""
     RESET = "reset"
     """The connection is reset (TCP RST), as by a sidecar that dies."""
     DROP = "drop"
@@ -48,13 +48,8 @@ class Fault:
     remaining: int | None = None
     seconds: float = 0.0
     status: int = 500
-    body: bytes = b""
     processed: bool = False
     after_bytes: int | None = None
-
-    def with_frequency(self, *, probability: float = 1.0, remaining: int | None = None) -> Self:
-        """Return a copy of the rule with another frequency."""
-        return replace(self, probability=probability, remaining=remaining)
 
 
 @dataclass(slots=True)
@@ -128,7 +123,7 @@ def parse_fault(text: str) -> Fault:
 
 
 def format_fault(fault: Fault) -> str:
-    """Return the text that `parse_fault` reads as this fault, without the body of a status."""
+    """Return the text that `parse_fault` reads as this fault."""
     endpoint = f"{fault.endpoint}." if fault.endpoint else ""
     suffix = f"@{fault.probability:g}" if fault.probability < 1 else ""
     if fault.remaining is not None:
@@ -179,11 +174,11 @@ def _with_frequency(fault: Fault, probability: str | None, count: str | None, te
         share = _number(probability, "a probability", text)
         if not 0 < share <= 1:
             raise FaultSyntaxError(f"{text!r}: a probability is above 0 and at most 1")
-        return fault.with_frequency(probability=share)
+        return replace(fault, probability=share)
     if count is not None:
         if not count.isdecimal() or int(count) == 0:
             raise FaultSyntaxError(f"{text!r}: after * stands how many requests are hit")
-        return fault.with_frequency(remaining=int(count))
+        return replace(fault, remaining=int(count))
     return fault
 
 
