@@ -202,9 +202,8 @@ _HIDDEN: Final = names.CONNECTION_VARIABLES | {
 _START_TIMEOUT: Final = 60.0
 """Seconds to the first poll, which persistent processes start before."""
 
-_DRAIN_SECONDS: Final = 5.0
-_END_SECONDS: Final = 2.0
-"""Seconds that the worker has after the first SIGTERM, and after the second."""
+_STOP_SECONDS: Final = 7.0
+"""Seconds from SIGTERM to SIGKILL: the worker drains for one."""
 
 _LOG_KEPT: Final = 20
 """Lines."""
@@ -251,9 +250,4 @@ class BenchWorker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for stop, seconds in ((self._process.drain, _DRAIN_SECONDS), (self._process.end, _END_SECONDS)):
-            stop()
-            if self._process.wait(seconds):
-                return
-        self._process.kill()
-        self._process.wait()
+        self._process.stop(_STOP_SECONDS)

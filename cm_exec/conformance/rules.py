@@ -306,7 +306,7 @@ def _schemas(stage: Stage) -> str:
 def _sigterm(stage: Stage) -> str:
     stage.ready()
     stage.echo()
-    stage.terminate()
+    stage.worker.drain()
     return f"ended after {stage.expect_exit_0():.1f} s"
 
 
@@ -316,7 +316,7 @@ def _sigterm_with_a_job(stage: Stage) -> str:
     stage.runtime.set_faults("result.latency=1*1", "result.503*1")
     call = stage.submit({"value": 1})
     stage.wait(lambda: bool(stage.runtime.jobs[0].outstanding), "did not take the job")
-    stage.terminate()
+    stage.worker.drain()
     stage.worker.wait(35.0)
     if not call.done:
         raise RuleBrokenError("ended, and the job was never answered")

@@ -142,10 +142,6 @@ class Stage:
         """Return how many polls were answered."""
         return self.runtime.count(ProtocolEndpoint.POLL)
 
-    def terminate(self) -> None:
-        """Send SIGTERM."""
-        self.worker.drain()
-
     def kill(self) -> None:
         """Send SIGKILL and wait for the end."""
         self.worker.kill()

@@ -56,12 +56,14 @@ class _Params(msgspec.Struct):
     processes: int | None = None
 
 
-class _SlsLine(msgspec.Struct):
+class _SlsLine(msgspec.Struct, tag_field="type", tag="service.1"):
+    """A line as the platform reads it. cm-exec and the official SDKs write it."""
+
     message: str
-    origin: str
-    level: str
-    safe: bool
-    params: _Params
+    origin: str = ""
+    level: str = "INFO"
+    safe: bool = True
+    params: _Params = msgspec.field(default_factory=_Params)
 
 
 _sls_decoder = msgspec.json.Decoder(_SlsLine)
@@ -87,21 +89,12 @@ def parse_sls_line(line: bytes) -> LogEntry:
     )
 
 
-class _ForeignSlsLine(msgspec.Struct, tag_field="type", tag="service.1"):
-    message: str
-    level: str = "INFO"
-    params: _Params = msgspec.field(default_factory=_Params)
-
-
-_foreign_sls_decoder = msgspec.json.Decoder(_ForeignSlsLine)
-
-
 def parse_foreign_line(line: bytes) -> LogEntry:
     """Read a line of the official SDKs, which log as the platform reads it; any other line as it stands."""
     if not line.startswith(b'{"'):
         return parse_plain_line(line)
     try:
-        read = _foreign_sls_decoder.decode(line)
+        read = _sls_decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return parse_plain_line(line)
     if read.params.job_id:
@@ -229,6 +222,13 @@ class WorkerProcess:
     def kill(self) -> None:
         """End it without asking."""
         self._worker.signal(signal.SIGKILL)
+
+    def stop(self, seconds: float) -> None:
+        """Let it finish its jobs and end; without asking after so many seconds."""
+        self.drain()
+        if not self.wait(seconds):
+            self.kill()
+            self.wait(seconds)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Return whether it has ended, and its log is read, within `seconds`."""

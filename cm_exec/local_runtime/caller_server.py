@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
@@ -24,15 +23,6 @@ from cm_exec.local_runtime.views import RuntimeInfo
 from cm_exec.local_runtime.worker_files import CONTAINER_HOST
 
 
-class GuardVerdict(Enum):
-    """What becomes of a request."""
-
-    ALLOWED = auto()
-    FORBIDDEN = auto()
-    """It comes from a foreign page, or under a foreign name."""
-    TOKEN_NEEDED = auto()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
     """Judges requests to `port`. `token` opens it; `names` are the hosts under which it is reached."""
@@ -46,18 +36,21 @@ class Guard:
         """Return a name with the port, since a browser sends a cookie to all ports of a host."""
         return f"cm-exec-{self.port}"
 
-    def judge(self, method: str, path: str, headers: Mapping[str, str], *, public: bool) -> GuardVerdict:
-        """Return the verdict on a request; header names are in lower case. `public` files need no token."""
+    def judge(self, method: str, path: str, headers: Mapping[str, str], *, public: bool) -> HTTPStatus | None:
+        """Return the status that refuses a request, None if it is allowed. Header names are in lower case.
+
+        What comes from a foreign page or under a foreign name is forbidden. `public` files need no token.
+        """
         hosts = {f"{name}:{self.port}" for name in self.names}
         if headers.get("host", "").lower() not in hosts:
-            return GuardVerdict.FORBIDDEN
+            return HTTPStatus.FORBIDDEN
         if "origin" in headers and headers["origin"].lower() not in {f"http://{host}" for host in hosts}:
-            return GuardVerdict.FORBIDDEN
+            return HTTPStatus.FORBIDDEN
         if not self._same_origin(method, path, headers):
-            return GuardVerdict.FORBIDDEN
+            return HTTPStatus.FORBIDDEN
         if public or self.has_bearer(headers) or self._has_cookie(headers):
-            return GuardVerdict.ALLOWED
-        return GuardVerdict.TOKEN_NEEDED
+            return None
+        return HTTPStatus.UNAUTHORIZED
 
     def is_token(self, given: str) -> bool:
         """Return whether this is the token."""
@@ -168,19 +161,19 @@ class CallerServer:
     def _judge(self, scope: Scope) -> ASGIApp | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         path: str = scope["path"]
-        verdict = self._guard.judge(scope["method"], path, headers, public=not _is_api(path))
+        refused = self._guard.judge(scope["method"], path, headers, public=not _is_api(path))
         scope[BY_PROGRAM] = self._guard.has_bearer(headers)
-        if verdict is GuardVerdict.FORBIDDEN:
-            host = headers.get("host", "")
-            sentence = f"the request comes from a foreign page or under a foreign name (Host: {host}); see --name"
-            return JsonAnswer({"error": sentence}, HTTPStatus.FORBIDDEN)
-        if verdict is GuardVerdict.TOKEN_NEEDED:
+        if refused is None:
+            return None
+        if refused is HTTPStatus.UNAUTHORIZED:
             sentence = (
                 "the token is missing or wrong: open the address that cm-exec dev printed, or send the header "
                 "Authorization: Bearer TOKEN as in the curl line that it printed"
             )
-            return JsonAnswer({"error": sentence}, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
-        return None
+            return JsonAnswer({"error": sentence}, refused, {"WWW-Authenticate": "Bearer"})
+        host = headers.get("host", "")
+        sentence = f"the request comes from a foreign page or under a foreign name (Host: {host}); see --name"
+        return JsonAnswer({"error": sentence}, refused)
 
     def _sign_in(self, scope: Scope) -> ASGIApp | None:
         """Turn the token or code of the console's address into a cookie, and the address into one without it."""

@@ -191,7 +191,4 @@ def run_compute_module(
             yield module
         finally:
             runtime.hold()  # an open poll would keep a worker that ends in good order
-            worker.drain()
-            if not worker.wait(_STOP_SECONDS):
-                worker.kill()
-                worker.wait(_STOP_SECONDS)
+            worker.stop(_STOP_SECONDS)

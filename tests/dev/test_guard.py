@@ -1,8 +1,10 @@
 """The requests that the port for callers accepts."""
 
+from http import HTTPStatus
+
 import pytest
 
-from cm_exec.local_runtime.caller_server import Guard, GuardVerdict
+from cm_exec.local_runtime.caller_server import Guard
 
 GUARD = Guard(token="secret", port=8080)
 HOST = {"host": "127.0.0.1:8080"}
@@ -12,7 +14,9 @@ COOKIE = {"cookie": "other=1; cm-exec-8080=secret"}
 OURS = {"origin": "http://127.0.0.1:8080"}
 
 
-def judge(headers: dict[str, str], method: str = "GET", path: str = "/jobs", *, public: bool = False) -> GuardVerdict:
+def judge(
+    headers: dict[str, str], method: str = "GET", path: str = "/jobs", *, public: bool = False
+) -> HTTPStatus | None:
     return GUARD.judge(method, path, headers, public=public)
 
 
@@ -55,34 +59,34 @@ TOKEN_NEEDED = {
 @pytest.mark.parametrize("case", ALLOWED)
 def test_allowed(case: str) -> None:
     headers, method = ALLOWED[case]
-    assert judge(headers, method) is GuardVerdict.ALLOWED
+    assert judge(headers, method) is None
 
 
 @pytest.mark.parametrize("case", FORBIDDEN)
 @pytest.mark.parametrize("public", [False, True])
 def test_forbidden(case: str, public: bool) -> None:
     headers, method = FORBIDDEN[case]
-    assert judge(headers, method, public=public) is GuardVerdict.FORBIDDEN
+    assert judge(headers, method, public=public) is HTTPStatus.FORBIDDEN
 
 
 @pytest.mark.parametrize("case", TOKEN_NEEDED)
 def test_token_needed(case: str) -> None:
     headers, method = TOKEN_NEEDED[case]
-    assert judge(headers, method) is GuardVerdict.TOKEN_NEEDED
-    assert judge(headers, "GET", "/console.js", public=True) is GuardVerdict.ALLOWED
+    assert judge(headers, method) is HTTPStatus.UNAUTHORIZED
+    assert judge(headers, "GET", "/console.js", public=True) is None
 
 
 def test_link_from_another_site() -> None:
     """A link from another site may lead to the front page only."""
     link = {**BROWSER, "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
-    assert judge(link, path="/", public=True) is GuardVerdict.ALLOWED
-    assert judge(link, path="/jobs") is GuardVerdict.FORBIDDEN
-    assert judge(link, "POST", "/", public=True) is GuardVerdict.FORBIDDEN
+    assert judge(link, path="/", public=True) is None
+    assert judge(link, path="/jobs") is HTTPStatus.FORBIDDEN
+    assert judge(link, "POST", "/", public=True) is HTTPStatus.FORBIDDEN
 
 
 def test_additional_names() -> None:
     """Additional names are accepted as hosts."""
     guard = Guard(token="secret", port=8080, names=("build.example",))
     headers = {"host": "build.example:8080", "authorization": "bearer secret"}
-    assert guard.judge("POST", "/jobs", headers, public=False) is GuardVerdict.ALLOWED
-    assert guard.judge("POST", "/jobs", {**headers, "host": "127.0.0.1:8080"}, public=False) is GuardVerdict.FORBIDDEN
+    assert guard.judge("POST", "/jobs", headers, public=False) is None
+    assert guard.judge("POST", "/jobs", {**headers, "host": "127.0.0.1:8080"}, public=False) is HTTPStatus.FORBIDDEN
