@@ -89,16 +89,15 @@ class Broker:
 
     # The callers' side
 
-    def submit(self, call: Call, submission: Submission) -> RuntimeJob:
+    def submit(self, call: Call, submission: Submission) -> None:
         """Queue a job."""
         self._calls[call.job_id] = call
-        job = self.ledger.submit(call.job_id, submission, self.clock())
+        self.ledger.submit(call.job_id, submission, self.clock())
         if self._closed:
             self.close()
-            return job
+            return
         self._set_timer_for_next()
         self.on_slot_free()
-        return self.ledger.jobs[call.job_id]
 
     def expect(self, call: Call) -> None:
         """Take a result under this id, although this runtime handed out no such job."""

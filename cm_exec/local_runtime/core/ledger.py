@@ -112,16 +112,15 @@ class Ledger:
         """The jobs that a worker has and owes a result, in the order they were handed out."""
         return tuple(self._outstanding)
 
-    def submit(self, job_id: str, submission: Submission, now: float) -> RuntimeJob:
+    def submit(self, job_id: str, submission: Submission, now: float) -> None:
         """Put a new job at the end of the queue."""
-        job = RuntimeJob(
-            job_id=job_id, number=self._next_number(), submission=submission, state=State.QUEUED, created=now
-        )
+        self.latest_number += 1
         self._counts[State.QUEUED] += 1
         self._queue[job_id] = None
         if submission.timeout is not None:
             self._set_timer(now + submission.timeout, Timer.GIVE_UP, job_id)
-        return self._store(job)
+        number = self.latest_number
+        self._store(RuntimeJob(job_id=job_id, number=number, submission=submission, state=State.QUEUED, created=now))
 
     def can_hand_out(self) -> bool:
         """Return whether a poll would get a job now."""
@@ -131,27 +130,18 @@ class Ledger:
         """Return the next job, None if none waits or all slots are taken."""
         if not self.can_hand_out():
             return None
-        job_id, _ = self._queue.popitem(last=False)
+        return self._hand_out(next(iter(self._queue)), now)
+
+    def adopt(self, job_id: str, now: float) -> None:
+        """Note a job as handed out that was not queued here."""
+        self.submit(job_id, Submission(function="", query=b""), now)
+        self._hand_out(job_id, now)
+
+    def _hand_out(self, job_id: str, now: float) -> RuntimeJob:
+        del self._queue[job_id]
         self._outstanding[job_id] = None
         job = self.jobs[job_id]
         return self._move(job, Event.HANDED_OUT, started=now, outstanding=True, attempts=job.attempts + 1)
-
-    def adopt(self, job_id: str, now: float) -> RuntimeJob:
-        """Note a job as handed out that was not queued here."""
-        self._outstanding[job_id] = None
-        self._counts[State.RUNNING] += 1
-        return self._store(
-            RuntimeJob(
-                job_id=job_id,
-                number=self._next_number(),
-                submission=Submission(function="", query=b""),
-                state=State.RUNNING,
-                created=now,
-                started=now,
-                outstanding=True,
-                attempts=1,
-            )
-        )
 
     def put_back(self, job_id: str) -> None:
         """Put a job back to the front of the queue, since the poll that got it was gone."""
@@ -371,10 +361,6 @@ class Ledger:
     def _is_over_history(self, kept: int) -> bool:
         count = len(self._done) + len(self._failed)
         return count + kept > self.limits.history or self._ended_bytes > self.limits.history_bytes
-
-    def _next_number(self) -> int:
-        self.latest_number += 1
-        return self.latest_number
 
     def _set_timer(self, at: float, timer: Timer, job_id: str) -> None:
         self._timers.set(at, timer, job_id)
