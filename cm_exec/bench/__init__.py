@@ -14,7 +14,7 @@ import click
 import tomli
 
 from cm_exec.bench.measure import WARM_UP, BenchPlan, FailedMeasurement, Measurement, PlanStep, make_plan, measure
-from cm_exec.bench.report import Advice, BenchQuery, BenchReport, advise, report_json, report_text
+from cm_exec.bench.report import BenchQuery, BenchReport, advise, report_json, report_text
 from cm_exec.bench.worker import MeasurementError
 from cm_exec.config import Config, Function, load_config, read_file
 from cm_exec.config.model import Mode
@@ -205,13 +205,12 @@ class BenchRun:
             functions=functions,
             measured=self._measured,
             failed=self._failed,
-            advice=list(self._advice(functions, rate)),
+            advice=[
+                advise(measured, rate)
+                for name in functions
+                if (measured := [m for m in self._measured if m.function == name])
+            ],
             notes=self._plan.notes,
             seconds=self._seconds,
             interrupted=bool(self._signal),
         )
-
-    def _advice(self, functions: Sequence[str], rate: float | None) -> Iterator[Advice]:
-        for name in functions:
-            if measured := [m for m in self._measured if m.function == name]:
-                yield advise(measured, rate)

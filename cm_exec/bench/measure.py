@@ -7,7 +7,7 @@ its own: a warm-up, full load, then jobs one by one.
 import math
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -75,7 +75,9 @@ def make_plan(
                 notes.append(f"{function.name}: cannot be measured in mode {mode}: {error.problems[0]}")
                 continue
             counts, note = _slot_counts(variant, slots)
-            steps += _plan_steps(variant, text, counts)
+            steps += [
+                PlanStep(function=variant, config=text, slots=count, unloaded=count == counts[0]) for count in counts
+            ]
             notes += [note] if note and note not in notes else []
     return BenchPlan(steps=tuple(steps), notes=tuple(notes))
 
@@ -120,11 +122,6 @@ def _slot_counts(function: Function, slots: Sequence[int]) -> tuple[list[int], s
         return list(slots), ""
     counts = sorted({min(count, limit) for count in slots})
     return counts, f"{function.name}: its table in cm.toml limits it to {limit} concurrent jobs"
-
-
-def _plan_steps(function: Function, config: str, counts: Sequence[int]) -> Iterator[PlanStep]:
-    for count in counts:
-        yield PlanStep(function=function, config=config, slots=count, unloaded=count == counts[0])
 
 
 _BUSY: Final = 0.5

@@ -111,12 +111,9 @@ def summary(conformance: Conformance) -> str:
     """Return the number of rules that hold, that are broken, and that were not played."""
     results = conformance.results
     broken = [result for result in results if not result.holds]
-    hint = "; the worker must serve a function `echo` that returns its query" if _has_no_echo(broken) else ""
+    has_no_echo = any(result.rule is RULES[0] and "instead of the query" in result.observed for result in broken)
+    hint = "; the worker must serve a function `echo` that returns its query" if has_no_echo else ""
     missing = len(RULES) - len(results)
     why = ", since the worker never polled" if conformance.silent else ""
     parts = [f"{len(broken)} broken" if broken else "", f"{missing} not played{why}" if missing else ""]
     return f"{count_text(len(RULES), 'rule')}: {', '.join(filter(None, parts)) or 'all hold'}{hint}"
-
-
-def _has_no_echo(broken: Sequence[RuleResult]) -> bool:
-    return any(result.rule is RULES[0] and "instead of the query" in result.observed for result in broken)

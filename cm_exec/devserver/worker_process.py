@@ -138,7 +138,8 @@ class GuardedWorker:
             )
         self._lifeline = ours
         self._reports = ours.makefile()
-        self.output = _output_of(self._guardian)
+        assert self._guardian.stdout is not None  # noqa: S101 - for the type checker
+        self.output: IO[bytes] = self._guardian.stdout
         kind, _, value = self._reports.readline().partition(" ")
         if kind != "pid":
             self.output.close()
@@ -161,11 +162,6 @@ class GuardedWorker:
         self._reports.close()
         self._lifeline.close()
         self._guardian.wait()
-
-
-def _output_of(process: "subprocess.Popen[bytes]") -> IO[bytes]:
-    assert process.stdout is not None  # noqa: S101 - for the type checker
-    return process.stdout
 
 
 def start_cm_exec(

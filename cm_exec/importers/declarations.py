@@ -66,12 +66,14 @@ PLACEHOLDER: Final = ["./handler"]
 
 def declarations_toml(declarations: Declarations) -> str:
     """Return the text of a cm.toml."""
-    names = {name: type_ for name, type_ in declarations.types.items() if isinstance(type_, str)}
-    blocks = [_service(service) for service in declarations.services]
+    blocks: list[Iterable[str]] = [_service(service) for service in declarations.services]
     blocks += [_function(function) for function in declarations.functions]
-    if names:
-        blocks.append(_aliases(names))
-    blocks += [_struct(name, type_) for name, type_ in declarations.types.items() if not isinstance(type_, str)]
+    types = declarations.types.items()
+    if names := [f"{toml_key(name)} = {toml_value(type_)}" for name, type_ in types if isinstance(type_, str)]:
+        blocks.append(["[types]", *names])
+    blocks += [
+        [f"[types.{toml_key(name)}]", *map(_member, type_)] for name, type_ in types if not isinstance(type_, str)
+    ]
     return "\n".join("".join(f"{line}\n" for line in block) for block in blocks)
 
 
@@ -89,7 +91,8 @@ def _function(function: DeclaredFunction) -> Iterator[str]:
     if function.description:
         yield f"description = {toml_value(function.description)}"
     if function.returns is not None:
-        yield f"returns = {_returns(function.returns, function.returns_description)}"
+        described = {"type": function.returns, "description": function.returns_description}
+        yield f"returns = {toml_value(described if function.returns_description is not None else function.returns)}"
     if function.edits:
         yield f"edits = {toml_value(function.edits)}"
     if function.inputs is None:
@@ -100,20 +103,6 @@ def _function(function: DeclaredFunction) -> Iterator[str]:
     yield ""
     yield f"[functions.{toml_key(function.name)}.inputs]"
     yield from map(_member, function.inputs)
-
-
-def _returns(type_: str, description: str | None) -> str:
-    return toml_value(type_ if description is None else {"type": type_, "description": description})
-
-
-def _aliases(types: Mapping[str, str]) -> Iterator[str]:
-    yield "[types]"
-    yield from (f"{toml_key(name)} = {toml_value(type_)}" for name, type_ in types.items())
-
-
-def _struct(name: str, members: tuple[Member, ...]) -> Iterator[str]:
-    yield f"[types.{toml_key(name)}]"
-    yield from map(_member, members)
 
 
 def _member(member: Member) -> str:

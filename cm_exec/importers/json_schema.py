@@ -1,7 +1,7 @@
 """Import types from JSON Schema, on its own or as a part of OpenAPI."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from cm_exec.datatypes.model import MAX_DEPTH
@@ -139,8 +139,14 @@ class SchemaReader:
         for word in ("anyOf", "oneOf"):
             if isinstance(schema.get(word), list):
                 return self._any_of(schema[word], word, where)
-        read = self._READERS.get(str(_kind(schema)))
-        return read(self, schema, where) if read else self._unknown(where, _why_unknown(schema))
+        kind = _kind(schema)
+        if kind == "array":
+            return self._array(schema, where)
+        if kind == "object":
+            return self._object(schema, where)
+        given = schema.get("type")
+        why = f"the platform has no type {given}" if given else "its schema has no type"
+        return _scalar(kind, schema) or self._unknown(where, why)
 
     def _any_of(self, arms: Sequence[object], word: str, where: str) -> str:
         types = list(dict.fromkeys(self.type(arm, where) for arm in arms))
@@ -190,21 +196,6 @@ class SchemaReader:
             free += "_"
         return free
 
-    def _string(self, schema: Schema, where: str) -> str:  # noqa: ARG002 - one form for all readers
-        form = schema.get("format") or schema.get("contentEncoding")
-        return _OF_STRING.get(str(form), "string")
-
-    def _integer(self, schema: Schema, where: str) -> str:  # noqa: ARG002
-        low, high = schema.get("minimum"), schema.get("maximum")
-        small = isinstance(low, int) and isinstance(high, int) and low >= -_32_BITS and high < _32_BITS
-        return "integer" if small or schema.get("format") in {"int32", "int16", "int8"} else "long"
-
-    def _number(self, schema: Schema, where: str) -> str:  # noqa: ARG002
-        return "float" if schema.get("format") == "float" else "double"
-
-    def _boolean(self, schema: Schema, where: str) -> str:  # noqa: ARG002
-        return "boolean"
-
     def _array(self, schema: Schema, where: str) -> str:
         if "prefixItems" in schema or isinstance(schema.get("items"), list):
             return f"list<{self._unknown(where, 'the platform has no tuples')}>"
@@ -220,14 +211,22 @@ class SchemaReader:
         self._declarations.notes.append(f"{where} is unknown: {why}")
         return "unknown"
 
-    _READERS: Final[Mapping[str, Callable[["SchemaReader", Schema, str], str]]] = {
-        "string": _string,
-        "integer": _integer,
-        "number": _number,
-        "boolean": _boolean,
-        "array": _array,
-        "object": _object,
-    }
+
+def _scalar(kind: object, schema: Schema) -> str | None:
+    """Return the type of a schema without parts, None for other kinds."""
+    if kind == "string":
+        return _OF_STRING.get(str(schema.get("format") or schema.get("contentEncoding")), "string")
+    if kind == "integer":
+        return _integer(schema)
+    if kind == "number":
+        return "float" if schema.get("format") == "float" else "double"
+    return "boolean" if kind == "boolean" else None
+
+
+def _integer(schema: Schema) -> str:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    small = isinstance(low, int) and isinstance(high, int) and low >= -_32_BITS and high < _32_BITS
+    return "integer" if small or schema.get("format") in {"int32", "int16", "int8"} else "long"
 
 
 def items(schema: Schema, key: str) -> Sequence[Any]:
@@ -256,10 +255,6 @@ def _kind(schema: Schema) -> object:
 
 
 _KINDS: Final = {str: "string", bool: "boolean", int: "integer", float: "number"}
-
-
-def _why_unknown(schema: Schema) -> str:
-    return f"the platform has no type {schema['type']}" if schema.get("type") else "its schema has no type"
 
 
 def _union(schemas: Sequence[Schema]) -> Schema:

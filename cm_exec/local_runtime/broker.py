@@ -249,7 +249,9 @@ class Broker:
         """Note that a result exceeded the limit."""
         self._incoming.pop(job_id, None)
         self.ledger.answer_refused(job_id)
-        self._report(ViolationKind.TOO_LARGE, f"a result of {size} bytes or more is over the limit", job_id)
+        message = f"a result of {size} bytes or more is over the limit"
+        job = self.ledger.jobs.get(job_id)
+        self.ledger.report(ViolationKind.TOO_LARGE, message, self.clock(), job=job, job_id=job_id)
 
     def schemas_posted(self, body: bytes, content_type: str | None) -> None:
         """Take the schemas of the worker's functions."""
@@ -279,10 +281,6 @@ class Broker:
             self._diagnosed.clear()
         self._diagnosed[sentence] = now
         self.ledger.report(kind, sentence, now)
-
-    def _report(self, kind: ViolationKind, message: str, job_id: str) -> None:
-        job = self.ledger.jobs.get(job_id)
-        self.ledger.report(kind, message, self.clock(), job=job, job_id=job_id)
 
     # What follows from a change
 

@@ -85,7 +85,9 @@ def inspect_image(config: Path, environ: Mapping[str, str]) -> ImageFacts:
     functions, errors, log_format = _read(config)
     uname = os.uname()
     has_runtime = bool(environ.get(names.GET_JOB_URI) or environ.get(names.CONNECTION_TO_RUNTIME))
-    files = _mounted_files(environ)
+    # a variable can also hold the token itself
+    files = [(name, path) for name in FILE_VARIABLES if (path := environ.get(name, "")).startswith("/")]
+    home = environ.get("HOME", "")
     return ImageFacts(
         uid=os.geteuid(),
         gid=os.getegid(),
@@ -101,7 +103,7 @@ def inspect_image(config: Path, environ: Mapping[str, str]) -> ImageFacts:
         log_format=environ.get("CM_EXEC_LOG_FORMAT") or log_format,
         temporary=spool_directory(),
         root_is_read_only=bool(os.statvfs("/").f_flag & os.ST_RDONLY),
-        home=_writable_home(environ),
+        home=home if home and os.access(home, os.W_OK) else None,
         has_runtime=has_runtime,
         unreadable=tuple((name, path) for name, path in files if os.path.lexists(path) and not _is_readable(path)),
         absent=tuple((name, path) for name, path in files if not os.path.lexists(path)),
@@ -127,16 +129,6 @@ def _try(command: list[str]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"does not run: {error}"
     return "" if done.returncode == 0 else f"failed with exit status {done.returncode}"
-
-
-def _writable_home(environ: Mapping[str, str]) -> str | None:
-    home = environ.get("HOME", "")
-    return home if home and os.access(home, os.W_OK) else None
-
-
-def _mounted_files(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the variables that name a file; a variable can also hold the token itself."""
-    return [(name, path) for name in FILE_VARIABLES if (path := environ.get(name, "")).startswith("/")]
 
 
 def _is_readable(path: str) -> bool:
