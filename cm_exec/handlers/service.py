@@ -29,7 +29,7 @@ _WAITS_FOR: Final = {
 """What a service waits for, by its `ready`."""
 
 
-class ServicePool:
+class ServicePool(Pool[ServiceProcess]):
     """The processes of one service, shared by its functions."""
 
     def __init__(self, service: Service, context: HandlerContext, slots: int) -> None:
@@ -45,26 +45,18 @@ class ServicePool:
         )
         states = ServiceLog(service, lambda: _WAITS_FOR.get(service.ready, _WAITS_FOR["read"]))
         self._kind = EnvelopeProcess if service.envelope else StepProcess
-        self._pool: Pool[ServiceProcess] = Pool(options, self._start_process, context.graces, states)
-
-    def open(self) -> None:
-        """Start the processes; safe to call again, for another function."""
-        self._pool.open()
-
-    async def close(self) -> None:
-        """End them; safe to call again."""
-        await self._pool.close()
+        super().__init__(options, self._start_process, context.graces, states)
 
     async def wait_until_ready(self) -> None:
         """Return when one process is ready, after start_timeout, or after several starts that failed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._service.start_timeout or None):
-                await self._pool.first_start_over.wait()
+                await self.first_start_over.wait()
 
     async def run(self, function: Function, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Failure | None:
         """Run one job in a process with room for it. Raises JobFailedError."""
         for _ in range(_TRIES):
-            process = await self._pool.take()
+            process = await self.take()
             attempt = await process.run(function, job, spool, stderr)
             if not attempt.is_repeatable:
                 break
@@ -73,7 +65,7 @@ class ServicePool:
 
     def obstacle(self, job_id: str) -> str:
         """Say what keeps the result of a job back; nothing if a process may be at work on it."""
-        for process in self._pool.processes:
+        for process in self.processes:
             if process.has_job(job_id):
                 return process.obstacle()
         return f"no process of {self._service.name!r} is ready"
@@ -81,7 +73,7 @@ class ServicePool:
     def _start_process(self) -> ServiceProcess:
         service = self._service
         command = Command(argv=service.argv, env=self._environment, cwd=service.cwd, result_fd=service.result_fd)
-        return self._kind(service, self._context, Child(command, self._context.trees), self._pool)
+        return self._kind(service, self._context, Child(command, self._context.trees), self)
 
 
 class ServiceHandler(Handler):

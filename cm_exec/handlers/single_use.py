@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable
 from typing import Final
 
 from cm_exec.config.model import Function
@@ -66,7 +65,7 @@ class SingleUseProcess:
         self._timer: asyncio.TimerHandle | None = None
         self._stop_reading_at = 0.0
         self._writing = False
-        self._open = {child.result, child.stderr}
+        self._open = {child.result: self._take_result, child.stderr: self._take_stderr}
         self.was_cut = False
 
     async def run(self) -> None:
@@ -74,8 +73,8 @@ class SingleUseProcess:
         child, loop = self._child, self._loop
         self._arm()
         child.exit_watch.start(loop, self._exit_ready)
-        loop.add_reader(child.result, self._read_result)
-        loop.add_reader(child.stderr, self._read_stderr)
+        for fd in self._open:
+            loop.add_reader(fd, self._read, fd)
         if child.unsent:
             resize_pipe(child.stdin, LARGE_PIPE)
             loop.add_writer(child.stdin, self._write_stdin)
@@ -156,8 +155,8 @@ class SingleUseProcess:
         self._child.exit_watch.stop(self._loop)
         self._stop_writing()
         self._do(self.state.exited(status))
-        for read in (self._read_result, self._read_stderr):
-            read()
+        for fd in list(self._open):
+            self._read(fd)
 
     def _write_stdin(self) -> None:
         if self._child.send_more():
@@ -169,23 +168,16 @@ class SingleUseProcess:
             self._loop.remove_writer(self._child.stdin)
             self._writing = False
 
-    def _read_result(self) -> None:
-        self._read(self._child.result, self._take_result)
-
-    def _read_stderr(self) -> None:
-        self._read(self._child.stderr, self._take_stderr)
-
-    def _read(self, fd: int, take: Callable[[bytes], None]) -> None:
+    def _read(self, fd: int) -> None:
         """Read what the pipe has; after the exit up to the end, since that is near."""
-        if fd not in self._open:
-            return
+        take = self._open[fd]
         for _ in range(_MOST_READS):
             try:
                 chunk = os.read(fd, _READ_SIZE)
             except BlockingIOError:
                 return
             if not chunk:
-                self._open.discard(fd)
+                del self._open[fd]
                 self._loop.remove_reader(fd)
                 self._do(self.state.pipe_closed())
                 return

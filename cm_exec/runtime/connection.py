@@ -235,7 +235,7 @@ class Connection:
         if isinstance(error, _CLOSED):
             why = "the connection broke within the response"
         elif isinstance(error, IncompleteResponseError):
-            why = str(error)
+            why = "the connection ended within the response"
         elif isinstance(error, InvalidResponseError):
             why, partial = "the response is not HTTP", partial[:0]
         elif isinstance(error, OSError):
@@ -257,7 +257,7 @@ class Connection:
         if self._response is None or self._response.done():
             return  # the response came in the same moment
         why = f"{self._origin}: no complete response within {self._seconds:g} s"
-        self._end(RequestError(why, timed_out=True, partial=self._reader.partial))
+        self._end(RequestError(why, timed_out=True, partial=bytes(self._reader.received_body)))
 
     def _end(self, error: Exception) -> None:
         self._fail(error)

@@ -25,11 +25,7 @@ class NoResponseError(Exception):
 
 
 class IncompleteResponseError(Exception):
-    """Raised when the connection ends within a response; `partial` is what came of its body."""
-
-    def __init__(self, partial: bytes) -> None:
-        super().__init__("the connection ended within the response")
-        self.partial = partial
+    """Raised when the connection ends within a response."""
 
 
 class Response(Struct, frozen=True):
@@ -105,11 +101,6 @@ class ResponseReader:
         return not self._rest and self._state is _State.HEAD
 
     @property
-    def partial(self) -> bytes:
-        """What has come of the body."""
-        return bytes(self.received_body)
-
-    @property
     def received_body(self) -> memoryview:
         """What has come of the body, without a copy."""
         return memoryview(self._body)
@@ -138,7 +129,7 @@ class ResponseReader:
             return self._finish()
         if self.is_empty:
             raise NoResponseError
-        raise IncompleteResponseError(self.partial)
+        raise IncompleteResponseError
 
     def _finish(self) -> Response:
         response = Response(self._status, self._body, self._headers, self._reusable)
