@@ -6,7 +6,7 @@ import msgspec
 
 from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
-from cm_exec.handlers.framing import frame_message, message_reader
+from cm_exec.handlers.framing import Message, frame_message, message_reader, wrap_query
 from cm_exec.handlers.outcome import (
     CallerSecrets,
     StderrLogger,
@@ -18,7 +18,7 @@ from cm_exec.handlers.outcome import (
 )
 from cm_exec.handlers.service_process import IN_BUFFER, NOT_READ, Attempt, RunningJob, ServiceProcess
 from cm_exec.handlers.spool import Spool
-from cm_exec.handlers.step_state import EnvelopeState, Message
+from cm_exec.handlers.step_state import EnvelopeState
 from cm_exec.processes.child import Child
 from cm_exec.protocol.job import Failure, Job, Reason
 
@@ -31,15 +31,6 @@ CANCEL_GRACE: Final = 10.0
 """Seconds that a process has for the answer to a cancelled job, before it is replaced."""
 
 _MESSAGE_ROOM: Final = 1024 * 1024  # the envelope around a result, and escapes in it
-
-
-def envelope(job: Job, *, credentials: bool) -> bytes:
-    """Return `{"jobId", "queryType", "userId", "query"}`, the query byte for byte; `credentials` adds the tokens."""
-    members: dict[str, str | None] = {"jobId": job.job_id, "queryType": job.query_type, "userId": job.user_id}
-    if credentials:
-        members["authHeader"] = job.auth_header
-        members["temporaryCredentialsAuthToken"] = job.temporary_credentials_auth_token
-    return msgspec.json.encode(members)[:-1] + b',"query":' + job.query + b"}"
 
 
 class EnvelopeProcess(ServiceProcess):
@@ -102,7 +93,7 @@ class EnvelopeProcess(ServiceProcess):
         timeout = function.timeout
         timer = self._loop.call_later(timeout, self._cancel, entry, Reason.TIMEOUT, "") if timeout else None
         try:
-            message = envelope(job, credentials=self._service.credentials or function.credentials)
+            message = wrap_query(job, credentials=self._service.credentials or function.credentials)
             self.send(frame_message(self._service.protocol, message))
             return Attempt(await entry.done, is_repeatable=False)
         finally:
@@ -191,12 +182,10 @@ class EnvelopeProcess(ServiceProcess):
         self._cancel_timers.pop(job_id, None)
         if job_id in self._state.cancelled:
             self._warn("goes on with a cancelled job; it is replaced")
-            self._fail_all(Reason.TIMEOUT, "its process is replaced because another job did not end")
-
-    def _fail_all(self, reason: Reason, detail: str) -> None:
-        for entry in list(self._running.values()):
-            entry.finish(self._failure(entry, reason, detail))
-        self._pool.discard(self)
+            detail = "its process is replaced because another job did not end"
+            for entry in list(self._running.values()):
+                entry.finish(self._failure(entry, Reason.TIMEOUT, detail))
+            self._discard()
 
     def _out_of_step(self) -> None:
         if not self._running:

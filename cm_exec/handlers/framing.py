@@ -1,11 +1,19 @@
-"""Messages of a persistent process: as lines, or as frames. Bytes in, bytes out.
+"""Messages of a persistent process: as lines or frames, and with or without the envelope. Bytes in, bytes out.
 
 Frames are those of the Language Server Protocol's base protocol: headers, of which Content-Length is required, an
 empty line, and that many bytes.
 """
 
 import re
-from typing import Final
+from contextlib import suppress
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from cm_exec.protocol.job import Job
+from cm_exec.protocol.json_text import InvalidJsonError, decode_json, json_problem, member_spans
 
 _LONGEST_HEADER: Final = 8192
 _CONTENT_LENGTH: Final = re.compile(
@@ -142,3 +150,87 @@ MessageReader = LineReader | FrameReader
 def message_reader(framing: str) -> MessageReader:
     """Return a reader for messages of this framing."""
     return LineReader() if framing == "lines" else FrameReader()
+
+
+def wrap_query(job: Job, *, credentials: bool) -> bytes:
+    """Return `{"jobId", "queryType", "userId", "query"}`, the query byte for byte; `credentials` adds the tokens."""
+    members: dict[str, str | None] = {"jobId": job.job_id, "queryType": job.query_type, "userId": job.user_id}
+    if credentials:
+        members["authHeader"] = job.auth_header
+        members["temporaryCredentialsAuthToken"] = job.temporary_credentials_auth_token
+    return msgspec.json.encode(members)[:-1] + b',"query":' + job.query + b"}"
+
+
+Kind = Literal["result", "error", "chunk", "end", "log", "ready"]
+
+
+class Message(Struct, frozen=True):
+    """One message of a service in the envelope; `job_id` is empty for `ready`."""
+
+    kind: Kind
+    job_id: str = ""
+    content: bytes = b""
+
+
+class _Wire(Struct, rename="camel"):
+    job_id: str | msgspec.UnsetType = msgspec.UNSET
+    end: bool = False
+    ready: bool = False
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    chunk: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    log: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_CONTENTS: Final[tuple[Kind, ...]] = ("result", "error", "chunk", "log")
+_MOST_UNUSUAL: Final = 1024 * 1024
+"""Bytes of a message that is looked at without msgspec, at 10 MB a second: a larger one would hold the loop."""
+_OTHERS: Final = ("jobId", "end", "ready")
+_decode: Final = msgspec.json.Decoder(_Wire).decode
+
+
+def parse_message(text: bytes) -> Message:
+    """Read one message in the envelope. Raises DesyncError."""
+    if not text.strip():
+        raise DesyncError("an empty message")
+    try:
+        wire = _decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        wire = _decode_unusual(text)
+    if wire.job_id is msgspec.UNSET:
+        if wire.ready:
+            return Message("ready")
+        raise DesyncError("a message without a jobId")
+    contents = [(kind, bytes(part)) for kind in _CONTENTS if (part := getattr(wire, kind)) is not msgspec.UNSET]
+    if wire.end:
+        contents.append(("end", b""))
+    if not contents:
+        raise DesyncError("a jobId without a result")
+    if len(contents) > 1:
+        raise DesyncError("a message with more than one of result, error, chunk, end and log")
+    kind, content = contents[0]
+    return Message(kind, wire.job_id, _text(content) if kind == "log" else content)
+
+
+def _decode_unusual(text: bytes) -> _Wire:
+    """Read a message whose content is JSON that msgspec refuses: half a surrogate pair, deep nesting.
+
+    Raises DesyncError.
+    """
+    try:
+        if len(text) <= _MOST_UNUSUAL and json_problem(text) is None:
+            members = {name: text[start:end] for name, (start, end) in member_spans(text).items()}
+            contents = {kind: msgspec.Raw(members.pop(kind)) for kind in _CONTENTS if kind in members}
+            others = b",".join(b'"%b":%b' % (name.encode(), members[name]) for name in _OTHERS if name in members)
+            return replace(_decode(b"{%b}" % others), **contents)
+    except (msgspec.MsgspecError, ValueError):
+        pass
+    raise DesyncError("something that is not a message with the envelope")
+
+
+def _text(content: bytes) -> bytes:
+    with suppress(InvalidJsonError):
+        text = decode_json(content)
+        if isinstance(text, str):
+            return text.encode(errors="replace")
+    raise DesyncError("a log that is not a text")

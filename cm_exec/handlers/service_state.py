@@ -4,11 +4,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from cm_exec.config.model import Service
-from cm_exec.processes.stdin_probe import StdinProbe
 from cm_exec.protocol.job import Failure
+
+if TYPE_CHECKING:
+    from cm_exec.processes.stdin_probe import StdinProbe  # which most modules do not need
 
 log: Final = logging.getLogger("cm_exec.handler")
 
@@ -159,7 +161,7 @@ class StartWatch:
     """
 
     def __init__(
-        self, service: Service, probe: StdinProbe, on_ready: Callable[[], None], on_timeout: Callable[[], None]
+        self, service: Service, probe: "StdinProbe", on_ready: Callable[[], None], on_timeout: Callable[[], None]
     ) -> None:
         self._probe = probe
         self._on_ready = on_ready

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from cm_exec.config.model import Function, Service
 from cm_exec.handlers.base import HandlerContext, StderrSink
-from cm_exec.handlers.framing import DesyncError, MessageReader, frame_message, message_reader
+from cm_exec.handlers.framing import DesyncError, MessageReader, frame_message, message_reader, parse_message
 from cm_exec.handlers.outcome import (
     StderrLogger,
     StderrTail,
@@ -18,7 +18,7 @@ from cm_exec.handlers.outcome import (
 )
 from cm_exec.handlers.service_process import IN_BUFFER, NOT_READ, WAITS, Attempt, RunningJob, ServiceProcess
 from cm_exec.handlers.spool import Spool
-from cm_exec.handlers.step_state import Step, StepState, parse_message
+from cm_exec.handlers.step_state import Step, StepState
 from cm_exec.loops import Deadline
 from cm_exec.processes.child import Child
 from cm_exec.protocol.job import OUTPUT_EXCERPT, Failure, Job, Reason
@@ -130,7 +130,7 @@ class StepProcess(ServiceProcess):
             self._deadline.set(self._job.function.timeout, self._too_late)
 
     def _too_late(self) -> None:
-        self._fail(self._failure(Reason.TIMEOUT, self._progress()))
+        self._abort(Reason.TIMEOUT, self._progress())
 
     def _release(self, failure: Failure | None) -> None:
         """Keep the process for its next job, or end it: one that failed its job gets no other."""
@@ -156,7 +156,7 @@ class StepProcess(ServiceProcess):
             self._unasked(chunk)
             return
         if content and (problem := job.output.write(content)) is not None:
-            self._fail(self._failure(*problem))
+            self._abort(*problem)
         elif self._state.step is Step.OUT_OF_STEP:
             self._out_of_step(self._state.problem, chunk)
         elif self._state.step is Step.COMPLETE:
@@ -291,7 +291,10 @@ class StepProcess(ServiceProcess):
             super()._start_failed(failure)
 
     def _abort(self, reason: Reason, detail: str) -> None:
-        self._fail(self._failure(reason, detail))
+        job = self._job
+        if job is not None:
+            stderr = self._job_stderr.getvalue()
+            job.finish(failure_of_abort(job.function, reason, detail, job.output.spool, stderr))
 
     def _unasked(self, chunk: bytes) -> None:
         if self._last_job:
@@ -311,19 +314,10 @@ class StepProcess(ServiceProcess):
         if job is not None:
             name = job.function.name
             output = b"\n".join(filter(None, (excerpt(job.output.spool), self._state.excerpt))) or more
-            self._fail(out_of_step(name, problem, stderr=self._job_stderr.getvalue(), output=output))
+            job.finish(out_of_step(name, problem, stderr=self._job_stderr.getvalue(), output=output))
 
     def _exit_failure(self, status: int) -> Failure:
         job = self._job
         if job is None or not self.is_ready:
             return early_exit(self._subject, status, self._stderr_end())
         return failure_of_status(job.function, status, self._job_stderr.getvalue(), job.output.spool)
-
-    def _failure(self, reason: Reason, detail: str) -> Failure:
-        assert self._job is not None  # noqa: S101 - for the type checker
-        job = self._job
-        return failure_of_abort(job.function, reason, detail, job.output.spool, self._job_stderr.getvalue())
-
-    def _fail(self, failure: Failure) -> None:
-        if self._job is not None:
-            self._job.finish(failure)

@@ -11,13 +11,9 @@ from cm_exec.datatypes.model import STRING, DataType, Field, type_json
 from cm_exec.datatypes.scalars import Range
 
 
-class Input(Struct, frozen=True, kw_only=True):
-    """A member of a function's query. One that is not required may be left out or null."""
+class Input(Field, frozen=True, kw_only=True):
+    """A member of a function's query."""
 
-    name: str
-    type: DataType
-    required: bool
-    description: str | None = None
     range: Range | None = None
 
 
@@ -51,16 +47,13 @@ def schemas_body(schemas: Iterable[FunctionSchema]) -> bytes:
 
 
 def _schema_json(schema: FunctionSchema) -> dict[str, Any]:
+    provenance: dict[str, Any] = {"editedObjects": {name: {} for name in schema.edits}, "editedLinks": {}}
     return {
         "functionName": schema.name,
         "inputs": [_input_json(each) for each in schema.inputs or ()],
         "output": _output_json(schema.returns or Returns(type=STRING), schema.description),
-        "ontologyProvenance": _provenance_json(schema.edits),
+        "ontologyProvenance": provenance if schema.edits else None,
     }
-
-
-def _provenance_json(edits: tuple[str, ...]) -> dict[str, Any] | None:
-    return {"editedObjects": {name: {} for name in edits}, "editedLinks": {}} if edits else None
 
 
 def _input_json(each: Input) -> dict[str, Any]:
@@ -84,19 +77,14 @@ def _output_json(returns: Returns, of_function: str | None) -> dict[str, Any]:
 
 def query_checker(inputs: Iterable[Input]) -> Check:
     """Return the check for a query: an object with the inputs and no other members."""
-    return members_checker([(_as_field(each), _input_checker(each)) for each in inputs])
+    return members_checker([(each, _checker(each)) for each in inputs])
 
 
-def _as_field(each: Input) -> Field:
-    return Field(name=each.name, type=each.type, required=each.required)
+def _checker(each: Input) -> Check:
+    of_type, range_ = checker(each.type), each.range
+    if range_ is None:
+        return of_type
 
-
-def _input_checker(each: Input) -> Check:
-    of_type = checker(each.type)
-    return of_type if each.range is None else _ranged(of_type, each.range)
-
-
-def _ranged(of_type: Check, range_: Range) -> Check:
     def check(value: Any) -> None:
         of_type(value)
         if value is not None and not range_.holds(value):

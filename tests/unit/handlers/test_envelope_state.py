@@ -6,28 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cm_exec.handlers.envelope_process import envelope
-from cm_exec.handlers.framing import DesyncError, frame_message, message_reader
-from cm_exec.handlers.step_state import EnvelopeState, Message, parse_message
+from cm_exec.handlers.framing import DesyncError, Message, frame_message, message_reader, parse_message, wrap_query
+from cm_exec.handlers.step_state import EnvelopeState
 from cm_exec.protocol.job import Job
 
 JOB = Job(job_id='a "job"', query_type="f", query=b'{"x": 1.10 }', user_id="ü", auth_header="Bearer a")
 
 
 def test_a_query_is_passed_on_byte_for_byte() -> None:
-    message = envelope(JOB, credentials=False)
+    message = wrap_query(JOB, credentials=False)
     assert message == '{"jobId":"a \\"job\\"","queryType":"f","userId":"ü","query":{"x": 1.10 }}'.encode()
 
 
 def test_credentials_are_added_on_request_only() -> None:
-    members = json.loads(envelope(JOB, credentials=True))
+    members = json.loads(wrap_query(JOB, credentials=True))
     assert (members["authHeader"], members["temporaryCredentialsAuthToken"]) == ("Bearer a", None)
-    assert not {"authHeader", "temporaryCredentialsAuthToken"} & set(json.loads(envelope(JOB, credentials=False)))
+    assert not {"authHeader", "temporaryCredentialsAuthToken"} & set(json.loads(wrap_query(JOB, credentials=False)))
 
 
 @given(st.text(), st.text() | st.none())
 def test_any_id_and_user_come_through(job_id: str, user_id: str | None) -> None:
-    members = json.loads(envelope(Job(job_id=job_id, query_type="f", query=b"1", user_id=user_id), credentials=False))
+    members = json.loads(wrap_query(Job(job_id=job_id, query_type="f", query=b"1", user_id=user_id), credentials=False))
     assert (members["jobId"], members["userId"]) == (job_id, user_id)
 
 
