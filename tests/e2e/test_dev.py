@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.dev_program import CM_EXEC, DevProgram, dev_environment, started_dev
+from tests.support.dev_program import CM_EXEC, DevProgram, run_cm_exec, started_dev
 from tests.support.processes import children, wait_until
 from tests.support.toml import function, served, service, table
 
@@ -97,9 +97,7 @@ def test_invoke_with_an_address(program: DevProgram, tmp_path_factory: pytest.Te
     elsewhere = tmp_path_factory.mktemp("elsewhere")
 
     def invoke(url: str, **variables: str) -> "subprocess.CompletedProcess[bytes]":
-        arguments = [CM_EXEC, "invoke", "--dev", "--dev-url", url, "echo", "5"]
-        environment = {**dev_environment(elsewhere), **variables}
-        return subprocess.run(arguments, cwd=elsewhere, env=environment, capture_output=True, check=False)
+        return run_cm_exec(elsewhere, "invoke", "--dev", "--dev-url", url, "echo", "5", variables=variables)
 
     for done in (invoke(program.console_url), invoke(program.url, CM_EXEC_DEV_TOKEN=program.token)):
         assert (done.returncode, done.stdout) == (0, b"5"), done.stderr
@@ -113,22 +111,14 @@ def test_invoke_with_several_instances(program: DevProgram, folder: Path) -> Non
     other = folder / "other"
     other.mkdir()
     (other / "cm.toml").write_text(ECHO)
-    done = subprocess.run(
-        [CM_EXEC, "invoke", "--dev", "echo", "5"], cwd=other, env=program.environment, capture_output=True, check=False
-    )
+    done = run_cm_exec(other, "invoke", "--dev", "echo", "5", variables={"XDG_RUNTIME_DIR": str(folder)})
     assert done.returncode == 4
     assert f"{program.url}  {folder / 'cm.toml'}" in done.stderr.decode()
 
 
 def test_invoke_without_an_instance(folder: Path) -> None:
     """The command `invoke --dev` reports that no instance is running."""
-    done = subprocess.run(
-        [CM_EXEC, "invoke", "--dev", "echo", "5"],
-        cwd=folder,
-        env=dev_environment(folder),
-        capture_output=True,
-        check=False,
-    )
+    done = run_cm_exec(folder, "invoke", "--dev", "echo", "5")
     assert done.returncode == 4
     assert b"no cm-exec dev is running" in done.stderr
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.dev_program import CM_EXEC, DevProgram, dev_environment, started_dev
+from tests.support.dev_program import CM_EXEC, DevProgram, dev_environment, run_cm_exec, started_dev
 from tests.support.processes import wait_until
 from tests.support.toml import function
 
@@ -96,12 +96,12 @@ def test_sls_lines(folder: Path) -> None:
 def test_invoke_without_a_result(folder: Path) -> None:
     """The command `invoke --dev` says what a job without a result waits for."""
     (folder / "app.py").write_text(WORKER.replace('== "die":', '== "forget":\n        continue\n    if 0:'))
-    with dev(folder) as program:
+    with dev(folder):
         for why in ("the worker has the job", "the job waits for a slot"):
             waiting = subprocess.Popen(
                 [CM_EXEC, "invoke", "--dev", "forget", "1"],
                 cwd=folder,
-                env=dict(program.environment),
+                env=dev_environment(folder),
                 stderr=subprocess.PIPE,
             )
             assert waiting.stderr
@@ -244,14 +244,7 @@ def test_used_runtime_dir(folder: Path) -> None:
     options = ("--no-worker", "--runtime-dir", "runtime")
     with started_dev(folder, *options) as program:
         program.wait_for_output("docker run")
-        done = subprocess.run(
-            [CM_EXEC, "dev", "--port", "0", *options],
-            cwd=folder,
-            env=dev_environment(folder),
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
+        done = run_cm_exec(folder, "dev", "--port", "0", *options)
         assert done.returncode == 2
         assert b"another cm-exec dev uses it" in done.stderr
 

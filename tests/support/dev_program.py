@@ -40,7 +40,6 @@ class DevProgram:
     process: subprocess.Popen[bytes]
     folder: Path
     output_file: Path
-    environment: Mapping[str, str]
 
     @property
     def output(self) -> str:
@@ -104,15 +103,22 @@ class DevProgram:
 
     def run(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run another cm-exec command, as from another terminal in the same folder."""
-        return subprocess.run(
-            [CM_EXEC, *arguments],
-            cwd=self.folder,
-            env=dict(self.environment),
-            input=stdin,
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
+        return run_cm_exec(self.folder, *arguments, stdin=stdin)
+
+
+def run_cm_exec(
+    folder: Path, *arguments: str, stdin: bytes = b"", variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a cm-exec command to its end, as a user who has no more `cm-exec dev` than those of the folder."""
+    return subprocess.run(
+        [CM_EXEC, *arguments],
+        cwd=folder,
+        env={**dev_environment(folder), **(variables or {})},
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
 
 
 def dev_environment(folder: Path) -> dict[str, str]:
@@ -123,20 +129,19 @@ def dev_environment(folder: Path) -> dict[str, str]:
 @contextmanager
 def started_dev(folder: Path, *arguments: str, port: int | None = 0) -> Iterator[DevProgram]:
     """Start `cm-exec dev`, by default on any free port, and end it when the context ends."""
-    environment = dev_environment(folder)
     output_file = folder / "dev.output"
     port_arguments = [] if port is None else ["--port", str(port)]
     with output_file.open("wb") as output:
         process = subprocess.Popen(
             [CM_EXEC, "dev", *port_arguments, *arguments],
             cwd=folder,
-            env=environment,
+            env=dev_environment(folder),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    program = DevProgram(process=process, folder=folder, output_file=output_file, environment=environment)
+    program = DevProgram(process=process, folder=folder, output_file=output_file)
     try:
         yield program
     finally:
