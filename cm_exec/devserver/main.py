@@ -235,13 +235,16 @@ def _test_writer(path: Path) -> Callable[[str], str | None]:
 
 @contextmanager
 def _ready_file(args: DevArgs, runtime: LocalRuntime, terminal: Terminal) -> Iterator[Callable[[], None]]:
-    """Give a function that writes the file of --ready-file, which is removed at the end."""
+    """Give a function that writes the file of --ready-file, which is removed at the end and not written after it."""
     path = args.ready_file
+    is_over = False
     if path is None:
         yield lambda: None
         return
 
     def write() -> None:
+        if is_over:
+            return
         try:
             replace_file(path, _ready_text(runtime, args), mode=0o600)
         except OSError as error:
@@ -255,6 +258,7 @@ def _ready_file(args: DevArgs, runtime: LocalRuntime, terminal: Terminal) -> Ite
     try:
         yield write
     finally:
+        is_over = True
         with suppress(OSError):
             path.unlink()
 
