@@ -3,11 +3,10 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
-from cm_exec.devserver import DevArgs
 from cm_exec.devserver.instances import Instance, list_running, registered
 from cm_exec.devserver.main import _ready_file
 from cm_exec.local_runtime import LocalRuntime
@@ -66,7 +65,7 @@ def test_missing_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_late_ready_file(serving: LocalRuntime, tmp_path: Path) -> None:
     """A worker that polls for the first time at the very end leaves no ready file."""
     path = tmp_path / "ready.json"
-    args = cast("DevArgs", SimpleNamespace(ready_file=path, env_style="modern"))
+    args = cast("Any", SimpleNamespace(ready_file=path, env_style="modern"))
     with _ready_file(args, serving, Terminal()) as announce:
         announce()
         assert path.exists()
