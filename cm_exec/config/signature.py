@@ -16,9 +16,17 @@ from cm_exec.datatypes.model import (
     required_by_default,
     size_problem,
 )
-from cm_exec.datatypes.scalars import Bound, Range, RangeKind, describe_bound, range_kind, read_bound
 from cm_exec.datatypes.syntax import BUILTIN_NAMES, TypeTextError, UnusableNameError, is_name, parse_type
-from cm_exec.protocol.function_schema import Input, Returns
+from cm_exec.protocol.function_schema import (
+    Bound,
+    Input,
+    Range,
+    RangeKind,
+    Returns,
+    describe_bound,
+    range_kind,
+    read_bound,
+)
 from cm_exec.text import did_you_mean, quoted
 
 _DEEPEST: Final = MAX_DEPTH + 4

@@ -76,7 +76,7 @@ class JobState:
     """
 
     def __init__(self) -> None:
-        self.state = Phase.RUNNING
+        self.phase = Phase.RUNNING
         self.status: int | None = None
         self.reason: Reason | None = None
         self.detail = ""
@@ -85,7 +85,7 @@ class JobState:
     @property
     def is_over(self) -> bool:
         """Whether the job has its outcome."""
-        return self.state is Phase.OVER
+        return self.phase is Phase.OVER
 
     def exited(self, status: int) -> tuple[Action, ...]:
         """Handle the exit of the process."""
@@ -104,17 +104,17 @@ class JobState:
 
     def deadline(self) -> tuple[Action, ...]:
         """Handle the end of the time for the current state."""
-        if self.state is Phase.RUNNING:
+        if self.phase is Phase.RUNNING:
             self.reason = Reason.TIMEOUT
         return self._on(ProcessEvent.DEADLINE)
 
     def end(self, reason: Reason, detail: str = "") -> tuple[Action, ...]:
         """End the job for this reason, unless it has ended already."""
-        if self.state in {Phase.RUNNING, Phase.READING} and self.reason is None:
+        if self.phase in {Phase.RUNNING, Phase.READING} and self.reason is None:
             self.reason, self.detail = reason, detail
             return self._on(ProcessEvent.ENDED)
         return ()
 
     def _on(self, event: ProcessEvent) -> tuple[Action, ...]:
-        self.state, actions = TRANSITIONS.get((self.state, event), (self.state, ()))
+        self.phase, actions = TRANSITIONS.get((self.phase, event), (self.phase, ()))
         return actions

@@ -118,7 +118,7 @@ class SingleUseProcess:
             self._timer.cancel()
             self._timer = None
         now, graces = self._loop.time(), self._graces
-        match self.state.state:
+        match self.state.phase:
             case Phase.RUNNING:
                 seconds = self._function.timeout or 0.0
             case Phase.TERMINATING:
@@ -132,9 +132,9 @@ class SingleUseProcess:
             self._timer = self._loop.call_later(seconds, self._deadline)
 
     def _deadline(self) -> None:
-        if self.state.state is Phase.RUNNING:
+        if self.state.phase is Phase.RUNNING:
             self._exit_ready()  # it may have exited in time, and the launcher may be late
-            if self.state.state is not Phase.RUNNING:
+            if self.state.phase is not Phase.RUNNING:
                 return
             self.state.detail = self._progress()
         self._do(self.state.deadline())

@@ -8,9 +8,8 @@ import pytest
 
 from cm_exec.config import ConfigError, Function, parse_config
 from cm_exec.datatypes.model import STRING, DecimalType, Field, ListType, OptionalType, SimpleType, StructType
-from cm_exec.datatypes.scalars import Bound, Range, RangeKind
 from cm_exec.datatypes.syntax import parse_type
-from cm_exec.protocol.function_schema import Input, Returns
+from cm_exec.protocol.function_schema import Bound, Input, Range, RangeKind, Returns
 
 TYPE = 'expected a type, such as "string" or "list<integer>", or a table of a struct\'s fields'
 BITS_53 = "expected an integer of 53 bits, the limit of the protocol for ranges"

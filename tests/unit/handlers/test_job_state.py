@@ -40,7 +40,7 @@ class Driven:
                 return ()
         self.actions += actions
         if Action.ARM in actions:
-            self.armed_for.append(state.state)
+            self.armed_for.append(state.phase)
         return actions
 
 
@@ -68,7 +68,7 @@ class Driven:
 )
 def test_transitions(events: list[str], state: Phase, actions: list[Action]) -> None:
     driven = Driven(*events)
-    assert (driven.state.state, driven.actions) == (state, actions)
+    assert (driven.state.phase, driven.actions) == (state, actions)
 
 
 def test_the_table_names_every_state_but_the_last() -> None:
@@ -100,19 +100,19 @@ def test_any_sequence(events: list[str]) -> None:
     """No sequence of events leaves a process running or ends a job twice."""
     driven = Driven()
     for event in events:
-        before, was_over = driven.state.state, driven.state.is_over
+        before, was_over = driven.state.phase, driven.state.is_over
         exited, reason = driven.state.status is not None, driven.state.reason
         actions = driven.happen(event)
         assert not (was_over and (actions or not driven.state.is_over)), "over is final"
         assert reason is None or driven.state.reason is reason, "the first reason stays"
         if exited:
             assert not {Action.TERMINATE, Action.KILL} & set(actions), "its process id may be another's"
-        if driven.state.state not in (before, Phase.OVER):
+        if driven.state.phase not in (before, Phase.OVER):
             assert Action.ARM in actions, "each new state has its deadline"
     state = driven.state
-    if state.state is Phase.RUNNING:
+    if state.phase is Phase.RUNNING:
         assert (state.status, state.reason) == (None, None)
-    if state.state is Phase.READING:
+    if state.phase is Phase.READING:
         assert state.status == 7
     sent = [action for action in driven.actions if action in (Action.TERMINATE, Action.KILL)]
     assert sent == [Action.TERMINATE, Action.KILL][: len(sent)]

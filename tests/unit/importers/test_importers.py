@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from cm_exec.config import Function, parse_config
 from cm_exec.config.model import HttpRequest
 from cm_exec.datatypes.model import DataType
-from cm_exec.datatypes.scalars import Range
 from cm_exec.datatypes.syntax import type_text
 from cm_exec.importers import import_python_toml, import_toml
 from cm_exec.importers.declarations import DescriptionError
-from cm_exec.protocol.function_schema import FunctionSchema, Input, Returns, schemas_body
+from cm_exec.protocol.function_schema import FunctionSchema, Input, Range, Returns, schemas_body
 from tests.support.data_types import data_types, descriptions, odd_names
 
 

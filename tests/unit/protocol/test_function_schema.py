@@ -7,8 +7,7 @@ import pytest
 
 from cm_exec.datatypes.check import TypeMismatchError
 from cm_exec.datatypes.model import STRING, OptionalType, SimpleType
-from cm_exec.datatypes.scalars import Range
-from cm_exec.protocol.function_schema import FunctionSchema, Input, Returns, query_checker, schemas_body
+from cm_exec.protocol.function_schema import FunctionSchema, Input, Range, Returns, query_checker, schemas_body
 
 STRING_JSON = {"type": "string", "string": {}}
 INTEGER = SimpleType("integer")

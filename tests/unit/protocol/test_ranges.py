@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cm_exec.datatypes.scalars import Range
+from cm_exec.protocol.function_schema import Range
 
 DAY = dt.date(2024, 2, 29)
 NOON = dt.datetime(2024, 2, 29, 12, tzinfo=dt.timezone(dt.timedelta(hours=2)))
