@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -231,3 +232,17 @@ async def test_large_jobs_at_once(tmp_path: Path, context: HandlerContext, size:
     async with served(tmp_path, context) as handler:
         values = [f"{n}" * size for n in range(4)]
         assert await asyncio.gather(*(ask(handler, "echo", v, job_id=v[0]) for v in values)) == values
+
+
+async def test_process_that_is_ended_after_it_closed_its_stdout(
+    tmp_path: Path, context: HandlerContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that closes its stdout, and is ended before its exit is overdue, is not reported as out of step."""
+    code = "import os, sys; os.close(1); open(sys.argv[1], 'w').close(); sys.stdin.read()"
+    closed = tmp_path / "closed"
+    command = (sys.executable, "-c", code, str(closed))
+    async with opened(tmp_path, context, command=command, envelope=True, start_timeout=60):
+        await eventually(closed.exists, what="the end of its stdout")
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(context.graces.terminate + 0.1)
+    assert "wrote no more answers" not in caplog.text

@@ -73,3 +73,12 @@ def test_pauses() -> None:
     assert starts.pause == 30
     starts.reset()
     assert starts.pause < pauses[0]
+
+
+def test_a_command_that_cannot_be_started() -> None:
+    """Such a start has failed, but no job waits for the next one."""
+    starts = StartHistory(300)
+    starts.cannot_start(100)
+    assert (starts.has_failed, starts.failed_starts, starts.refusal, starts.pause) == (True, 0, None, 0.2)
+    starts.became_ready()
+    assert not starts.has_failed
