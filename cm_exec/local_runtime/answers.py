@@ -1,7 +1,6 @@
 """Requests and responses of both ports as ASGI messages, and the faults that let them go wrong."""
 
 import asyncio
-import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -170,18 +169,12 @@ async def follow(spool: ResultSpool, start: int = 0, end: int | None = None) -> 
 
 
 async def _growth(spool: ResultSpool) -> None:
-    grown: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def notify() -> None:
-        if not grown.done():
-            grown.set_result(None)
-
-    spool.on_growth.append(notify)
+    grown = asyncio.Event()
+    spool.on_growth.append(grown.set)
     try:
-        await grown
+        await grown.wait()
     finally:
-        with contextlib.suppress(ValueError):
-            spool.on_growth.remove(notify)
+        spool.on_growth.remove(grown.set)
 
 
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")

@@ -106,17 +106,11 @@ class CallerApi:
             self._broker.submit(call, submission)
             headers = {"Location": f"/jobs/{call.job_id}", "X-Job-Id": call.job_id}
             return JsonAnswer({"jobId": call.job_id}, HTTPStatus.ACCEPTED, headers)
-        loop = asyncio.get_running_loop()
-        known: asyncio.Future[ResultSpool | tuple[RuntimeJob, ResultSpool | None]] = loop.create_future()
-
-        def settle(outcome: ResultSpool | tuple[RuntimeJob, ResultSpool | None]) -> None:
-            if not known.done():
-                known.set_result(outcome)
-
-        call.on_begin(settle)
-        call.on_end(lambda job, body: settle((job, body)))
+        outcomes: asyncio.Queue[ResultSpool | tuple[RuntimeJob, ResultSpool | None]] = asyncio.Queue()
+        call.on_begin(outcomes.put_nowait)
+        call.on_end(lambda job, body: outcomes.put_nowait((job, body)))
         self._broker.submit(call, submission)
-        outcome = await known
+        outcome = await outcomes.get()
         if isinstance(outcome, ResultSpool):
             return SpoolAnswer(outcome, name=submission.function, headers={"X-Job-Id": call.job_id})
         return _final_answer(*outcome, failure_status)

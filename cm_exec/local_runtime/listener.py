@@ -269,15 +269,10 @@ class RuntimePorts:
 async def _first_byte(connected: socket.socket) -> int | None:
     """Wait for the first byte and leave it unread; None when there is none."""
     loop = asyncio.get_running_loop()
-    readable: asyncio.Future[None] = loop.create_future()
-
-    def note() -> None:
-        if not readable.done():
-            readable.set_result(None)
-
-    loop.add_reader(connected, note)
+    readable = asyncio.Event()
+    loop.add_reader(connected, readable.set)
     try:
-        await readable
+        await readable.wait()
     finally:
         loop.remove_reader(connected)
     first = connected.recv(1, socket.MSG_PEEK)

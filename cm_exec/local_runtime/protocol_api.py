@@ -5,6 +5,7 @@ import hmac
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -94,28 +95,21 @@ class OpenPolls:
         waiting: asyncio.Future[Found | None] = connection.loop.create_future()
         self._waiting.append(waiting)
 
-        def give_up(_: object = None) -> None:
-            _give_up(waiting)
-
+        give_up = partial(_give_up, waiting)
         connection.lost.add_done_callback(give_up)
         timer = connection.loop.call_later(longest, give_up)
         try:
             return await waiting
         except asyncio.CancelledError:
-            self._save(waiting)
+            if not waiting.cancelled() and (found := waiting.result()) is not None:
+                self.give_back(found)  # it was found in the same moment
             raise
         finally:
             timer.cancel()
             connection.lost.remove_done_callback(give_up)
 
-    def _save(self, waiting: asyncio.Future[Found | None]) -> None:
-        """Nobody is there to take what was found in the same moment."""
-        found = None if waiting.cancelled() or not waiting.done() else waiting.result()
-        if found is not None:
-            self.give_back(found)
 
-
-def _give_up(waiting: asyncio.Future[Found | None]) -> None:
+def _give_up(waiting: asyncio.Future[Found | None], _: object = None) -> None:
     if not waiting.done():
         waiting.set_result(None)
 

@@ -138,7 +138,6 @@ class PollWatch:
 class ProcessState(StrEnum):
     """The state of the worker's process."""
 
-    STARTING = "starting"
     RUNNING = "running"
     RESTARTING = "restarting"
     EXITED = "exited"
