@@ -82,6 +82,7 @@ class DevSession:
             on_line=self._log,
             on_end=lambda worker: events.put(WorkerExited(worker)),
         )
+        self._watcher: Watcher | None = None
         self._failures = 0
         self._start_at: float | None = None
         """When a worker that ended is started again."""
@@ -99,14 +100,15 @@ class DevSession:
         self._source = source
         self._declare()
         self._workers.start(source)
-        watcher = self._watch()
+        if self._args.reloads:
+            self._watcher = self._watch()
         try:
             while (event := self._next_event()) is None or not isinstance(event, SignalReceived):
                 self._handle(event)
             self._drain()
         finally:
-            if watcher is not None:
-                watcher.stop()
+            if self._watcher is not None:
+                self._watcher.stop()
             for worker in self._workers.all():
                 worker.kill()
                 worker.wait(_KILL_AFTER)
@@ -128,16 +130,14 @@ class DevSession:
                 self._runtime.record_log(None, problem, "dev")
                 self._terminal.line(self._args.config_path.name, problem, YELLOW)
 
-    def _watch(self) -> Watcher | None:
-        if not self._args.reloads:
-            return None
-        self._watcher = Watcher(
+    def _watch(self) -> Watcher:
+        watcher = Watcher(
             Sources(self._source, self._args.watched),
             on_save=lambda paths: self._events.put(FilesChanged(paths)),
             on_trouble=lambda why: self._terminal.line("dev", f"changes of files are not noticed: {why}", YELLOW),
         )
-        self._watcher.start()
-        return self._watcher
+        watcher.start()
+        return watcher
 
     def _next_event(self) -> Event | None:
         """Return the next event; None when a worker is due to be started."""
@@ -171,7 +171,7 @@ class DevSession:
                 return
             self._runtime.report_configuration(None)
             self._declare()
-        if self._args.reloads:
+        if self._watcher is not None:
             self._watcher.set_sources(Sources(self._source, self._args.watched))
         self._failures, self._start_at = 0, None
         worker = self._start(replacing=True)

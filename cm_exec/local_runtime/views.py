@@ -176,9 +176,9 @@ class UpdateView:
         """Return the update, empty if there is none."""
         broker = self._broker
         update: View = {}
-        if news.jobs:
-            update["jobs"] = [job_view(job, broker) for job in news.jobs]
-            ended = {job.function for job in news.jobs if job.state.final}
+        if jobs := news.jobs:
+            update["jobs"] = [job_view(job, broker) for job in jobs]
+            ended = {job.function for job in jobs if job.state.final}
             if ended:
                 update["calls"] = {function: calls_view(function, broker) for function in ended}
         if news.jobs_omitted:
