@@ -37,7 +37,11 @@ _FIRST_PAUSE: Final = 0.001
 _MANY_LOOKS: Final = 100
 _LONG_PAUSE: Final = 0.1
 """Seconds between looks at a process that has been busy for long after a message: each look costs CPU time."""
-_LOOKS_AT_READER: Final = 5
+_STRICT_LOOKS: Final = 5
+"""Looks for a process in a read of its stdin, before poll and select count, too."""
+_MOST_LOOKS_AT_READER: Final = 60
+"""Looks within about a second, after which a process is one whose waiting cannot be seen."""
+_LOOK_PAUSE: Final = 0.02
 
 
 class StepProcess(ServiceProcess):
@@ -107,18 +111,19 @@ class StepProcess(ServiceProcess):
             self._start.succeeded()
             self._start_timeout()
 
-    def _query_read(self, looks: int = _LOOKS_AT_READER) -> None:
-        """Send the withheld rest: the process has read the first part.
+    def _query_read(self, look: int = 0) -> None:
+        """Send the withheld rest: the process has read the first part, and was seen to wait for the rest.
 
-        It waits for the rest now. A process that was seen to wait is known not to wait later, when it prints a debug
-        line and computes on.
+        A process that was seen to wait is known not to wait later, when it prints a debug line and computes on. Without
+        that the line would be taken for the result.
         """
         if self._job is None or not self.query_was_read():  # it has closed its stdin, or ended
             return
-        probe = self.probe
-        if probe.is_usable and not probe.has_waited and looks and not probe.find_waiting():
-            self._loop.call_later(_FIRST_PAUSE, self._query_read, looks - 1)
-            return
+        if self.probe.is_usable and not self.probe.has_waited and look < _MOST_LOOKS_AT_READER:
+            sees_polls = look >= _STRICT_LOOKS
+            if not (self.probe.find_waiting() or (sees_polls and self.probe.find_reader(with_polls=True))):
+                self._loop.call_later(_LOOK_PAUSE if sees_polls else _FIRST_PAUSE, self._query_read, look + 1)
+                return
         rest = self._state.ready()
         if rest:
             self._start.succeeded()

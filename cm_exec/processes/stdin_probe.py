@@ -30,7 +30,7 @@ class StdinProbe:
         self._pipe = os.fstat(stdin).st_ino
         self._fd: int | None = None
         self.has_waited = False
-        """Whether the process was ever seen to wait for input."""
+        """Whether the process was ever seen to wait for input, or for an event that may be input."""
         self._look_at(pid)
 
     @property
@@ -63,7 +63,9 @@ class StdinProbe:
 
         The reader may stand behind a shell. `with_polls` counts poll and select, whose descriptors cannot be seen.
         """
-        return self._find([self._pid, *_descendants(self._pid)], strict=False, with_polls=with_polls)
+        reads = self._find([self._pid, *_descendants(self._pid)], strict=False, with_polls=with_polls)
+        self.has_waited = self.has_waited or reads
+        return reads
 
     def find_idle_reader(self, *, alone: bool = False) -> bool:
         """Return whether a thread is blocked in a read of stdin and no other thread runs: nothing is computed.

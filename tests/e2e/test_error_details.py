@@ -102,6 +102,24 @@ def test_json_debug_print_before_the_result(harness: WorkerHarness) -> None:
         assert error["reason"] == "out_of_step"
 
 
+@pytest.mark.parametrize("wait", ["pass", "select.select([0], [], [])", "select.poll().poll(1)"])
+def test_json_debug_print_of_a_slow_reader(harness: WorkerHarness, wait: str) -> None:
+    """And for a process that takes a while from one read to the next, as on a busy machine."""
+    lines = (
+        "import os, select",
+        "text = b''",
+        "while True:",
+        f"    {wait}",
+        "    text += os.read(0, 4096) or sys.exit()",
+        "    time.sleep(0.05)",
+        "    if text.endswith(b'\\n'): print('0'); time.sleep(0.05); print(text.decode().strip()); text = b''",
+    )
+    harness.start(function("f", script("\n".join(lines)), mode="persistent"))
+    for _ in range(3):
+        error = error_of(harness.runtime.result(harness.runtime.submit("f", b'"query"')))
+        assert error["reason"] == "out_of_step"
+
+
 def test_output_that_is_not_a_frame(harness: WorkerHarness) -> None:
     """Output without a frame is shown."""
     command = script(f"{READ_FRAME}; print('warning: no frame here'); time.sleep(300)")
