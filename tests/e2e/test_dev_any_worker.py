@@ -213,7 +213,7 @@ def test_runtime_dir(folder: Path) -> None:
     directory = folder / "runtime"
     settings: list[dict[str, Any]] = []
     for _ in range(2):
-        with started_dev(folder, "--no-worker", "--runtime-dir", str(directory), "--runtime-port", "0") as program:
+        with started_dev(folder, "--no-worker", "--runtime-dir", str(directory)) as program:
             program.wait_for_output("docker run")
             variables = dict(line.split("=", 1) for line in (directory / "worker.env").read_text().splitlines())
             files = {name: Path(variables[name]).read_text() for name in ("MODULE_AUTH_TOKEN", "DEFAULT_CA_PATH")}
@@ -284,7 +284,7 @@ def test_default_ports(folder: Path) -> None:
 def test_listen_on_all_addresses(folder: Path) -> None:
     """With --listen, the certificate has the given name, and each call needs the token."""
     options = ("--no-worker", "--listen", "0.0.0.0", "--name", "build.example", "--env-file", "worker.env")
-    with started_dev(folder, *options, "--runtime-port", "0") as program:
+    with started_dev(folder, *options) as program:
         program.wait_for_output("docker run")
         variables = dict(line.split("=", 1) for line in (folder / "worker.env").read_text().splitlines())
         assert variables["GET_JOB_URI"].startswith("https://build.example:")
@@ -306,7 +306,7 @@ def test_one_time_code(folder: Path, monkeypatch: pytest.MonkeyPatch, address: s
     browser.write_text("#!/bin/sh\ncurl -s -o page -w '%{http_code}' \"$1\" > status\n")
     browser.chmod(0o755)
     monkeypatch.setenv("BROWSER", str(browser))
-    with started_dev(folder, "--no-worker", "--listen", address, "--open", "--runtime-port", "0") as program:
+    with started_dev(folder, "--no-worker", "--listen", address, "--open") as program:
         program.wait_for_output("console")
         wait_until(lambda: (folder / "status").exists() and (folder / "status").read_text(), what="the answer")
         assert (folder / "status").read_text() == "303"
@@ -344,7 +344,7 @@ def test_docker_line(folder: Path) -> None:
 
 def test_docker_line_without_secrets(folder: Path) -> None:
     """The secret addresses of the plain API are not in the printed line, but in a file of this user."""
-    with started_dev(folder, "--no-worker", "--runtime-port", "0") as program:
+    with started_dev(folder, "--no-worker") as program:
         program.wait_for_output("docker run", times=2)
         secret = program.state["environment"]["GET_JOB_URI_V2"].split("/")[3]
         lines = [line for line in program.output.splitlines() if line.startswith("docker run")]

@@ -125,7 +125,7 @@ def test_options_of_invoke(folder: Path, options: list[str]) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.2", "::1", "0.0.0.0", "::"])
 def test_listen_address(folder: Path, address: str) -> None:
     """The worker of dev reaches each address that dev listens on."""
-    with started_dev(folder, "--listen", address, "--runtime-port", "0") as program:
+    with started_dev(folder, "--listen", address) as program:
         program.wait_for_output("the worker is connected")
         done = program.run("invoke", "--dev", "--user-id", "ada", "who", "1")
         assert (done.returncode, done.stdout) == (0, b"ada"), done.stderr

@@ -130,7 +130,7 @@ def dev_environment(folder: Path) -> dict[str, str]:
 def started_dev(folder: Path, *arguments: str, port: int | None = 0) -> Iterator[DevProgram]:
     """Start `cm-exec dev`, by default on any free port, and end it when the context ends."""
     output_file = folder / "dev.output"
-    port_arguments = [] if port is None else ["--port", str(port)]
+    port_arguments = [] if port is None else ["--port", str(port), "--runtime-port", "0"]
     with output_file.open("wb") as output:
         process = subprocess.Popen(
             [CM_EXEC, "dev", *port_arguments, *arguments],
