@@ -1,6 +1,7 @@
 """Services and mode persistent: processes that stay up and serve one job after another."""
 
 import asyncio
+import logging
 from contextlib import suppress
 from itertools import count
 from typing import Final
@@ -16,6 +17,8 @@ from cm_exec.handlers.step_process import StepProcess
 from cm_exec.processes.child import Child, Command
 from cm_exec.protocol.job import Failure, Job, JobFailedError
 
+log: Final = logging.getLogger("cm_exec.handler")
+
 _TRIES: Final = 3
 """Processes that are tried while each ends, or writes something, before it has read the query."""
 
@@ -27,6 +30,11 @@ _WAITS_FOR: Final = {
     "message": "its process has not sent its ready message yet",
 }
 """What a service waits for, by its `ready`."""
+
+_BLIND: Final = (
+    "this system does not show whether a process waits for its stdin (/proc/PID/syscall), so a debug line that is JSON "
+    "can be taken for a result: write nothing else to stdout, or use envelope = true"
+)
 
 
 class ServicePool(Pool[ServiceProcess]):
@@ -45,6 +53,7 @@ class ServicePool(Pool[ServiceProcess]):
         )
         states = ServiceLog(service, lambda: _WAITS_FOR.get(service.ready, _WAITS_FOR["read"]))
         self._kind = EnvelopeProcess if service.envelope else StepProcess
+        self._warns_of_blindness = not service.envelope
         super().__init__(options, self._start_process, context.graces, states)
 
     async def wait_until_ready(self) -> None:
@@ -73,7 +82,11 @@ class ServicePool(Pool[ServiceProcess]):
     def _start_process(self) -> ServiceProcess:
         service = self._service
         command = Command(argv=service.argv, env=self._environment, cwd=service.cwd, result_fd=service.result_fd)
-        return self._kind(service, self._context, Child(command, self._context.trees), self)
+        process = self._kind(service, self._context, Child(command, self._context.trees), self)
+        if self._warns_of_blindness and not process.probe.is_usable:
+            self._warns_of_blindness = False
+            log.warning("%s", _BLIND, extra={"tags": self.tags})
+        return process
 
 
 class ServiceHandler(Handler):

@@ -120,6 +120,17 @@ def test_json_debug_print_of_a_slow_reader(harness: WorkerHarness, wait: str) ->
         assert error["reason"] == "out_of_step"
 
 
+def test_blind_system(harness: WorkerHarness, unshare: tuple[str, ...]) -> None:
+    """Where no system call can be seen, as in gVisor, jobs work, and the log says once what cannot be prevented."""
+    without_proc = [*unshare, "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    config = function("f", "cat", mode="persistent") + function("e", "cat", mode="persistent", envelope=True)
+    worker = harness.start(config, "--concurrency", "2", wrapper=without_proc)
+    for query in (b"1", b"2"):
+        assert harness.runtime.call("f", query) == query
+    assert worker.log.count("does not show whether") == 1
+    assert "[f] this system does not show" in worker.log
+
+
 def test_output_that_is_not_a_frame(harness: WorkerHarness) -> None:
     """Output without a frame is shown."""
     command = script(f"{READ_FRAME}; print('warning: no frame here'); time.sleep(300)")
