@@ -1,13 +1,13 @@
 """Play all rules, and write the table."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cm_exec.conformance.rules import RULES, ProtocolRule
 from cm_exec.conformance.stage import NoPollError, RuleBrokenError, Stage
 from cm_exec.local_runtime.worker_files import Style
+from cm_exec.processes.signals import run_in_threads
 from cm_exec.terminal import GREEN, RED, Terminal
 from cm_exec.text import count_text
 
@@ -72,12 +72,10 @@ class Conformance:
 
     def play(self) -> None:
         """Play the rules. On KeyboardInterrupt it ends the workers, and leaves threads behind."""
-        pool = ThreadPoolExecutor(self._jobs)
         try:
-            list(pool.map(self._play, RULES))
+            run_in_threads(self._play, RULES, self._jobs)
         except KeyboardInterrupt:
             self._interrupted = True
-            pool.shutdown(wait=False, cancel_futures=True)
             for stage in tuple(self._stages):
                 stage.end()
             raise

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -14,6 +15,7 @@ from cm_exec.devserver.worker_process import LogEntry, WorkerProcess, WorkerSour
 from cm_exec.devserver.workers import WorkerSet
 from cm_exec.errors import ConfigError, UsageError
 from cm_exec.local_runtime import FunctionInfo, LocalRuntime, ProcessState
+from cm_exec.processes.signals import SIGNAL_STEP
 from cm_exec.terminal import DIM, GREEN, RED, YELLOW, Terminal
 
 _BACKOFF: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -91,7 +93,7 @@ class DevSession:
 
     def wait_for_signal(self) -> None:
         """Return when the program is asked to end."""
-        while not isinstance(self._events.get(), SignalReceived):
+        while not isinstance(self._next_event(), SignalReceived):
             pass
         self._terminal.line("dev", "stopping")
 
@@ -103,7 +105,7 @@ class DevSession:
         if self._args.reloads:
             self._watcher = self._watch()
         try:
-            while (event := self._next_event()) is None or not isinstance(event, SignalReceived):
+            while (event := self._next_event(self._start_at)) is None or not isinstance(event, SignalReceived):
                 self._handle(event)
             self._drain()
         finally:
@@ -139,13 +141,13 @@ class DevSession:
         watcher.start()
         return watcher
 
-    def _next_event(self) -> Event | None:
-        """Return the next event; None when a worker is due to be started."""
-        timeout = None if self._start_at is None else max(0.0, self._start_at - time.monotonic())
-        try:
-            return self._events.get(timeout=timeout)
-        except Empty:
-            return None
+    def _next_event(self, until: float | None = None) -> Event | None:
+        """Return the next event; None at the time `until`, when a worker is due to be started or killed."""
+        while until is None or time.monotonic() < until:
+            left = SIGNAL_STEP if until is None else min(SIGNAL_STEP, max(0.0, until - time.monotonic()))
+            with suppress(Empty):
+                return self._events.get(timeout=left)
+        return None
 
     def _handle(self, event: Event | None) -> None:
         match event:
@@ -214,9 +216,8 @@ class DevSession:
         self._terminal.line("dev", "stopping; Ctrl-C again ends the jobs at once", DIM)
         kill_at = None if isinstance(self._source, Config) else time.monotonic() + _DRAIN_FOREIGN
         while self._workers.all():
-            try:
-                event = self._events.get(timeout=None if kill_at is None else max(0.0, kill_at - time.monotonic()))
-            except Empty:
+            event = self._next_event(kill_at)
+            if event is None:
                 return
             if isinstance(event, WorkerExited):
                 self._workers.ended(event.worker)

@@ -5,7 +5,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cm_exec.errors import NoRuntimeError
 from cm_exec.function_tests import PreparedTest
 from cm_exec.function_tests.outcome import check_outcome
 from cm_exec.function_tests.runner import CompletedTest
+from cm_exec.processes.signals import run_in_threads
 from cm_exec.protocol.job import Failure, Reason
 
 Outcome = tuple[bytes | Failure, bytes]
@@ -49,12 +49,10 @@ def run_remotely(
             stopped.set()
         on_end(CompletedTest(case=case, seconds=seconds, problem=problem, stderr=stderr))
 
-    pool = ThreadPoolExecutor(min(slots, len(cases)))
     try:
-        list(pool.map(run, cases))
+        run_in_threads(run, cases, min(slots, len(cases)))
     finally:
         stopped.set()
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager

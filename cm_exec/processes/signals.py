@@ -5,7 +5,7 @@ import logging
 import os
 import selectors
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Final, TypeVar
@@ -44,6 +44,7 @@ class LazySelector(selectors.DefaultSelector):
 
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 _REAP_SECONDS: Final = 1.0
@@ -114,6 +115,31 @@ def run_supervised(work: Callable[[], Coroutine[Any, Any, T]], on_signal: OnSign
         for number in handled:
             loop.remove_signal_handler(number)
         return None if task.cancelled() else task.result()
+
+
+SIGNAL_STEP: Final = 0.2
+"""Seconds after which the main thread wakes at the latest where it waits for something other than a loop.
+
+Python runs handlers on the main thread, and the system may hand a signal to another one, which does not wake it.
+"""
+
+
+def run_in_threads(function: Callable[[Item], object], items: Iterable[Item], threads: int) -> None:
+    """Call the function with each item, so many at a time.
+
+    KeyboardInterrupt, or what a call raises, comes out at once; calls that run go on, and no other begins.
+    """
+    from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait  # noqa: PLC0415 - not the worker
+
+    pool = ThreadPoolExecutor(threads)
+    try:
+        pending: set[Future[object]] = {pool.submit(function, item) for item in items}
+        while pending:
+            done, pending = wait(pending, SIGNAL_STEP, FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
