@@ -66,8 +66,9 @@ class StderrLogger:
 
     def flush(self) -> None:
         """Log what has come without a line end."""
-        self._log(self._redact(self._rest))
-        self._rest = b""
+        if self._rest:
+            self._log(self._redact(self._rest))
+            self._rest = b""
 
     def _log(self, lines: bytes) -> None:
         if lines:

@@ -100,3 +100,12 @@ def test_secret_in_two_parts(records: Records) -> None:
 @given(st.lists(st.binary(max_size=20)))
 def test_no_byte_is_lost_or_added(records: Records, chunks: list[bytes]) -> None:
     assert b"".join(logged(records, *chunks)) == b"".join(chunks)
+
+
+def test_a_silent_job_costs_no_redaction() -> None:
+    """Most jobs write nothing to stderr, and each is flushed several times."""
+
+    def refuse(text: bytes) -> bytes:
+        pytest.fail(f"redacted {text!r}")
+
+    StderrLogger(TAGS, refuse).flush()
