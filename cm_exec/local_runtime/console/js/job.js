@@ -28,6 +28,7 @@ function render() {
   const job = chosen();
   if (!job) {
     byId("job-head").replaceChildren(h("h2", null, "No job chosen"));
+    delete byId("job-head").dataset.id; // the same job may come back
     byId("job-tabs").replaceChildren();
     byId("job-body").replaceChildren(h("p.faint", null, state.chosenJob ? "Waiting for the job, or it is not known any more." : "Call a function, or choose a job of the list."));
     drawn = "";
