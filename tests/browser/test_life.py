@@ -98,6 +98,28 @@ def test_killed_worker(folder: Path, open_console: Open) -> None:
         expect(page.get_by_role("button", name="worker ready")).to_be_visible()
 
 
+def test_job_that_is_not_known_for_a_moment(folder: Path, open_console: Open) -> None:
+    """The page shows a job again that was missing in a list."""
+    write(folder, function("echo", ["cat"]))
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        page = open_console(program)
+        page.get_by_role("button", name="Call Ctrl").click()
+        expect(page.locator("#job-body .tree")).to_have_text("{ }")
+        page.evaluate(
+            """async () => {
+                const { state, putJobs } = await import("/js/store.js");
+                const job = state.jobs.get(state.chosenJob);
+                state.jobs.delete(job.id);
+                putJobs([]);
+                window.bringBack = () => putJobs([job]);
+            }"""
+        )
+        expect(page.locator("#job-head")).to_have_text("No job chosen")
+        page.evaluate("bringBack()")
+        expect(page.locator("#job-head .state")).to_have_text("● done")
+
+
 def test_services(folder: Path, open_console: Open) -> None:
     """The page shows each service with its state."""
     write(folder, service("broken", "exit 3") + served("f", by="broken") + served("g", by="broken"))
