@@ -143,10 +143,9 @@ class DevSession:
 
     def _next_event(self, until: float | None = None) -> Event | None:
         """Return the next event; None at the time `until`, when a worker is due to be started or killed."""
-        while until is None or time.monotonic() < until:
-            left = SIGNAL_STEP if until is None else min(SIGNAL_STEP, max(0.0, until - time.monotonic()))
+        while (left := SIGNAL_STEP if until is None else until - time.monotonic()) > 0:
             with suppress(Empty):
-                return self._events.get(timeout=left)
+                return self._events.get(timeout=min(SIGNAL_STEP, left))
         return None
 
     def _handle(self, event: Event | None) -> None:

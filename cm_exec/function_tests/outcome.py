@@ -45,7 +45,8 @@ def check_outcome(
     """
     if isinstance(case.expected, JobFails):
         return _check_failure(case.expected, outcome, stderr)
-    invalid = Validator(function).query_problem(case.query)
+    validator = Validator(function)
+    invalid = validator.query_problem(case.query)
     if isinstance(outcome, Failure):
         details = [f"the query does not match inputs: {invalid}"] if invalid and not function.check_queries else []
         details += [f"its error: {_own_error(outcome)}"] if outcome.error else []
@@ -53,7 +54,7 @@ def check_outcome(
         return OutcomeProblem(message=outcome.message, details=tuple(details), reason=outcome.reason.value)
     if invalid is not None:
         return OutcomeProblem(message=f"the query does not match the inputs of {function.name!r}: {invalid}")
-    if (problem := Validator(function).result_problem(outcome)) is not None:
+    if (problem := validator.result_problem(outcome)) is not None:
         message = f"the result does not match what {function.name!r} returns: {problem}"
         return OutcomeProblem(message=message, details=_shown(outcome))
     return _check_result(case.expected, outcome)

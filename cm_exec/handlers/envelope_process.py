@@ -54,11 +54,6 @@ class EnvelopeProcess(ServiceProcess):
         """Whether the process is ready and has no job."""
         return self.is_ready and not self._running
 
-    @property
-    def _is_used_up(self) -> bool:
-        limit = self._service.max_jobs
-        return limit is not None and self.jobs >= limit
-
     def has_job(self, job_id: str) -> bool:
         """Return whether the process has this job."""
         return job_id in self._running
@@ -152,11 +147,10 @@ class EnvelopeProcess(ServiceProcess):
         if message.kind == "ready":
             self._start.succeeded()
             return
+        entry = self._running[message.job_id]
         if message.kind == "log":
-            entry = self._running[message.job_id]
             entry.stderr.write(message.content + b"\n")
             return
-        entry = self._running[message.job_id]
         problem = None
         if message.kind in {"result", "chunk"}:
             problem = entry.output.write(message.content)

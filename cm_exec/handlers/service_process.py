@@ -110,6 +110,11 @@ class ServiceProcess(ABC):
         """Whether the start of the process is over."""
         return self._start.is_ready
 
+    @property
+    def _is_used_up(self) -> bool:
+        limit = self._service.max_jobs
+        return limit is not None and self.jobs >= limit
+
     @abstractmethod
     async def run(self, function: Function, job: Job, spool: Spool, stderr: StderrSink) -> Attempt:
         """Run one job."""

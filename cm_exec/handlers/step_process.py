@@ -142,8 +142,7 @@ class StepProcess(ServiceProcess):
         if failure is None or self._state.was_given:
             self.jobs += 1
             self.idle_since = self._loop.time()
-        is_used_up = self._service.max_jobs is not None and self.jobs >= self._service.max_jobs
-        if failure is None and not is_used_up and self.status is None:
+        if failure is None and not self._is_used_up and self.status is None:
             self._pool.has_room(self)
         else:
             self._discard(failure)

@@ -44,7 +44,6 @@ class LazySelector(selectors.DefaultSelector):
 
 
 T = TypeVar("T")
-Item = TypeVar("Item")
 
 
 _REAP_SECONDS: Final = 1.0
@@ -124,7 +123,7 @@ Python runs handlers on the main thread, and the system may hand a signal to ano
 """
 
 
-def run_in_threads(function: Callable[[Item], object], items: Iterable[Item], threads: int) -> None:
+def run_in_threads(function: Callable[[T], object], items: Iterable[T], threads: int) -> None:
     """Call the function with each item, so many at a time.
 
     KeyboardInterrupt, or what a call raises, comes out at once; calls that run go on, and no other begins.
