@@ -20,7 +20,7 @@ from cm_exec.config import Config, Function, load_config, read_file
 from cm_exec.config.model import Mode
 from cm_exec.processes.signals import signal_handlers
 from cm_exec.protocol.json_text import json_problem
-from cm_exec.text import count_text, did_you_mean
+from cm_exec.text import count_text
 
 _STEP_UNITS: Final = 1000
 """The length of one step in the bar's units."""
@@ -121,8 +121,7 @@ def run_session(args: BenchArgs) -> int:
 def _selected(config: Config, names: Sequence[str]) -> Iterator[Function]:
     for name in names:
         if name not in config.functions:
-            hint = did_you_mean(name, config.functions, otherwise="cm.toml has", quote=repr)
-            raise click.BadParameter(f"no function {name!r}; {hint}", param_hint="FUNCTION")
+            raise click.BadParameter(config.without_function(name), param_hint="FUNCTION")
     yield from (function for name, function in config.functions.items() if not names or name in names)
 
 

@@ -30,7 +30,6 @@ from cm_exec.processes.launcher import read_all, write_all
 from cm_exec.processes.signals import run_supervised
 from cm_exec.protocol.job import Failure, Job, Reason
 from cm_exec.protocol.json_text import json_problem
-from cm_exec.text import did_you_mean
 from cm_exec.worker.job import JobRunner, LocalPost, SpooledResult
 from cm_exec.worker.logging import show_messages_once, start_log
 
@@ -100,8 +99,7 @@ def command(  # noqa: PLR0917 - click's way
         sys.exit(call_dev(function, text, url=dev_url, config_path=config_path, identity=identity))
     config = load_config(config_path)
     if function not in config.functions:
-        hint = did_you_mean(function, config.functions, otherwise="cm.toml has", quote=repr)
-        raise click.BadParameter(f"no function {function!r}; {hint}", param_hint="FUNCTION")
+        raise click.BadParameter(config.without_function(function), param_hint="FUNCTION")
     text = _read_query(query, query_file)
     _warn_of_query(config.functions[function], text)
     start_log(_STDERR, "text", "warning")

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from cm_exec.protocol.function_schema import FunctionSchema, Input, Returns
 from cm_exec.protocol.job import Reason
+from cm_exec.text import did_you_mean
 
 Output = Literal["bytes", "json", "text"]
 Mode = Literal["spawn", "prespawn", "persistent"]
@@ -255,3 +256,7 @@ class Config(Struct, frozen=True, kw_only=True):
     launcher: Launcher
     services: Mapping[str, Service] = {}
     tests: tuple[FunctionTest, ...] = ()
+
+    def without_function(self, name: str) -> str:
+        """Say that it has no function of this name, and which one was perhaps meant."""
+        return f"no function {name!r}; {did_you_mean(name, self.functions, otherwise='cm.toml has', quote=repr)}"
