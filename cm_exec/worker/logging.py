@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -231,6 +232,8 @@ def start_log(fd: int, log_format: LogFormat, level: str, session_id: str = "") 
     logging.raiseExceptions = False
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # noqa: SLF001 - logging's own advice: no look at the stack
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False
     return writer
 
 
