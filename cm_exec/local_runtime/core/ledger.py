@@ -9,7 +9,6 @@ from typing import Final
 
 from cm_exec.local_runtime.core.job import (
     Change,
-    Event,
     Evicted,
     Limits,
     PostedResult,
@@ -17,7 +16,6 @@ from cm_exec.local_runtime.core.job import (
     RuntimeJob,
     State,
     Submission,
-    after,
 )
 from cm_exec.local_runtime.core.worker_status import ProtocolViolation, ViolationKind
 
@@ -141,7 +139,7 @@ class Ledger:
         del self._queue[job_id]
         self._outstanding[job_id] = None
         job = self.jobs[job_id]
-        return self._move(job, Event.HANDED_OUT, started=now, outstanding=True, attempts=job.attempts + 1)
+        return self._move(job, State.RUNNING, started=now, outstanding=True, attempts=job.attempts + 1)
 
     def put_back(self, job_id: str) -> None:
         """Put a job back to the front of the queue, since the poll that got it was gone."""
@@ -152,7 +150,7 @@ class Ledger:
         if job.state is State.RUNNING:
             self._queue[job_id] = None
             self._queue.move_to_end(job_id, last=False)
-            self._move(job, Event.PUT_BACK, started=None, outstanding=False)
+            self._move(job, State.QUEUED, started=None, outstanding=False)
         elif job.outstanding:
             self._store(replace(job, outstanding=False))
             self._forget_old()
@@ -190,9 +188,9 @@ class Ledger:
             return self._answer_to_final(job, answer, now)
         self._queue.pop(job_id, None)
         self._outstanding.pop(job_id, None)
-        event = Event.ANSWERED_WITH_ERROR if answer.failure else Event.ANSWERED
-        reason = "an error result" if answer.failure else None
-        job = self._move(job, event, ended=now, answer=answer, outstanding=False, reason=reason)
+        # also a waiting job: a worker that lost its connection after it had read a job in full may answer it
+        state, reason = (State.FAILED, "an error result") if answer.failure else (State.DONE, None)
+        job = self._move(job, state, ended=now, answer=answer, outstanding=False, reason=reason)
         self._report_content(job, answer, now)
         return PostOutcome.ACCEPTED
 
@@ -232,7 +230,7 @@ class Ledger:
             del self._outstanding[job_id]
             job = self.jobs[job_id]
             if job.state is State.RUNNING:
-                self._move(job, Event.DROPPED, ended=now, outstanding=False, reason=reason)
+                self._move(job, State.LOST, ended=now, outstanding=False, reason=reason)
             else:
                 self._store(replace(job, outstanding=False))
         self._forget_old()
@@ -249,7 +247,7 @@ class Ledger:
             due = max(now, self._allowed_until(job)) + self.limits.answer_grace
             if due < float("inf"):
                 self._set_timer(due, Timer.UNANSWERED, job_id)
-        self._move(job, Event.GIVEN_UP, ended=now, reason=reason)
+        self._move(job, State.FAILED, ended=now, reason=reason)
 
     def _allowed_until(self, job: RuntimeJob) -> float:
         """Return until when a result is in time although the caller gave up: the function has a timeout of its own."""
@@ -325,10 +323,7 @@ class Ledger:
         self.publish(violation)
         return violation
 
-    def _move(self, job: RuntimeJob, event: Event, **changes: object) -> RuntimeJob:
-        state = after(job.state, event)
-        if state is None:  # pragma: no cover - the callers have looked at the state
-            raise AssertionError(f"{event} of a job that is {job.state}")
+    def _move(self, job: RuntimeJob, state: State, **changes: object) -> RuntimeJob:
         self._counts[job.state] -= 1
         self._counts[state] += 1
         moved = self._store(replace(job, state=state, **changes))  # type: ignore[arg-type]
