@@ -12,13 +12,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from cm_exec.devserver.worker_process import (
-    WorkerProcess,
-    describe_exit,
-    parse_plain_line,
-    start_cm_exec,
-    worker_environment,
-)
+from cm_exec.devserver.worker_process import WorkerProcess, cm_exec_command, describe_exit, worker_environment
 from cm_exec.local_runtime import LocalRuntime, RuntimeJob
 from cm_exec.local_runtime.call import ResultSpool
 from cm_exec.protocol import environment as names
@@ -217,9 +211,12 @@ class BenchWorker:
         self._log: deque[str] = deque(maxlen=_LOG_KEPT)
         environment = worker_environment(runtime.environment(), _HIDDEN)
         options = ("--concurrency", str(slots), "--drain-timeout", "1")
-        worker = start_cm_exec(folder / "cm.toml", environment, *options, folder=folder)
         self._process = WorkerProcess(
-            worker, parse_plain_line, on_line=lambda entry: self._log.append(entry.text), on_end=lambda _: None
+            cm_exec_command(folder / "cm.toml", *options),
+            environment,
+            on_line=lambda entry: self._log.append(entry.text),
+            folder=folder,
+            signals_group=False,
         )
 
     @property

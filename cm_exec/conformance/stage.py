@@ -12,8 +12,6 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from cm_exec.devserver.worker_process import (
-    GuardedWorker,
-    LogEntry,
     WorkerProcess,
     describe_exit,
     parse_foreign_line,
@@ -77,13 +75,15 @@ class Stage:
 
     def start(self) -> None:
         """Start the worker, and wait for nothing."""
-
-        def note(entry: LogEntry) -> None:
-            self.log.append(entry.text)
-
-        environment = worker_environment(self.runtime.environment(self._style))
-        started = GuardedWorker(self._command, environment, folder=Path(self._folder.name), signals_group=False)
-        self._workers.append(WorkerProcess(started, parse_foreign_line, on_line=note, on_end=lambda _: None))
+        worker = WorkerProcess(
+            self._command,
+            worker_environment(self.runtime.environment(self._style)),
+            on_line=lambda entry: self.log.append(entry.text),
+            parse=parse_foreign_line,
+            folder=Path(self._folder.name),
+            signals_group=False,
+        )
+        self._workers.append(worker)
 
     def ready(self) -> None:
         """Start the worker, and wait for its first poll. Raises RuleBrokenError."""

@@ -107,11 +107,21 @@ def parse_plain_line(line: bytes) -> LogEntry:
     return LogEntry(text=line.decode(errors="backslashreplace").rstrip("\r\n"))
 
 
-class GuardedWorker:
-    """A command behind a guardian that ends all its processes. Raises UsageError if it cannot be started.
+def cm_exec_command(config_path: Path, *options: str) -> list[str]:
+    """Return the command of `cm-exec run` with this very cm_exec.
 
+    Not `-m cm_exec`: that would import modules of the current folder, such as a handler called json.py.
+    """
+    here = str(Path(__file__).parents[2])
+    return [sys.executable, "-P", "-c", _MAIN, here, "run", "--config", str(config_path), *options]
+
+
+class WorkerProcess:
+    """A worker behind a guardian that ends all its processes. Raises UsageError if it cannot be started.
+
+    `on_line` takes its log, and `on_end` is called when it has ended and its log is read; both from its thread.
     SIGTERM goes to its process group, so that a wrapper such as npm needs not pass it on, or to its first process
-    alone. `folder` is removed as well if this process is killed.
+    alone, as for cm-exec. `folder` is removed as well if this process is killed.
     """
 
     def __init__(
@@ -119,12 +129,21 @@ class GuardedWorker:
         command: Sequence[str],
         environment: Mapping[str, str],
         *,
+        on_line: Callable[[LogEntry], None],
+        on_end: Callable[["WorkerProcess"], None] = lambda _: None,
+        parse: Callable[[bytes], LogEntry] = parse_plain_line,
         cwd: Path | None = None,
         folder: Path | None = None,
         signals_group: bool = True,
     ) -> None:
+        self._parse = parse
+        self._on_line = on_line
+        self._on_end = on_end
         self._terminate = b"G" if signals_group else b"T"
-        ours, theirs = socket.socketpair()
+        self._draining = False
+        self.exit_code: int | None = None
+        """The exit status, -N after signal N; None while it runs."""
+        self._lifeline, theirs = socket.socketpair()
         with theirs:
             self._guardian = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_GUARDIAN), str(theirs.fileno()), str(folder or ""), *command],
@@ -136,66 +155,16 @@ class GuardedWorker:
                 process_group=0,
                 pass_fds=[theirs.fileno()],
             )
-        self._lifeline = ours
-        self._reports = ours.makefile()
+        self._reports = self._lifeline.makefile()
         assert self._guardian.stdout is not None  # noqa: S101 - for the type checker
-        self.output: IO[bytes] = self._guardian.stdout
+        self._output: IO[bytes] = self._guardian.stdout
         kind, _, value = self._reports.readline().partition(" ")
         if kind != "pid":
-            self.output.close()
+            self._output.close()
             self._close()
             raise UsageError(f"the command cannot be started: {value.strip() or 'its guardian ended'}")
         self.pid = int(value)
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send SIGTERM to the worker, or SIGKILL to all its processes."""
-        with suppress(OSError):
-            self._lifeline.sendall(b"K" if number is signal.SIGKILL else self._terminate)
-
-    def wait(self) -> int:
-        """Wait for its end and return its exit status, -N after signal N."""
-        line = self._reports.readline()
-        self._close()
-        return int(line.split()[1]) if line else self._guardian.returncode
-
-    def _close(self) -> None:
-        self._reports.close()
-        self._lifeline.close()
-        self._guardian.wait()
-
-
-def start_cm_exec(
-    config_path: Path, environment: Mapping[str, str], *options: str, folder: Path | None = None
-) -> GuardedWorker:
-    """Start `cm-exec run` with this very cm_exec. Behind a guardian its handlers do not outlive a kill either.
-
-    Not `-m cm_exec`: that would import modules of the current folder, such as a handler called json.py.
-    """
-    here = str(Path(__file__).parents[2])
-    command = [sys.executable, "-P", "-c", _MAIN, here, "run", "--config", str(config_path), *options]
-    return GuardedWorker(command, environment, folder=folder, signals_group=False)
-
-
-class WorkerProcess:
-    """One run of a worker. `on_line` and `on_end` are called from its thread."""
-
-    def __init__(
-        self,
-        worker: GuardedWorker,
-        parse: Callable[[bytes], LogEntry],
-        *,
-        on_line: Callable[[LogEntry], None],
-        on_end: Callable[["WorkerProcess"], None],
-    ) -> None:
-        self._worker = worker
-        self._parse = parse
-        self._on_line = on_line
-        self._on_end = on_end
-        self._draining = False
         self._started = time.monotonic()
-        self.pid = worker.pid
-        self.exit_code: int | None = None
-        """The exit status, -N after signal N; None while it runs."""
         self._thread = threading.Thread(target=self._follow, name=f"worker-{self.pid}", daemon=True)
         self._thread.start()
 
@@ -208,16 +177,16 @@ class WorkerProcess:
         """Let it finish its jobs and end."""
         if not self._draining:
             self._draining = True
-            self._worker.signal(signal.SIGTERM)
+            self._order(self._terminate)
 
     def end(self) -> None:
         """Let it end its jobs and itself."""
         self.drain()
-        self._worker.signal(signal.SIGTERM)
+        self._order(self._terminate)
 
     def kill(self) -> None:
         """End it without asking."""
-        self._worker.signal(signal.SIGKILL)
+        self._order(b"K")
 
     def stop(self, seconds: float) -> None:
         """Let it finish its jobs and end; without asking after so many seconds."""
@@ -231,12 +200,23 @@ class WorkerProcess:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    def _order(self, order: bytes) -> None:
+        with suppress(OSError):
+            self._lifeline.sendall(order)
+
     def _follow(self) -> None:
-        with self._worker.output as output:
+        with self._output as output:
             while line := output.readline(_LONGEST_LINE):
                 self._on_line(self._parse(line))
-        self.exit_code = self._worker.wait()
+        report = self._reports.readline()
+        self._close()
+        self.exit_code = int(report.split()[1]) if report else self._guardian.returncode
         self._on_end(self)
+
+    def _close(self) -> None:
+        self._reports.close()
+        self._lifeline.close()
+        self._guardian.wait()
 
 
 def describe_exit(code: int | None) -> str:

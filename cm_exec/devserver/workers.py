@@ -1,19 +1,18 @@
 """The workers of `cm-exec dev`: the current one, and predecessors that finish their jobs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from cm_exec.config import Config
 from cm_exec.devserver import DevArgs
 from cm_exec.devserver.worker_process import (
-    GuardedWorker,
     LogEntry,
     WorkerProcess,
     WorkerSource,
+    cm_exec_command,
     describe_exit,
     parse_foreign_line,
     parse_sls_line,
-    start_cm_exec,
     worker_environment,
 )
 from cm_exec.local_runtime import LocalRuntime, ProcessState, ServiceStatus
@@ -54,17 +53,17 @@ class WorkerSet:
 
     def start(self, source: WorkerSource) -> WorkerProcess:
         """Start a worker. Raises UsageError if a command cannot be started."""
+        is_cm_exec = isinstance(source, Config)
         if isinstance(source, Config):
             variables = self._runtime.environment()
             if self._draining:
                 del variables[names.RESTART_NOTIFICATION_URI]
             self._shown_command = "cm-exec run"
-            worker = start_cm_exec(source.path, worker_environment(variables), *_SLS_LOG, *self._options)
-            parse = parse_sls_line
+            command: Sequence[str] = cm_exec_command(source.path, *_SLS_LOG, *self._options)
         else:
+            variables = self._runtime.environment(self._style)
             self._shown_command = " ".join(source)
-            environment = worker_environment(self._runtime.environment(self._style))
-            worker, parse = GuardedWorker(source, environment), parse_foreign_line
+            command = source
         self._starts += 1
         number = self._starts
 
@@ -73,7 +72,14 @@ class WorkerSet:
                 self._report_service(entry)
             self._on_line(entry)
 
-        self.current = WorkerProcess(worker, parse, on_line=take, on_end=self._on_end)
+        self.current = WorkerProcess(
+            command,
+            worker_environment(variables),
+            on_line=take,
+            on_end=self._on_end,
+            parse=parse_sls_line if is_cm_exec else parse_foreign_line,
+            signals_group=not is_cm_exec,
+        )
         self._report(ProcessState.RUNNING)
         return self.current
 

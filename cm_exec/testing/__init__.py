@@ -159,13 +159,7 @@ def run_compute_module(
     command cannot be started, or the extra is not installed.
     """
     require_extra("cm_exec.testing")
-    from cm_exec.devserver.worker_process import (  # noqa: PLC0415
-        GuardedWorker,
-        WorkerProcess,
-        describe_exit,
-        parse_plain_line,
-        worker_environment,
-    )
+    from cm_exec.devserver.worker_process import WorkerProcess, describe_exit, worker_environment  # noqa: PLC0415
     from cm_exec.local_runtime import LocalRuntime  # noqa: PLC0415 - it needs the extra
 
     lines: deque[str] = deque(maxlen=_LOG_KEPT)
@@ -184,8 +178,8 @@ def run_compute_module(
             runtime.worker_gone(f"the worker {module.ended}")
 
         environment = worker_environment({**(env or {}), **runtime.environment(style)})
-        started = GuardedWorker(command, environment, cwd=Path(cwd) if cwd else None, folder=Path(folder))
-        worker = WorkerProcess(started, parse_plain_line, on_line=note, on_end=end)
+        cwd = None if cwd is None else Path(cwd)
+        worker = WorkerProcess(command, environment, on_line=note, on_end=end, cwd=cwd, folder=Path(folder))
         try:
             module.wait_until_ready(start_timeout)
             yield module
