@@ -13,7 +13,7 @@ from cm_exec.cli.options import (
     function_names,
 )
 from cm_exec.config.model import Mode
-from cm_exec.config.schema import MAX_SLOTS
+from cm_exec.config.schema.keys import MAX_SLOTS
 from cm_exec.errors import require_extra
 
 

@@ -14,7 +14,7 @@ from cm_exec.cli.options import (
     function_names,
     require_program,
 )
-from cm_exec.config.schema import MAX_SLOTS
+from cm_exec.config.schema.keys import MAX_SLOTS
 from cm_exec.errors import require_extra
 
 

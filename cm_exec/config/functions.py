@@ -19,7 +19,8 @@ from cm_exec.config.checks import (
     service_conflicts,
 )
 from cm_exec.config.model import Function, Output, ServerAddress, Service
-from cm_exec.config.schema import MAX_SLOTS, FunctionEntry, FunctionName, FunctionOptions, FunctionTable, ServiceTable
+from cm_exec.config.schema.functions import FunctionEntry, FunctionOptions, FunctionTable, ServiceTable
+from cm_exec.config.schema.keys import MAX_SLOTS, FunctionName
 from cm_exec.config.signature import Signature, TypeReader
 from cm_exec.config.validate import Diagnostics, describe, dotted_name, read_table, read_value
 from cm_exec.text import did_you_mean, quoted

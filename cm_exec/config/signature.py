@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from msgspec import UNSET, Struct, field
 
-from cm_exec.config.schema import TYPE_WORDS, FieldTable, InputTable, MemberName, ReturnsTable
+from cm_exec.config.schema import FieldTable, InputTable, ReturnsTable
+from cm_exec.config.schema.keys import TYPE_WORDS, MemberName
 from cm_exec.config.validate import Diagnostics, KeyPath, describe, read_table, read_value
 from cm_exec.datatypes.model import (
     MAX_DEPTH,

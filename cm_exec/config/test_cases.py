@@ -21,7 +21,8 @@ from cm_exec.config.model import (
     ResultMatches,
     Source,
 )
-from cm_exec.config.schema import JSON_WORDS, FunctionTestTable
+from cm_exec.config.schema import FunctionTestTable
+from cm_exec.config.schema.keys import JSON_WORDS
 from cm_exec.config.validate import Diagnostics, KeyPath, describe, dotted, read_table
 from cm_exec.protocol.job import Reason
 from cm_exec.protocol.json_text import json_problem

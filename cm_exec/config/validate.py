@@ -8,7 +8,8 @@ import msgspec
 import tomli
 from msgspec import UNSET, Struct, field
 
-from cm_exec.config.schema import File, FunctionOptions, FunctionTable, LauncherTable
+from cm_exec.config.schema import File, LauncherTable
+from cm_exec.config.schema.functions import FunctionOptions, FunctionTable
 from cm_exec.config.schema.keys import KeySpec, converted, key_spec
 from cm_exec.errors import Problem
 from cm_exec.protocol.environment import CONNECTION_VARIABLES, JOB_VARIABLES

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from cm_exec.config.load import parse_config
-from cm_exec.config.schema import FunctionName
+from cm_exec.config.schema.keys import FunctionName
 from cm_exec.errors import ConfigError
 from cm_exec.importers import PYTHON_HANDLER
 from cm_exec.scaffold import ANY_LANGUAGE, EXAMPLES, LANGUAGES, Language

@@ -10,16 +10,8 @@ from msgspec import NODEFAULT, UNSET, Struct
 
 from cm_exec.cli.run import command as run
 from cm_exec.config.checks import MODES_OF, PROTOCOLS_OF
-from cm_exec.config.schema import (
-    FieldTable,
-    FunctionOptions,
-    FunctionTable,
-    FunctionTestTable,
-    InputTable,
-    LauncherTable,
-    ReturnsTable,
-    ServiceTable,
-)
+from cm_exec.config.schema import FieldTable, FunctionTestTable, InputTable, LauncherTable, ReturnsTable
+from cm_exec.config.schema.functions import FunctionOptions, FunctionTable, ServiceTable
 from cm_exec.config.schema.keys import key_spec
 from cm_exec.text import toml_value
 from scripts.reference.markdown import slug, table

@@ -6,7 +6,8 @@ from typing import Final, get_args
 import pytest
 
 from cm_exec.config.model import Mode, Output, Protocol
-from cm_exec.config.schema import FunctionOptions, LauncherTable
+from cm_exec.config.schema import LauncherTable
+from cm_exec.config.schema.functions import FunctionOptions
 from cm_exec.datatypes.syntax import BUILTIN_NAMES, parse_type
 from cm_exec.handlers.envelope_process import CANCEL_GRACE
 from cm_exec.handlers.spool import MEMORY_LIMIT

@@ -6,18 +6,8 @@ from msgspec import UNSET, Struct
 
 from cm_exec.cli.run import command as run
 from cm_exec.config import Function, Launcher, Service
-from cm_exec.config.schema import (
-    FieldTable,
-    File,
-    FunctionEntry,
-    FunctionOptions,
-    FunctionTable,
-    FunctionTestTable,
-    InputTable,
-    LauncherTable,
-    ReturnsTable,
-    ServiceTable,
-)
+from cm_exec.config.schema import FieldTable, File, FunctionTestTable, InputTable, LauncherTable, ReturnsTable
+from cm_exec.config.schema.functions import FunctionEntry, FunctionOptions, FunctionTable, ServiceTable
 from cm_exec.config.schema.keys import converted, key_spec
 
 TABLES = [

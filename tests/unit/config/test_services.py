@@ -6,7 +6,7 @@ import pytest
 
 from cm_exec.config import Config, ConfigError, Service, parse_config
 from cm_exec.config.model import HttpRequest, ServerAddress
-from cm_exec.config.schema import MAX_SLOTS
+from cm_exec.config.schema.keys import MAX_SLOTS
 
 FOLDER = Path("/srv/module")
 MODEL = '[services.model]\ncommand = ["python3", "model.py"]\n'
