@@ -39,8 +39,8 @@ def print_banner(terminal: Terminal, runtime: LocalRuntime, source: WorkerSource
     if isinstance(source, Config):
         name = next(iter(source.functions))
         query = _example_query(source.functions[name].inputs)
-    token = shlex.quote(f"Authorization: Bearer {runtime.caller_token}")
-    address = f"{runtime.url}/functions/{quote(name, safe='')}"
+    token = shlex.quote(f"Authorization: Bearer {runtime.callers.token}")
+    address = f"{runtime.callers.url}/functions/{quote(name, safe='')}"
     _print_entry(terminal, "call", f"curl -H {token} {address} -d {shlex.quote(query)}")
     if isinstance(source, Config):
         _print_entry(terminal, "", f"cm-exec invoke --dev {shlex.quote(name)} {shlex.quote(query)}")

@@ -48,7 +48,9 @@ def run_dev(args: DevArgs) -> None:
         runtime = stack.enter_context(_runtime(args, source, faults, stack))
         stack.enter_context(signal_handlers(lambda number: events.put(SignalReceived(number))))
         config_path = real_text(args.config_path)
-        instance = Instance(pid=os.getpid(), url=runtime.url, config_path=config_path, token=runtime.caller_token)
+        instance = Instance(
+            pid=os.getpid(), url=runtime.callers.url, config_path=config_path, token=runtime.callers.token
+        )
         stack.enter_context(registered(instance))
         if args.env_file is not None:
             _write(args.env_file, runtime.files.env_file(args.env_style).encode(), "--env-file")
@@ -266,9 +268,9 @@ def _ready_file(args: DevArgs, runtime: LocalRuntime, terminal: Terminal) -> Ite
 def _ready_text(runtime: LocalRuntime, args: DevArgs) -> bytes:
     content = {
         "pid": os.getpid(),
-        "callersUrl": runtime.url,
+        "callersUrl": runtime.callers.url,
         "consoleUrl": runtime.callers.console_url,
-        "token": runtime.caller_token,
+        "token": runtime.callers.token,
         "environment": runtime.environment(args.env_style),
     }
     return msgspec.json.format(msgspec.json.encode(content)) + b"\n"

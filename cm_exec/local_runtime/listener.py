@@ -223,47 +223,15 @@ _unknown_names: Final[WeakKeyDictionary[ssl.SSLObject, str]] = WeakKeyDictionary
 """The hosts that clients asked for and that the certificate does not have."""
 
 
-def _note_unknown_names(context: ssl.SSLContext, hosts: Collection[str]) -> None:
+def note_unknown_names(context: ssl.SSLContext, hosts: Collection[str]) -> None:
+    """Remember of each connection the host that its client asked for, if it is none of these."""
+    known = {host.lower() for host in hosts}
+
     def note(connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _context: ssl.SSLContext) -> None:
-        if name is not None and name.lower() not in hosts and isinstance(connection, ssl.SSLObject):
+        if name is not None and name.lower() not in known and isinstance(connection, ssl.SSLObject):
             _unknown_names[connection] = name
 
     context.sni_callback = note
-
-
-class RuntimePorts:
-    """The ports of a runtime: `tls` for workers, on loopback `plain` for those of the plain API, and `callers`.
-
-    The last two are None without a number for them. `hosts` are those of the certificate. `release` gives the ports
-    back once they are closed. Raises OSError when a port cannot be had.
-    """
-
-    def __init__(
-        self,
-        address: str,
-        *,
-        port: int,
-        plain_port: int | None,
-        caller_port: int | None,
-        tls: ssl.SSLContext,
-        hosts: Collection[str],
-        on_bad_connection: Callable[[str], None],
-    ) -> None:
-        _note_unknown_names(tls, {host.lower() for host in hosts})
-        with contextlib.ExitStack() as bound:
-
-            def bind(listener: Listener) -> Listener:
-                bound.callback(listener.release)
-                return listener
-
-            self.tls = bind(Listener(host=address, port=port, tls=tls, on_bad_connection=on_bad_connection))
-            self.plain: Listener | None = None
-            if plain_port is not None:
-                self.plain = bind(Listener(port=plain_port, on_bad_connection=on_bad_connection))
-            self.callers: Listener | None = None
-            if caller_port is not None:
-                self.callers = bind(Listener(host=address, port=caller_port))
-            self.release: Callable[[], None] = bound.pop_all().close
 
 
 async def _first_byte(connected: socket.socket) -> int | None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -24,10 +23,11 @@ from cm_exec.local_runtime.answers import (
 from cm_exec.local_runtime.broker import Broker
 from cm_exec.local_runtime.core import endpoints
 from cm_exec.local_runtime.core.endpoints import ProtocolDialect
-from cm_exec.local_runtime.core.faults import FaultKind, FaultPlan, ProtocolEndpoint
+from cm_exec.local_runtime.core.faults import Fault, FaultKind, FaultPlan, ProtocolEndpoint
 from cm_exec.local_runtime.core.job import PostOutcome, RuntimeJob, job_body
 from cm_exec.local_runtime.core.worker_status import ViolationKind
 from cm_exec.local_runtime.listener import ServerConnection
+from cm_exec.local_runtime.worker_files import WorkerFiles
 
 Found = RuntimeJob | bytes
 """What a poll is answered with: a job, or a body as it stands."""
@@ -129,31 +129,37 @@ class WorkerRequest:
 class ProtocolApi:
     """Serves workers; `application` gives the ASGI application for one of the protocol's two APIs.
 
-    `poll_wait` is the long poll's length in seconds, `max_result` the largest result in bytes, None for no limit.
-    `tokens` are accepted, `earlier_tokens` were once; `token_path` is the file that holds the token. `requests` are
-    the last ones, the oldest first.
+    `files` have the first token. `poll_wait` is the long poll's length in seconds, `max_result` the largest result in
+    bytes, None for no limit. `requests` are the last ones, the oldest first.
     """
 
     def __init__(
         self,
         broker: Broker,
+        files: WorkerFiles,
         *,
-        token: str,
-        token_path: Path,
         poll_wait: float,
         max_result: int | None,
-        faults: FaultPlan,
+        faults: Sequence[Fault],
     ) -> None:
-        self.tokens = {token.encode()}
-        self.earlier_tokens: set[bytes] = set()
+        self.token = files.identity.token
+        self._tokens = {self.token.encode()}
+        self._earlier_tokens: set[bytes] = set()
         self.poll_wait = poll_wait
-        self.faults = faults
+        self.faults = FaultPlan([*faults])
         self.requests: deque[WorkerRequest] = deque(maxlen=_REQUESTS_KEPT)
         self._scripted: deque[bytes] = deque()
         self.polls = OpenPolls(take=self._next, give_back=self._give_back)
         self._broker = broker
-        self._token_path = str(token_path)
+        broker.on_slot_free = self.polls.offer
+        self._token_path = str(files.token_file)
         self._max_result = max_result
+
+    def replace_token(self, token: str, *, accept_old: bool) -> None:
+        """Accept this token from now on, and the former ones only if that is wanted."""
+        self._earlier_tokens.add(self.token.encode())
+        self.token = token
+        self._tokens = {token.encode(), *(self._tokens if accept_old else ())}
 
     def script(self, body: bytes) -> None:
         """Answer one poll with this body, whether it is a job or not."""
@@ -208,7 +214,7 @@ class ProtocolApi:
     async def _serve(self, exchange: WorkerExchange) -> None:
         if not self._authorized(exchange):
             headers = dict(exchange.scope["headers"])
-            sentence = endpoints.wrong_token(headers, path=self._token_path, earlier=self.earlier_tokens)
+            sentence = endpoints.wrong_token(headers, path=self._token_path, earlier=self._earlier_tokens)
             refused = f"a {exchange.endpoint} request was refused: {sentence}"
             self._broker.diagnosed(ViolationKind.UNAUTHORIZED, refused)
             await self._refuse(exchange, HTTPStatus.UNAUTHORIZED, sentence)
@@ -227,7 +233,7 @@ class ProtocolApi:
         if not exchange.dialect.needs_token(exchange.scope["path"]):
             return True
         given = exchange.header(b"module-auth-token")
-        return given is not None and any(hmac.compare_digest(given, token) for token in self.tokens)
+        return given is not None and any(hmac.compare_digest(given, token) for token in self._tokens)
 
     async def _poll(self, exchange: WorkerExchange) -> None:
         self._broker.poll_began()

@@ -4,6 +4,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
@@ -12,7 +13,7 @@ from cm_exec.local_runtime.broker import Broker, Restart
 from cm_exec.local_runtime.call import Call
 from cm_exec.local_runtime.caller_server import CallerServer
 from cm_exec.local_runtime.core.endpoints import V1
-from cm_exec.local_runtime.core.faults import Fault, FaultPlan, ProtocolEndpoint
+from cm_exec.local_runtime.core.faults import Fault, ProtocolEndpoint
 from cm_exec.local_runtime.core.functions import FunctionInfo
 from cm_exec.local_runtime.core.job import Limits, LogLine, RuntimeJob, Submission
 from cm_exec.local_runtime.core.worker_status import (
@@ -25,7 +26,7 @@ from cm_exec.local_runtime.core.worker_status import (
     WorkerStatus,
 )
 from cm_exec.local_runtime.feed import News, Notice, Subscriber
-from cm_exec.local_runtime.listener import RuntimePorts
+from cm_exec.local_runtime.listener import Listener, note_unknown_names
 from cm_exec.local_runtime.protocol_api import ProtocolApi, WorkerRequest
 from cm_exec.local_runtime.views import CallerOptions, RuntimeInfo
 from cm_exec.local_runtime.worker_files import CONTAINER_HOST, LOCAL_NAMES, Style, WorkerFiles, load_identity
@@ -75,51 +76,49 @@ class LocalRuntime:
     ) -> None:
         local_host = "localhost" if address in {"0.0.0.0", "::", "127.0.0.1"} else address  # noqa: S104 - compared
         hosts = [*LOCAL_NAMES, CONTAINER_HOST, "host.containers.internal", *names, local_host]
-        self._identity = load_identity(directory, hosts)
-        self._token = self._identity.token
+        identity = self._identity = load_identity(directory, hosts)
         limits = Limits(slots=max_concurrent_tasks if strict else None, history=history, answer_grace=answer_grace)
-        self._broker = Broker(directory=self._identity.directory.parent, limits=limits, poll_timeout=poll_timeout)
+        self._broker = Broker(directory=identity.directory.parent, limits=limits, poll_timeout=poll_timeout)
         self._lines: Inbox[tuple[str | None, str, str]] = Inbox(lambda line: self._broker.write_log(*line))
-        self._ports = RuntimePorts(
-            address,
-            port=port,
-            plain_port=plain_port,
-            caller_port=None if callers is None else callers.port,
-            tls=self._identity.tls,
-            hosts=hosts,
-            on_bad_connection=partial(self._broker.diagnosed, ViolationKind.CONNECTION),
-        )
-        self.port = self._ports.tls.port
-        """The port of the TLS API."""
+        note_unknown_names(identity.tls, hosts)
+        tls, plain, for_callers = self._bind(address, port, plain_port, None if callers is None else callers.port)
         self.files = WorkerFiles(
-            directory=self._identity.directory,
-            port=self.port,
+            identity=identity,
+            port=tls.port,
             slots=max_concurrent_tasks,
             host=names[0] if names else local_host,
             local_host=local_host,
-            plain_port=self._ports.plain.port if self._ports.plain else None,
-            plain=self._identity.plain_dialect,
+            plain_port=None if plain is None else plain.port,
         )
         """Where token, CA and connection file are."""
-        self._api = ProtocolApi(
-            self._broker,
-            token=self._token,
-            token_path=self.files.token_file,
-            poll_wait=poll_wait,
-            max_result=max_result,
-            faults=FaultPlan(list(faults)),
+        self._api = ProtocolApi(self._broker, self.files, poll_wait=poll_wait, max_result=max_result, faults=faults)
+        self._worker_ports = {tls: V1}
+        if plain is not None:
+            self._worker_ports[plain] = identity.plain_dialect
+        self._info = RuntimeInfo(self._broker, self._api, self.files, callers or CallerOptions())
+        self._caller_server = (
+            None if for_callers is None else CallerServer(self._info, for_callers, address=address, names=names)
         )
-        options = callers or CallerOptions()
-        self._info = RuntimeInfo(
-            self._broker, self._api, self.files, options, token=options.token or self._identity.callers_token
-        )
-        self._caller_server: CallerServer | None = None
-        if self._ports.callers is not None:
-            self._caller_server = CallerServer(self._info, self._ports.callers, address=address, names=names)
-        self._broker.on_slot_free = self._api.polls.offer
         self.write_files()
         self._listen_at_start = listen
         self._thread: LoopThread | None = None
+
+    def _bind(
+        self, address: str, port: int, plain_port: int | None, caller_port: int | None
+    ) -> tuple[Listener, Listener | None, Listener | None]:
+        """Bind the ports for workers, for those of the plain API on loopback, and for callers: all, or none."""
+        on_bad_connection = partial(self._broker.diagnosed, ViolationKind.CONNECTION)
+        with ExitStack() as bound:
+
+            def bind(listener: Listener) -> Listener:
+                bound.callback(listener.release)
+                return listener
+
+            tls = bind(Listener(host=address, port=port, tls=self._identity.tls, on_bad_connection=on_bad_connection))
+            plain = None if plain_port is None else bind(Listener(port=plain_port, on_bad_connection=on_bad_connection))
+            callers = None if caller_port is None else bind(Listener(host=address, port=caller_port))
+            self._release_ports = bound.pop_all().close
+            return tls, plain, callers
 
     # Start and stop
 
@@ -140,9 +139,9 @@ class LocalRuntime:
             return
         self.pause(grace=1.0)
         thread.call(self._broker.close)
-        if self._ports.callers is not None:
-            thread.run(self._ports.callers.close(grace=1.0))
-        self._ports.release()
+        if self._caller_server is not None:
+            thread.run(self._caller_server.listener.close(grace=1.0))
+        self._release_ports()
         thread.stop()
         self._thread = None
 
@@ -159,9 +158,8 @@ class LocalRuntime:
         async def close() -> None:
             self._info.paused = True
             self._api.polls.stop()
-            await self._ports.tls.close(grace=grace)
-            if self._ports.plain is not None:
-                await self._ports.plain.close(grace=grace)
+            for listener in self._worker_ports:
+                await listener.close(grace=grace)
             self._broker.worker.polls.forget()
 
         self._running().run(close())
@@ -171,9 +169,8 @@ class LocalRuntime:
 
         async def open_() -> None:
             self._api.polls.start()
-            await self._ports.tls.open(self._api.application(V1))
-            if self._ports.plain is not None:
-                await self._ports.plain.open(self._api.application(self._identity.plain_dialect))
+            for listener, dialect in self._worker_ports.items():
+                await listener.open(self._api.application(dialect))
             self._info.paused = False
 
         self._running().run(open_())
@@ -186,9 +183,14 @@ class LocalRuntime:
     # The settings of a worker
 
     @property
+    def port(self) -> int:
+        """The port of the TLS API."""
+        return self.files.port
+
+    @property
     def token(self) -> str:
         """The token that is accepted now."""
-        return self._token
+        return self._api.token
 
     def environment(self, style: Style = "modern") -> dict[str, str]:
         """Return the variables for a worker; nothing but them."""
@@ -199,9 +201,7 @@ class LocalRuntime:
         token = secrets.token_urlsafe(32)
 
         def rotate() -> None:
-            self._api.earlier_tokens.add(self._token.encode())
-            self._token = token
-            self._api.tokens = {token.encode(), *(self._api.tokens if accept_old else ())}
+            self._api.replace_token(token, accept_old=accept_old)
             if write:
                 self.write_files()
 
@@ -210,19 +210,9 @@ class LocalRuntime:
 
     def write_files(self) -> None:
         """Write token, CA and connection file (again)."""
-        self.files.write(token=self._token, ca=self._identity.ca)
+        self.files.write(self.token)
 
     # The callers' port
-
-    @property
-    def url(self) -> str:
-        """Where callers find the functions: `POST url/functions/NAME`."""
-        return self.callers.url
-
-    @property
-    def caller_token(self) -> str:
-        """The token for the callers' port."""
-        return self.callers.token
 
     @property
     def callers(self) -> CallerServer:

@@ -3,11 +3,10 @@
 Times are milliseconds since the epoch.
 """
 
-import json
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from cm_exec.local_runtime.feed import News
 from cm_exec.local_runtime.protocol_api import ProtocolApi
 from cm_exec.local_runtime.worker_files import WorkerFiles
 from cm_exec.protocol.json_text import json_problem
+from cm_exec.text import toml_value
 
 View = dict[str, Any]
 
@@ -226,24 +226,21 @@ def test_entry(job: RuntimeJob, body: ResultSpool | None) -> str | None:
     if job.answer is None or body is None or max(len(job.query), body.size) > _LARGEST_TEST:
         return None
     name = f"{job.function} #{job.number}"
-    lines = ["[[tests]]", f"function = {quote(job.function)}", f"name = {quote(name)}"]
-    lines.append(f"query_json = {quote(job.query.decode(errors='replace'))}")
+    lines = ["[[tests]]", f"function = {toml_value(job.function)}", f"name = {toml_value(name)}"]
+    lines.append(f"query_json = {toml_value(job.query.decode(errors='replace'))}")
     result = body.content()
     if job.answer.failure is not None:
         reason = job.answer.failure.reason
-        failed = f"error = {quote(reason)}" if reason else f"error_contains = {quote(job.answer.failure.message)}"
+        failed = (
+            f"error = {toml_value(reason)}" if reason else f"error_contains = {toml_value(job.answer.failure.message)}"
+        )
         return "\n".join([*lines, failed]) + "\n"
     try:
         text = result.decode()
     except UnicodeDecodeError:
         return None
     key = "result_json" if json_problem(result) is None else "result_text"
-    return "\n".join([*lines, f"{key} = {quote(text)}"]) + "\n"
-
-
-def quote(text: str) -> str:
-    """Return a TOML string: JSON's form without escaped halves of surrogate pairs, which TOML does not have."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return "\n".join([*lines, f"{key} = {toml_value(text)}"]) + "\n"
 
 
 CONSOLE: Final = Path(__file__).with_name("console")
@@ -269,17 +266,20 @@ class CallerOptions:
 
 @dataclass(slots=True)
 class RuntimeInfo:
-    """One run of the runtime, by the name `run`. `token` is that of callers."""
+    """One run of the runtime, by the name `run`."""
 
     broker: Broker
     api: ProtocolApi
     files: WorkerFiles
     options: CallerOptions
-    _: KW_ONLY
-    token: str = field(repr=False)
     paused: bool = True
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     started: float = 0.0
+
+    @property
+    def token(self) -> str:
+        """The token of callers."""
+        return self.options.token or self.files.identity.callers_token
 
     def state_view(self) -> View:
         """Return the part of /state that does not change with every job."""

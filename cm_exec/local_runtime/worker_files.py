@@ -97,19 +97,23 @@ def _load_token(path: Path, *, mode: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerFiles:
-    """The files in `directory`, and the variables that name them and the runtime at `port`.
+    """The files of an identity, and the variables that name them and the runtime at `port`.
 
     `host` is how workers in containers and on other machines reach the runtime, `local_host` how those on this machine
     do. `plain_port` is None where the plain API is not served.
     """
 
-    directory: Path
+    identity: RuntimeIdentity
     port: int
     slots: int
     host: str = "localhost"
     local_host: str = "localhost"
     plain_port: int | None = None
-    plain: ProtocolDialect | None = None
+
+    @property
+    def directory(self) -> Path:
+        """The folder that workers read."""
+        return self.identity.directory
 
     @property
     def url(self) -> str:
@@ -136,14 +140,14 @@ class WorkerFiles:
         """A file for `env_file`, which only this user can read: the plain API's addresses are secret."""
         return self.directory.parents[1] / "worker.env"
 
-    def write(self, *, token: str, ca: bytes) -> None:
+    def write(self, token: str) -> None:
         """Write or replace all files; a reader sees the old or the new one, never half of it. Raises UsageError."""
         try:
             str(self.directory).encode()
         except UnicodeEncodeError:
             message = f"the path of the runtime's folder is not UTF-8: {str(self.directory)!r}"
             raise UsageError(f"{message}; set TMPDIR or --runtime-dir to another folder") from None
-        replace_file(self.ca_file, ca)
+        replace_file(self.ca_file, self.identity.ca)
         replace_file(self.token_file, token.encode())
         container_host = CONTAINER_HOST if self.shares_network else self.host
         for name, host in ((_CONNECTION, self.local_host), (_CONTAINER_CONNECTION, container_host)):
@@ -178,13 +182,13 @@ class WorkerFiles:
         }
 
     def _plain_variables(self) -> dict[str, str]:
-        if self.plain_port is None or self.plain is None:
+        if self.plain_port is None:
             return {}
-        root = f"http://127.0.0.1:{self.plain_port}"
+        root, plain = f"http://127.0.0.1:{self.plain_port}", self.identity.plain_dialect
         return {
-            "GET_JOB_URI_V2": root + self.plain.path(ProtocolEndpoint.POLL),
-            "POST_RESULT_URI_V2": root + self.plain.path(ProtocolEndpoint.RESULT),
-            "POST_SCHEMA_URI_V2": root + self.plain.path(ProtocolEndpoint.SCHEMAS),
+            "GET_JOB_URI_V2": root + plain.path(ProtocolEndpoint.POLL),
+            "POST_RESULT_URI_V2": root + plain.path(ProtocolEndpoint.RESULT),
+            "POST_SCHEMA_URI_V2": root + plain.path(ProtocolEndpoint.SCHEMAS),
         }
 
     @property

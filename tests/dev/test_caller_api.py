@@ -46,8 +46,8 @@ def test_curl(serving: LocalRuntime, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     (tmp_path / "q.json").write_text('{"a": 1}')
-    token = f"Authorization: Bearer {serving.caller_token}"
-    command = ["curl", "-sf", "-H", token, "-d", "@q.json", f"{serving.url}/functions/echo"]
+    token = f"Authorization: Bearer {serving.callers.token}"
+    command = ["curl", "-sf", "-H", token, "-d", "@q.json", f"{serving.callers.url}/functions/echo"]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout == b'{"a": 1}'
 
 

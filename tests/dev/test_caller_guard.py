@@ -38,8 +38,8 @@ def test_wrong_token(browser: Caller) -> None:
 
 def test_one_time_code(serving: LocalRuntime, browser: Caller) -> None:
     """A code signs in one browser, once."""
-    path = serving.callers.one_time_url().removeprefix(serving.url)
-    assert serving.caller_token not in path
+    path = serving.callers.one_time_url().removeprefix(serving.callers.url)
+    assert serving.callers.token not in path
     assert browser.request("HEAD", path).status == 401
     reply = browser.get(path)
     assert (reply.status, reply.headers["location"]) == (303, "/")
@@ -52,15 +52,15 @@ def test_one_time_code(serving: LocalRuntime, browser: Caller) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_code_of_another_user(serving: LocalRuntime, browser: Caller) -> None:
     """Another user of the machine cannot use the code."""
-    path = serving.callers.one_time_url().removeprefix(serving.url)
-    get = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", serving.url + path]
+    path = serving.callers.one_time_url().removeprefix(serving.callers.url)
+    get = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", serving.callers.url + path]
     assert subprocess.check_output(get, user=65534, cwd="/", env={"PATH": os.environ["PATH"]}) == b"401"
     assert browser.get(path).status == 303
 
 
 def test_bearer_token(serving: LocalRuntime, browser: Caller) -> None:
     """A program may use the token."""
-    assert browser.get("/state", Authorization=f"Bearer {serving.caller_token}").status == 200
+    assert browser.get("/state", Authorization=f"Bearer {serving.callers.token}").status == 200
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_bearer_token(serving: LocalRuntime, browser: Caller) -> None:
 def test_foreign_page(serving: LocalRuntime, caller: Caller, headers: dict[str, str]) -> None:
     """A page from another site can run nothing."""
     sent = {name.replace("-", "_"): value for name, value in headers.items()}
-    cookie = f"cm-exec-{urlsplit(serving.url).port}={serving.caller_token}"
+    cookie = f"cm-exec-{urlsplit(serving.callers.url).port}={serving.callers.token}"
     for reply in (
         caller.post("/functions/echo", b"1", **sent),
         caller.post("/functions/echo", b"1", Cookie=cookie, **sent),
@@ -101,7 +101,7 @@ def test_security_headers(caller: Caller, path: str) -> None:
 
 def test_result_with_markup(serving: LocalRuntime) -> None:
     """A browser never shows a result as a page."""
-    cookie = f"cm-exec-{urlsplit(serving.url).port}={serving.caller_token}"
+    cookie = f"cm-exec-{urlsplit(serving.callers.url).port}={serving.callers.token}"
     browser = Caller(serving, {**BROWSER, "Cookie": cookie}, has_token=False)
     reply = browser.post("/functions/echo", b'"<script>alert(1)</script>"')
     assert reply.headers["content-type"] == "application/octet-stream"

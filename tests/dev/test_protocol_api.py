@@ -391,7 +391,7 @@ def test_used_port(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="in use"):
             LocalRuntime(tmp_path / "second", port=runtime.port)
         with pytest.raises(OSError, match="in use"):
-            LocalRuntime(tmp_path / "second", callers=CallerOptions(port=urlsplit(runtime.url).port or 0))
+            LocalRuntime(tmp_path / "second", callers=CallerOptions(port=urlsplit(runtime.callers.url).port or 0))
 
 
 def test_wrong_authority(runtime: LocalRuntime, tmp_path: Path) -> None:

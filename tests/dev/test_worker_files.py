@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from cm_exec.local_runtime.worker_files import Style, WorkerFiles, load_identity
 @pytest.fixture
 def environment(tmp_path: Path) -> WorkerFiles:
     identity = load_identity(tmp_path / "it's here", ["localhost"])
-    made = WorkerFiles(directory=identity.directory, port=8945, slots=3)
-    made.write(token="the-token", ca=b"the CA")
+    made = WorkerFiles(identity=replace(identity, ca=b"the CA"), port=8945, slots=3)
+    made.write("the-token")
     return made
 
 
@@ -102,7 +103,7 @@ def test_permissions(environment: WorkerFiles) -> None:
 
 def test_second_write(environment: WorkerFiles) -> None:
     """A second write replaces all three files."""
-    environment.write(token="new", ca=b"new CA")
+    replace(environment, identity=replace(environment.identity, ca=b"new CA")).write("new")
     assert environment.token_file.read_text() == "new"
     assert environment.ca_file.read_text() == "new CA"
     assert json.loads(environment.connection_file.read_text())["moduleAuthToken"] == "new"

@@ -48,9 +48,9 @@ class Caller:
         self, method: str, path: str, body: bytes | None = None, **headers: str
     ) -> Iterator[http.client.HTTPResponse]:
         """Send a request, and yield its response to be read as it comes."""
-        address = urlsplit(self.runtime.url)
+        address = urlsplit(self.runtime.callers.url)
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
-        token = {"Authorization": f"Bearer {self.runtime.caller_token}"} if self.has_token else {}
+        token = {"Authorization": f"Bearer {self.runtime.callers.token}"} if self.has_token else {}
         sent = token | self.headers | {name.replace("_", "-"): value for name, value in headers.items()}
         try:
             connection.request(method, path, body, sent)
