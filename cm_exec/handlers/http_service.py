@@ -206,6 +206,10 @@ class HttpService:
         self._is_ready = False
         self._attention.set()
 
+    @property
+    def _no_response(self) -> str:
+        return f"no response from {self.service.url}{self.service.ready} within {_CHECK_SECONDS:g} s"
+
     def _stderr_end(self) -> bytes:
         return self.secrets.redact(self._stderr_tail.getvalue())
 
@@ -310,19 +314,19 @@ class HttpService:
         try:
             async with asyncio.timeout(_CHECK_SECONDS):
                 connection = await self._connections.connect()
-                try:
-                    if not self.service.ready.startswith("/"):
-                        return True
-                    head = request_head("GET", self.service.ready, (("Host", self.host),))
-                    status = (await connection.request(head, None, _CHECK_SECONDS)).status
-                finally:
-                    connection.close()
+            try:
+                if not self.service.ready.startswith("/"):
+                    return True
+                head = request_head("GET", self.service.ready, (("Host", self.host),))
+                status = (await connection.request(head, None, _CHECK_SECONDS)).status
+            finally:
+                connection.close()
         except TimeoutError:
-            self._check_problem = f"no response from {self.service.url}{self.service.ready} within {_CHECK_SECONDS:g} s"
+            self._check_problem = self._no_response
         except OSError as error:
             self._check_problem = f"cannot connect to {self.service.url}: {_os_error_text(error)}"
         except RequestError as error:
-            self._check_problem = str(error)
+            self._check_problem = self._no_response if error.timed_out else str(error)
         else:
             self._check_problem = f"{self.service.url}{self.service.ready} answers {status}"
             return is_success(status)

@@ -33,7 +33,7 @@ async def run_single_use(  # noqa: PLR0917 - as in Handler.run
     finally:
         context.running.pop(job.job_id, None)
         child.close()
-    if process.was_cut:
+    if process.was_cut and process.state.reason is None:
         log.warning(
             "a process that the command left running held its output open; it was read until it was silent, "
             "and what comes later is lost",
@@ -126,7 +126,8 @@ class SingleUseProcess:
             case Phase.KILLING:
                 seconds = graces.kill
             case _:
-                self._stop_reading_at = self._stop_reading_at or now + graces.held_pipe
+                is_result = self.state.reason is None  # of a job that was ended only the last words are of use
+                self._stop_reading_at = self._stop_reading_at or now + (graces.held_pipe if is_result else graces.quiet)
                 seconds = max(0.001, min(graces.quiet, self._stop_reading_at - now))
         if seconds:
             self._timer = self._loop.call_later(seconds, self._deadline)

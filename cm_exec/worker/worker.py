@@ -103,6 +103,7 @@ class Worker:
         self._draining.set()
         if self._poll is not None:
             self._poll.cancel()
+        self._start_all()
         self._loop.call_later(_LAST_POSTS, self._give_up)
 
     async def run(self) -> None:
@@ -154,7 +155,7 @@ class Worker:
         """Wait for the open poll and for all jobs, each within its time."""
         times = self._times
         timers = [
-            self._loop.call_later(times.poll, poll.cancel),
+            self._loop.call_later(times.poll, self._end_poll, poll),
             self._loop.call_later(times.jobs, self._time_is_over),
             self._loop.call_later(max(times.poll + 1, times.jobs + times.posts), self._give_up),
         ]
@@ -165,10 +166,19 @@ class Worker:
         for timer in timers:
             timer.cancel()
 
+    def _end_poll(self, poll: "asyncio.Task[None]") -> None:
+        self._loop.call_soon(poll.cancel)  # not at once: a response that was read in this round is taken first
+
     def _time_is_over(self) -> None:
         if self._queue.outstanding:
             log.warning("drain_timeout is over; %d jobs are ended", self._queue.outstanding)
         self._end_jobs()
+        self._start_all()
+
+    def _start_all(self) -> None:
+        """Answer also the jobs that wait for a slot: no command is started any more, and they need none."""
+        self._queue.lift_limits()
+        self._start_jobs()
 
     def _give_up(self) -> None:
         for task in self._tasks:

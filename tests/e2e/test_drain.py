@@ -1,6 +1,7 @@
 import itertools
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tests.support import responses
 from tests.support.answers import error_of
 from tests.support.processes import children, wait_until
-from tests.support.request_log import Endpoint
+from tests.support.request_log import PATIENCE, Endpoint
 from tests.support.toml import function, table
 from tests.support.worker_harness import WorkerHarness
 
@@ -138,6 +139,51 @@ def test_lost_result(harness: WorkerHarness) -> None:
     worker.wait()
     assert job in worker.log
     assert "Traceback" not in worker.log
+
+
+def test_lost_results_of_waiting_jobs(harness: WorkerHarness) -> None:
+    """The end of a drain is bounded also for the jobs that wait for a slot."""
+    worker = harness.start(ENDLESS + table("launcher", drain_timeout=1, concurrency=1))
+    jobs = [harness.runtime.submit("endless") for _ in range(3)]
+    harness.runtime.wait_for_poll(after=3)  # the worker has all three
+    harness.runtime.go_down()
+    worker.terminate()
+    assert worker.wait() == 0
+    assert all(f"job {job}: its result could not be posted before the end" in worker.log for job in jobs)
+
+
+def test_waiting_jobs_at_the_end_of_a_drain(harness: WorkerHarness) -> None:
+    """They are answered at the same time, and not one after another: a slow runtime gets all of them in time."""
+    posts = threading.Barrier(6)
+
+    def wait_for_all(context: responses.RequestContext) -> None:
+        posts.wait(PATIENCE)
+        responses.normal(context)
+
+    harness.runtime.always(Endpoint.RESULT, wait_for_all)
+    worker = harness.start(ENDLESS + table("launcher", drain_timeout=1, concurrency=1))
+    jobs = [harness.runtime.submit("endless") for _ in range(6)]
+    for job in jobs:
+        harness.runtime.wait_until_handed_out(job)
+    harness.runtime.release_polls()
+    worker.terminate()
+    assert worker.wait() == 0
+    assert {error_of(harness.runtime.result(job))["reason"] for job in jobs} == {"shutdown"}
+
+
+def test_output_that_never_ends(harness: WorkerHarness) -> None:
+    """A process that left the group of an ended command, and writes on, does not delay the answer of its job."""
+    chatty = function(
+        "chatty", "setsid sh -c 'trap \"\" TERM; while :; do echo x; sleep 0.1; done' & touch started; sleep 300"
+    )
+    worker = harness.start(chatty + table("launcher", drain_timeout=1))
+    job = harness.runtime.submit("chatty")
+    wait_until(harness.folder.joinpath("started").exists, what="the job")
+    harness.runtime.release_polls()
+    worker.terminate()
+    assert worker.wait() == 0
+    assert error_of(harness.runtime.result(job))["reason"] == "shutdown"
+    assert "held its output open" not in worker.log
 
 
 def test_late_result(harness: WorkerHarness) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 
 from cm_exec.processes.signals import LazySelector
 
@@ -51,6 +52,33 @@ def test_timers_of_a_busy_loop() -> None:
 
     with asyncio.Runner(loop_factory=loop_with_lazy_selector) as runner:
         assert runner.run(work()) > 1
+
+
+def test_a_late_loop() -> None:
+    """What came while the loop was held up counts before the timers that are due since."""
+
+    async def work() -> list[str]:
+        loop = asyncio.get_running_loop()
+        read, write = os.pipe()
+        order: list[str] = []
+        over = asyncio.Event()
+
+        def event() -> None:
+            order.append("event")
+            loop.remove_reader(read)
+
+        loop.add_reader(read, event)
+        loop.call_later(0.01, order.append, "timer")
+        loop.call_later(0.02, over.set)
+        os.write(write, b"x")
+        time.sleep(0.1)
+        await over.wait()
+        os.close(read)
+        os.close(write)
+        return order
+
+    with asyncio.Runner(loop_factory=loop_with_lazy_selector) as runner:
+        assert runner.run(work()) == ["event", "timer"]
 
 
 def test_an_idle_loop_asks_the_kernel_at_once() -> None:

@@ -104,6 +104,20 @@ def test_forgotten_names() -> None:
     assert (queue._admitted, queue._waiting) == ({}, {})
 
 
+def test_without_limits() -> None:
+    """All jobs may run once the limits are lifted, the oldest first, and the queue is empty at their end."""
+    queue = queue_of(job("1", "a"), job("2", "a"), job("3", "b"), slots=1, a=1)
+    first = queue.take()
+    assert first is not None
+    queue.lift_limits()
+    queue.put(job("4", "a"))
+    others = take_all(queue)
+    assert [item.job_id for item in others] == ["2", "3", "4"]
+    for item in (first, *others):
+        queue.done(item, answered=True)
+    assert (queue.outstanding, queue._admitted, queue._waiting) == (0, {}, {})
+
+
 class Queue(RuleBasedStateMachine):
     """Jobs come, are taken and are done in any order."""
 
