@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from cm_exec.handlers.pool import Pool
 
 CANCEL_GRACE: Final = 10.0
-"""Seconds that a process has for the answer to a cancelled job, before it is replaced."""
+"""Seconds that a process has for the answer to a cancelled job, before it is replaced.
+
+If it has sent messages for other jobs meanwhile, it is replaced when these are over.
+"""
 
 _MESSAGE_ROOM: Final = 1024 * 1024  # the envelope around a result, and escapes in it
 
@@ -42,6 +45,7 @@ class EnvelopeProcess(ServiceProcess):
         self._running: dict[str, RunningJob] = {}
         self._state = EnvelopeState(message_reader(service.protocol), _MESSAGE_ROOM)
         self._cancel_timers: dict[str, asyncio.TimerHandle] = {}
+        self._last_message = 0.0
 
     @property
     def has_room(self) -> bool:
@@ -102,7 +106,7 @@ class EnvelopeProcess(ServiceProcess):
         self.idle_since = self._loop.time()
         if self.status is not None:
             return
-        if self._is_used_up and not self._running:
+        if not self._running and (self._is_used_up or self._has_overdue_cancel):
             self._pool.discard(self)
         elif self.has_room:
             self._pool.has_room(self)
@@ -113,6 +117,7 @@ class EnvelopeProcess(ServiceProcess):
         """Take output: messages for the jobs of the process."""
         had_room = self.has_room
         for message in self._state.received(chunk):
+            self._last_message = self._loop.time()
             self._take(message)
         if self._state.problem:
             self._out_of_step()
@@ -174,12 +179,20 @@ class EnvelopeProcess(ServiceProcess):
 
     def _cancel_is_late(self, job_id: str) -> None:
         self._cancel_timers.pop(job_id, None)
-        if job_id in self._state.cancelled:
-            self._warn("goes on with a cancelled job; it is replaced")
-            detail = "its process is replaced because another job did not end"
-            for entry in list(self._running.values()):
-                entry.finish(self._failure(entry, Reason.TIMEOUT, detail))
-            self._discard()
+        if job_id not in self._state.cancelled:
+            return
+        if self._running and self._last_message > self._loop.time() - CANCEL_GRACE:
+            self._warn("goes on with a cancelled job; it is replaced when its other jobs are over")
+            return
+        self._warn("goes on with a cancelled job; it is replaced")
+        detail = "its process is replaced because another job did not end"
+        for entry in list(self._running.values()):
+            entry.finish(self._failure(entry, Reason.TIMEOUT, detail))
+        self._discard()
+
+    @property
+    def _has_overdue_cancel(self) -> bool:
+        return not self._state.cancelled <= self._cancel_timers.keys()
 
     def _out_of_step(self) -> None:
         if not self._running:

@@ -105,7 +105,7 @@ def test_numbers_in_words() -> None:
     assert "SIGTERM, a second of grace, SIGKILL" in page("handlers")
     assert "until the pipe has been silent for a second" in page("handlers")
     assert "is cut off after ten seconds" in page("handlers")
-    assert "until it has answered or ten seconds are over" in page("services")
+    assert "that has not answered after ten seconds is replaced" in page("services")
     assert "waits up to a minute for files that come late" in page("how-it-works")
     assert "after ten minutes of nothing else the worker ends" in page("how-it-works")
     assert "fails to accept for five minutes, while polls succeed" in page("how-it-works")

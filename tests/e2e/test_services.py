@@ -124,6 +124,33 @@ def test_unanswered_cancel(harness: WorkerHarness) -> None:
     wait_until(lambda: has_ended(pid), what="the end of the old process")
 
 
+def test_unanswered_cancel_beside_others(harness: WorkerHarness) -> None:
+    """Where a process still sends messages for its other jobs, these end before it is replaced."""
+    worker = harness.start(multiplexed() + served("f", timeout=1) + served("g", timeout=600), "--concurrency", "4")
+    pid = ask(harness, "pid")
+    go = harness.folder / "go"
+    other = submit(harness, "log_until", str(go), "unharmed", to="g")
+    assert error(harness, "forget", str(harness.folder / "ready"))["reason"] == "timeout"
+    wait_until(lambda: "it is replaced when its other jobs are over" in worker.log, what="the line in the log")
+    go.touch()
+    assert bytes(harness.runtime.result(other).body) == b'"unharmed"'
+    assert ask(harness, "pid") != pid
+    wait_until(lambda: has_ended(pid), what="the end of the old process")
+
+
+def test_unanswered_cancel_in_a_silent_process(harness: WorkerHarness) -> None:
+    """Where a process sends nothing more, its other jobs fail with it."""
+    harness.start(multiplexed() + served("f", timeout=1) + served("g", timeout=600), "--concurrency", "4")
+    ready = harness.folder / "held"
+    other = submit(harness, "hold", str(ready), str(harness.folder / "never"), 1, to="g")
+    wait_until(ready.exists, what="the job in the service")
+    assert error(harness, "forget", str(harness.folder / "ready"))["reason"] == "timeout"
+    failed = error_of(harness.runtime.result(other, seconds=PATIENCE), function="g")
+    assert failed["reason"] == "timeout"
+    assert "another job did not end" in failed["error"]
+    assert ask(harness, "echo", 1) == 1
+
+
 @pytest.mark.parametrize(
     "text",
     ['{"result": 1}', '{"jobId": "nobody", "result": 1}', '{"jobId": "nobody"}', "a print", '{"ready": 1}', "[]", "1"],

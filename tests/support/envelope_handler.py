@@ -48,6 +48,11 @@ def work(job_id: str, message: dict[str, Any]) -> None:  # noqa: C901, PLR0912 -
             Path(ready).touch()
             wait_for(go)
             send(jobId=job_id, result=value)
+        case "log_until", [go, value]:
+            while not Path(go).exists():
+                send(jobId=job_id, log="at work")
+                time.sleep(0.2)
+            send(jobId=job_id, result=value)
         case "until_cancelled", [ready]:
             Path(ready).touch()
             cancelled[job_id].wait()
