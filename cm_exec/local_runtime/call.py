@@ -1,14 +1,14 @@
 """Calls of functions, as the program that made them sees them, and the bytes of their results."""
 
 import os
-import tempfile
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryFile
+from typing import IO, Final
 
 from cm_exec.local_runtime.core.job import RuntimeJob
 from cm_exec.local_runtime.core.result import ReportedFailure
@@ -20,15 +20,15 @@ CHUNK: Final = 256 * 1024
 class ResultSpool:
     """Bytes that are appended by one writer and read by any number of readers, from any thread once complete.
 
-    `complete` is set by `finish`, `cut` by `cut_short`; `on_growth` is called after each change. The file is
-    unlinked from the start and closed with the last reference, so that nothing is left on the disk.
+    `complete` is set by `finish`, `cut` by `cut_short`; `on_growth` is called after each change. The file has no name
+    and is closed with the last reference, so that nothing is left on the disk.
     """
 
     def __init__(self, folder: Path, *, in_memory: int = IN_MEMORY) -> None:
         self._folder = folder
         self._in_memory = in_memory
         self._memory = bytearray()
-        self._file: int | None = None
+        self._file: IO[bytes] | None = None
         self.size = 0
         self.complete = False
         self.cut = False
@@ -37,11 +37,14 @@ class ResultSpool:
     def append(self, data: bytes) -> None:
         """Add to the end."""
         if self._file is None and self.size + len(data) > self._in_memory:
-            self._file = self._open_file()
+            self._file = TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115 - closed by the finalizer
+            weakref.finalize(self, self._file.close)
+            _write_all(self._file, self._memory)
+            self._memory.clear()
         if self._file is None:
             self._memory += data
         else:
-            _write_all(self._file, data, self.size)
+            _write_all(self._file, data)
         self.size += len(data)
         self._tell()
 
@@ -59,7 +62,7 @@ class ResultSpool:
         """Return up to `length` bytes from `offset`, empty if there are none yet."""
         if self._file is None:
             return bytes(self._memory[offset : offset + length])
-        return os.pread(self._file, length, offset)
+        return os.pread(self._file.fileno(), length, offset)
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the present bytes piece by piece."""
@@ -72,25 +75,15 @@ class ResultSpool:
         """Return the present bytes in one piece."""
         return bytes(self._memory) if self._file is None else b"".join(self.chunks())
 
-    def _open_file(self) -> int:
-        descriptor, name = tempfile.mkstemp(prefix="result-", dir=self._folder)
-        os.unlink(name)  # noqa: PTH108 - the name is a string and goes at once
-        weakref.finalize(self, os.close, descriptor)
-        _write_all(descriptor, self._memory, 0)
-        self._memory.clear()
-        return descriptor
-
     def _tell(self) -> None:
         for callback in tuple(self.on_growth):
             callback()
 
 
-def _write_all(descriptor: int, data: bytes | bytearray, offset: int) -> None:
+def _write_all(file: IO[bytes], data: bytes | bytearray) -> None:
     view = memoryview(data)
     while view:
-        written = os.pwrite(descriptor, view, offset)
-        offset += written
-        view = view[written:]
+        view = view[file.write(view) :]
 
 
 @dataclass(slots=True)

@@ -12,14 +12,14 @@ from typing import Any, Final
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from cm_exec.local_runtime import views
-from cm_exec.local_runtime.answers import JsonAnswer, RequestBody, SpoolAnswer
+from cm_exec.local_runtime.answers import JsonAnswer, SpoolAnswer
 from cm_exec.local_runtime.call import Call, ResultSpool
 from cm_exec.local_runtime.core.faults import FaultSyntaxError
 from cm_exec.local_runtime.core.job import RuntimeJob, State, Submission
@@ -286,17 +286,17 @@ async def _error(_: Request, error: Exception) -> Response:
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    body = RequestBody(request.receive)
     pieces: list[bytes] = []
     size = 0
-    while piece := await body.read():
-        size += len(piece)
-        if size > limit:
-            await body.discard()
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is over {limit} bytes")
-        pieces.append(piece)
-    if body.cut:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, "the body ended early")
+    try:
+        async for piece in request.stream():
+            size += len(piece)
+            if size <= limit:
+                pieces.append(piece)
+    except ClientDisconnect:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "the body ended early") from None
+    if size > limit:
+        raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is over {limit} bytes")
     return b"".join(pieces)
 
 

@@ -12,7 +12,13 @@ from typing import Final
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cm_exec.local_runtime.answers import (
+from cm_exec.local_runtime.broker import Broker
+from cm_exec.local_runtime.core import endpoints
+from cm_exec.local_runtime.core.endpoints import ProtocolDialect
+from cm_exec.local_runtime.core.faults import Fault, FaultKind, FaultPlan, ProtocolEndpoint
+from cm_exec.local_runtime.core.job import PostOutcome, RuntimeJob, job_body
+from cm_exec.local_runtime.core.worker_status import ViolationKind
+from cm_exec.local_runtime.exchange import (
     END,
     RequestBody,
     WorkerExchange,
@@ -20,12 +26,6 @@ from cm_exec.local_runtime.answers import (
     send_reply,
     send_unfinished,
 )
-from cm_exec.local_runtime.broker import Broker
-from cm_exec.local_runtime.core import endpoints
-from cm_exec.local_runtime.core.endpoints import ProtocolDialect
-from cm_exec.local_runtime.core.faults import Fault, FaultKind, FaultPlan, ProtocolEndpoint
-from cm_exec.local_runtime.core.job import PostOutcome, RuntimeJob, job_body
-from cm_exec.local_runtime.core.worker_status import ViolationKind
 from cm_exec.local_runtime.listener import ServerConnection
 from cm_exec.local_runtime.worker_files import WorkerFiles
 
