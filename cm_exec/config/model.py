@@ -7,8 +7,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from cm_exec.protocol.failure import Reason
 from cm_exec.protocol.function_schema import FunctionSchema, Input, Returns
-from cm_exec.protocol.job import Reason
 from cm_exec.text import did_you_mean
 
 Output = Literal["bytes", "json", "text"]

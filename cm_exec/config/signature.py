@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, field
 from cm_exec.config.schema import FieldTable, InputTable, ReturnsTable
 from cm_exec.config.schema.keys import TYPE_WORDS, MemberName
 from cm_exec.config.validate import Diagnostics, KeyPath, describe, read_table, read_value
-from cm_exec.datatypes.model import (
+from cm_exec.datatypes import (
     MAX_DEPTH,
     UNKNOWN,
     DataType,

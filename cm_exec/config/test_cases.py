@@ -24,7 +24,7 @@ from cm_exec.config.model import (
 from cm_exec.config.schema import FunctionTestTable
 from cm_exec.config.schema.keys import JSON_WORDS
 from cm_exec.config.validate import Diagnostics, KeyPath, describe, dotted, read_table
-from cm_exec.protocol.job import Reason
+from cm_exec.protocol.failure import Reason
 from cm_exec.protocol.json_text import json_problem
 from cm_exec.text import did_you_mean, quoted
 

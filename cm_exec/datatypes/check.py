@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
-from cm_exec.datatypes.model import (
+from cm_exec.datatypes import (
     DataType,
     DecimalType,
     Field,

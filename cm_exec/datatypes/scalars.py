@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from cm_exec.datatypes.model import DecimalType, SimpleName
+from cm_exec.datatypes import DecimalType, SimpleName
 
 Fits = Callable[[Any], bool]
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final, NoReturn
 
-from cm_exec.datatypes.model import (
+from cm_exec.datatypes import (
     MAX_DEPTH,
     SIMPLE_NAMES,
     DataType,

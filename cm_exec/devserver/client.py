@@ -18,7 +18,7 @@ import click
 
 from cm_exec.devserver.instances import Instance, list_running, real_text
 from cm_exec.errors import NoRuntimeError
-from cm_exec.protocol.job import Reason
+from cm_exec.protocol.failure import Reason
 
 TOKEN_VARIABLE: Final = "CM_EXEC_DEV_TOKEN"  # noqa: S105 - a variable's name
 _FAILED: Final = 1

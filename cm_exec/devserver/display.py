@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from cm_exec import __version__
 from cm_exec.config import Config
-from cm_exec.datatypes.model import sample
+from cm_exec.datatypes import sample
 from cm_exec.devserver.worker_process import WorkerSource
 from cm_exec.local_runtime import LocalRuntime, RuntimeJob, State
 from cm_exec.local_runtime.core.worker_status import WorkerState

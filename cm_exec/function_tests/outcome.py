@@ -10,7 +10,7 @@ from cm_exec.config.model import JobFails, ResultIsBytes, ResultIsJson, ResultMa
 from cm_exec.function_tests import PreparedTest
 from cm_exec.function_tests.comparison import ComparisonOptions, beginning, decode, differences, text_differences
 from cm_exec.handlers.factory import Validator
-from cm_exec.protocol.job import Failure
+from cm_exec.protocol.failure import Failure
 from cm_exec.protocol.json_text import InvalidJsonError, json_problem
 from cm_exec.text import count_text
 

@@ -15,7 +15,7 @@ from cm_exec.function_tests import PreparedTest
 from cm_exec.function_tests.outcome import check_outcome
 from cm_exec.function_tests.runner import CompletedTest
 from cm_exec.processes.signals import run_in_threads
-from cm_exec.protocol.job import Failure, Reason
+from cm_exec.protocol.failure import Failure, Reason
 
 Outcome = tuple[bytes | Failure, bytes]
 """A result or a failure, and the stderr of the handler as far as it is known."""

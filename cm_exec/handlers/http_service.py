@@ -23,7 +23,7 @@ from cm_exec.handlers.service_process import BETWEEN, TOO_EARLY
 from cm_exec.handlers.service_state import ServiceLog, ServiceState, StartHistory
 from cm_exec.processes.child import Child, Command, NotStartedError
 from cm_exec.processes.termination import terminate_all
-from cm_exec.protocol.job import Failure, JobFailedError, Reason
+from cm_exec.protocol.failure import Failure, JobFailedError, Reason
 from cm_exec.runtime.connection import Connection
 from cm_exec.runtime.http import OnHead, request_head
 from cm_exec.runtime.retry import RequestError

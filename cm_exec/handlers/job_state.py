@@ -10,7 +10,7 @@ for the state that was entered.
 from enum import Enum, auto
 from typing import Final
 
-from cm_exec.protocol.job import Reason
+from cm_exec.protocol.failure import Reason
 
 
 class Phase(Enum):

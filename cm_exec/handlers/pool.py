@@ -11,7 +11,7 @@ from msgspec import Struct
 from cm_exec.handlers.service_state import ServiceLog, ServiceState, StartHistory
 from cm_exec.processes.child import Child, NotStartedError
 from cm_exec.processes.termination import Graces, terminate_all
-from cm_exec.protocol.job import Failure, JobFailedError
+from cm_exec.protocol.failure import Failure, JobFailedError
 
 log: Final = logging.getLogger("cm_exec.handler")
 

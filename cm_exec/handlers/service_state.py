@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from cm_exec.config.model import Service
-from cm_exec.protocol.job import Failure
+from cm_exec.protocol.failure import Failure
 
 if TYPE_CHECKING:
     from cm_exec.processes.stdin_probe import StdinProbe  # which most modules do not need

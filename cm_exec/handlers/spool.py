@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from typing import IO, Final
 
-from cm_exec.protocol.job import Reason, StreamAbortedError
+from cm_exec.protocol.failure import Reason, StreamAbortedError
 
 MEMORY_LIMIT: Final = 1024 * 1024
 """Bytes of a result that stay in memory; a larger one moves to a temporary file."""

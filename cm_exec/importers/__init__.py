@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from cm_exec.config.load import parse_config
-from cm_exec.datatypes.model import TypeJsonError, required_by_default, type_from_json
+from cm_exec.datatypes import TypeJsonError, required_by_default, type_from_json
 from cm_exec.datatypes.syntax import type_text
 from cm_exec.errors import ConfigError
 from cm_exec.importers.declarations import Declarations, DeclaredFunction, DescriptionError, Member, declarations_toml

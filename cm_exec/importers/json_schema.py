@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from cm_exec.datatypes.model import MAX_DEPTH
+from cm_exec.datatypes import MAX_DEPTH
 from cm_exec.datatypes.syntax import is_name
 from cm_exec.importers.declarations import (
     Declarations,

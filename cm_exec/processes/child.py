@@ -18,7 +18,7 @@ from msgspec import Struct
 from cm_exec.processes import launcher
 from cm_exec.processes.launcher import STDOUT, attributes_of_child, has_pidfds, new_tag, result_descriptor
 from cm_exec.processes.termination import ProcessTree
-from cm_exec.protocol.job import Failure, JobFailedError, Reason
+from cm_exec.protocol.failure import Failure, JobFailedError, Reason
 
 _HAS_PIDFDS: Final = has_pidfds()
 _exit_callbacks: Final[dict[int, Callable[[], None]]] = {}

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
+from cm_exec.datatypes import STRING, DataType, DecimalType, Field, OptionalType, SimpleType, type_json
 from cm_exec.datatypes.check import Check, checker, members_checker, raise_out_of_range
-from cm_exec.datatypes.model import STRING, DataType, DecimalType, Field, OptionalType, SimpleType, type_json
 from cm_exec.datatypes.scalars import parse_date, parse_timestamp
 
 RangeKind = Literal["integer", "long", "float", "double", "decimal", "date", "timestamp"]

@@ -14,7 +14,7 @@ import tomli
 
 from cm_exec.config.load import parse_config
 from cm_exec.config.schema.json_schema import cm_toml_schema_text
-from cm_exec.datatypes.model import sample
+from cm_exec.datatypes import sample
 from cm_exec.importers import python_declarations
 from cm_exec.importers.declarations import (
     Declarations,

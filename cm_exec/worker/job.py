@@ -15,7 +15,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cm_exec.protocol.job import Failure, Job, MalformedJobError, Reason, StreamAbortedError, error_body, short_name
+from cm_exec.protocol.failure import Failure, Reason, StreamAbortedError, error_body, short_name
+from cm_exec.protocol.job import Job, MalformedJobError
 from cm_exec.text import closest_match
 
 QueuedJob = Job | MalformedJobError

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cm_exec.local_runtime.core.result import ReportedFailure, reported_failure
-from cm_exec.protocol.job import Failure, Reason, error_body
+from cm_exec.protocol.failure import Failure, Reason, error_body
 
 
 def test_cm_execs_own() -> None:

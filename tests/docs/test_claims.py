@@ -13,7 +13,7 @@ from cm_exec.handlers.envelope_process import CANCEL_GRACE
 from cm_exec.handlers.spool import MEMORY_LIMIT
 from cm_exec.local_runtime import parse_fault
 from cm_exec.processes.termination import Graces
-from cm_exec.protocol.job import OUTPUT_EXCERPT, STDERR_TAIL
+from cm_exec.protocol.failure import OUTPUT_EXCERPT, STDERR_TAIL
 from cm_exec.runtime.retry import RetryLimits, Verdict, result_verdict
 from cm_exec.worker.worker import DrainTimes
 from tests.support.documents import ROOT

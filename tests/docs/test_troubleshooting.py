@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from cm_exec.protocol.job import Reason
+from cm_exec.protocol.failure import Reason
 from tests.support import responses
 from tests.support.documents import ROOT, blocks
 from tests.support.messages import Message, is_written, worker_s_messages

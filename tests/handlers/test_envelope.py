@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cm_exec.handlers.base import Handler, HandlerContext
-from cm_exec.protocol.job import Reason
+from cm_exec.protocol.failure import Reason
 from tests.support.asyncio_tests import eventually
 from tests.support.handlers import JobRun, job_of, run
 from tests.support.pool_handlers import ENVELOPE, ask, ask_raw, loops, opened, wait_for_end

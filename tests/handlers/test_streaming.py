@@ -10,7 +10,7 @@ import pytest
 
 from cm_exec.handlers.base import Completion, Handler, HandlerContext
 from cm_exec.handlers.spool import MEMORY_LIMIT, StreamingSpool
-from cm_exec.protocol.job import StreamAbortedError
+from cm_exec.protocol.failure import StreamAbortedError
 from tests.support.handlers import CollectedStderr, context_of, job_of
 from tests.support.pool_handlers import opened
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from cm_exec.datatypes.model import (
+from cm_exec.datatypes import (
     SIMPLE_NAMES,
     DataType,
     DecimalType,

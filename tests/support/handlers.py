@@ -11,7 +11,8 @@ from cm_exec.config import Function, parse_config
 from cm_exec.handlers.base import Handler, HandlerContext
 from cm_exec.handlers.factory import create_handlers
 from cm_exec.processes.termination import Graces
-from cm_exec.protocol.job import Failure, Job
+from cm_exec.protocol.failure import Failure
+from cm_exec.protocol.job import Job
 from tests.support import toml
 
 

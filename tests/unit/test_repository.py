@@ -15,7 +15,7 @@ from cm_exec import __version__
 from cm_exec.cli.program import program
 from cm_exec.config.load import load_config
 from cm_exec.protocol import environment
-from cm_exec.protocol.job import Reason
+from cm_exec.protocol.failure import Reason
 from tests.support.documents import PAGES
 from tests.support.errors import error_classes
 from tests.support.examples import EXAMPLES, FOLDERS, TOOLS

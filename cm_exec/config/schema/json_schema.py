@@ -7,7 +7,7 @@ import msgspec
 
 from cm_exec.config.schema import FieldTable, File, InputTable, ReturnsTable
 from cm_exec.config.test_cases import ERRORS, QUERIES, RESULTS
-from cm_exec.datatypes.model import SIMPLE_NAMES
+from cm_exec.datatypes import SIMPLE_NAMES
 
 _REF: Final = "#/$defs/"
 

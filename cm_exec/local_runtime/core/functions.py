@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
+from cm_exec.datatypes import STRING, DataType, ListType, SetType, TypeJsonError, type_from_json
 from cm_exec.datatypes.check import Check, TypeMismatchError, checker
-from cm_exec.datatypes.model import STRING, DataType, ListType, SetType, TypeJsonError, type_from_json
 
 
 class FunctionSource(StrEnum):

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from cm_exec.protocol.job import Reason
+from cm_exec.protocol.failure import Reason
 
 
 class MediaKind(StrEnum):

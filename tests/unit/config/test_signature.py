@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cm_exec.config import ConfigError, Function, parse_config
-from cm_exec.datatypes.model import STRING, DecimalType, Field, ListType, OptionalType, SimpleType, StructType
+from cm_exec.datatypes import STRING, DecimalType, Field, ListType, OptionalType, SimpleType, StructType
 from cm_exec.datatypes.syntax import parse_type
 from cm_exec.protocol.function_schema import Bound, Input, Range, RangeKind, Returns
 

@@ -12,7 +12,7 @@ from cm_exec.config.model import (
     ResultIsJson,
     ResultMatches,
 )
-from cm_exec.protocol.job import Reason
+from cm_exec.protocol.failure import Reason
 
 FUNCTIONS = '[functions]\ndouble = "jq"\nshout = "tr"\n'
 QUERIES = "expected query, query_json or query_file, found none of them"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cm_exec.datatypes import DataType
 from cm_exec.datatypes.check import TypeMismatchError, checker
-from cm_exec.datatypes.model import DataType
 from cm_exec.datatypes.syntax import parse_type
 from cm_exec.protocol.json_text import InvalidJsonError, decode_json
 from tests.support.data_types import data_types, values

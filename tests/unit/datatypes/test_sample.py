@@ -2,8 +2,8 @@
 
 from hypothesis import given, settings
 
+from cm_exec.datatypes import DataType, sample
 from cm_exec.datatypes.check import checker
-from cm_exec.datatypes.model import DataType, sample
 from tests.support.data_types import data_types
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from cm_exec.datatypes.model import SIMPLE_NAMES, DataType, TypeJsonError, type_from_json, type_json
+from cm_exec.datatypes import SIMPLE_NAMES, DataType, TypeJsonError, type_from_json, type_json
 from cm_exec.datatypes.syntax import parse_type
 from tests.support.data_types import data_types
 

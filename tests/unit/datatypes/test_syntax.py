@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cm_exec.datatypes.model import (
+from cm_exec.datatypes import (
     MAX_SIZE,
     SIMPLE_NAMES,
     STRING,

@@ -9,7 +9,7 @@ from cm_exec.config import ConfigError, parse_config
 from cm_exec.config.model import ExpectedOutcome, JobFails, ResultIsBytes, ResultIsJson, ResultMatches
 from cm_exec.function_tests import PreparedTest, file_problems, read_cases
 from cm_exec.function_tests.outcome import OutcomeProblem, check_outcome
-from cm_exec.protocol.job import Failure, Reason
+from cm_exec.protocol.failure import Failure, Reason
 
 TYPED = '[functions.f]\ncommand = "cat"\ninputs = { n = "integer" }\nreturns = "integer"\n'
 PLAIN = '[functions.f]\ncommand = "cat"\n'

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cm_exec.handlers.job_state import TRANSITIONS, Action, JobState, Phase, ProcessEvent
-from cm_exec.protocol.job import Reason
+from cm_exec.protocol.failure import Reason
 
 DEADLINE, ENDED, EXITED, CLOSED, OUTPUT = "deadline", "ended", "exited", "closed", "output"
 EVENTS = (DEADLINE, ENDED, EXITED, CLOSED, OUTPUT)

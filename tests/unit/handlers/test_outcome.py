@@ -8,7 +8,7 @@ from cm_exec.handlers.job_state import JobState
 from cm_exec.handlers.outcome import StderrTail, excerpt, failure_of_exit, finish_output, out_of_step
 from cm_exec.handlers.spool import LimitedOutput, Spool
 from cm_exec.processes.child import NotStartedError
-from cm_exec.protocol.job import OUTPUT_EXCERPT, STDERR_TAIL, Failure, Reason
+from cm_exec.protocol.failure import OUTPUT_EXCERPT, STDERR_TAIL, Failure, Reason
 from tests.support.handlers import function_of
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cm_exec.handlers.spool import MEMORY_LIMIT, Spool, StreamingSpool, spool_directory
-from cm_exec.protocol.job import StreamAbortedError
+from cm_exec.protocol.failure import StreamAbortedError
 
 
 @pytest.fixture(params=["file", "memory"])

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from cm_exec.handlers.service_state import StartHistory
-from cm_exec.protocol.job import Failure, Reason
+from cm_exec.protocol.failure import Failure, Reason
 
 
 def why(number: int) -> Failure:

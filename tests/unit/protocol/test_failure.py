@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cm_exec.protocol.job import STDERR_TAIL, Failure, Reason, error_body
+from cm_exec.protocol.failure import STDERR_TAIL, Failure, Reason, error_body
 
 
 def members(failure: Failure, *, job_id: str = "j", query_type: str = "f") -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from cm_exec.datatypes import STRING, OptionalType, SimpleType
 from cm_exec.datatypes.check import TypeMismatchError
-from cm_exec.datatypes.model import STRING, OptionalType, SimpleType
 from cm_exec.protocol.function_schema import FunctionSchema, Input, Range, Returns, query_checker, schemas_body
 
 STRING_JSON = {"type": "string", "string": {}}
