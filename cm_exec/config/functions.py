@@ -82,13 +82,8 @@ def build_service(name: str, table: ServiceTable | FunctionTable, functions: tup
     """Return a service as the program uses it, with absolute folders and None for no limit."""
     is_http = table.protocol == "http"
     return Service(
+        **_program(table, folder),
         name=name,
-        command=value_of(table.command),
-        env=MappingProxyType(dict(table.env)),
-        cwd=folder / table.cwd,
-        inherit_env=value_of(table.inherit_env),
-        credentials=table.credentials is True,
-        result_fd=table.result_fd,
         protocol=table.protocol,
         envelope=has_envelope(table, functions),
         processes=1 if is_http else value_of(table.processes),
@@ -96,11 +91,23 @@ def build_service(name: str, table: ServiceTable | FunctionTable, functions: tup
         ready=value_of(table.ready) or ("" if is_http else "read"),
         start_timeout=table.start_timeout,
         max_jobs=value_of(table.max_jobs),
-        idle_timeout=value_of(table.idle_timeout) or None,
         url=value_of(table.url),
         address=ServerAddress.of_url(table.url) if isinstance(table.url, str) else None,
         functions=functions,
     )
+
+
+def _program(table: ServiceTable | FunctionTable, folder: Path) -> dict[str, Any]:
+    """Return the fields of `Program`."""
+    return {
+        "command": value_of(table.command),
+        "env": MappingProxyType(dict(table.env)),
+        "cwd": folder / table.cwd,
+        "inherit_env": value_of(table.inherit_env),
+        "credentials": table.credentials is True,
+        "result_fd": table.result_fd,
+        "idle_timeout": value_of(table.idle_timeout) or None,
+    }
 
 
 def value_of(value: Any) -> Any:
@@ -189,25 +196,23 @@ def build_function(name: str, parsed: ParsedFunction, services: Mapping[str, Ser
     service = services.get(str(table.service))
     if service is None and table.mode == "persistent":
         service = build_service(name, table, (name,), folder)
-    process = service or build_service(name, table, (name,), folder)
+    program = _program(table, folder)
+    if service is not None:
+        program = {field: getattr(service, field) for field in program}
+    if table.credentials is not UNSET:
+        program["credentials"] = table.credentials
     is_http = service is not None and service.protocol == "http"
     return Function(
+        **program,
         name=name,
-        command=process.command,
         timeout=table.timeout or None,
         max_output=_size_in_bytes(table.max_output),
         output=_output(table, service),
-        env=process.env,
-        cwd=process.cwd,
-        inherit_env=process.inherit_env,
         max_concurrency=value_of(table.max_concurrency),
-        credentials=process.credentials if table.credentials is UNSET else table.credentials,
         mode="persistent" if service else table.mode,
         service=service,
         request=http_request(table, name) if is_http else None,
         stream=table.stream,
-        result_fd=process.result_fd,
-        idle_timeout=process.idle_timeout,
         job_dir=table.job_dir,
         error_output=table.error_output,
         description=value_of(table.description),

@@ -68,22 +68,36 @@ class HttpRequest(Struct, frozen=True, kw_only=True):
         return self.method in {"POST", "PUT", "PATCH"}
 
 
-class Service(Struct, frozen=True, kw_only=True):
-    """Processes that stay up and serve functions.
+class Program(Struct, frozen=True, kw_only=True):
+    """How a process of a function or of a service is started, and how it gives results.
 
-    A function with `mode = "persistent"` has a service of its own, which has the function's name. `command` is None for
-    a server that something else starts; `cwd` is absolute; `inherit_env` is None for all of the launcher's variables;
-    `processes` is None for as many as jobs need; `ready` is "read", "message", the path of an HTTP request, or empty
-    for a connection; times are in seconds; None is no limit. `functions` are the names of those that use it.
+    `command` is None for a server that something else starts; `cwd` is absolute; `inherit_env` is None for all of the
+    launcher's variables; `idle_timeout` is in seconds, None for no limit.
     """
 
-    name: str
     command: Command | None
     env: Mapping[str, str]
     cwd: Path
     inherit_env: tuple[str, ...] | None
     credentials: bool = False
     result_fd: ResultFd = 1
+    idle_timeout: float | None = None
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command as it is executed, empty if something else starts the server."""
+        return ("/bin/sh", "-c", self.command) if isinstance(self.command, str) else self.command or ()
+
+
+class Service(Program, frozen=True, kw_only=True):
+    """Processes that stay up and serve functions.
+
+    A function with `mode = "persistent"` has a service of its own, which has the function's name. `processes` is None
+    for as many as jobs need; `ready` is "read", "message", the path of an HTTP request, or empty for a connection;
+    times are in seconds; None is no limit. `functions` are the names of those that use it.
+    """
+
+    name: str
     protocol: Protocol = "lines"
     envelope: bool = False
     processes: int | None = None
@@ -91,40 +105,26 @@ class Service(Struct, frozen=True, kw_only=True):
     ready: str = "read"
     start_timeout: float = 300.0
     max_jobs: int | None = None
-    idle_timeout: float | None = None
     url: str | None = None
     address: ServerAddress | None = None
     functions: tuple[str, ...] = ()
 
-    @property
-    def argv(self) -> tuple[str, ...]:
-        """The command as it is executed, empty if something else starts the server."""
-        return command_argv(self.command)
 
+class Function(Program, frozen=True, kw_only=True):
+    """One function and the command or service that serves it: its program is that of its service if it has one.
 
-class Function(Struct, frozen=True, kw_only=True):
-    """One function and the command or service that serves it.
-
-    `command`, `env`, `cwd`, `inherit_env`, `result_fd` and `idle_timeout` are those of its service if it has one.
     `timeout` is in seconds, None for no limit; `max_output` is in bytes; `max_concurrency` is None for all slots.
     """
 
     name: str
-    command: Command | None
     timeout: float | None
     max_output: int
     output: Output
-    env: Mapping[str, str]
-    cwd: Path
-    inherit_env: tuple[str, ...] | None
     max_concurrency: int | None
-    credentials: bool
     mode: Mode = "spawn"
     service: Service | None = None
     request: HttpRequest | None = None
     stream: Streaming = False
-    result_fd: ResultFd = 1
-    idle_timeout: float | None = None
     job_dir: bool = False
     error_output: bool = False
     description: str | None = None
@@ -144,16 +144,6 @@ class Function(Struct, frozen=True, kw_only=True):
             returns=self.returns,
             edits=self.edits,
         )
-
-    @property
-    def argv(self) -> tuple[str, ...]:
-        """The command as it is executed, empty if something else starts the server."""
-        return command_argv(self.command)
-
-
-def command_argv(command: Command | None) -> tuple[str, ...]:
-    """Return the arguments that a command of cm.toml stands for."""
-    return ("/bin/sh", "-c", command) if isinstance(command, str) else command or ()
 
 
 class Launcher(Struct, frozen=True, kw_only=True):

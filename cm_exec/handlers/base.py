@@ -7,7 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct, field
 
-from cm_exec.config.model import Function, Service
+from cm_exec.config.model import Function, Program, Service
 from cm_exec.handlers.spool import StreamingSpool, spool_directory
 from cm_exec.processes.launcher import prefer_for_oom
 from cm_exec.processes.termination import Graces, ProcessTree
@@ -125,7 +125,7 @@ def read_environment() -> dict[bytes, bytes]:
     return {name: value for name, _, value in pairs}
 
 
-def command_environment(options: Function | Service, launcher: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+def command_environment(options: Program, launcher: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """Return the variables that all processes of a function or a service get."""
     hidden = {os.fsencode(name) for name in names.CONNECTION_VARIABLES | names.JOB_VARIABLES}
     inherited = {name: value for name, value in launcher.items() if name not in hidden}
