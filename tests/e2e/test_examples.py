@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -20,12 +20,20 @@ from tests.support.tools import needs
 CM_EXEC: Final = Path(sys.executable).with_name("cm-exec")
 DEADLINE: Final = 90.0
 
-each_example = pytest.mark.parametrize("name", [pytest.param(name, marks=needs(*TOOLS[name])) for name in FOLDERS])
+UNREADABLE: Final = b'"this is not what it wants"'
 
 
-def invoke(folder: Path, name: str, function: str, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+def each(names: Iterable[str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=needs(*TOOLS[name])) for name in names])
+
+
+each_example = each(FOLDERS)
+each_kind = each(["perl", "imagemagick", "persistent-node", "service-books-python", "http-python"])
+
+
+def cm_exec(name: str, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(
-        [CM_EXEC, "invoke", function, *arguments],
+        [CM_EXEC, *arguments],
         cwd=folder,
         env=environment(name, os.environ),
         stdin=subprocess.DEVNULL,
@@ -36,29 +44,23 @@ def invoke(folder: Path, name: str, function: str, *arguments: str) -> "subproce
 
 
 @each_example
-def test_invoke(name: str, tmp_path: Path) -> None:
-    """The command invoke prints the result and nothing else."""
+def test_its_own_tests_pass(name: str, tmp_path: Path) -> None:
     example = prepare(name, tmp_path / name)
-    done = invoke(example.folder, name, example.function, "--query-file", "query.json")
+    done = cm_exec(name, example.folder, "test")
+    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+
+
+@each_kind
+def test_invoke(name: str, tmp_path: Path) -> None:
+    """`invoke` prints the result and nothing else; an error result with the exit status and stderr of the handler."""
+    example = prepare(name, tmp_path / name)
+    done = cm_exec(name, example.folder, "invoke", example.function, "--query-file", "query.json")
     assert done.returncode == 0, done.stderr
     example.assert_result(done.stdout)
-
-
-@each_example
-def test_unreadable_query(name: str, tmp_path: Path) -> None:
-    """A query that the handler cannot read is an error: a command fails with its stderr, and a service continues."""
-    example = prepare(name, tmp_path / name)
-    done = invoke(example.folder, name, example.function, '"this is not what it wants"')
-    assert done.returncode != 0
-    answer = json.loads(done.stdout)
-    if name.startswith(("service-", "http-")):
-        assert answer["reason"] in {"handler", "http_status"}
-        assert "exitCode" not in answer
-        return
-    assert answer["reason"] == "exit"
-    assert answer["exitCode"] == done.returncode != 0
-    assert answer["stderr"].strip()
-    assert answer["stderr"] in done.stderr.decode()
+    done = cm_exec(name, example.folder, "invoke", example.function, UNREADABLE.decode())
+    failure = json.loads(done.stdout)
+    assert done.returncode == failure.get("exitCode", 1)
+    assert failure.get("stderr", "") in done.stderr.decode()
 
 
 @contextmanager
@@ -83,28 +85,23 @@ def answer(call: Call, process: "subprocess.Popen[bytes]") -> bytes:
 
 
 @each_example
-def test_a_worker_answers_two_queries_and_drains(name: str, tmp_path: Path) -> None:
+def test_a_worker_answers_and_drains(name: str, tmp_path: Path) -> None:
+    """A query that the handler cannot read is an error: a command fails with its stderr, and a service continues."""
     example = prepare(name, tmp_path / name)
     with LocalRuntime(tmp_path / "runtime", max_concurrent_tasks=2, poll_wait=0.2) as runtime:
         variables = environment(name, {**os.environ, **runtime.environment()})
         with worker(example.folder, variables) as process:
-            calls = [runtime.submit(example.function, example.query) for _ in range(2)]
-            for call in calls:
+            bodies = (example.query, UNREADABLE, example.query)
+            first, unreadable, last = [runtime.submit(example.function, body) for body in bodies]
+            for call in (first, last):
                 example.assert_result(answer(call, process))
+            failure = json.loads(answer(unreadable, process))
             process.send_signal(signal.SIGTERM)
             assert process.wait(DEADLINE) == 0
-
-
-@each_example
-def test_its_own_tests_pass(name: str, tmp_path: Path) -> None:
-    example = prepare(name, tmp_path / name)
-    done = subprocess.run(
-        [CM_EXEC, "test"],
-        cwd=example.folder,
-        env=environment(name, os.environ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+    if name.startswith(("service-", "http-")):
+        assert failure["reason"] in {"handler", "http_status"}
+        assert "exitCode" not in failure
+    else:
+        assert failure["reason"] == "exit"
+        assert failure["exitCode"] != 0
+        assert failure["stderr"].strip()

@@ -10,9 +10,13 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+from junitparser import JUnitXml
 
+from cm_exec.errors import ConfigError
+from cm_exec.text import toml_value
 from tests.support.dev_program import started_dev
 from tests.support.scaffold import init, run
 from tests.support.toml import function
@@ -203,7 +207,7 @@ func main() {
     Language(
         name="java",
         extension=".java",
-        build="javac handler.java",
+        build="javac -J-XX:TieredStopAtLevel=1 handler.java",
         runs=["java", "-cp", ".", "Handler"],
         program="class Handler { public static void main(String[] arguments) throws Exception {\n"
         "var in = new java.io.BufferedReader(new java.io.InputStreamReader(System.in));\n{};\n} }",
@@ -366,13 +370,13 @@ each_language = each(LANGUAGES)
 each_program = each([*LANGUAGES, *COMPILED])
 
 
-def write(harness: WorkerHarness, language: Language, text: str) -> list[str]:
+def write(folder: Path, language: Language, text: str) -> list[str]:
     """Write a handler, build it if necessary, and return its command."""
-    (harness.folder / language.script).write_text(f"{text}\n")
+    (folder / language.script).write_text(f"{text}\n")
     if language.build:
-        cache = {"GOCACHE": str(harness.folder / "cache"), "GOFLAGS": "-mod=mod"}
+        cache = {"GOCACHE": str(folder.parent / "cache"), "GOFLAGS": "-mod=mod"}
         done = subprocess.run(
-            language.build.split(), cwd=harness.folder, env={**os.environ, **cache}, capture_output=True, check=False
+            language.build.split(), cwd=folder, env={**os.environ, **cache}, capture_output=True, check=False
         )
         assert done.returncode == 0, done.stderr.decode()
     return language.runs or [language.name, language.script]
@@ -392,38 +396,41 @@ def check(harness: WorkerHarness, command: list[str]) -> str:
     return errors_of(harness.cm_exec("check"))
 
 
-@each_language
-def test_missing_script(harness: WorkerHarness, language: Language) -> None:
-    message = check(harness, [language.name, language.script])
-    assert f"the script '{harness.folder / language.script}' does not exist: create it, or correct its path" in message
+FIRST_LINES = {
+    "crlf": ("#!/usr/bin/env {}\r\n", "has Windows line ends", "sed -i 's/\\r$//' "),
+    "bom": ("\ufeff#!/usr/bin/env {}\n", "starts with a UTF-8 byte order mark", "sed -i '1s/^\\xEF\\xBB\\xBF//' "),
+    "option": ("#!/usr/bin/env {} -x\n", "passes '{} -x' to env as one word", "write '#!/usr/bin/env -S {} -x'"),
+    "missing": ("#!/usr/bin/env {}-9.9\n", "needs the interpreter '{}-9.9', which is not on PATH", "install it"),
+    "none": ("# no first line for {}\n", "has no #! line", "add one, such as #!/bin/sh"),
+}
+"""Wrong first lines of scripts; the cause and the remedy that `check` names."""
 
 
 @each_language
-def test_not_executable(harness: WorkerHarness, language: Language) -> None:
-    script = harness.folder / language.script
-    script.write_text(f"#!/usr/bin/env {language.name}\n")
-    assert f"is not executable: chmod +x {script}" in check(harness, [f"./{language.script}"])
-
-
-@pytest.mark.parametrize(
-    ("first_line", "cause", "remedy"),
-    [
-        ("#!/usr/bin/env {}\r\n", "has Windows line ends", "sed -i 's/\\r$//' "),
-        ("\ufeff#!/usr/bin/env {}\n", "starts with a UTF-8 byte order mark", "sed -i '1s/^\\xEF\\xBB\\xBF//' "),
-        ("#!/usr/bin/env {} -x\n", "passes '{} -x' to env as one word", "write '#!/usr/bin/env -S {} -x'"),
-        ("#!/usr/bin/env {}-9.9\n", "needs the interpreter '{}-9.9', which is not on PATH", "install it"),
-        ("# no first line for {}\n", "has no #! line", "add one, such as #!/bin/sh"),
-    ],
-    ids=["CRLF", "BOM", "option", "missing", "none"],
-)
-@each_language
-def test_first_line(harness: WorkerHarness, language: Language, first_line: str, cause: str, remedy: str) -> None:
-    script = harness.folder / language.script
-    script.write_bytes(first_line.format(language.name).encode())
-    script.chmod(0o755)
-    message = check(harness, [f"./{language.script}"])
-    assert cause.format(language.name) in message
-    assert remedy.format(language.name) in message
+def test_mistakes_in_files(harness: WorkerHarness, language: Language) -> None:
+    """`check` names the cause and the remedy of each mistake in a line of its own."""
+    folder = harness.folder
+    absent, plain, elsewhere = (f"{name}{language.extension}" for name in ("absent", "plain", "elsewhere"))
+    (folder / plain).write_text(f"#!/usr/bin/env {language.name}\n")
+    (folder / elsewhere).write_text("")
+    expected = {
+        "absent": ([language.name, absent], f"'{folder / absent}' does not exist", "create it, or correct its path"),
+        "plain": ([f"./{plain}"], "is not executable", f"chmod +x {folder / plain}"),
+        "elsewhere": ([elsewhere], f"command not found: '{elsewhere}' is not on PATH", f"write ./{elsewhere}"),
+    }
+    for name, (first_line, cause, remedy) in FIRST_LINES.items():
+        script = folder / f"{name}{language.extension}"
+        script.write_bytes(first_line.format(language.name).encode())
+        script.chmod(0o755)
+        expected[name] = ([f"./{script.name}"], cause.format(language.name), remedy.format(language.name))
+    harness.write("".join(function(name, command) for name, (command, _, _) in expected.items()))
+    checked = harness.cm_exec("check")
+    assert checked.returncode == ConfigError.exit_code
+    lines = checked.stderr.decode().removeprefix("cm-exec: ").splitlines()
+    for line, (name, (_, cause, remedy)) in zip(lines, expected.items(), strict=True):
+        assert line.startswith(f"cm.toml: functions.{name}: command: ")
+        assert cause in line
+        assert remedy in line
 
 
 @each_language
@@ -465,31 +472,55 @@ def test_not_built(harness: WorkerHarness, name: str) -> None:
     assert f"does not exist: run `make build` in {folder}" in done.stderr
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-@each_program
-def test_mistake(harness: WorkerHarness, language: Language, name: str) -> None:
-    """`invoke`, its error result and `test` name the cause, and show the handler's own words or its wrong output."""
+def with_mistake(harness: WorkerHarness, language: Language, name: str) -> str:
+    """Write a handler with a mistake; return its function of the same name, and a test of that."""
     mistake = MISTAKES[name]
-    command = write(harness, language, language.handler(*mistake.statements(language)))
+    folder = harness.folder / name.replace(" ", "-")
+    folder.mkdir()
+    command = write(folder, language, language.handler(*mistake.statements(language)))
     more = {"mode": "persistent", "envelope": mistake.envelope} if mistake.persistent else {}
-    test = '[[tests]]\nfunction = "f"\nquery = [1]\nresult = 1\n'
-    harness.write(function("f", command, output="json", env={"TMPDIR": str(harness.folder)}, **more) + test)
-    shown = mistake.shows(language)
-    invoked = harness.cm_exec("invoke", "f", "[1]")
+    environment = {"TMPDIR": str(harness.folder)}
+    declared = function(name, command, cwd=folder.name, output="json", env=environment, **more)
+    return f"{declared}[[tests]]\nfunction = {toml_value(name)}\nquery = [1]\nresult = 1\n\n"
+
+
+@each_program
+def test_mistakes(harness: WorkerHarness, language: Language) -> None:
+    """`test` names the reason and the cause of each, and shows the handler's own words or its wrong output."""
+    harness.write("".join(with_mistake(harness, language, name) for name in MISTAKES))
+    tested = harness.cm_exec("test", "--junit", "report.xml")
+    printed = tested.stdout.decode()
+    told = {case.classname: case for suite in JUnitXml.fromfile(str(harness.folder / "report.xml")) for case in suite}
+    assert told.keys() == MISTAKES.keys(), printed
+    for name, mistake in MISTAKES.items():
+        (error,) = told[name].result
+        message = mistake.message.replace("'f'", repr(name))
+        shown = mistake.shows(language).lower()
+        assert error.type == mistake.reason, printed
+        assert message in error.message, printed
+        assert shown in f"{error.text}{told[name].system_err}".lower(), printed
+        _, _, after = printed.partition(message)
+        assert shown in after.partition("again: ")[0].lower(), printed
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake(harness: WorkerHarness, name: str) -> None:
+    """`invoke` and its error result do so, too."""
+    mistake = MISTAKES[name]
+    language = LANGUAGES[0]
+    harness.write(with_mistake(harness, language, name))
+    invoked = harness.cm_exec("invoke", name, "[1]")
     failure = json.loads(invoked.stdout)
     assert failure["reason"] == mistake.reason, failure
-    assert shown.lower() in (failure.get("stderr", "") + failure.get("output", "")).lower()
-    assert mistake.message in errors_of(invoked)
-    tested = harness.cm_exec("test").stdout.decode()
-    assert shown.lower() in tested.lower()
-    assert mistake.message in tested
+    assert mistake.shows(language).lower() in (failure.get("stderr", "") + failure.get("output", "")).lower()
+    assert mistake.message.replace("'f'", repr(name)) in errors_of(invoked)
 
 
 @each_program
 def test_ends_after_one_answer(harness: WorkerHarness, language: Language) -> None:
     """A handler without its loop works, slowly; the log says so."""
     statements = [language.loops(language.echoes, language.exits.replace("{}", "0"))]
-    command = write(harness, language, language.handler(*statements))
+    command = write(harness.folder, language, language.handler(*statements))
     worker = harness.start(function("f", command, mode="persistent", env={"TMPDIR": str(harness.folder)}))
     for number in range(2):
         job = harness.runtime.submit("f", b"%d" % number)
@@ -502,7 +533,7 @@ def test_ends_after_one_answer(harness: WorkerHarness, language: Language) -> No
 @each([language for language in [*LANGUAGES, *COMPILED] if language.buffers])
 def test_buffered(harness: WorkerHarness, language: Language) -> None:
     """An answer that is still in a buffer is diagnosed, on a terminal after two seconds already."""
-    command = write(harness, language, language.buffers)
+    command = write(harness.folder, language, language.buffers)
     environment = {"PYTHONUNBUFFERED": "", "TMPDIR": str(harness.folder)}
     harness.write(function("f", command, mode="persistent", timeout=6, env=environment))
     invoked = harness.cm_exec_on_terminal("invoke", "f", "[1]")
