@@ -19,10 +19,10 @@ CYAN: Final = "36"
 
 
 class Terminal:
-    """Writes lines from all threads to a stream, by default stdout."""
+    """Writes lines from all threads to stdout."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = sys.stdout if stream is None else stream
+    def __init__(self) -> None:
+        self._stream: TextIO | None = sys.stdout
         self._colour = self._stream is not None and self._stream.isatty() and not os.environ.get("NO_COLOR")
         self._lock = threading.Lock()
 

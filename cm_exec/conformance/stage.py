@@ -22,6 +22,8 @@ from cm_exec.local_runtime.worker_files import Style
 
 WAIT: Final = 15.0
 """Seconds that a worker has for a step."""
+_EXIT: Final = 35.0
+"""Seconds that a worker has to end after SIGTERM."""
 _LOG_KEPT: Final = 50
 
 
@@ -147,11 +149,11 @@ class Stage:
         self.worker.kill()
         self.worker.wait(WAIT)
 
-    def expect_exit_0(self, seconds: float = 35.0) -> float:
+    def expect_exit_0(self) -> float:
         """Wait for the end, and return the seconds to it. Raises RuleBrokenError."""
         began = time.monotonic()
-        if not self.worker.wait(seconds):
-            raise RuleBrokenError(f"did not end within {seconds:g} s after SIGTERM")
+        if not self.worker.wait(_EXIT):
+            raise RuleBrokenError(f"did not end within {_EXIT:g} s after SIGTERM")
         code = self.worker.exit_code
         if code != 0:
             detail = " at once, without a handler for it" if code == -signal.SIGTERM else ""

@@ -72,11 +72,11 @@ class HandlerContext(Struct, kw_only=True):
         if job_id in self.running:
             self.running[job_id](reason, detail)
 
-    def abort_all(self, reason: Reason = Reason.SHUTDOWN) -> None:
+    def abort_all(self) -> None:
         """End all jobs with an error, and start no command any more."""
         self.stopping = True
         for abort in list(self.running.values()):
-            abort(reason, "")
+            abort(Reason.SHUTDOWN, "")
 
     def kill_all(self) -> None:
         """End all jobs with an error, and send SIGKILL to every process of every job."""

@@ -66,10 +66,10 @@ def _goes_with_stderr(fd: int) -> bool:
 class WorkerRun:
     """Finds the runtime, creates the worker, and passes signals on to it."""
 
-    def __init__(self, config: Config, environ: Mapping[str, str], limits: RetryLimits | None = None) -> None:
+    def __init__(self, config: Config, environ: Mapping[str, str]) -> None:
         self._config = config
         self._environ = environ
-        self._limits = limits or RetryLimits()
+        self._limits = RetryLimits()
         self._context = HandlerContext.from_process()
         if config.launcher.log_level == "debug":
             self._context.on_delay = _log_delay

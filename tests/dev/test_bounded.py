@@ -64,8 +64,8 @@ def test_result_cache(tmp_path: Path) -> None:
     assert [shelf.get(job_id) is not None for job_id in "de"] == [True, True]
 
 
-def log_line(number: int, job_id: str | None = "a") -> LogLine:
-    return LogLine(job_id=job_id, at=number, line=str(number), stream="stderr")
+def log_line(number: int) -> LogLine:
+    return LogLine(job_id="a", at=number, line=str(number), stream="stderr")
 
 
 def test_log_of_a_job() -> None:

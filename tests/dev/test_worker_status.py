@@ -5,10 +5,11 @@ import pytest
 from cm_exec.local_runtime.core.worker_status import PollWatch, WorkerState
 
 
-def polled(at: float) -> PollWatch:
+def polled() -> PollWatch:
+    """Return a watch that has seen one poll, at the time 0."""
     watch = PollWatch(poll_timeout=10)
-    watch.began(at)
-    watch.ended(at)
+    watch.began(0)
+    watch.ended(0)
     return watch
 
 
@@ -31,12 +32,12 @@ def test_open_poll() -> None:
 )
 def test_after_the_last_poll(now: float, outstanding: int, state: WorkerState) -> None:
     """The time since the last poll and the outstanding jobs decide on the state."""
-    assert polled(0).state(now, outstanding) is state
+    assert polled().state(now, outstanding) is state
 
 
 def test_silence() -> None:
     """Silence is reported once until the next poll."""
-    watch = polled(0)
+    watch = polled()
     assert [watch.overdue(9.9), watch.overdue(10), watch.overdue(11)] == [False, True, False]
     watch.began(20)
     watch.ended(20)
@@ -45,7 +46,7 @@ def test_silence() -> None:
 
 def test_ended_worker() -> None:
     """A worker that is known to have ended is not overdue."""
-    watch = polled(0)
+    watch = polled()
     watch.forget()
     assert (watch.state(100, 0), watch.overdue(100)) == (WorkerState.ABSENT, False)
 

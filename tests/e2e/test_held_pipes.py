@@ -20,8 +20,8 @@ FILTERS = {
 }
 
 
-def bash(name: str, script: str, **options: object) -> str:
-    return function(name, ["bash", "-c", script], **options)
+def bash(script: str, **options: object) -> str:
+    return function("f", ["bash", "-c", script], **options)
 
 
 def results(harness: WorkerHarness, name: str) -> list[bytes]:
@@ -35,7 +35,7 @@ def results(harness: WorkerHarness, name: str) -> list[bytes]:
 def test_filtered_stdout(harness: WorkerHarness, name: str, stream: bool, mode: str) -> None:
     """What a process substitution writes after the shell's exit belongs to the result."""
     script, expected = FILTERS[name]
-    harness.start(bash("f", script, mode=mode, stream=stream))
+    harness.start(bash(script, mode=mode, stream=stream))
     assert results(harness, "f") == [expected] * TIMES
 
 
@@ -44,7 +44,7 @@ def test_filtered_stdout(harness: WorkerHarness, name: str, stream: bool, mode: 
 def test_filtered_result_fd(harness: WorkerHarness, name: str, mode: str) -> None:
     """The same holds for a result on descriptor 3."""
     script, expected = FILTERS[name]
-    harness.start(bash("f", f"exec 1>&3 3>&-; {script}", mode=mode, result_fd=3))
+    harness.start(bash(f"exec 1>&3 3>&-; {script}", mode=mode, result_fd=3))
     assert results(harness, "f") == [expected] * TIMES
 
 
@@ -52,7 +52,7 @@ def test_filtered_result_fd(harness: WorkerHarness, name: str, mode: str) -> Non
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_filtered_stderr(harness: WorkerHarness, mode: str, stream: bool) -> None:
     """The last words of a failure reach its error result and the log, although a filter passes them on."""
-    worker = harness.start(bash("f", "exec 2> >(sed s/^/E:/ >&2); echo why >&2; exit 3", mode=mode, stream=stream))
+    worker = harness.start(bash("exec 2> >(sed s/^/E:/ >&2); echo why >&2; exit 3", mode=mode, stream=stream))
     for _ in range(TIMES):
         error = error_of(harness.runtime.result(harness.runtime.submit("f")))
         assert (error["exitCode"], error["stderr"]) == (3, "E:why\n")
@@ -62,7 +62,7 @@ def test_filtered_stderr(harness: WorkerHarness, mode: str, stream: bool) -> Non
 
 def test_filtered_stdout_in_invoke(harness: WorkerHarness) -> None:
     """`invoke` prints what the worker would post."""
-    harness.write(bash("f", FILTERS["tee"][0]))
+    harness.write(bash(FILTERS["tee"][0]))
     assert [harness.cm_exec("invoke", "f", "null").stdout for _ in range(5)] == [b"42\n"] * 5
 
 
@@ -103,6 +103,6 @@ def test_flood_after_exit(harness: WorkerHarness) -> None:
 
 def test_failure_with_a_held_pipe(harness: WorkerHarness) -> None:
     """The exit status decides, whoever holds the pipe."""
-    harness.start(bash("f", "exec > >(tee -a f.log); echo 42; exit 3"))
+    harness.start(bash("exec > >(tee -a f.log); echo 42; exit 3"))
     for _ in range(3):
         assert error_of(harness.runtime.result(harness.runtime.submit("f")))["exitCode"] == 3

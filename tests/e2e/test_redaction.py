@@ -27,10 +27,10 @@ def leaks(text: str, *secrets: str) -> set[str]:
     return {piece for piece in pieces if piece in text}
 
 
-def check_no_leak(harness: WorkerHarness, config: str, query: bytes = b"1") -> str:
+def check_no_leak(harness: WorkerHarness, config: str) -> str:
     """Run one failing job, and return its error result after checking it and the log."""
     worker = harness.start(config, "--log-level", "debug")
-    result = harness.runtime.result(harness.runtime.submit("f", query, members=MEMBERS))
+    result = harness.runtime.result(harness.runtime.submit("f", b"1", members=MEMBERS))
     error_of(result)
     body = result.body.decode()
     worker.stop()

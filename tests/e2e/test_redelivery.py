@@ -87,7 +87,7 @@ def test_redelivery_does_not_spin(harness: WorkerHarness) -> None:
     """A runtime that responds to every poll with a job in progress is asked a few times per second."""
     body = job_body(b"1", job_id="j", query_type="blocked", members={})
     harness.start(BLOCKED + ECHO, "--concurrency", "2")
-    harness.runtime.always(Endpoint.JOB, stalls.hand_out_again("j", body))
+    harness.runtime.always(Endpoint.JOB, stalls.hand_out_again(body))
     harness.runtime.submit("blocked", b"1", job_id="j")
     request_log = harness.runtime.request_log
     request_log.wait_for(harness.folder.joinpath("started").exists, what="the job's start")
@@ -105,7 +105,7 @@ def test_redelivery_of_a_finished_job_does_not_spin(harness: WorkerHarness) -> N
     """The same holds when the job's result has been accepted."""
     body = job_body(b"1", job_id="j", query_type="echo", members={})
     harness.start(ECHO)
-    harness.runtime.always(Endpoint.JOB, stalls.hand_out_again("j", body))
+    harness.runtime.always(Endpoint.JOB, stalls.hand_out_again(body))
     harness.runtime.submit("echo", b"1", job_id="j")
     request_log = harness.runtime.request_log
     first = harness.runtime.result("j")

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 ECHO = function("f", ["cat"])
 
 
-def stays_without_poll(worker: Worker, seconds: float = 1.0) -> None:
+def stays_without_poll(worker: Worker) -> None:
     """Check for a while that the worker runs and sends no request; there is no event to wait for."""
-    time.sleep(seconds)
+    time.sleep(1.0)
     assert worker.is_running(), worker.log
     assert worker.runtime.request_log.all() == []
 

@@ -63,12 +63,12 @@ class DevProgram:
         assert found, self.output
         return found[1]
 
-    def wait_for_output(self, text: str, *, times: int = 1, seconds: float = 30) -> None:
+    def wait_for_output(self, text: str, *, times: int = 1) -> None:
         """Wait until it has printed `text` that many times. Raises AssertionError if it ends before."""
         wait_until(
             lambda: self.output.count(text) >= times or self.process.poll() is not None,
             what=f"{text!r} in the output:\n{self.output}",
-            seconds=seconds,
+            seconds=30,
         )
         assert self.output.count(text) >= times, f"no {text!r} in:\n{self.output}"
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
@@ -105,8 +105,6 @@ def drive(
     *,
     at_once: bool = False,
     without: Sequence[str] = (),
-    wrapper: Sequence[str] = (),
-    environment: Mapping[str, str] | None = None,
 ) -> Driver:
     """Start a driver for jobs `(id, function, query)` in `folder`, which must be the test's own."""
     mark = uuid.uuid4().hex
@@ -116,10 +114,10 @@ def drive(
         json.dumps({"config": config, "jobs": members, "at_once": at_once, "without": without, "spool": None})
     )
     process = subprocess.Popen(
-        [*wrapper, sys.executable, JOBS, spec],
+        [sys.executable, JOBS, spec],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        env={**os.environ, **(environment or {}), MARK: mark},
+        env={**os.environ, MARK: mark},
         cwd=Path(__file__).parents[2],
         start_new_session=True,
     )

@@ -47,12 +47,10 @@ class ManualWorker:
         members: dict[str, Any] = json.loads(answer.body)["computeModuleJobV1"]
         return members
 
-    def post_result(
-        self, job_id: str, body: bytes | Iterable[bytes], *, headers: dict[str, str] | None = None
-    ) -> Answer:
+    def post_result(self, job_id: str, body: bytes | Iterable[bytes]) -> Answer:
         """Post a result; an iterable is sent chunked."""
         path = f"{self._paths['POST_RESULT_URI']}/{quote(job_id, safe='')}"
-        return self.request("POST", path, body, OCTETS if headers is None else headers)
+        return self.request("POST", path, body, OCTETS)
 
     def post_schemas(self, body: bytes) -> Answer:
         return self.request("POST", self._paths["POST_SCHEMA_URI"], body, {"Content-Type": "application/json"})

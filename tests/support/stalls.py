@@ -10,17 +10,6 @@ _LOOK: Final = 0.2
 """Seconds between two looks at whether the client has hung up."""
 
 
-def answer_after(seconds: float) -> Behaviour:
-    """Send the normal response, `seconds` after the request."""
-
-    def behave(context: RequestContext) -> None:
-        context.receive()
-        _pause(context, seconds)
-        context.respond(204 if context.is_authorized() else 401)
-
-    return behave
-
-
 def repeat_for_ever(part: bytes, *, every: float, first: bytes = b"") -> Behaviour:
     """Send `first`, then `part` every `seconds`, until the client disconnects."""
 
@@ -52,22 +41,6 @@ def answer_without_reading(status: int) -> Behaviour:
     return behave
 
 
-def reset_large_bodies(limit: int) -> Behaviour:
-    """Behave like a proxy that breaks the connection of each request with a body of more than `limit` bytes."""
-
-    def behave(context: RequestContext) -> None:
-        length = int(context.request.head.header("content-length") or 0)
-        if length <= limit:
-            normal(context)
-            return
-        context.receive(limit)
-        context.conclude(None)
-        context.wire.reset()
-        raise HungUp
-
-    return behave
-
-
 def only_for(job_id: str, behaviour: Behaviour) -> Behaviour:
     """Apply `behaviour` to the results of one job and respond normally to all others."""
 
@@ -77,13 +50,13 @@ def only_for(job_id: str, behaviour: Behaviour) -> Behaviour:
     return behave
 
 
-def hand_out_again(job_id: str, body: bytes) -> Behaviour:
-    """Respond to every poll at once with the same job."""
+def hand_out_again(body: bytes) -> Behaviour:
+    """Respond to every poll at once with the same job `j`."""
 
     def behave(context: RequestContext) -> None:
         context.receive()
-        context.jobs.known.add(job_id)
-        context.jobs.handed_out.append(job_id)
+        context.jobs.known.add("j")
+        context.jobs.handed_out.append("j")
         context.respond(200, body, [("Content-Type", "application/json")])
 
     return behave

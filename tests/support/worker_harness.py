@@ -86,17 +86,15 @@ class WorkerHarness:
             start_new_session=True,
         )
 
-    def cm_exec_on_terminal(
-        self, *arguments: str, environment: Mapping[str, str] | None = None, size: tuple[int, int] = (24, 80)
-    ) -> subprocess.CompletedProcess[bytes]:
+    def cm_exec_on_terminal(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """Run another command with stderr, and `run` with stdout, too, on a terminal; what that shows is `stderr`."""
         terminal, its = pty.openpty()
-        termios.tcsetwinsize(its, size)
+        termios.tcsetwinsize(its, (24, 80))
         shown = bytearray()
         with subprocess.Popen(
             [CM_EXEC, *arguments],
             cwd=self.folder,
-            env={**self.environment({}), **(environment or {})},
+            env=self.environment({}),
             stdin=subprocess.DEVNULL,
             stdout=its if arguments[:1] == ("run",) else subprocess.PIPE,
             stderr=its,

@@ -12,10 +12,10 @@ def state_of(framing: str = "lines") -> StepState:
     return StepState(message_reader(framing))
 
 
-def given_job(frame: bytes = b"query\n") -> StepState:
+def given_job() -> StepState:
     """Return the state of a process with a whole query."""
     state = state_of()
-    assert state.begin(frame, is_waiting=True) == frame
+    assert state.begin(b"query\n", is_waiting=True) == b"query\n"
     return state
 
 

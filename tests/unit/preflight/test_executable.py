@@ -20,8 +20,8 @@ def write(folder: Path, content: bytes) -> Path:
     return path
 
 
-def problem_of(path: Path, search_path: str = NOWHERE, *, by_shell: bool = False) -> tuple[str, str]:
-    problem = exec_problem(path, search_path, by_shell=by_shell)
+def problem_of(path: Path, search_path: str = NOWHERE) -> tuple[str, str]:
+    problem = exec_problem(path, search_path)
     return (problem.state, problem.message) if problem else ("", "")
 
 

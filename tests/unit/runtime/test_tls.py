@@ -9,9 +9,9 @@ from cm_exec.runtime.endpoints import explain, tls_context
 from tests.support.certificates import Authority
 
 
-def verification_error(code: int, message: str = "") -> ssl.SSLCertVerificationError:
+def verification_error(code: int) -> ssl.SSLCertVerificationError:
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
-    error.verify_code, error.verify_message = code, message
+    error.verify_code, error.verify_message = code, "self-signed certificate"
     return error
 
 
@@ -26,7 +26,7 @@ def verification_error(code: int, message: str = "") -> ssl.SSLCertVerificationE
     ],
 )
 def test_each_fault_of_a_certificate_is_named(code: int, words: list[str]) -> None:
-    sentence = explain(verification_error(code, "self-signed certificate"), "localhost")
+    sentence = explain(verification_error(code), "localhost")
     assert sentence.startswith("it is not to be trusted: ")
     assert sentence.endswith("; nothing was sent")
     assert all(word in sentence for word in words)
