@@ -61,9 +61,8 @@ class Report:
 
     def _start(self) -> Table:
         polls: dict[str, list[float]] = {}
-        for sample in self.samples.all:
-            if sample.first_poll is not None and sample.case.task == "echo":
-                polls.setdefault(sample.row, []).append(1000 * sample.first_poll)
+        for sample, seconds in self.samples.starts():
+            polls.setdefault(sample.row, []).append(1000 * seconds)
         spreads = {row: Spread.of(polls[row]) for row in NAMES if row in polls}
         rows = [
             (NAMES[row], f"{spread.median:.0f}", f"{spread.low:.0f} to {spread.high:.0f}")

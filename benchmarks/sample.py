@@ -44,7 +44,6 @@ class Summary:
     p90: Spread
     p99: Spread
     wrong: int
-    first_poll: Spread | None
     worker_cpu: Spread | None
     memory: Spread | None
     runtime_busy: Spread | None
@@ -60,6 +59,11 @@ class Samples:
     def cases(self) -> list[Case]:
         """Return the measured cases in order."""
         return list(dict.fromkeys(sample.case for sample in self.all))
+
+    def starts(self) -> list[tuple[Sample, float]]:
+        """Return those with a first poll, and its time: a worker starts in the same way for every size and load."""
+        echoes = (sample for sample in self.all if sample.case.task == "echo")
+        return [(sample, sample.first_poll) for sample in echoes if sample.first_poll is not None]
 
     def summaries(self, case: Case) -> list[Summary]:
         """Return one summary per row, in the order of the first measurements."""
@@ -80,7 +84,6 @@ class Samples:
             p90=Spread.of([s.p90 for s in samples]),
             p99=Spread.of([s.p99 for s in samples]),
             wrong=sum(s.wrong for s in samples),
-            first_poll=_spread([s.first_poll for s in samples]),
             worker_cpu=_spread([s.worker_cpu for s in samples]),
             memory=_spread([s.memory for s in samples]),
             runtime_busy=_spread([s.runtime_busy for s in samples]),

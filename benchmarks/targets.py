@@ -97,16 +97,16 @@ def compare(samples: Samples, cores: int) -> Iterator[Comparison]:
 def _by_round(samples: Samples, target: Target, row: str, concurrency: int) -> dict[int, float]:
     """Return the value of each round: the median where several cases of the round have one."""
     values: dict[int, list[float]] = {}
-    for sample in samples.all:
-        value = getattr(sample, target.measure)
-        if sample.row == row and value is not None and _fits(sample, target, concurrency):
+    shape = (target.task, target.size, concurrency, "text", 0.0)
+    found = samples.starts() if target.measure == "first_poll" else _of_shape(samples, shape, target.measure)
+    for sample, value in found:
+        if sample.row == row:
             values.setdefault(sample.round, []).append(value)
     return {number: median(several) for number, several in values.items()}
 
 
-def _fits(sample: Sample, target: Target, concurrency: int) -> bool:
-    case = sample.case
-    if target.measure == "first_poll":  # a worker starts in the same way for every size and concurrency
-        return case.task == target.task
-    shape = (case.task, case.size, case.concurrency, case.kind, case.pause)
-    return shape == (target.task, target.size, concurrency, "text", 0.0)
+def _of_shape(samples: Samples, shape: tuple[object, ...], measure: Measure) -> Iterator[tuple[Sample, float]]:
+    for sample in samples.all:
+        case, value = sample.case, getattr(sample, measure)
+        if value is not None and (case.task, case.size, case.concurrency, case.kind, case.pause) == shape:
+            yield sample, value
