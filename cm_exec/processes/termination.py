@@ -213,6 +213,9 @@ class OrphanTerminator:
                     return
                 await asyncio.sleep(_SCAN_SECONDS)
                 self._scan()
+        except asyncio.CancelledError:  # the worker ends, and with it every grace period
+            self._tree.kill()
+            raise
         finally:
             for orphan in self._known.values():
                 orphan.close()

@@ -286,6 +286,8 @@ class JobRunner(Generic[S]):
                 if completed.cleanup is not None:
                     await completed.cleanup()
                 stderr.flush()
+            except asyncio.CancelledError:
+                log.debug("the worker ends before what the job left running", extra={"tags": tags})
             except Exception:  # the job is answered, and no error may follow a result
                 log.exception("a bug in cm-exec after the answer", extra={"tags": tags})
             return answer

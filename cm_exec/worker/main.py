@@ -92,6 +92,7 @@ class WorkerRun:
         try:
             await worker.run()
         finally:
+            self._context.kill_all()  # what jobs that were given up have left
             client.close()
         if worker.lost:
             log.error("exiting; %d jobs are not answered: the restart notification will release them", worker.lost)

@@ -1,5 +1,6 @@
 """SIGTERM, a grace period, SIGKILL: for orphans that appear late, do not end, or are replaced."""
 
+import asyncio
 import logging
 import signal
 import subprocess
@@ -105,6 +106,20 @@ async def test_successor_of_an_orphan() -> None:
         assert first.wait(30) == -signal.SIGTERM
         assert second.wait(30) == -signal.SIGKILL
         assert third.wait(30) < 0
+
+
+async def test_end_of_the_worker() -> None:
+    """An orphan whose grace period the end of the worker cuts short is killed."""
+    with sleeping(STUBBORN) as process:
+        found = Found([process])
+        terminator = OrphanTerminator(found, Graces(terminate=60))
+        terminator.begin()
+        ending = asyncio.ensure_future(terminator.finish())
+        await asyncio.sleep(0)
+        ending.cancel()
+        await asyncio.wait((ending,))
+        assert process.wait(30) == -signal.SIGKILL
+        assert not found.registered
 
 
 async def test_orphan_that_survives_sigkill(caplog: pytest.LogCaptureFixture) -> None:

@@ -308,6 +308,22 @@ async def test_bug_while_posting() -> None:
     assert [job_id for job_id, _ in runtime.posted] == ["j", "j"]
 
 
+async def test_end_of_the_worker_during_the_cleanup() -> None:
+    """The job counts as answered: its result was posted before."""
+    runtime = Runtime()
+    cleaning = asyncio.Event()
+
+    async def cleanup() -> None:
+        cleaning.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(answered(Handler(b"x", cleanup=cleanup), runtime))
+    await cleaning.wait()
+    task.cancel()
+    assert (await task).posted.is_accepted
+    assert runtime.posted == [("j", b"x")]
+
+
 async def test_a_bug_after_the_answer_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     runtime = Runtime()
 
