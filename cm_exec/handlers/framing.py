@@ -44,11 +44,13 @@ def frame_message(framing: str, message: bytes | memoryview) -> bytes:
     """
     if framing != "lines":
         return b"".join((b"Content-Length: %d\r\n\r\n" % len(message), message))
-    line = bytes(message).replace(b"\r", b" ").replace(b"\n", b" ")
+    line = b"".join((message, b"\n"))  # the only copy of most queries
+    if line.find(b"\n") < len(line) - 1 or b"\r" in line:
+        line = line[:-1].replace(b"\r", b" ").replace(b"\n", b" ") + b"\n"
     if not line.isascii():
         for separator, escape in _SEPARATORS:
             line = line.replace(separator, escape)
-    return line + b"\n"
+    return line
 
 
 _SEPARATORS: Final = (

@@ -110,7 +110,7 @@ _decode_usual: Final = msgspec.json.Decoder(_UsualEnvelope).decode
 _decode: Final = msgspec.json.Decoder(_Envelope).decode
 
 
-def parse_job(body: bytes | bytearray) -> Job:
+def parse_job(body: bytes | bytearray | memoryview) -> Job:
     """Read the answer of GET job, `{"computeModuleJobV1": {"jobId", "queryType", "query", ...}}`.
 
     The envelope's `type` is not asked for and unknown members are passed over, as the protocol wants; the bare
@@ -151,7 +151,7 @@ def parse_job(body: bytes | bytearray) -> Job:
     )
 
 
-def _members(body: bytes | bytearray) -> _Members:
+def _members(body: bytes | bytearray | memoryview) -> _Members:
     try:
         envelope = _decode(body)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -203,7 +203,7 @@ _JOB_ID: Final = re.compile(rb'"jobId"\s*:\s*("(?:[^"\\]|\\.)*")')
 _QUERY: Final = re.compile(rb'"query"\s*:')
 
 
-def salvage_job_id(body: bytes | bytearray) -> str | None:
+def salvage_job_id(body: bytes | bytearray | memoryview) -> str | None:
     """Find the job id in a broken or truncated body, so that even this job can be answered.
 
     Only what stands before the query is looked at: a `jobId` inside a query is not the job's.

@@ -34,7 +34,7 @@ class Polled(Struct, frozen=True):
     response: the runtime may count the job as handed out, or hand it out again.
     """
 
-    body: bytes | bytearray | None = None
+    body: bytes | bytearray | memoryview | None = None
     partial: bytes = b""
 
     def __repr__(self) -> str:

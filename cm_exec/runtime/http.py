@@ -32,7 +32,7 @@ class Response(Struct, frozen=True):
     """A complete response. Header names are in lower case; `reusable` says whether the connection stays open."""
 
     status: int
-    body: bytes | bytearray
+    body: bytes | bytearray | memoryview
     headers: Mapping[str, str] = field(default_factory=dict)
     reusable: bool = True
 
@@ -91,7 +91,8 @@ class ResponseReader:
         self._status = 0
         self._headers: Mapping[str, str] = {}
         self._reusable = True
-        self._body: bytes | bytearray = b""
+        self._body: bytes | bytearray | memoryview = b""
+        self._received = 0
         self._left = 0
         self._sink: BodySink | None = None
 
@@ -103,7 +104,7 @@ class ResponseReader:
     @property
     def received_body(self) -> memoryview:
         """What has come of the body, without a copy."""
-        return memoryview(self._body)
+        return memoryview(self._body)[: self._received]
 
     @property
     def is_in_body(self) -> bool:
@@ -164,7 +165,9 @@ class ResponseReader:
         self._state, self._left = head.framing, head.size
         if self.on_head is not None:
             self._sink = self.on_head(head.status, head.headers)
-        if head.framing is not _State.SIZED and head.framing is not _State.OVER:
+        if self._state is _State.SIZED and self._left >= HUGE and self._sink is None:
+            self._body = _huge_memory(self._left) or b""
+        elif self._state is not _State.SIZED and self._state is not _State.OVER:
             self._body = bytearray()
         return True
 
@@ -172,7 +175,7 @@ class ResponseReader:
         data = self._rest[: self._left]
         self._rest = self._rest[len(data) :]
         if self._state is _State.SIZED and len(data) == self._left and not self._body and self._sink is None:
-            self._body, self._state = data, _State.OVER
+            self._body, self._received, self._state = data, len(data), _State.OVER
             return False
         self._take(data)
         self._left -= len(data)
@@ -191,9 +194,14 @@ class ResponseReader:
             if data:
                 self._sink(data)
             return
-        if not isinstance(self._body, bytearray):
-            self._body = bytearray()
-        self._body += data
+        end = self._received + len(data)
+        if isinstance(self._body, memoryview):
+            self._body[self._received : end] = data
+        elif isinstance(self._body, bytearray):
+            self._body += data
+        else:
+            self._body = bytearray(data)
+        self._received = end
 
     def _read_line(self) -> bool:
         end = self._rest.find(b"\r\n")
@@ -212,6 +220,25 @@ class ResponseReader:
         elif not line:
             self._state = _State.OVER
         return True
+
+
+HUGE: Final = 2 * 1024 * 1024
+"""Bytes of a huge page, and of the smallest body that gets them."""
+
+
+def _huge_memory(size: int) -> memoryview | None:
+    """Return memory for a body in huge pages, None if there is none.
+
+    New memory comes in pages of 4 KiB otherwise. That takes more time than all bytes that are copied to it.
+    """
+    import mmap  # noqa: PLC0415 - most bodies are small
+
+    try:
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    except (OSError, AttributeError, OverflowError):  # too much is claimed, or the system has no huge pages
+        return None
+    return memoryview(memory)
 
 
 class _Head(Struct, frozen=True):

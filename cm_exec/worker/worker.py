@@ -33,7 +33,7 @@ class PollResult(Protocol):
     """The outcome of one poll; runtime.client describes it."""
 
     @property
-    def body(self) -> bytes | bytearray | None: ...
+    def body(self) -> bytes | bytearray | memoryview | None: ...
     @property
     def partial(self) -> bytes: ...
 
@@ -186,7 +186,7 @@ class Worker:
         if not self._tasks:
             self._all_answered.set()
 
-    def _received(self, body: bytes | bytearray) -> None:
+    def _received(self, body: bytes | bytearray | memoryview) -> None:
         item: QueuedJob
         try:
             item = parse_job(body)

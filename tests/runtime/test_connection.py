@@ -97,7 +97,7 @@ def on_a_thread(work: Callable[[], object]) -> Iterator[None]:
 async def test_requests_share_one_connection(runtime: ScriptedRuntime, connect: Connect) -> None:
     connection = await connect()
     runtime.submit("f", b"[1]", job_id="j")
-    assert (await poll(connection)).body.endswith(b'"query":[1]}}')
+    assert bytes((await poll(connection)).body).endswith(b'"query":[1]}}')
     assert (await post(connection)).status == 204
     assert [(await poll(connection)).status for _ in range(3)] == [204] * 3
     assert runtime.request_log.connections == 1
@@ -232,7 +232,7 @@ async def test_small_pieces(runtime: ScriptedRuntime, connect: Connect, size: in
     runtime.submit("f", query, job_id="j")
     with SlowProxy(runtime.port, size=size) as proxy:
         connection = await connect(port=proxy.port)
-        assert (await poll(connection)).body.endswith(query + b"}}")
+        assert bytes((await poll(connection)).body).endswith(query + b"}}")
         assert (await post(connection, bytes(300 * size))).status == 204
         assert (await poll(connection)).status == 204
         connection.close()

@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cm_exec.runtime.http import (
+    HUGE,
     LONGEST_HEAD,
     BodySink,
     IncompleteResponseError,
@@ -95,10 +96,24 @@ def test_several_responses(names: list[str], sizes: list[int]) -> None:
     assert read_all(data, sizes) == [RESPONSES[name][1] for name in names]
 
 
-def test_a_large_body_is_read_whole() -> None:
-    body = bytes(range(256)) * 20_000
-    response = read(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body, sizes=[65536] * 20)
-    assert response.body == body
+@pytest.mark.parametrize("size", [HUGE - 1, HUGE, 3 * HUGE + 1])
+def test_large_body(size: int) -> None:
+    """A large body is read whole, and the next response after it."""
+    body = (bytes(range(251)) * (size // 251 + 1))[:size]
+    head = OK + b"Content-Length: %d\r\n\r\n" % size
+    responses = read_all(head + body + OK + b"Content-Length: 1\r\n\r\nx", sizes=[len(head) + 7, *[65536] * 20])
+    assert [response.body for response in responses] == [body, b"x"]
+
+
+@pytest.mark.parametrize("size", [2 * HUGE, 10**15 - 1])
+def test_beginning_of_a_large_body(size: int) -> None:
+    """What has come of a body that breaks off is kept, even if its length cannot be true."""
+    reader = ResponseReader()
+    reader.feed(OK + b"Content-Length: %d\r\n\r\nabc" % size)
+    reader.feed(b"def")
+    with pytest.raises(IncompleteResponseError):
+        reader.end()
+    assert bytes(reader.received_body) == b"abcdef"
 
 
 @pytest.mark.parametrize(
