@@ -37,7 +37,7 @@ from cm_exec.local_runtime.core.worker_status import (
     WorkerState,
     WorkerStatus,
 )
-from cm_exec.local_runtime.feed import Feed, Notice
+from cm_exec.local_runtime.feed import Notice, Subscriber
 
 RESULTS_KEPT: Final = 1024 * 1024 * 1024
 """Bytes of results that the history keeps, most of them on the disk."""
@@ -74,7 +74,7 @@ class Broker:
         self.ledger = Ledger(limits=limits, publish=self._changed, function_timeout=self.functions.timeout_of)
         self.worker = WorkerStatus(PollWatch(poll_timeout=poll_timeout))
         self.log = JobLog()
-        self.feed = Feed()
+        self.subscribers: set[Subscriber] = set()
         self.restarts: deque[Restart] = deque(maxlen=1000)
         self.schema_posts: deque[bytes] = deque(maxlen=100)
         self._calls: dict[str, Call] = {}
@@ -128,9 +128,14 @@ class Broker:
         for job_id, call in tuple(self._calls.items()):
             call.end(self.ledger.jobs[job_id], None)
         self._calls.clear()
-        self.feed.publish(Notice.END)
+        self.publish(Notice.END)
 
     # Reports from the program that runs the worker
+
+    def publish(self, change: Change | LogLine | Notice) -> None:
+        """Tell all who watch of a change."""
+        for subscriber in self.subscribers:
+            subscriber.publish(change)
 
     def write_log(self, job_id: str | None, line: str, stream: str) -> None:
         """Keep a line that a handler or the worker wrote."""
@@ -138,7 +143,7 @@ class Broker:
             job_id = None
         entry = LogLine(job_id=job_id, at=self.clock(), line=shortened(line), stream=stream)
         self.log.add(entry)
-        self.feed.publish(entry)
+        self.publish(entry)
 
     def hold(self) -> None:
         """Hand out no job for now; meanwhile missing polls are no violation."""
@@ -161,19 +166,19 @@ class Broker:
         for job_id in held:
             self.ledger.report(ViolationKind.UNANSWERED, f"not answered: {reason}", now, job=self.ledger.jobs[job_id])
         dropped = self.ledger.drop_outstanding(now, reason, only)
-        self.feed.publish(Notice.STATE)
+        self.publish(Notice.STATE)
         self.on_slot_free()
         return dropped
 
     def declare_functions(self, functions: Mapping[str, FunctionInfo]) -> None:
         """Replace what is known of the functions of the worker's own configuration."""
         self.functions.declare(functions)
-        self.feed.publish(Notice.FUNCTIONS)
+        self.publish(Notice.FUNCTIONS)
 
     def report(self, change: Callable[[WorkerStatus, float], None]) -> None:
         """Change what is known of the worker."""
         change(self.worker, self.clock())
-        self.feed.publish(Notice.STATE)
+        self.publish(Notice.STATE)
 
     def worker_state(self) -> WorkerState:
         """Return what the worker seems to do."""
@@ -188,7 +193,7 @@ class Broker:
     def poll_began(self) -> None:
         """Note the begin of a poll."""
         self.worker.polls.began(self.clock())
-        self.feed.publish(Notice.STATE)
+        self.publish(Notice.STATE)
 
     def poll_ended(self) -> None:
         """Note the end of a poll."""
@@ -261,13 +266,13 @@ class Broker:
             wrong.append(f"the schemas came as {content_type or 'no content type'}; it must be application/json")
         for sentence in wrong:
             self.ledger.report(ViolationKind.INVALID_SCHEMA, sentence, self.clock())
-        self.feed.publish(Notice.FUNCTIONS)
+        self.publish(Notice.FUNCTIONS)
 
     def restarted(self) -> list[str]:
         """Take a restart notification, and return the ids of the dropped jobs."""
         dropped = self.ledger.drop_outstanding(self.clock(), "dropped by the worker's restart notification")
         self.restarts.append(Restart(at=self.clock(), dropped=tuple(dropped)))
-        self.feed.publish(Notice.STATE)
+        self.publish(Notice.STATE)
         return dropped
 
     def diagnosed(self, kind: ViolationKind, sentence: str) -> None:
@@ -293,7 +298,7 @@ class Broker:
             self._count_violation(change)
         elif change.state.final:
             self._ended(change)
-        self.feed.publish(change)
+        self.publish(change)
 
     def _ended(self, job: RuntimeJob) -> None:
         call = self._calls.pop(job.job_id, None)
@@ -304,14 +309,14 @@ class Broker:
         if job.function in self.ended_by_function:
             self.ended_by_function[job.function][job.state] += 1
         if job.state is State.DONE and self.functions.answered(job.function):
-            self.feed.publish(Notice.FUNCTIONS)
+            self.publish(Notice.FUNCTIONS)
         call.end(job, self._shelf.get(job.job_id))
 
     def _count_violation(self, violation: ProtocolViolation) -> None:
         job = self.ledger.jobs.get(violation.job_id or "")
         if job is not None:
             self.violations_of[job.job_id] += 1
-            self.feed.publish(job)
+            self.publish(job)
 
     def _set_timer_for_next(self) -> None:
         """Call `_on_timer` when something is due: by the ledger, or for polls that stopped."""

@@ -232,12 +232,12 @@ class CallerApi:
             self._info.api.faults.set(texts)
         except (msgspec.MsgspecError, UnicodeDecodeError, FaultSyntaxError) as error:
             raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
-        self._broker.feed.publish(Notice.STATE)
+        self._broker.publish(Notice.STATE)
         return JsonAnswer({"faults": self._info.api.faults.texts})
 
     async def _events(self, _: Request) -> ASGIApp:
         view = UpdateView(self._broker, self._info.api.faults)
-        return EventStream(self._broker.feed, {"run": self._info.run, "sequence": 0}, view)
+        return EventStream(self._broker.subscribers, {"run": self._info.run, "sequence": 0}, view)
 
 
 _MOST_JOBS: Final = 1000

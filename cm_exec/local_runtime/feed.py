@@ -98,18 +98,6 @@ class Subscriber:
         return news
 
 
-@dataclass(slots=True)
-class Feed:
-    """All who watch."""
-
-    subscribers: set[Subscriber] = field(default_factory=set)
-
-    def publish(self, change: Change | LogLine | Notice) -> None:
-        """Pass a change on."""
-        for subscriber in self.subscribers:
-            subscriber.publish(change)
-
-
 _EVENT_PAUSE: Final = 0.1
 _LOOK_SECONDS: Final = 1.0
 """Seconds after which the worker's state is looked at again: that polls stopped is no event."""
@@ -119,8 +107,10 @@ _PING_SECONDS: Final = 15.0
 class EventStream:
     """The answer to GET /events: `hello`, then an update of each news as `view` shows it, unless that is empty."""
 
-    def __init__(self, feed: Feed, hello: dict[str, Any], view: Callable[[News], dict[str, Any]]) -> None:
-        self._feed = feed
+    def __init__(
+        self, subscribers: set[Subscriber], hello: dict[str, Any], view: Callable[[News], dict[str, Any]]
+    ) -> None:
+        self._subscribers = subscribers
         self._hello = hello
         self._view = view
 
@@ -129,12 +119,12 @@ class EventStream:
         headers = [(b"content-type", b"text/event-stream"), NO_STORE]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         subscriber = Subscriber()
-        self._feed.subscribers.add(subscriber)
+        self._subscribers.add(subscriber)
         try:
             await _send(send, _event_text("hello", self._hello))
             await self._follow(subscriber, connection_of(scope), send)
         finally:
-            self._feed.subscribers.discard(subscriber)
+            self._subscribers.discard(subscriber)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _follow(self, subscriber: Subscriber, connection: ServerConnection, send: Send) -> None:

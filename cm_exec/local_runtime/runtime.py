@@ -363,7 +363,7 @@ class LocalRuntime:
         """Yield what changes, with a first look at once, until the runtime stops."""
         thread, subscriber = self._running(), Subscriber()
         subscriber.publish(Notice.STATE)
-        thread.call(lambda: self._broker.feed.subscribers.add(subscriber))
+        thread.call(lambda: self._broker.subscribers.add(subscriber))
         while not subscriber.closed:
             try:
                 news = thread.run(subscriber.next())

@@ -3,12 +3,14 @@
 import gc
 from pathlib import Path
 
+from cm_exec.local_runtime.broker import Broker
 from cm_exec.local_runtime.call import ResultCache, ResultSpool
 from cm_exec.local_runtime.core.job import (
     LINES_A_JOB,
     LONGEST_LINE,
     Evicted,
     JobLog,
+    Limits,
     LogLine,
     RuntimeJob,
     State,
@@ -16,7 +18,7 @@ from cm_exec.local_runtime.core.job import (
     shortened,
 )
 from cm_exec.local_runtime.core.worker_status import ProtocolViolation, ViolationKind
-from cm_exec.local_runtime.feed import JOBS_AT_ONCE, Feed, Notice, Subscriber
+from cm_exec.local_runtime.feed import JOBS_AT_ONCE, Notice, Subscriber
 
 
 def spool(folder: Path, content: bytes, *, in_memory: int = 100) -> ResultSpool:
@@ -131,14 +133,14 @@ def test_omitted_lines() -> None:
     assert (len(news.logs), news.logs_dropped, list(news.violations)) == (500, 100, [violation])
 
 
-def test_all_subscribers() -> None:
+def test_all_subscribers(tmp_path: Path) -> None:
     """Every subscriber gets each change."""
-    feed = Feed()
+    broker = Broker(directory=tmp_path, limits=Limits())
     watching = [Subscriber(), Subscriber()]
-    feed.subscribers.update(watching)
-    feed.publish(job(1))
-    feed.publish(Notice.FUNCTIONS)
-    feed.publish(Notice.END)
+    broker.subscribers.update(watching)
+    broker.publish(job(1))
+    broker.publish(Notice.FUNCTIONS)
+    broker.publish(Notice.END)
     assert all(subscriber.closed for subscriber in watching)
     assert [(len(news.jobs), news.functions) for news in (subscriber.take() for subscriber in watching)] == [
         (1, True)

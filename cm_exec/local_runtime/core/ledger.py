@@ -1,10 +1,8 @@
 """Keep the books of the runtime: waiting, outstanding and ended jobs. Values in, values out; no I/O."""
 
-import heapq
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Collection, Container, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum, auto
 from typing import Final
 
 from cm_exec.local_runtime.core.job import (
@@ -18,51 +16,6 @@ from cm_exec.local_runtime.core.job import (
     Submission,
 )
 from cm_exec.local_runtime.core.worker_status import ProtocolViolation, ViolationKind
-
-_KEPT: Final = 2000
-"""Timers of ended jobs are swept out together, when there are more than these beyond two for each open job."""
-
-
-class Timer(Enum):
-    """What a job's timer is for."""
-
-    GIVE_UP = auto()
-    """The caller waits no longer."""
-    UNANSWERED = auto()
-    """The worker should have answered, even if late."""
-
-
-@dataclass(slots=True)
-class Timers:
-    """Times are in seconds since the epoch."""
-
-    _heap: list[tuple[float, int, Timer, str]] = field(default_factory=list)
-    _sequence: int = 0
-
-    def __len__(self) -> int:
-        return len(self._heap)
-
-    def set(self, at: float, timer: Timer, job_id: str) -> None:
-        """Let a timer of a job be due at this time."""
-        self._sequence += 1
-        heapq.heappush(self._heap, (at, self._sequence, timer, job_id))
-
-    def next(self) -> float | None:
-        """Return when the next one is due."""
-        return self._heap[0][0] if self._heap else None
-
-    def due(self, now: float) -> Iterator[tuple[Timer, str]]:
-        """Take out what is due, the earliest first."""
-        while self._heap and self._heap[0][0] <= now:
-            _, _, timer, job_id = heapq.heappop(self._heap)
-            yield timer, job_id
-
-    def sweep(self, *open_jobs: Container[str], count: int) -> None:
-        """Drop the timers of jobs that are in none of these, `count` jobs in all, when they pile up."""
-        if len(self._heap) > _KEPT + 2 * count:
-            self._heap = [entry for entry in self._heap if any(entry[3] in jobs for jobs in open_jobs)]
-            heapq.heapify(self._heap)
-
 
 RESULT_TYPE: Final = "application/octet-stream"
 """The content type of a result, whatever it is."""
@@ -98,7 +51,8 @@ class Ledger:
     _cut: dict[str, int] = field(default_factory=dict)
     _unheard: set[str] = field(default_factory=set)
     _counts: Counter[State] = field(default_factory=Counter)
-    _timers: Timers = field(default_factory=Timers)
+    _due: dict[str, float] = field(default_factory=dict)
+    """When the caller of an open job waits no longer, or the late answer of another outstanding job is missed."""
 
     @property
     def counts(self) -> Mapping[State, int]:
@@ -116,7 +70,7 @@ class Ledger:
         self._counts[State.QUEUED] += 1
         self._queue[job_id] = None
         if submission.timeout is not None:
-            self._set_timer(now + submission.timeout, Timer.GIVE_UP, job_id)
+            self._due[job_id] = now + submission.timeout
         number = self.latest_number
         self._store(RuntimeJob(job_id=job_id, number=number, submission=submission, state=State.QUEUED, created=now))
 
@@ -241,13 +195,11 @@ class Ledger:
         job = self.jobs.get(job_id)
         if job is None or job.state.final:
             return
-        if job.state is State.QUEUED:
-            del self._queue[job_id]
-        else:
-            due = max(now, self._allowed_until(job)) + self.limits.answer_grace
-            if due < float("inf"):
-                self._set_timer(due, Timer.UNANSWERED, job_id)
+        self._queue.pop(job_id, None)
         self._move(job, State.FAILED, ended=now, reason=reason)
+        due = max(now, self._allowed_until(job)) + self.limits.answer_grace
+        if job.outstanding and due < float("inf"):
+            self._due[job_id] = due
 
     def _allowed_until(self, job: RuntimeJob) -> float:
         """Return until when a result is in time although the caller gave up: the function has a timeout of its own."""
@@ -257,26 +209,25 @@ class Ledger:
 
     def next_deadline(self) -> float | None:
         """Return when `tick` has something to do next."""
-        return self._timers.next()
+        return min(self._due.values(), default=None)
 
     def tick(self, now: float, *, why_idle: str | None = None) -> None:
         """Do what is due: callers give up, jobs that are still outstanding are reported.
 
         `why_idle` says why no worker takes jobs, None while one polls.
         """
-        for timer, job_id in self._timers.due(now):
-            job = self.jobs.get(job_id)
-            if job is None:
-                continue
-            if timer is Timer.GIVE_UP:
+        for job_id in sorted((job_id for job_id, at in self._due.items() if at <= now), key=self._due.__getitem__):
+            del self._due[job_id]
+            job = self.jobs[job_id]
+            if not job.state.final:
                 self._caller_timed_out(job, now, why_idle)
-            elif job_id in self._outstanding:
+            else:
                 self.report(ViolationKind.UNANSWERED, "taken, and not answered: it holds a slot", now, job=job)
 
     def _caller_timed_out(self, job: RuntimeJob, now: float, why_idle: str | None) -> None:
         timeout = job.submission.timeout or 0.0
         if job.job_id in self._answering:
-            self._set_timer(now + timeout, Timer.GIVE_UP, job.job_id)
+            self._due[job.job_id] = now + timeout
             return
         self.give_up(job.job_id, now, f"no result within the caller's {timeout:g} s: {self._delay(job, now, why_idle)}")
 
@@ -335,6 +286,8 @@ class Ledger:
 
     def _store(self, job: RuntimeJob) -> RuntimeJob:
         self.jobs[job.job_id] = job
+        if job.state.final:
+            self._due.pop(job.job_id, None)
         self.publish(job)
         return job
 
@@ -356,7 +309,3 @@ class Ledger:
     def _is_over_history(self, kept: int) -> bool:
         count = len(self._done) + len(self._failed)
         return count + kept > self.limits.history or self._ended_bytes > self.limits.history_bytes
-
-    def _set_timer(self, at: float, timer: Timer, job_id: str) -> None:
-        self._timers.set(at, timer, job_id)
-        self._timers.sweep(self._queue, self._outstanding, count=len(self._queue) + len(self._outstanding))
