@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import msgspec
 from cm_exec.devserver.worker_process import WorkerProcess, cm_exec_command, describe_exit, worker_environment
 from cm_exec.local_runtime import LocalRuntime, RuntimeJob
 from cm_exec.local_runtime.call import ResultSpool
+from cm_exec.processes.stdin_probe import descendants
 from cm_exec.protocol import environment as names
 
 _PROC: Final = Path("/proc")
@@ -45,7 +46,7 @@ def memory_of(worker: int) -> Memory:
     """Return the current memory of a worker's process and of its descendants."""
     own_command = _command_line(worker)
     # until exec a child shares all memory with the worker: its command line is still the worker's
-    sizes = [_proportional(pid) for pid in _descendants(worker) if _command_line(pid) != own_command]
+    sizes = [_proportional(pid) for pid in descendants(worker) if _command_line(pid) != own_command]
     known = [size for size in sizes if size is not None]
     return Memory(worker=_proportional(worker), handlers=sum(known) if known else None)
 
@@ -82,21 +83,6 @@ def _command_line(pid: int) -> bytes:
         return (_PROC / str(pid) / "cmdline").read_bytes()
     except OSError:
         return b""
-
-
-def _descendants(pid: int) -> Iterator[int]:
-    with suppress(OSError):
-        for task in (_PROC / str(pid) / "task").iterdir():
-            for child in _children(task):
-                yield child
-                yield from _descendants(child)
-
-
-def _children(task: Path) -> list[int]:
-    try:
-        return [int(child) for child in (task / "children").read_text().split()]
-    except OSError:  # the thread has exited, or the kernel does not report children
-        return []
 
 
 def _proportional(pid: int) -> int | None:

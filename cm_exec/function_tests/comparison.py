@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
-from cm_exec.protocol.json_text import InvalidJsonError, json_problem
+from cm_exec.protocol.json_text import InvalidJsonError, json_problem, refuse_constant
 
 Text = TypeVar("Text", str, bytes)
 
@@ -150,13 +150,9 @@ def decode(text: bytes) -> Any:
     """
     integer, number = (_integer, _number) if _BEYOND_A_DOUBLE.search(text) else (None, None)
     try:
-        return json.loads(text.decode(), parse_constant=_refuse, parse_int=integer, parse_float=number)
+        return json.loads(text.decode(), parse_constant=refuse_constant, parse_int=integer, parse_float=number)
     except (ValueError, RecursionError):
         raise InvalidJsonError(json_problem(text) or "it is nested too deeply") from None
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
 
 
 def _integer(digits: str) -> int | Decimal:

@@ -54,7 +54,7 @@ class StdinProbe:
 
         Look at that thread from now on, if it is one of the process itself.
         """
-        waits = self._find([self._pid], strict=True) or self._find(_descendants(self._pid), strict=True)
+        waits = self._find([self._pid], strict=True) or self._find(descendants(self._pid), strict=True)
         self.has_waited = self.has_waited or waits
         return waits
 
@@ -63,7 +63,7 @@ class StdinProbe:
 
         The reader may stand behind a shell. `with_polls` counts poll and select, whose descriptors cannot be seen.
         """
-        reads = self._find([self._pid, *_descendants(self._pid)], strict=False, with_polls=with_polls)
+        reads = self._find([self._pid, *descendants(self._pid)], strict=False, with_polls=with_polls)
         self.has_waited = self.has_waited or reads
         return reads
 
@@ -75,7 +75,7 @@ class StdinProbe:
         """
         is_reading = False
         count = 0
-        for pid in [self._pid, *_descendants(self._pid)]:
+        for pid in [self._pid, *descendants(self._pid)]:
             for thread in _threads(pid):
                 count += 1
                 with suppress(OSError):
@@ -129,12 +129,13 @@ def _threads(pid: int) -> list[int]:
         return []
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """Return the running processes that a process started, and those that they started."""
     found: list[int] = []
     for thread in _threads(pid):
         with suppress(OSError):
             for child in Path(f"/proc/{pid}/task/{thread}/children").read_bytes().split():
-                found += [int(child), *_descendants(int(child))]
+                found += [int(child), *descendants(int(child))]
     return found
 
 

@@ -75,12 +75,13 @@ def decode_json(text: bytes) -> Any:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        return json.loads(text.decode(), parse_constant=_refuse, parse_int=_integer)
+        return json.loads(text.decode(), parse_constant=refuse_constant, parse_int=_integer)
     except (ValueError, RecursionError):
         raise InvalidJsonError(json_problem(text) or "it is nested too deeply") from None
 
 
-def _refuse(constant: str) -> NoReturn:
+def refuse_constant(constant: str) -> NoReturn:
+    """Raise ValueError for NaN or an infinity, which Python's reader takes."""
     raise ValueError(constant)
 
 

@@ -14,13 +14,13 @@ from typing import Final, Protocol
 
 from cm_exec.config import LogFormat
 from cm_exec.processes.launcher import write_all
+from cm_exec.text import visible
 
 MOST_PENDING: Final = 8 * 1024 * 1024
 """Bytes of records that wait for a slow reader; what exceeds them is dropped and counted."""
 
 _BATCH: Final = 64 * 1024  # bytes of one write
 _GATHER: Final = 0.01  # seconds: at a thousand jobs a second a hundred wake-ups are enough
-_TAB: Final = 9
 _COST: Final = 200  # bytes of memory that an entry takes besides its text
 
 
@@ -42,10 +42,6 @@ def _messages(record: logging.LogRecord) -> list[str]:
     return [message]
 
 
-_VISIBLE: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code != _TAB}
-"""Control characters as escapes: a carriage return or an ANSI sequence could hide what a line belongs to."""
-
-
 def _time(record: logging.LogRecord) -> str:
     return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
 
@@ -53,10 +49,6 @@ def _time(record: logging.LogRecord) -> str:
 @lru_cache(maxsize=2)
 def _second(timestamp: int) -> str:
     return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _visible(text: str) -> str:
-    return text if text.isprintable() else text.translate(_VISIBLE)
 
 
 class TextFormat:
@@ -72,12 +64,12 @@ class TextFormat:
         start = f"{_time(record)} {record.levelname:<7} "
         tags = getattr(record, "tags", None)
         if tags:
-            start += f"[{_visible(' '.join(tags.values()))}] "
+            start += f"[{visible(' '.join(tags.values()))}] "
         if isinstance(record.msg, bytes):
             start += "| "
         colour = self._COLOURS.get(record.levelno, "") if self._colour else ""
         end = "\033[0m\n" if colour else "\n"
-        return "".join(f"{colour}{start}{_visible(m)}{end}" for m in _messages(record))
+        return "".join(f"{colour}{start}{visible(m)}{end}" for m in _messages(record))
 
 
 class SlsFormat:

@@ -10,6 +10,7 @@ import msgspec
 
 from cm_exec.datatypes import STRING, DataType, ListType, SetType, TypeJsonError, type_from_json
 from cm_exec.datatypes.check import Check, TypeMismatchError, checker
+from cm_exec.protocol.json_text import refuse_constant
 
 
 class FunctionSource(StrEnum):
@@ -168,11 +169,7 @@ def _values(body: bytes, *, streamed: bool) -> Iterator[Any]:
         text = text[end:].lstrip()
 
 
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(constant)
-
-
-_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+_DECODER: Final = json.JSONDecoder(parse_constant=refuse_constant)
 """Python's reader takes numbers beyond a double and halves of surrogate pairs, which JSON allows; NaN it must not."""
 
 
