@@ -21,6 +21,8 @@ ERROR_BODY: Final = 4096
 """Bytes of the body of an error response in an error result."""
 
 _EVENT_STREAM: Final = "text/event-stream"
+_OTHER_FIELDS: Final = (b"", b"event", b"id", b"retry")
+"""The fields of an event besides its data; a comment has none."""
 
 
 class HttpHandler(Handler):
@@ -164,6 +166,9 @@ class _Response:
             )
         if self._events is not None:
             self._take(self._events.end())
+            if self._events.unknown and not self._spool.size:
+                message = f"the server of {self._function.name!r} sent a body without events"
+                return Failure(reason=Reason.INVALID_OUTPUT, message=message, output=self._events.unknown)
         return finish_output(self._function, self._spool)
 
     def progress(self) -> str:
@@ -191,6 +196,8 @@ class _EventReader:
     def __init__(self) -> None:
         self._rest = b""
         self._data: list[bytes] = []
+        self.unknown = b""
+        """The first line that belongs to no event."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take bytes; return the data of the events that are complete."""
@@ -206,6 +213,8 @@ class _EventReader:
                     self._data = []
             elif line == b"data" or line.startswith(b"data:"):
                 self._data.append(line[5:].removeprefix(b" "))
+            elif line.partition(b":")[0] not in _OTHER_FIELDS:
+                self.unknown = self.unknown or line
         return events
 
     def end(self) -> bytes:

@@ -48,6 +48,8 @@ _NO_DESCRIPTOR: Final = "no free file descriptor"
 _NO_LIMIT: Final = 24 * 3600.0
 _EXIT_GRACE: Final = 0.25
 """Seconds in which the exit of a server is seen after its connection broke."""
+_CRASH_GRACE: Final = 0.02
+"""The same where the end of a connection is the regular end of a body: all these responses wait for it."""
 
 
 class ServerConnections:
@@ -110,7 +112,7 @@ class ServerConnections:
         except BaseException:
             sock.close()
             raise
-        return Connection(sock, self.host)
+        return Connection(sock, self.host, accepts_early=True)  # a server need not read a query to answer it
 
 
 class HttpService:
@@ -182,12 +184,13 @@ class HttpService:
     async def _exchange(self, function: Function, head: bytes, body: bytes, on_head: OnHead) -> str | None:
         """Send a request and read its response; return what is wrong if the server cannot have received it."""
         deadline = self._loop.time() + (function.timeout or _NO_LIMIT)
+        child = self._child
         try:
             connection = self._connections.kept()
             if connection is None:
                 async with asyncio.timeout_at(deadline):
                     connection = await self._connections.connect()
-            await connection.request(head, body, deadline - self._loop.time(), on_head)
+            response = await connection.request(head, body, deadline - self._loop.time(), on_head)
         except TimeoutError:
             raise
         except OSError as error:
@@ -199,6 +202,8 @@ class HttpService:
                 raise await self._explained(function, error) from error
             return str(error)
         self._connections.keep(connection)
+        if response.lasts_to_end and child is not None:
+            await self._check_end(function, child)
         return None
 
     def check_soon(self) -> None:
@@ -347,6 +352,17 @@ class HttpService:
         if self._status is not None:
             return early_exit(self._subject, self._status, self._stderr_end())
         return Failure(reason=Reason.NOT_STARTED, message=self._problem, stderr=self._stderr_end())
+
+    async def _check_end(self, function: Function, child: Child) -> None:
+        """Check that the server has ended a body, and not the end of the server. Raises JobFailedError."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CRASH_GRACE):
+                await self._ended.wait()
+        if self._status:
+            raise JobFailedError(failure_of_status(function, self._status, self._stderr_end()))
+        if self._status is None and self._child is not child:
+            message = f"the server of {function.name!r} was ended before its response was complete"
+            raise JobFailedError(Failure(reason=Reason.OUT_OF_STEP, message=message, stderr=self._stderr_end()))
 
     async def _explained(self, function: Function, error: RequestError) -> JobFailedError:
         """Return the exit of the server if that is why the connection broke, else that it broke."""

@@ -65,8 +65,10 @@ class Connection:
     is the end of an idle connection.
     """
 
-    def __init__(self, sock: socket.socket, origin: str) -> None:
+    def __init__(self, sock: socket.socket, origin: str, *, accepts_early: bool = False) -> None:
+        """`accepts_early`: a success counts also if it comes before the whole request was sent."""
         self._sock = sock
+        self._accepts_early = accepts_early
         self._origin = origin
         self._loop = asyncio.get_running_loop()
         self._reader = ResponseReader()
@@ -136,7 +138,7 @@ class Connection:
                 await _cancelled(sender)
         if not self._is_sent:
             self.close()
-            if result.status < 300:  # noqa: PLR2004 - it cannot have accepted what it did not get
+            if result.status < 300 and not self._accepts_early:  # noqa: PLR2004 - it did not get what it accepts
                 raise RequestError(f"{self._origin}: it answered {result.status} before all was sent")
         elif not result.reusable:
             self.close()

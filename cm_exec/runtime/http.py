@@ -36,6 +36,11 @@ class Response(Struct, frozen=True):
     headers: Mapping[str, str] = field(default_factory=dict)
     reusable: bool = True
 
+    @property
+    def lasts_to_end(self) -> bool:
+        """Whether the end of the connection was the end of the body: a crash of the server looks the same."""
+        return _framing(self.status, self.headers)[0] is _State.TO_END
+
 
 Headers = tuple[tuple[str, str], ...]
 

@@ -154,6 +154,21 @@ def test_a_response_without_its_end_is_an_error(harness: WorkerHarness, port: in
     assert ask(harness)["method"] == "POST"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_end_of_the_connection_as_the_end_of_the_body(harness: WorkerHarness, port: int, stream: bool) -> None:
+    """A body without a length that the crash of its server ends is not a result."""
+    config = served("f", request="POST /open/well", stream=stream)
+    harness.start(web(port) + config + served("g", request="POST /open/crash", stream=stream))
+    assert bytes(result(harness, 0).body) == b"[1, 2]"
+    failed = error(harness, to="g")
+    assert (failed["reason"], failed["exitCode"]) == ("exit", 3)
+
+
+def test_a_server_that_does_not_read_the_query(harness: WorkerHarness, port: int) -> None:
+    harness.start(web(port) + served("early"))
+    assert bytes(result(harness, "x" * 20_000_000, to="early").body) == b'"early"'
+
+
 @pytest.mark.parametrize("end", ["drop", "reset", "cut", "exit"])
 def test_no_repeated_request(harness: WorkerHarness, port: int, end: str) -> None:
     """A request that the server may have received is not repeated, not even on a kept connection."""
@@ -307,6 +322,13 @@ def test_events(harness: WorkerHarness, port: int) -> None:
     """The data of each event is posted as it arrives."""
     harness.start(web(port) + served("events", stream="sse"))
     assert_live(harness, "events", b"beginmid\ndleend")
+
+
+def test_no_events(harness: WorkerHarness, port: int) -> None:
+    """A body that is no event stream, and does not say so, is an error and no empty result."""
+    harness.start(web(port) + served("f", request="POST /large/5", stream="sse"))
+    failed = error(harness)
+    assert (failed["reason"], failed["output"]) == ("invalid_output", "11111")
 
 
 def assert_live(harness: WorkerHarness, name: str, whole: bytes) -> None:

@@ -55,6 +55,8 @@ class Answers(BaseHTTPRequestHandler):
 
     def answer(self) -> None:  # noqa: C901, PLR0912, PLR0915 - one branch for each path
         self.requests += 1
+        if self.path == "/early":
+            self.send(200, b'"early"')
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         verb = self.path.strip("/").split("/")
         if job := self.headers.get("CM-Job-Id"):
@@ -87,6 +89,14 @@ class Answers(BaseHTTPRequestHandler):
                 os._exit(3)
             case ["cut"]:
                 self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n1")
+                self.close_connection = True
+            case ["early"]:
+                self.close_connection = True
+            case ["open", end]:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n[1, 2")
+                if end == "crash":
+                    os._exit(3)
+                self.wfile.write(b"]")
                 self.close_connection = True
             case ["drop"]:
                 self.close_connection = True
