@@ -64,6 +64,15 @@ def test_files(language: str, mode: Mode) -> None:
 
 
 @each_language
+def test_prespawn(language: str) -> None:
+    """A handler of one job does not know whether its process is started ahead."""
+    spawn, prespawn = plan(language).files, plan(language, "prespawn").files
+    assert {**spawn, "cm.toml": ""} == {**prespawn, "cm.toml": ""}
+    more = set(prespawn["cm.toml"].splitlines()) - set(spawn["cm.toml"].splitlines())
+    assert [line for line in more if not line.startswith("#")] == ['mode = "prespawn"']
+
+
+@each_language
 def test_makefile(language: str, tmp_path: Path) -> None:
     makefile = tmp_path / "Makefile"
     makefile.write_text(plan(language).files["Makefile"])
