@@ -13,7 +13,6 @@ import click
 
 from cm_exec.config import Config, Function, load_config
 from cm_exec.function_tests import PreparedTest, read_cases, select_tests
-from cm_exec.function_tests.remote import run_remotely, running_dev, started_worker
 from cm_exec.function_tests.report import FunctionTestReport, junit_xml
 from cm_exec.function_tests.runner import CompletedTest, FunctionTestRunner
 from cm_exec.handlers.base import HandlerContext
@@ -116,6 +115,12 @@ class FunctionTestSession:
 
     def run_remotely(self) -> None:
         """Run the tests with another program: Ctrl-C ends this one at once."""
+        from cm_exec.function_tests.remote import (  # noqa: PLC0415 - its HTTP client costs 20 ms
+            run_remotely,
+            running_dev,
+            started_worker,
+        )
+
         args = self._args
         remote = (
             started_worker(args.worker_command, concurrency=self._slots)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from tests.support.browser import started_browser
 from tests.support.dev_program import DevProgram
@@ -21,17 +21,28 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def window(browser: Browser) -> Iterator[BrowserContext]:
+    """Open the window of the tests that need no other: a new one for each page takes twice the time of the page."""
+    with browser.new_context() as context:
+        yield context
+
+
 @pytest.fixture
-def open_console(browser: Browser) -> Iterator[Open]:
-    """Open the console of a program in its own window. At the end the page must not have logged an error."""
+def open_console(browser: Browser, window: BrowserContext) -> Iterator[Open]:
+    """Open the console of a program; with `options` in its own window.
+
+    At the end the page must not have logged an error, and what it has stored is deleted.
+    """
     complaints: list[str] = []
-    contexts = []
+    pages: list[Page] = []
 
     def open_(program: DevProgram, *, width: int = 1280, height: int = 800, **options: Any) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
+        context = browser.new_context(**options) if options else window
         context.set_default_timeout(30_000)
         page = context.new_page()
+        pages.append(page)
+        page.set_viewport_size({"width": width, "height": height})
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if _complains(message) else None)
         page.goto(program.console_url)
@@ -39,8 +50,13 @@ def open_console(browser: Browser) -> Iterator[Open]:
         return page
 
     yield open_
-    for context in contexts:
-        context.close()
+    for page in pages:
+        if page.context is window:
+            page.evaluate("localStorage.clear()")
+            page.close()
+            window.clear_cookies()
+        else:
+            page.context.close()
     assert not complaints
 
 

@@ -4,19 +4,45 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.dev_program import started_dev
+from tests.support.dev_program import DevProgram, started_dev
 from tests.support.toml import function
 from tests.support.tools import needs
 
 pytestmark = needs("chromium")
 
 Open = Callable[..., Page]
+
+
+LONG_NAME = "estimate_" * 12 + "price"
+TRACEBACK = '{"exception": "bad: Traceback (most recent call last):\\n  File one\\nValueError: bad"}'
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevProgram]:
+    """Start a program whose functions the tests share; each has its own, if it needs their number of calls."""
+    folder = tmp_path_factory.mktemp("any_worker")
+    write(
+        folder,
+        function("first", ["cat"]),
+        function("second", ["cat"]),
+        function("counted", ["cat"]),
+        function("size", "wc -c"),
+        function("parts", "echo one; while [ ! -e go ]; do sleep 0.05; done; echo two", stream=True),
+        function("fails", "echo the reason >&2; exit 3"),
+        function("raises", f"printf '%s' '{TRACEBACK}'"),
+        function("who", 'printf "$CM_USER_ID"'),
+        function("long_form", ["cat"], inputs={f"input_{number}": "string" for number in range(20)}),
+        function(LONG_NAME, ["cat"]),
+    )
+    with started_dev(folder) as running:
+        running.wait_until_ready()
+        yield running
 
 
 def write(folder: Path, *parts: str) -> None:
@@ -63,79 +89,65 @@ def test_failed_start(folder: Path, browser: Browser) -> None:
         page.context.close()
 
 
-def test_function_without_a_schema(folder: Path, open_console: Open) -> None:
+def test_function_without_a_schema(program: DevProgram, open_console: Open) -> None:
     """A function without a schema can be called by its name."""
-    write(folder, function("echo", ["cat"]))
-    with started_dev(folder) as program:
-        program.wait_until_ready()
-        page = open_console(program)
-        page.get_by_label("Another, by its name").fill("unheard_of")
-        page.keyboard.press("Enter")
-        page.get_by_label("Query, JSON").fill("1")
-        page.get_by_role("button", name="Call Ctrl").click()
-        expect(page.locator("#job-body .failure")).to_contain_text("no function 'unheard_of'")
-        expect(page.locator("#functions")).not_to_contain_text("unheard_of")
+    page = open_console(program)
+    page.get_by_label("Another, by its name").fill("unheard_of")
+    page.keyboard.press("Enter")
+    page.get_by_label("Query, JSON").fill("1")
+    page.get_by_role("button", name="Call Ctrl").click()
+    expect(page.locator("#job-body .failure")).to_contain_text("no function 'unheard_of'")
+    expect(page.locator("#functions")).not_to_contain_text("unheard_of")
 
 
-def test_reload(folder: Path, open_console: Open) -> None:
+def test_reload(program: DevProgram, open_console: Open) -> None:
     """A reload keeps the selected function and job."""
-    write(folder, function("first", ["cat"]), function("second", ["cat"]))
-    with started_dev(folder) as program:
-        program.wait_until_ready()
-        page = open_console(program)
-        call(page, "second", "[7]")
-        expect(page.locator("#job-head .faint")).to_have_text("#1")
-        page.reload()
-        expect(page.locator("#job-head .faint")).to_have_text("#1")
-        expect(page.locator("#function-name")).to_have_text("second")
-        expect(page.locator("#job-body .tree")).to_contain_text("7")
+    page = open_console(program)
+    call(page, "second", "[7]")
+    expect(page.locator("#job-body .tree")).to_contain_text("7")
+    number = page.locator("#job-head .faint").inner_text()
+    page.reload()
+    expect(page.locator("#job-head .faint")).to_have_text(number)
+    expect(page.locator("#function-name")).to_have_text("second")
+    expect(page.locator("#job-body .tree")).to_contain_text("7")
 
 
-def test_stream(folder: Path, open_console: Open) -> None:
+def test_stream(program: DevProgram, open_console: Open) -> None:
     """The page shows each part of a stream when it arrives."""
-    write(folder, function("count", "echo one; while [ ! -e go ]; do sleep 0.05; done; echo two", stream=True))
-    with started_dev(folder) as program:
-        program.wait_until_ready()
-        page = open_console(program)
-        call(page, "count")
-        expect(page.locator("#live-result")).to_have_text("one\n")
-        expect(page.locator("#job-head .state")).to_have_text("◐ running")
-        (folder / "go").touch()
-        expect(page.locator("#job-head .state")).to_have_text("● done")
-        page.get_by_role("tab", name="Details").click()
-        expect(page.get_by_role("list", name="Timeline")).to_contain_text("first byte")
+    page = open_console(program)
+    call(page, "parts")
+    expect(page.locator("#live-result")).to_have_text("one\n")
+    expect(page.locator("#job-head .state")).to_have_text("◐ running")
+    (program.folder / "go").touch()
+    expect(page.locator("#job-head .state")).to_have_text("● done")
+    page.get_by_role("tab", name="Details").click()
+    expect(page.get_by_role("list", name="Timeline")).to_contain_text("first byte")
 
 
-def test_failure(folder: Path, open_console: Open) -> None:
+def test_failure(program: DevProgram, open_console: Open) -> None:
     """The page shows a failure once."""
-    write(folder, function("fails", "echo the reason >&2; exit 3"))
-    with started_dev(folder) as program:
-        program.wait_until_ready()
-        page = open_console(program)
-        call(page, "fails")
-        expect(page.locator("#job-log")).to_contain_text("the reason")
-        assert page.locator("#job-body").inner_text().count("the reason") == 1
-        page.get_by_text("The error result").click()
-        expect(page.locator("#job-body .tree")).to_contain_text("exitCode")
+    page = open_console(program)
+    call(page, "fails")
+    expect(page.locator("#job-log")).to_contain_text("the reason")
+    assert page.locator("#job-body").inner_text().count("the reason") == 1
+    page.get_by_text("The error result").click()
+    expect(page.locator("#job-body .tree")).to_contain_text("exitCode")
 
 
-def test_large_query(folder: Path, open_console: Open) -> None:
+def test_large_query(program: DevProgram, open_console: Open) -> None:
     """A large query is copied whole."""
-    write(folder, function("size", "wc -c"))
-    with started_dev(folder) as program:
-        program.wait_until_ready()
-        program.request("/functions/size", b'"' + b"x" * 100_000 + b'"')
-        page = open_console(program, permissions=["clipboard-read", "clipboard-write"])
-        page.get_by_role("listbox", name="Jobs").get_by_role("option").first.click()
-        page.get_by_role("tab", name="Query").click()
-        page.get_by_role("button", name="Copy", exact=True).click()
-        expect(page.get_by_role("button", name="Copied")).to_be_visible()
-        assert len(page.evaluate("navigator.clipboard.readText()")) == 100_002
-        page.get_by_role("button", name="Copy as curl").click()
-        page.wait_for_function("navigator.clipboard.readText().then((text) => text.startsWith('curl'))")
-        line = page.evaluate("navigator.clipboard.readText()")
-        done = subprocess.run(line, shell=True, capture_output=True, check=True)
-        assert done.stdout.strip() == b"100002"
+    job = program.request("/functions/size", b'"' + b"x" * 100_000 + b'"').headers["X-Job-Id"]
+    page = open_console(program, permissions=["clipboard-read", "clipboard-write"])
+    page.locator(f'#history [data-id="{job}"]').click()
+    page.get_by_role("tab", name="Query").click()
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert len(page.evaluate("navigator.clipboard.readText()")) == 100_002
+    page.get_by_role("button", name="Copy as curl").click()
+    page.wait_for_function("navigator.clipboard.readText().then((text) => text.startsWith('curl'))")
+    line = page.evaluate("navigator.clipboard.readText()")
+    done = subprocess.run(line, shell=True, capture_output=True, check=True)
+    assert done.stdout.strip() == b"100002"
 
 
 def test_cancelled_job(folder: Path, open_console: Open) -> None:
@@ -166,15 +178,11 @@ def test_saved_test(folder: Path, open_console: Open) -> None:
         assert b"1 passed" in done.stdout
 
 
-def test_traceback(folder: Path, open_console: Open) -> None:
+def test_traceback(program: DevProgram, open_console: Open) -> None:
     """The traceback of an SDK has line breaks."""
-    body = '{"exception": "bad: Traceback (most recent call last):\\n  File one\\nValueError: bad"}'
-    write(folder, function("raises", f"printf '%s' '{body}'"))
-    with started_dev(folder) as program:
-        program.wait_until_ready()
-        page = open_console(program)
-        call(page, "raises")
-        expect(page.locator("#job-body pre.text")).to_contain_text("(most recent call last):\n  File one\nValueError")
+    page = open_console(program)
+    call(page, "raises")
+    expect(page.locator("#job-body pre.text")).to_contain_text("(most recent call last):\n  File one\nValueError")
 
 
 def test_eight_tabs(folder: Path, browser: Browser) -> None:
@@ -194,41 +202,32 @@ def test_eight_tabs(folder: Path, browser: Browser) -> None:
         context.close()
 
 
-def test_number_of_calls(folder: Path, open_console: Open) -> None:
+def test_number_of_calls(program: DevProgram, open_console: Open) -> None:
     """The number of calls is updated."""
-    write(folder, function("echo", ["cat"]))
-    with started_dev(folder) as program:
-        program.wait_until_ready()
-        page = open_console(program)
-        for number in range(1, 4):
-            program.call("echo", b"1")
-            expected = f"{number} call{'' if number == 1 else 's'}"
-            expect(page.locator("#functions .calls")).to_have_text(expected)
+    page = open_console(program)
+    shown = page.locator("#functions").get_by_role("button", name="counted").locator(".calls")
+    for number in range(1, 4):
+        program.call("counted", b"1")
+        expect(shown).to_have_text(f"{number} call{'' if number == 1 else 's'}")
 
 
-def test_user(folder: Path, open_console: Open) -> None:
+def test_user(program: DevProgram, open_console: Open) -> None:
     """The user of a call reaches the handler."""
-    write(folder, function("who", 'printf "$CM_USER_ID"'))
-    with started_dev(folder) as program:
-        program.wait_until_ready()
-        page = open_console(program)
-        page.get_by_label("user").fill("ada")
-        call(page, "who")
-        expect(page.locator("#job-body pre")).to_have_text("ada")
+    page = open_console(program)
+    page.get_by_label("user").fill("ada")
+    call(page, "who")
+    expect(page.locator("#job-body pre")).to_have_text("ada")
 
 
-@pytest.mark.parametrize("width", [400, 1000, 1440])
-def test_long_name(folder: Path, open_console: Open, width: int) -> None:
+def test_long_name(program: DevProgram, open_console: Open) -> None:
     """A long name is shown whole everywhere."""
-    name = "estimate_" * 12 + "price"
-    write(folder, function(name, ["cat"]))
-    with started_dev(folder) as program:
-        program.wait_until_ready()
-        job = program.request(f"/functions/{name}", b"1").headers["X-Job-Id"]
-        page = open_console(program, width=width)
+    job = program.request(f"/functions/{LONG_NAME}", b"1").headers["X-Job-Id"]
+    page = open_console(program)
+    page.evaluate("place => { location.hash = place; location.reload() }", f"function={LONG_NAME}&job={job}")
+    page.get_by_role("button", name="worker ready").wait_for()
+    for width in (1440, 1000, 400):
+        page.set_viewport_size({"width": width, "height": 800})
         for part, view in (("#function-name", "call"), ("#job-head h2", "job")):
-            page.evaluate("place => { location.hash = place; location.reload() }", f"function={name}&job={job}")
-            page.get_by_role("button", name="worker ready").wait_for()
             if width == 400:
                 page.locator(f"#views [data-go={view}]").click()
             heading = page.locator(part)
@@ -236,14 +235,11 @@ def test_long_name(folder: Path, open_console: Open, width: int) -> None:
             assert heading.evaluate("(h) => h.scrollWidth <= h.clientWidth")
 
 
-@pytest.mark.parametrize("width", [400, 1000, 1440])
-def test_call_button(folder: Path, open_console: Open, width: int) -> None:
+def test_call_button(program: DevProgram, open_console: Open) -> None:
     """The call button is visible below a long form."""
-    inputs = {f"input_{number}": "string" for number in range(20)}
-    write(folder, function("long", ["cat"], inputs=inputs))
-    with started_dev(folder) as program:
-        program.wait_until_ready()
-        page = open_console(program, width=width, height=600)
-        button = page.get_by_role("button", name="Call Ctrl")
-        expect(button).to_be_in_viewport(ratio=1)
+    page = open_console(program, width=400, height=600)
+    page.locator("#functions").get_by_role("button", name="long_form").click()
+    for width in (400, 1000, 1440):
+        page.set_viewport_size({"width": width, "height": 600})
+        expect(page.get_by_role("button", name="Call Ctrl")).to_be_in_viewport(ratio=1)
         expect(page.get_by_label("user", exact=True)).to_be_in_viewport(ratio=1)
