@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import unquote
 
 from cm_exec.datatypes import MAX_DEPTH
 from cm_exec.datatypes.syntax import is_name
@@ -25,6 +26,9 @@ _OF_STRING: Final = {
     "decimal": "decimal",
 }
 _32_BITS: Final = 2**31
+_RANGE_END: Final = 2**53
+"""The protocol's ranges end at integers that a double holds."""
+_ALTERNATIVES: Final = ("anyOf", "oneOf")
 
 
 def from_json_schema(document: Schema, name: str) -> Declarations:
@@ -34,6 +38,8 @@ def from_json_schema(document: Schema, name: str) -> Declarations:
     root = reader.whole(document)
     if "properties" not in root:
         raise DescriptionError("a query is an object: expected a JSON Schema with properties")
+    if (more := reader.beyond_members(root)) is not None:
+        declarations.notes.append(f"{name} takes only its properties: {more}")
     declarations.functions.append(
         DeclaredFunction(
             name=str(document.get("title") or name),
@@ -83,18 +89,26 @@ class SchemaReader:
         return type_ if isinstance(named, str) and named.startswith("optional<") else f"optional<{type_}>"
 
     def members(self, schema: Schema, where: str, *, with_range: bool = False) -> Iterator[Member]:
-        """Yield the properties of an object; one that is not required is optional."""
+        """Yield the properties of an object; one that is not required, or goes in one direction only, is optional."""
         required = items(schema, "required")
         for name, inner in mapping(schema, "properties").items():
             type_ = self.type(inner, f"{where}.{name}")
             resolved = self.resolved(inner) if isinstance(inner, Mapping) else {}
+            one_way = resolved.get("readOnly") is True or resolved.get("writeOnly") is True
+            ranged = self._without_null(resolved)[0] if with_range else {}
             yield Member(
                 name=name,
-                type=type_ if name in required else self.optional(type_),
+                type=type_ if name in required and not one_way else self.optional(type_),
                 description=text_of(inner) if isinstance(inner, Mapping) else None,
-                min=_end(resolved, "minimum", type_) if with_range else None,
-                max=_end(resolved, "maximum", type_) if with_range else None,
+                min=_end(ranged, "minimum", type_),
+                max=_end(ranged, "maximum", type_),
             )
+
+    def beyond_members(self, schema: Schema) -> str | None:
+        """Return what an object may have besides its properties, for a note; None for a plain struct."""
+        if schema.get("additionalProperties", False) is not False:
+            return "the platform has no objects with further members"
+        return next((f"the platform has no {word}" for word in _ALTERNATIVES if _adds_a_type(schema, word)), None)
 
     def resolved(self, schema: Schema) -> Schema:
         """Return the schema that a `$ref` refers to, or the schema itself. Raises DescriptionError."""
@@ -111,8 +125,11 @@ class SchemaReader:
             raise DescriptionError(f"{reference} is in another file; merge the files first")
         target: Any = self._document
         for step in filter(None, reference[1:].split("/")):
-            name = step.replace("~1", "/").replace("~0", "~")
-            target = target.get(name) if isinstance(target, Mapping) else None
+            name = _unescaped(step)
+            if isinstance(target, list) and name.isdecimal() and int(name) < len(target):
+                target = target[int(name)]
+            else:
+                target = target.get(name) if isinstance(target, Mapping) else None
         if not isinstance(target, Mapping):
             raise DescriptionError(f"the reference {reference} has no target")
         return target
@@ -123,11 +140,13 @@ class SchemaReader:
         if isinstance(kind, list):
             rest = [each for each in kind if each != "null"]
             return {**schema, "type": rest[0] if len(rest) == 1 else rest}, "null" in kind
-        for word in ("anyOf", "oneOf"):
+        for word in _ALTERNATIVES:
             arms = schema.get(word)
-            if isinstance(arms, list) and {"type": "null"} in arms:
-                rest = [arm for arm in arms if arm != {"type": "null"}]
-                return (rest[0] if len(rest) == 1 else {**schema, word: rest}), True
+            if isinstance(arms, list) and any(map(_is_null, arms)):
+                rest = [arm for arm in arms if not _is_null(arm)]
+                return (rest[0] if len(rest) == 1 and isinstance(rest[0], Mapping) else {**schema, word: rest}), True
+        if "type" not in schema and None in items(schema, "enum"):
+            return {**schema, "enum": [each for each in schema["enum"] if each is not None]}, True
         return schema, schema.get("nullable") is True
 
     def _plain(self, schema: Schema, where: str) -> str:
@@ -136,9 +155,9 @@ class SchemaReader:
         arms = schema.get("allOf")
         if isinstance(arms, list):
             return self._all_of(schema, arms, where)
-        for word in ("anyOf", "oneOf"):
-            if isinstance(schema.get(word), list):
-                return self._any_of(schema[word], word, where)
+        for word in _ALTERNATIVES:
+            if _adds_a_type(schema, word):
+                return self._any_of(schema, word, where)
         kind = _kind(schema)
         if kind == "array":
             return self._array(schema, where)
@@ -148,34 +167,38 @@ class SchemaReader:
         why = f"the platform has no type {given}" if given else "its schema has no type"
         return _scalar(kind, schema) or self._unknown(where, why)
 
-    def _any_of(self, arms: Sequence[object], word: str, where: str) -> str:
-        types = list(dict.fromkeys(self.type(arm, where) for arm in arms))
-        return types[0] if len(types) == 1 else self._unknown(where, f"the platform has no {word}")
+    def _any_of(self, schema: Schema, word: str, where: str) -> str:
+        types = list(dict.fromkeys(self.type(arm, where) for arm in schema[word]))
+        is_one = len(types) == 1 and "properties" not in schema
+        return types[0] if is_one else self._unknown(where, f"the platform has no {word}")
 
     def _all_of(self, schema: Schema, arms: Sequence[object], where: str) -> str:
         own = {key: value for key, value in schema.items() if key != "allOf"}
-        if len(arms) == 1 and not _kind(own):
+        if len(arms) == 1 and not _has_type(own) and "required" not in own:
             return self.type(arms[0], where)
-        whole = [self.whole(arm) for arm in arms if isinstance(arm, Mapping)]
-        return self._object(_union([*whole, own]), where)
+        plain, nullable = self._without_null(self.whole(schema))
+        type_ = self._plain(plain, where)
+        return self.optional(type_) if nullable else type_
 
-    def whole(self, schema: Schema) -> Schema:
-        """Return the schema with `$ref` and `allOf` resolved. Raises DescriptionError."""
+    def whole(self, schema: Schema, inside: frozenset[int] = frozenset()) -> Schema:
+        """Return the schema with `$ref` and `allOf` resolved. `inside` has the schemas that this is a part of.
+
+        Raises DescriptionError.
+        """
         resolved = self.resolved(schema)
         arms = resolved.get("allOf")
-        if not isinstance(arms, list) or self._depth >= MAX_DEPTH:
+        if not isinstance(arms, list) or len(inside) >= MAX_DEPTH:
             return resolved
-        self._depth += 1
-        try:
-            return _union([*(self.whole(arm) for arm in arms if isinstance(arm, Mapping)), resolved])
-        finally:
-            self._depth -= 1
+        if id(resolved) in inside:
+            return {}
+        inside |= {id(resolved)}
+        return _union([*(self.whole(arm, inside) for arm in arms if isinstance(arm, Mapping)), resolved])
 
     def _named(self, reference: str, where: str) -> str:
         if reference in self._being_read:
             return self._unknown(where, "a type of the platform cannot contain itself")
         if reference not in self._names:
-            name = self._free_name(reference.rpartition("/")[2])
+            name = self._free_name(_unescaped(reference.rpartition("/")[2]))
             self._being_read.append(reference)
             read = self._definition(self._target(reference), name)
             self._being_read.pop()
@@ -185,7 +208,7 @@ class SchemaReader:
 
     def _definition(self, schema: Schema, name: str) -> str | tuple[Member, ...]:
         merged = self.whole(schema)
-        if isinstance(merged.get("properties"), Mapping) and merged["properties"] and not merged.get("nullable"):
+        if mapping(merged, "properties") and not merged.get("nullable") and self.beyond_members(merged) is None:
             return tuple(self.members(merged, name))
         return self.type(schema, name)
 
@@ -203,8 +226,9 @@ class SchemaReader:
         return f"{'set' if schema.get('uniqueItems') is True else 'list'}<{element}>"
 
     def _object(self, schema: Schema, where: str) -> str:
-        if members := list(self.members(schema, where)):
-            return struct_text(members)
+        if mapping(schema, "properties"):
+            more = self.beyond_members(schema)
+            return struct_text(self.members(schema, where)) if more is None else self._unknown(where, more)
         return f"map<string, {self.type(schema.get('additionalProperties', True), where)}>"
 
     def _unknown(self, where: str, why: str) -> str:
@@ -221,6 +245,31 @@ def _scalar(kind: object, schema: Schema) -> str | None:
     if kind == "number":
         return "float" if schema.get("format") == "float" else "double"
     return "boolean" if kind == "boolean" else None
+
+
+def _unescaped(step: str) -> str:
+    """Return the name that a step of a JSON pointer in a URL stands for."""
+    return unquote(step).replace("~1", "/").replace("~0", "~")
+
+
+def _is_null(schema: object) -> bool:
+    """Return whether null is the only value of a schema."""
+    if not isinstance(schema, Mapping):
+        return False
+    return schema.get("type") in ("null", ["null"]) or schema.get("enum") == [None] or schema.get("const", "") is None
+
+
+def _has_type(schema: object) -> bool:
+    """Return whether a schema says what its values are, and not only which of them are valid."""
+    if not isinstance(schema, Mapping):
+        return True
+    return bool(_kind(schema)) or any(word in schema for word in ("$ref", "allOf", *_ALTERNATIVES))
+
+
+def _adds_a_type(schema: Schema, word: str) -> bool:
+    """Return whether the alternatives at `anyOf` or `oneOf` are types: `required` alone is a condition."""
+    arms = schema.get(word)
+    return isinstance(arms, list) and (not _kind(schema) or any(map(_has_type, arms)))
 
 
 def _integer(schema: Schema) -> str:
@@ -258,18 +307,24 @@ _KINDS: Final = {str: "string", bool: "boolean", int: "integer", float: "number"
 
 
 def _union(schemas: Sequence[Schema]) -> Schema:
-    """Return one object schema with the properties of all."""
+    """Return one schema with the properties of all."""
     properties = {name: inner for schema in schemas for name, inner in mapping(schema, "properties").items()}
     required = [name for schema in schemas for name in items(schema, "required")]
-    last = {key: value for schema in schemas for key, value in schema.items() if key != "allOf"}
-    return {**last, "properties": properties, "required": required}
+    whole = {key: value for schema in schemas for key, value in schema.items() if key != "allOf"}
+    return {**whole, **({"properties": properties} if properties else {}), "required": required}
 
 
 def _end(schema: Schema, key: str, type_: str) -> int | float | None:
     """Return the inclusive end of a range, None if there is none or the type has no range."""
-    value = schema.get(key)
+    value, exclusive = schema.get(key), schema.get(f"exclusive{key.capitalize()}", False)
+    if not isinstance(exclusive, bool):  # JSON Schema since draft 6: the end itself
+        value = exclusive
+    type_ = type_.removeprefix("optional<").removesuffix(">")
     if type_ not in {"integer", "long", "double", "float"} or not isinstance(value, int | float) or value is True:
         return None
-    if type_ in {"integer", "long"} and isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value
+    if type_ in {"integer", "long"}:
+        if isinstance(value, float) and not value.is_integer():
+            return None
+        step = 0 if exclusive is False else 1 if key == "minimum" else -1
+        value = int(value) + step
+    return value if isinstance(value, float) or abs(value) < _RANGE_END else None

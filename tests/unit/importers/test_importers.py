@@ -78,6 +78,36 @@ def type_of(schema: object, **definitions: object) -> tuple[str, list[str]]:
             },
             "struct<a: string, b: optional<string>>",
         ),
+        ({"allOf": [{"type": "string", "enum": ["a"]}, {"description": "x"}]}, "string"),
+        ({"allOf": [{"type": "array", "items": {"type": "string"}}, {"minItems": 1}]}, "list<string>"),
+        ({"allOf": [{"properties": {"a": {"type": "string"}}}], "required": ["a"]}, "struct<a: string>"),
+        ({"allOf": [{"type": "string", "nullable": True}, {"maxLength": 3}]}, "optional<string>"),
+        (
+            {
+                "type": "object",
+                "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
+                "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
+            },
+            "struct<a: optional<string>, b: optional<string>>",
+        ),
+        ({"anyOf": [{"type": "string"}, {"type": "null", "description": "none"}]}, "optional<string>"),
+        ({"oneOf": [{"type": "string"}, {"const": None}]}, "optional<string>"),
+        ({"oneOf": [{"type": "string"}, {"enum": [None]}]}, "optional<string>"),
+        ({"enum": ["a", None]}, "optional<string>"),
+        (
+            {
+                "properties": {
+                    "id": {"type": "string", "readOnly": True},
+                    "key": {"type": "string", "writeOnly": True},
+                },
+                "required": ["id", "key"],
+            },
+            "struct<id: optional<string>, key: optional<string>>",
+        ),
+        (
+            {"properties": {"a": {"type": "string"}}, "additionalProperties": False, "required": ["a"]},
+            "struct<a: string>",
+        ),
         (True, "unknown"),
     ],
 )
@@ -93,6 +123,16 @@ def test_json_schema(schema: object, type_: str) -> None:
         ({"type": ["string", "integer"]}, "unknown", "the platform has no type"),
         ({"oneOf": [{"type": "string"}, {"type": "integer"}]}, "unknown", "the platform has no oneOf"),
         ({"type": "array", "prefixItems": [{}]}, "list<unknown>", "the platform has no tuples"),
+        (
+            {"properties": {"a": {"type": "string"}}, "additionalProperties": True},
+            "unknown",
+            "no objects with further members",
+        ),
+        (
+            {"properties": {"a": {"type": "string"}}, "oneOf": [{"properties": {"b": {"type": "string"}}}]},
+            "unknown",
+            "the platform has no oneOf",
+        ),
     ],
 )
 def test_unsupported_schema(schema: object, type_: str, why: str) -> None:
@@ -124,6 +164,57 @@ def test_definitions() -> None:
     assert set(input_types(function).values()) == {
         "optional<struct<name: optional<string>, kids: optional<list<unknown>>>>"
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "reference", "type_name"),
+    [
+        ("Page[Item]", "#/$defs/Page%5BItem%5D", "Page_Item_"),
+        ("a/b", "#/$defs/a~1b", "a_b"),
+        ("list", "#/$defs/list/allOf/0", "_0"),
+    ],
+)
+def test_reference(name: str, reference: str, type_name: str) -> None:
+    """A reference is a JSON pointer in a URL."""
+    definition = {"allOf": [{"properties": {"a": {"type": "string"}}}]}
+    document = {"properties": {"x": {"$ref": reference}}, "$defs": {name: definition}}
+    text, notes = import_toml(json.dumps(document).encode(), "file")
+    assert f'[types.{type_name}]\na = "optional<string>"\n' in text
+    assert not notes
+
+
+def test_a_definition_that_is_a_part_of_itself() -> None:
+    """It ends: without a memory for what is being merged this takes 2 to the power of the nesting."""
+    itself = {"$ref": "#/$defs/A"}
+    definition = {"allOf": [itself, itself, itself], "properties": {"a": {"type": "string"}}}
+    assert type_of(itself, A=definition) == ("struct<a: optional<string>>", [])
+
+
+def test_a_query_with_further_members() -> None:
+    """The inputs are those with a name, and a note says that there are no others."""
+    schema = {"properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": {"type": "integer"}}
+    for document, name in ((schema, "file"), (operation("post", "/x", requestBody=json_body(schema)), "f")):
+        functions, (note,) = read(document)
+        assert input_types(functions[name]) == {"a": "string"}
+        assert note.startswith(f"{name} takes only ")
+
+
+@pytest.mark.parametrize(
+    ("schema", "low", "high"),
+    [
+        ({"type": ["integer", "null"], "minimum": 5}, 5, None),
+        ({"anyOf": [{"type": "integer", "minimum": 5}, {"type": "null"}]}, 5, None),
+        ({"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 9}, 1, 8),
+        ({"type": "integer", "minimum": 0, "exclusiveMinimum": True, "maximum": 9, "exclusiveMaximum": False}, 1, 9),
+        ({"type": "integer", "minimum": 0, "maximum": 2**64 - 1}, 0, None),
+        ({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}, None, None),
+        ({"type": "number", "exclusiveMinimum": 0}, 0, None),
+    ],
+)
+def test_range(schema: object, low: int | None, high: int | None) -> None:
+    (function,) = read({"properties": {"n": schema}})[0].values()
+    (each,) = function.inputs or ()
+    assert (getattr(each.range, "min", None), getattr(each.range, "max", None)) == (low, high)
 
 
 def test_inputs() -> None:
@@ -237,10 +328,12 @@ def test_a_body_that_is_no_object_is_one_input() -> None:
         ("https://example.com/api", "http://127.0.0.1:8000", "/api/x"),
         ("/", "http://127.0.0.1:8000", "/x"),
         ("http://localhost:port", "http://127.0.0.1:8000", "/x"),
+        ("https://{region}.example.com:{port}/{base}/v1", "http://127.0.0.1:9000", "/api/v1/x"),
     ],
 )
 def test_the_server_is_on_this_machine(url: str, found: str, path: str) -> None:
-    functions, _ = read(operation("get", "/x") | {"servers": [{"url": url}]})
+    variables = {name: {"default": value} for name, value in (("region", "eu"), ("port", "9000"), ("base", "api"))}
+    functions, _ = read(operation("get", "/x") | {"servers": [{"url": url, "variables": variables}]})
     service, request = functions["f"].service, functions["f"].request
     assert service is not None
     assert request is not None
@@ -255,9 +348,98 @@ def test_a_request_that_no_job_can_be_is_left_out() -> None:
     assert request is not None
     assert (request.path, functions["f"].inputs) == ("/a%20b", ())
     assert notes == [
-        "f: the body is left out: a GET request has none",
         "HEAD /a b is left out: no job can be such a request",
+        "f: the body is left out: a GET request has none",
     ]
+
+
+def test_an_operation_with_a_server_of_its_own() -> None:
+    document = operation("get", "/x", servers=[{"url": "/v2"}]) | {"servers": [{"url": "/v1"}]}
+    document["paths"]["/y"] = {"get": {}}
+    functions, _ = read(document)
+    assert [each.request and each.request.path for each in functions.values()] == ["/v2/x", "/v1/y"]
+
+
+def test_operations_without_a_name() -> None:
+    """Each gets a name of its own from its path."""
+    document = operation("get", "/x") | {"paths": {"/a": {"get": {}}, "/a/": {"get": {}}, "/a-": {"get": {}}}}
+    document["paths"]["/b"] = {"get": {"operationId": "get_a"}}
+    functions, _ = read(document)
+    assert list(functions) == ["get_a_", "get_a__", "get_a___", "get_a"]
+    document["paths"]["/c"] = {"get": {"operationId": "get_a"}}
+    with pytest.raises(DescriptionError, match="two operations have the name get_a"):
+        read(document)
+
+
+STRING = {"type": "string"}
+STRINGS = {"type": "array", "items": STRING}
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter", "inputs", "query", "why"),
+    [
+        ("/u/{a b}", {"in": "path", "name": "a b", "schema": STRING}, {"a b": "string"}, (), None),
+        ("/u/{größe}", {"in": "path", "name": "größe", "schema": STRING}, {"größe": "string"}, (), None),
+        ("/u/{id}", {"in": "path", "name": "other", "schema": STRING}, {"id": "string"}, (), "path other is left out"),
+        ("/u", {"in": "query", "name": "q[]", "schema": STRINGS}, {"q[]": "optional<list<string>>"}, ("q[]",), None),
+        (
+            "/u",
+            {"in": "query", "name": "q", "schema": STRINGS, "explode": False},
+            {"q": "optional<list<string>>"},
+            ("q",),
+            "q is sent repeated, not in the style form",
+        ),
+        (
+            "/u",
+            {"in": "query", "name": "q", "schema": {"type": "object"}, "style": "deepObject"},
+            {"q": "optional<map<string, unknown>>"},
+            ("q",),
+            "q is sent as JSON text, not in the style deepObject",
+        ),
+        (
+            "/u/{id}",
+            {"in": "path", "name": "id", "schema": STRINGS},
+            {"id": "list<string>"},
+            (),
+            "id is sent as JSON text, not in the style simple",
+        ),
+    ],
+)
+def test_parameter(
+    path: str, parameter: object, inputs: dict[str, str], query: tuple[str, ...], why: str | None
+) -> None:
+    """A parameter is an input; where the server expects another form than it gets, a note says so."""
+    functions, notes = read(operation("get", path, parameters=[parameter]))
+    request = functions["f"].request
+    assert request is not None
+    assert (request.path, input_types(functions["f"]), request.query) == (path, inputs, query)
+    assert (why or "") in "".join(notes)
+    assert bool(notes) is (why is not None)
+
+
+def test_a_parameter_and_a_member_of_the_body_with_the_same_name() -> None:
+    body = {"properties": {"id": {"type": "integer"}, "n": {"type": "string"}}, "required": ["id", "n"]}
+    parameter = {"in": "path", "name": "id", "required": True, "schema": STRING}
+    functions, notes = read(operation("put", "/u/{id}", parameters=[parameter], requestBody=json_body(body)))
+    assert input_types(functions["f"]) == {"id": "string", "n": "string"}
+    assert notes == ["f: the parameter and the member id of the body are one input"]
+
+
+@pytest.mark.parametrize(
+    ("responses", "returns", "output"),
+    [
+        ({"200": {"content": {"*/*": {"schema": STRINGS}}}}, "list<string>", "bytes"),
+        ({"200": {"content": {"*/*": {"schema": STRING}}}}, "binary", "bytes"),
+        ({"200": {"content": {"Application/JSON ; charset=utf-8": {"schema": STRING}}}}, "string", "bytes"),
+        ({"200": {"content": {"text/plain": {"schema": STRING}, "text/csv": {}}}}, "string", "text"),
+        ({"200": {"content": {"text/event-stream": {}}}}, "binary", "bytes"),
+        ({"204": {}, "200": {"content": {"application/json": {"schema": STRING}}}}, "string", "bytes"),
+    ],
+)
+def test_response(responses: object, returns: str, output: str) -> None:
+    functions, _ = read(operation("get", "/x", responses=responses))
+    assert described(functions["f"].returns) == (returns, None)
+    assert functions["f"].output == output
 
 
 def test_command_of_a_server() -> None:
