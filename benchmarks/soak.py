@@ -25,7 +25,8 @@ import click
 
 from benchmarks.processes import PROC, usage
 from benchmarks.worker_process import worker
-from cm_exec.local_runtime import Call, LocalRuntime
+from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime.call import Call
 
 Mode = Literal["persistent", "spawn", "service", "http"]
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cm_exec.conformance.stage import RuleBrokenError, Stage
-from cm_exec.local_runtime import Fault, FaultKind, ProtocolEndpoint, ViolationKind
+from cm_exec.local_runtime.core.faults import Fault, FaultKind, ProtocolEndpoint
+from cm_exec.local_runtime.core.worker_status import ViolationKind
 from cm_exec.text import count_text
 
 _SETTLE: Final = 1.0

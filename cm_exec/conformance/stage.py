@@ -17,7 +17,9 @@ from cm_exec.devserver.worker_process import (
     parse_foreign_line,
     worker_environment,
 )
-from cm_exec.local_runtime import Call, LocalRuntime, NoResultError, ProtocolEndpoint
+from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime.call import Call, NoResultError
+from cm_exec.local_runtime.core.faults import ProtocolEndpoint
 from cm_exec.local_runtime.worker_files import Style
 
 WAIT: Final = 15.0

@@ -22,7 +22,10 @@ from cm_exec.devserver.instances import Instance, claimed_port, real_text, regis
 from cm_exec.devserver.session import DevSession, Event, RestartRequested, SignalReceived
 from cm_exec.devserver.worker_process import WorkerSource
 from cm_exec.errors import ConfigError, Problem
-from cm_exec.local_runtime import CallerOptions, Fault, FaultSyntaxError, LocalRuntime, ProcessState, parse_fault
+from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime.core.faults import Fault, FaultSyntaxError, parse_fault
+from cm_exec.local_runtime.core.worker_status import ProcessState
+from cm_exec.local_runtime.views import CallerOptions
 from cm_exec.local_runtime.worker_files import replace_file
 from cm_exec.processes.signals import signal_handlers
 from cm_exec.protocol.environment import MAX_CONCURRENT_TASKS

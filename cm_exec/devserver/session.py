@@ -14,7 +14,9 @@ from cm_exec.devserver.watch import Sources, Watcher
 from cm_exec.devserver.worker_process import LogEntry, WorkerProcess, WorkerSource, describe_exit
 from cm_exec.devserver.workers import WorkerSet
 from cm_exec.errors import ConfigError, UsageError
-from cm_exec.local_runtime import FunctionInfo, LocalRuntime, ProcessState
+from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime.core.functions import FunctionInfo
+from cm_exec.local_runtime.core.worker_status import ProcessState
 from cm_exec.processes.signals import SIGNAL_STEP
 from cm_exec.terminal import DIM, GREEN, RED, YELLOW, Terminal
 

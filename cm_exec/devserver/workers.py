@@ -15,7 +15,8 @@ from cm_exec.devserver.worker_process import (
     parse_sls_line,
     worker_environment,
 )
-from cm_exec.local_runtime import LocalRuntime, ProcessState, ServiceStatus
+from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime.core.worker_status import ProcessState, ServiceStatus
 from cm_exec.protocol import environment as names
 
 _SLS_LOG: Final = ("--log-format", "sls", "--log-level", "debug")

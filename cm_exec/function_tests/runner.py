@@ -16,7 +16,8 @@ from cm_exec.function_tests.outcome import OutcomeProblem, check_outcome
 from cm_exec.handlers.base import HandlerContext
 from cm_exec.handlers.factory import concurrency_limits, create_handlers
 from cm_exec.protocol.job import Job
-from cm_exec.worker.job import JobQueue, JobRunner, LocalPost, SpooledResult
+from cm_exec.worker.job import JobRunner, LocalPost, SpooledResult
+from cm_exec.worker.queue import JobQueue
 
 STDERR_LIMIT: Final = 64 * 1024
 """Bytes."""

@@ -22,7 +22,8 @@ from cm_exec.errors import require_extra
 
 if TYPE_CHECKING:  # pytest loads this package wherever cm-exec is installed, also without the extra
     from cm_exec.devserver.worker_process import LogEntry, WorkerProcess
-    from cm_exec.local_runtime import LocalRuntime, ProtocolViolation
+    from cm_exec.local_runtime import LocalRuntime
+    from cm_exec.local_runtime.core.worker_status import ProtocolViolation
     from cm_exec.local_runtime.worker_files import Style
 
 __all__ = ["ComputeModule", "FunctionError", "ProtocolViolationError", "WorkerEndedError", "run_compute_module"]
@@ -91,7 +92,7 @@ class ComputeModule:
         auth_header: str | None = None,
     ) -> bytes:
         """Call a function with JSON text and return its result as it was posted. Raises as `call` does."""
-        from cm_exec.local_runtime import NoResultError  # noqa: PLC0415 - it needs the extra
+        from cm_exec.local_runtime.call import NoResultError  # noqa: PLC0415 - it needs the extra
 
         if self.ended is not None:
             raise self._end(self.ended)

@@ -23,8 +23,9 @@ from cm_exec.protocol.job import Job
 from cm_exec.runtime.client import RuntimeClient
 from cm_exec.runtime.endpoints import RuntimeEndpoints, wait_for_endpoints
 from cm_exec.runtime.retry import RetryLimits
-from cm_exec.worker.job import JobQueue, JobRunner, TruncatedJobs
+from cm_exec.worker.job import JobRunner
 from cm_exec.worker.logging import start_log
+from cm_exec.worker.queue import JobQueue, TruncatedJobs
 from cm_exec.worker.readiness import ReadinessSign
 from cm_exec.worker.worker import DrainTimes, Worker
 

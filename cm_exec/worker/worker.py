@@ -9,7 +9,8 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from cm_exec.protocol.job import MalformedJobError, parse_job, salvage_job_id
-from cm_exec.worker.job import Answer, JobQueue, Posted, QueuedJob, TruncatedJobs
+from cm_exec.worker.job import Answer, Posted
+from cm_exec.worker.queue import JobQueue, QueuedJob, TruncatedJobs
 
 log: Final = logging.getLogger("cm_exec.worker")
 

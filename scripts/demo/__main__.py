@@ -9,7 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cm_exec.local_runtime import LocalRuntime, NoResultError
+from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime.call import NoResultError
 from scripts.demo import scenes
 from scripts.demo.functions import LANGUAGES, SLOTS, lay_out
 from scripts.demo.narration import Narration

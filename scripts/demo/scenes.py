@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cm_exec.local_runtime import Call, LocalRuntime
+from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime.call import Call
 from scripts.demo.functions import EXAMPLES, SLOTS, Example
 from scripts.demo.narration import Narration, shown
 from scripts.demo.worker import DEADLINE, WorkerGoneError, WorkerLog

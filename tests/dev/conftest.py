@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from cm_exec.local_runtime import CallerOptions, LocalRuntime
+from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime.views import CallerOptions
 from tests.support.caller import Caller
 from tests.support.local_runtime import ManualWorker
 

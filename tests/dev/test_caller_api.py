@@ -14,7 +14,11 @@ from urllib.parse import quote
 
 import pytest
 
-from cm_exec.local_runtime import CallerOptions, FunctionInfo, LocalRuntime, NoResultError, ProcessState, ServiceStatus
+from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime.call import NoResultError
+from cm_exec.local_runtime.core.functions import FunctionInfo
+from cm_exec.local_runtime.core.worker_status import ProcessState, ServiceStatus
+from cm_exec.local_runtime.views import CallerOptions
 from tests.support.caller import Caller
 from tests.support.local_runtime import ManualWorker
 

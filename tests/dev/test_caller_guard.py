@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cm_exec.local_runtime import CallerOptions, LocalRuntime
+from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime.views import CallerOptions
 from tests.support.caller import Caller
 
 BROWSER = {"User-Agent": "Mozilla/5.0", "Sec-Fetch-Site": "same-origin"}

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cm_exec.local_runtime import LocalRuntime, ViolationKind
+from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime.core.worker_status import ViolationKind
 from tests.support.local_runtime import ManualWorker
 from tests.support.processes import wait_until
 

@@ -4,7 +4,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cm_exec.local_runtime import CallerOptions, FunctionInfo, LocalRuntime, ProcessState
+from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime.core.functions import FunctionInfo
+from cm_exec.local_runtime.core.worker_status import ProcessState
+from cm_exec.local_runtime.views import CallerOptions
 from tests.support.caller import Caller, events
 
 

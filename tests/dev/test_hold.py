@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.local_runtime import LocalRuntime, ProcessState
+from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime.core.worker_status import ProcessState
 from tests.support.local_runtime import ManualWorker
 from tests.support.processes import wait_until
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.local_runtime import LocalRuntime, NoResultError, State, ViolationKind
+from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime.call import NoResultError
+from cm_exec.local_runtime.core.job import State
+from cm_exec.local_runtime.core.worker_status import ViolationKind
 from tests.support.official_sdks import kill, python_command, worker
 
 LONG = 60.0

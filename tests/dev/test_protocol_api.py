@@ -12,16 +12,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cm_exec.local_runtime import (
-    CallerOptions,
-    Fault,
-    FaultKind,
-    LocalRuntime,
-    NoResultError,
-    ProtocolEndpoint,
-    State,
-    ViolationKind,
-)
+from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime.call import NoResultError
+from cm_exec.local_runtime.core.faults import Fault, FaultKind, ProtocolEndpoint
+from cm_exec.local_runtime.core.job import State
+from cm_exec.local_runtime.core.worker_status import ViolationKind
+from cm_exec.local_runtime.views import CallerOptions
 from tests.support.local_runtime import ManualWorker
 
 LONG = 30.0

@@ -11,7 +11,7 @@ from cm_exec.config.schema.functions import FunctionOptions
 from cm_exec.datatypes.syntax import BUILTIN_NAMES, parse_type
 from cm_exec.handlers.envelope_process import CANCEL_GRACE
 from cm_exec.handlers.spool import MEMORY_LIMIT
-from cm_exec.local_runtime import parse_fault
+from cm_exec.local_runtime.core.faults import parse_fault
 from cm_exec.processes.termination import Graces
 from cm_exec.protocol.failure import OUTPUT_EXCERPT, STDERR_TAIL
 from cm_exec.runtime.retry import RetryLimits, Verdict, result_verdict

@@ -13,7 +13,8 @@ from typing import Final
 
 import pytest
 
-from cm_exec.local_runtime import Call, LocalRuntime
+from cm_exec.local_runtime import LocalRuntime
+from cm_exec.local_runtime.call import Call
 from tests.support.examples import FOLDERS, TOOLS, environment, prepare
 from tests.support.tools import needs
 

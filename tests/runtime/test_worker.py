@@ -18,7 +18,8 @@ from cm_exec.protocol.job import Job
 from cm_exec.runtime.client import Polled, Poller, RuntimeClient
 from cm_exec.runtime.endpoints import RuntimeEndpoints
 from cm_exec.runtime.retry import RetryLimits
-from cm_exec.worker.job import JobQueue, JobRunner, TruncatedJobs
+from cm_exec.worker.job import JobRunner
+from cm_exec.worker.queue import JobQueue, TruncatedJobs
 from cm_exec.worker.worker import DrainTimes, Worker
 from tests.support import responses
 from tests.support.asyncio_tests import eventually

@@ -14,7 +14,8 @@ from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.protocol.job import Job, MalformedJobError
 from cm_exec.runtime.client import Delivered
 from cm_exec.runtime.retry import Verdict
-from cm_exec.worker.job import Answer, JobRunner, QueuedJob, SpooledResult
+from cm_exec.worker.job import Answer, JobRunner, SpooledResult
+from cm_exec.worker.queue import QueuedJob
 
 JOB = Job(job_id="j", query_type="double", query=b"21", auth_header="Bearer secret")
 FAILURE = Failure(

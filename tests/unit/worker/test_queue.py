@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cm_exec.protocol.job import Job, MalformedJobError
-from cm_exec.worker.job import JobQueue, QueuedJob, TruncatedJobs
+from cm_exec.worker.queue import JobQueue, QueuedJob, TruncatedJobs
 
 
 def job(job_id: str, function: str = "f") -> Job:
