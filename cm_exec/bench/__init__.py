@@ -16,8 +16,8 @@ import tomli
 from cm_exec.bench.measure import WARM_UP, BenchPlan, FailedMeasurement, Measurement, PlanStep, make_plan, measure
 from cm_exec.bench.report import BenchQuery, BenchReport, advise, report_json, report_text
 from cm_exec.bench.worker import MeasurementError
-from cm_exec.config import Config, Function, load_config, read_file
-from cm_exec.config.model import Mode
+from cm_exec.config import Config, Function, Mode
+from cm_exec.config.load import load_config, read_file
 from cm_exec.processes.signals import signal_handlers
 from cm_exec.protocol.json_text import json_problem
 from cm_exec.text import count_text

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from cm_exec.bench.worker import BenchJobs, BenchWorker, CompletedJob, MeasurementError, Memory, MemoryWatch
-from cm_exec.config import Config, ConfigError, Function, parse_config
+from cm_exec.config import Config, Function, Mode
 from cm_exec.config.checks import applicable_defaults
-from cm_exec.config.model import Mode
+from cm_exec.config.load import parse_config
+from cm_exec.errors import ConfigError
 from cm_exec.handlers.factory import concurrency_limits
 from cm_exec.local_runtime import LocalRuntime
 from cm_exec.text import toml_value

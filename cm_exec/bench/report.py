@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from cm_exec import __version__
 from cm_exec.bench.measure import FailedMeasurement, Measurement
-from cm_exec.config.model import Mode
+from cm_exec.config import Mode
 from cm_exec.processes.launcher import cpu_count
 from cm_exec.text import count_text, duration_text, size_text, table_lines, three_digits
 

@@ -12,7 +12,7 @@ from cm_exec.cli.options import (
     config_option,
     function_names,
 )
-from cm_exec.config.model import Mode
+from cm_exec.config import Mode
 from cm_exec.config.schema.keys import MAX_SLOTS
 from cm_exec.errors import require_extra
 

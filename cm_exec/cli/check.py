@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from cm_exec.cli.options import config_option
-from cm_exec.config import Config, load_config
+from cm_exec.config import Config
+from cm_exec.config.load import load_config
 from cm_exec.errors import PreflightError
 from cm_exec.function_tests import file_problems
 from cm_exec.preflight import CommandCheck, check_function

@@ -22,8 +22,8 @@ from cm_exec.cli.options import (
     dev_options,
     function_names,
 )
-from cm_exec.config import load_config, read_file
-from cm_exec.config.model import Function
+from cm_exec.config import Function
+from cm_exec.config.load import load_config, read_file
 from cm_exec.handlers.base import HandlerContext
 from cm_exec.handlers.factory import Validator, create_handlers
 from cm_exec.processes.launcher import read_all, write_all

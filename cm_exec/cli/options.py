@@ -13,7 +13,8 @@ from click.core import ParameterSource
 from msgspec import UNSET
 from msgspec.structs import FieldInfo
 
-from cm_exec.config import Config, Function, load_config, read_file, with_overrides
+from cm_exec.config import Config, Function
+from cm_exec.config.load import load_config, read_file, with_overrides
 from cm_exec.config.schema import LauncherTable
 from cm_exec.config.schema.keys import key_spec
 from cm_exec.text import did_you_mean

@@ -8,7 +8,7 @@ from typing import Final
 import click
 import msgspec
 
-from cm_exec.config import load_config, read_file
+from cm_exec.config.load import load_config, read_file
 from cm_exec.protocol.function_schema import schemas_body
 
 _NO_PATH: Final = ""

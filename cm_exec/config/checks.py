@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, Struct
 
-from cm_exec.config.model import HttpRequest, Protocol, ServerAddress
+from cm_exec.config import HttpRequest, Protocol, ServerAddress
 from cm_exec.config.schema.functions import FunctionOptions, FunctionTable, ServiceOptions, ServiceTable
 from cm_exec.config.schema.keys import key_spec
 from cm_exec.config.validate import meant_key

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, Struct
 
+from cm_exec.config import Function, Output, ServerAddress, Service
 from cm_exec.config.checks import (
     applicable_defaults,
     applicable_service_defaults,
@@ -18,7 +19,6 @@ from cm_exec.config.checks import (
     report_conflicts,
     service_conflicts,
 )
-from cm_exec.config.model import Function, Output, ServerAddress, Service
 from cm_exec.config.schema.functions import FunctionEntry, FunctionOptions, FunctionTable, ServiceTable
 from cm_exec.config.schema.keys import MAX_SLOTS, FunctionName
 from cm_exec.config.signature import Signature, TypeReader

@@ -13,6 +13,7 @@ import msgspec
 import tomli
 from msgspec.structs import replace
 
+from cm_exec.config import Config, Launcher
 from cm_exec.config.functions import (
     FunctionReader,
     build_function,
@@ -22,7 +23,6 @@ from cm_exec.config.functions import (
     users_of,
     value_of,
 )
-from cm_exec.config.model import Config, Launcher
 from cm_exec.config.schema import File, LauncherTable
 from cm_exec.config.schema.keys import converted
 from cm_exec.config.signature import TypeReader

@@ -11,16 +11,8 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
+from cm_exec.config import ExpectedOutcome, FunctionTest, JobFails, ResultIsBytes, ResultIsJson, ResultMatches, Source
 from cm_exec.config.checks import invalid_keys
-from cm_exec.config.model import (
-    ExpectedOutcome,
-    FunctionTest,
-    JobFails,
-    ResultIsBytes,
-    ResultIsJson,
-    ResultMatches,
-    Source,
-)
 from cm_exec.config.schema import FunctionTestTable
 from cm_exec.config.schema.keys import JSON_WORDS
 from cm_exec.config.validate import Diagnostics, KeyPath, describe, dotted, read_table

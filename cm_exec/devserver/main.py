@@ -15,7 +15,8 @@ from typing import Final
 import click
 import msgspec
 
-from cm_exec.config import Config, load_config
+from cm_exec.config import Config
+from cm_exec.config.load import load_config
 from cm_exec.devserver import DevArgs
 from cm_exec.devserver.display import Follower, keys, print_banner, print_for_other_worker
 from cm_exec.devserver.instances import Instance, claimed_port, real_text, registered, remembered_token

@@ -8,7 +8,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from cm_exec.config import Config, load_config
+from cm_exec.config import Config
+from cm_exec.config.load import load_config
 from cm_exec.devserver import DevArgs
 from cm_exec.devserver.watch import Sources, Watcher
 from cm_exec.devserver.worker_process import LogEntry, WorkerProcess, WorkerSource, describe_exit

@@ -9,14 +9,9 @@ from typing import Final
 import click
 from msgspec.structs import replace
 
-from cm_exec.config import Config, ConfigError, Problem, read_file
-from cm_exec.config.model import (
-    ExpectedOutcome,
-    FunctionTest,
-    ResultIsBytes,
-    ResultIsJson,
-    Source,
-)
+from cm_exec.config import Config, ExpectedOutcome, FunctionTest, ResultIsBytes, ResultIsJson, Source
+from cm_exec.config.load import read_file
+from cm_exec.errors import ConfigError, Problem
 from cm_exec.protocol.json_text import json_problem
 from cm_exec.text import did_you_mean
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from cm_exec.config import Function
-from cm_exec.config.model import JobFails, ResultIsBytes, ResultIsJson, ResultMatches, Source
+from cm_exec.config import Function, JobFails, ResultIsBytes, ResultIsJson, ResultMatches, Source
 from cm_exec.function_tests import PreparedTest
 from cm_exec.function_tests.comparison import ComparisonOptions, beginning, decode, differences, text_differences
 from cm_exec.handlers.factory import Validator

@@ -11,7 +11,8 @@ from typing import Final
 
 import click
 
-from cm_exec.config import Config, Function, load_config
+from cm_exec.config import Config, Function
+from cm_exec.config.load import load_config
 from cm_exec.function_tests import PreparedTest, read_cases, select_tests
 from cm_exec.function_tests.report import FunctionTestReport, junit_xml
 from cm_exec.function_tests.runner import CompletedTest, FunctionTestRunner

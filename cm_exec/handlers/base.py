@@ -7,7 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct, field
 
-from cm_exec.config.model import Function, Program, Service
+from cm_exec.config import Function, Program, Service
 from cm_exec.handlers.spool import StreamingSpool, spool_directory
 from cm_exec.processes.launcher import prefer_for_oom
 from cm_exec.processes.termination import Graces, ProcessTree

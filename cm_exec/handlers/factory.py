@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from cm_exec.config.model import Function
+from cm_exec.config import Function
 from cm_exec.datatypes.check import Check, TypeMismatchError, checker
 from cm_exec.handlers.base import Completion, Handler, HandlerContext, StderrSink
 from cm_exec.handlers.spawn import PrespawnHandler, SpawnHandler

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from cm_exec.config.model import Function
+from cm_exec.config import Function
 from cm_exec.handlers.base import Completion, Handler, HandlerContext, StderrSink
 from cm_exec.handlers.http_service import HttpService, is_success
 from cm_exec.handlers.outcome import failure_of_abort, finish_output

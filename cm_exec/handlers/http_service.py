@@ -8,7 +8,7 @@ import socket
 from contextlib import suppress
 from typing import Final
 
-from cm_exec.config.model import Function, ServerAddress, Service
+from cm_exec.config import Function, ServerAddress, Service
 from cm_exec.handlers.base import HandlerContext, service_environment
 from cm_exec.handlers.outcome import (
     CallerSecrets,

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from cm_exec.config.model import Function
+from cm_exec.config import Function
 from cm_exec.handlers.job_state import JobState
 from cm_exec.handlers.spool import Spool
 from cm_exec.processes.child import bytes_in

@@ -6,7 +6,7 @@ from contextlib import suppress
 from itertools import count
 from typing import Final
 
-from cm_exec.config.model import Function, Service
+from cm_exec.config import Function, Service
 from cm_exec.handlers.base import Completion, Handler, HandlerContext, OnDelay, StderrSink, service_environment
 from cm_exec.handlers.envelope_process import EnvelopeProcess
 from cm_exec.handlers.pool import Pool, PoolOptions

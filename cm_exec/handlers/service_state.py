@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
-from cm_exec.config.model import Service
+from cm_exec.config import Service
 from cm_exec.protocol.failure import Failure
 
 if TYPE_CHECKING:

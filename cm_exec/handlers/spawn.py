@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Final
 
-from cm_exec.config.model import Function
+from cm_exec.config import Function
 from cm_exec.handlers.base import (
     Completion,
     Handler,

@@ -13,8 +13,8 @@ from typing import Final, Literal
 
 import click
 
-from cm_exec.config import ConfigError, load_config
-from cm_exec.errors import PreflightError
+from cm_exec.config.load import load_config
+from cm_exec.errors import ConfigError, PreflightError
 from cm_exec.handlers.spool import spool_directory
 from cm_exec.preflight import CommandCheck, check_function
 from cm_exec.protocol import environment as names

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.config import parse_config
+from cm_exec.config.load import parse_config
 from cm_exec.devserver.watch import Sources
 from tests.support.toml import function
 

@@ -5,7 +5,7 @@ from typing import Final, get_args
 
 import pytest
 
-from cm_exec.config.model import Mode, Output, Protocol
+from cm_exec.config import Mode, Output, Protocol
 from cm_exec.config.schema import LauncherTable
 from cm_exec.config.schema.functions import FunctionOptions
 from cm_exec.datatypes.syntax import BUILTIN_NAMES, parse_type

@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from cm_exec.config.model import Mode
+from cm_exec.config import Mode
 from cm_exec.scaffold import LANGUAGES
 from tests.support.scaffold import each_language, init, prepare, run
 from tests.support.tools import needs

@@ -7,7 +7,8 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cm_exec.config import Function, parse_config
+from cm_exec.config import Function
+from cm_exec.config.load import parse_config
 from cm_exec.handlers.base import Handler, HandlerContext
 from cm_exec.handlers.factory import create_handlers
 from cm_exec.processes.termination import Graces

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from cm_exec.config.model import FailureReason, LogFormat, LogLevel
+from cm_exec.config import FailureReason, LogFormat, LogLevel
 from cm_exec.config.schema.functions import FunctionEntry, FunctionOptions, ServiceTable
 from cm_exec.config.schema.keys import (
     JSON_WORDS,

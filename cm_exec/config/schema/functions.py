@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from cm_exec.config.model import Mode, Output, Protocol, ResultFd, Streaming
+from cm_exec.config import Mode, Output, Protocol, ResultFd, Streaming
 from cm_exec.config.schema.keys import (
     MAX_SECONDS,
     TYPE_WORDS,

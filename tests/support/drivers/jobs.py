@@ -30,7 +30,7 @@ SPEC = json.loads(Path(sys.argv[1]).read_bytes())
 if "pidfds" in SPEC["without"]:
     setattr(os, "pidfd_open", fail)  # noqa: B010 - what is set is not of the declared type
 
-from cm_exec.config import parse_config  # noqa: E402 - cm_exec looks for pidfds when it is imported
+from cm_exec.config.load import parse_config  # noqa: E402 - cm_exec looks for pidfds when it is imported
 from cm_exec.handlers.base import (  # noqa: E402
     Handler,
     HandlerContext,

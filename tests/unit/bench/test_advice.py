@@ -5,7 +5,7 @@ import pytest
 from cm_exec.bench.measure import Measurement
 from cm_exec.bench.report import USE, advise
 from cm_exec.bench.worker import Memory
-from cm_exec.config.model import Mode
+from cm_exec.config import Mode
 
 MIB = 1 << 20
 

@@ -5,8 +5,7 @@ import signal
 import pytest
 
 from cm_exec.cli.invoke import _exit_code
-from cm_exec.config import ConfigError
-from cm_exec.errors import AuthenticationError, NoRuntimeError, PreflightError, exit_code_of
+from cm_exec.errors import AuthenticationError, ConfigError, NoRuntimeError, PreflightError, exit_code_of
 from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.runtime.retry import NotReadyError, RequestError
 from cm_exec.worker.main import _platform_concurrency

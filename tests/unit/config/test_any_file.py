@@ -8,11 +8,13 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cm_exec.config import Config, ConfigError, parse_config
+from cm_exec.config import Config
+from cm_exec.config.load import parse_config
 from cm_exec.config.schema import File, FunctionTestTable, LauncherTable
 from cm_exec.config.schema.functions import FunctionTable
 from cm_exec.config.schema.keys import converted, key_spec
 from cm_exec.config.validate import suggest_value
+from cm_exec.errors import ConfigError
 
 PATH = Path("/srv/cm.toml")
 SHAPES = (File, FunctionTable, LauncherTable, FunctionTestTable)

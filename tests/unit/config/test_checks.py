@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.config import Config, ConfigError, parse_config
+from cm_exec.config import Config
+from cm_exec.config.load import parse_config
+from cm_exec.errors import ConfigError
 
 PERSISTENT = 'mode = "persistent"\n'
 PRESPAWN = 'mode = "prespawn"\n'

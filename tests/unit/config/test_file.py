@@ -6,7 +6,8 @@ from typing import IO
 
 import pytest
 
-from cm_exec.config import ConfigError, load_config
+from cm_exec.config.load import load_config
+from cm_exec.errors import ConfigError
 
 
 def refusal_of(path: Path) -> str:

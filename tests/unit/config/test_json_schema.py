@@ -12,8 +12,9 @@ import jsonschema
 import pytest
 import tomli
 
-from cm_exec.config import ConfigError, parse_config
+from cm_exec.config.load import parse_config
 from cm_exec.config.schema.json_schema import cm_toml_schema, cm_toml_schema_text
+from cm_exec.errors import ConfigError
 from tests.support.documents import PAGES, blocks
 from tests.unit.config import test_mistakes, test_services, test_signature, test_test_cases
 from tests.unit.datatypes.test_python_sdk import CM_TOML

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.config import ConfigError, parse_config
+from cm_exec.config.load import parse_config
 from cm_exec.config.schema import LauncherTable
+from cm_exec.errors import ConfigError
 from cm_exec.protocol.environment import CONNECTION_VARIABLES, JOB_VARIABLES
 
 SECONDS = "expected a number of seconds from 0 to 604800 (0 is no limit)"

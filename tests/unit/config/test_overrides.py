@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from cm_exec.config import Launcher, parse_config, with_overrides
+from cm_exec.config import Launcher
+from cm_exec.config.load import parse_config, with_overrides
 
 CONFIG = parse_config('functions.f = "cat"\nlauncher.concurrency = 2', path=Path("/srv/cm.toml"))
 

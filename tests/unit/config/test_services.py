@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.config import Config, ConfigError, Service, parse_config
-from cm_exec.config.model import HttpRequest, ServerAddress
+from cm_exec.config import Config, HttpRequest, ServerAddress, Service
+from cm_exec.config.load import parse_config
 from cm_exec.config.schema.keys import MAX_SLOTS
+from cm_exec.errors import ConfigError
 
 FOLDER = Path("/srv/module")
 MODEL = '[services.model]\ncommand = ["python3", "model.py"]\n'

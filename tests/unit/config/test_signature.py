@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.config import ConfigError, Function, parse_config
+from cm_exec.config import Function
+from cm_exec.config.load import parse_config
 from cm_exec.datatypes import STRING, DecimalType, Field, ListType, OptionalType, SimpleType, StructType
 from cm_exec.datatypes.syntax import parse_type
+from cm_exec.errors import ConfigError
 from cm_exec.protocol.function_schema import Bound, Input, Range, RangeKind, Returns
 
 TYPE = 'expected a type, such as "string" or "list<integer>", or a table of a struct\'s fields'

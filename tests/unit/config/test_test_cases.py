@@ -4,14 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.config import ConfigError, parse_config
-from cm_exec.config.model import (
-    FunctionTest,
-    JobFails,
-    ResultIsBytes,
-    ResultIsJson,
-    ResultMatches,
-)
+from cm_exec.config import FunctionTest, JobFails, ResultIsBytes, ResultIsJson, ResultMatches
+from cm_exec.config.load import parse_config
+from cm_exec.errors import ConfigError
 from cm_exec.protocol.failure import Reason
 
 FUNCTIONS = '[functions]\ndouble = "jq"\nshout = "tr"\n'

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.config import Config, Function, Launcher, parse_config
+from cm_exec.config import Config, Function, Launcher
+from cm_exec.config.load import parse_config
 
 FOLDER = Path("/srv/module")
 

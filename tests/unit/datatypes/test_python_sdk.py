@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from cm_exec.config import parse_config
+from cm_exec.config.load import parse_config
 from cm_exec.datatypes import DataType, type_json
 from cm_exec.datatypes.syntax import parse_type, type_text
 from cm_exec.protocol.function_schema import FunctionSchema, Returns, schemas_body

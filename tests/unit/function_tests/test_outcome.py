@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from cm_exec.config import ConfigError, parse_config
-from cm_exec.config.model import ExpectedOutcome, JobFails, ResultIsBytes, ResultIsJson, ResultMatches
+from cm_exec.config import ExpectedOutcome, JobFails, ResultIsBytes, ResultIsJson, ResultMatches
+from cm_exec.config.load import parse_config
+from cm_exec.errors import ConfigError
 from cm_exec.function_tests import PreparedTest, file_problems, read_cases
 from cm_exec.function_tests.outcome import OutcomeProblem, check_outcome
 from cm_exec.protocol.failure import Failure, Reason

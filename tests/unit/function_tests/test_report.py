@@ -6,7 +6,8 @@ import click
 import junitparser
 import pytest
 
-from cm_exec.config import Config, parse_config
+from cm_exec.config import Config
+from cm_exec.config.load import parse_config
 from cm_exec.function_tests import PreparedTest, read_cases, select_tests
 from cm_exec.function_tests.outcome import OutcomeProblem
 from cm_exec.function_tests.report import FunctionTestReport, junit_xml, rerun_command

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cm_exec.config import Function, parse_config
-from cm_exec.config.model import HttpRequest
+from cm_exec.config import Function, HttpRequest
+from cm_exec.config.load import parse_config
 from cm_exec.datatypes import DataType
 from cm_exec.datatypes.syntax import type_text
 from cm_exec.importers import import_python_toml, import_toml

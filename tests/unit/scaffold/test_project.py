@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 import tomli
 
+from cm_exec.config import Mode
 from cm_exec.config.load import parse_config
-from cm_exec.config.model import Mode
 from cm_exec.config.schema.json_schema import cm_toml_schema
 from cm_exec.scaffold import EXAMPLES, LANGUAGES
 from cm_exec.scaffold.project import ProjectArgs, ProjectPlan, image_name, plan_example, plan_greeting
