@@ -13,7 +13,8 @@ from typing import Any, Final
 import click
 import tomli
 
-from cm_exec.bench.measure import WARM_UP, BenchPlan, FailedMeasurement, Measurement, PlanStep, make_plan, measure
+from cm_exec.bench.measure import WARM_UP, FailedMeasurement, Measurement, measure
+from cm_exec.bench.plan import BenchPlan, PlanStep, make_plan
 from cm_exec.bench.report import BenchQuery, BenchReport, advise, report_json, report_text
 from cm_exec.bench.worker import MeasurementError
 from cm_exec.config import Config, Function, Mode

@@ -160,30 +160,38 @@ def run_compute_module(
     command cannot be started, or the extra is not installed.
     """
     require_extra("cm_exec.testing")
-    from cm_exec.devserver.worker_process import WorkerProcess, describe_exit, worker_environment  # noqa: PLC0415
     from cm_exec.local_runtime import LocalRuntime  # noqa: PLC0415 - it needs the extra
 
-    lines: deque[str] = deque(maxlen=_LOG_KEPT)
     with (
         tempfile.TemporaryDirectory(prefix="cm-exec-testing-", ignore_cleanup_errors=True) as folder,
         LocalRuntime(Path(folder), max_concurrent_tasks=concurrency, plain_port=0) as runtime,
     ):
-        module = ComputeModule(runtime, lines)
-
-        def note(entry: "LogEntry") -> None:
-            lines.append(entry.text)
-            runtime.record_log(None, entry.text, "log")
-
-        def end(worker: "WorkerProcess") -> None:
-            module.ended = describe_exit(worker.exit_code)
-            runtime.worker_gone(f"the worker {module.ended}")
-
-        environment = worker_environment({**(env or {}), **runtime.environment(style)})
-        cwd = None if cwd is None else Path(cwd)
-        worker = WorkerProcess(command, environment, on_line=note, on_end=end, cwd=cwd, folder=Path(folder))
+        variables = {**(env or {}), **runtime.environment(style)}
+        module, worker = _started(runtime, command, variables, None if cwd is None else Path(cwd), Path(folder))
         try:
             module.wait_until_ready(start_timeout)
             yield module
         finally:
             runtime.hold()  # an open poll would keep a worker that ends in good order
             worker.stop(_STOP_SECONDS)
+
+
+def _started(
+    runtime: "LocalRuntime", command: Sequence[str], variables: Mapping[str, str], cwd: Path | None, folder: Path
+) -> "tuple[ComputeModule, WorkerProcess]":
+    """Start the worker of a module, which keeps its log and knows its end."""
+    from cm_exec.devserver.worker_process import WorkerProcess, describe_exit, worker_environment  # noqa: PLC0415
+
+    lines: deque[str] = deque(maxlen=_LOG_KEPT)
+    module = ComputeModule(runtime, lines)
+
+    def note(entry: "LogEntry") -> None:
+        lines.append(entry.text)
+        runtime.record_log(None, entry.text, "log")
+
+    def end(worker: "WorkerProcess") -> None:
+        module.ended = describe_exit(worker.exit_code)
+        runtime.worker_gone(f"the worker {module.ended}")
+
+    environment = worker_environment(variables)
+    return module, WorkerProcess(command, environment, on_line=note, on_end=end, cwd=cwd, folder=folder)

@@ -7,7 +7,7 @@ import pytest
 import tomli
 from msgspec.structs import replace
 
-from cm_exec.bench.measure import BenchPlan, make_plan, variant_text
+from cm_exec.bench.plan import BenchPlan, make_plan, variant_text
 from cm_exec.config import Function, Mode
 from cm_exec.config.load import parse_config
 from tests.support.toml import function
