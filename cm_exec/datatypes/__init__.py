@@ -255,12 +255,13 @@ def sample(type_: DataType) -> Any:
         case ListType(element) | SetType(element):
             return [sample(element)]
         case MapType(key, value):
-            return {_key_text(sample(key)): sample(value)}
+            return {key_text(sample(key)): sample(value)}
         case OptionalType(wrapped):
             return sample(wrapped)
         case StructType(fields):
             return {field.name: sample(field.type) for field in fields}
 
 
-def _key_text(value: Any) -> str:
+def key_text(value: Any) -> str:
+    """Return a value of a simple type as a name in a JSON object."""
     return value if isinstance(value, str) else str(value).lower()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import collections.abc
 import contextlib
+import dataclasses
 import datetime as dt
 import decimal
 import enum
@@ -78,8 +79,12 @@ class NoTypeError(Exception):
 
 def no_counterpart(hint: Any) -> NoTypeError:
     """Describe a hint without a counterpart, with a type to use instead."""
+    if (typing.get_origin(hint) or hint) in {*ARRAYS, *MAPS} and not typing.get_args(hint):
+        return NoTypeError(
+            f"{name_of(hint)} lacks the types of what is in it; write list[str] or dict[str, float], say"
+        )
     package = getattr(hint, "__module__", "").partition(".")[0]
-    name = name_of(hint) if package in {"", "builtins", "typing"} else f"{package}.{name_of(hint)}"
+    name = name_of(hint) if package in {"", "builtins", "types", "typing"} else f"{package}.{name_of(hint)}"
     return NoTypeError(f"{name} has no counterpart among Foundry's types; use {INSTEAD.get(package, TYPES_INSTEAD)}")
 
 
@@ -94,7 +99,7 @@ def data_type(hint: Any, inside: tuple[Any, ...] = ()) -> dict[str, Any]:
         raise NoTypeError(f"{name_of(hint)} contains itself, which no type of the platform can")
     if hasattr(hint, "__supertype__"):
         name = OF_SDK.get(hint.__name__)
-        return tagged(name) if name else data_type(hint.__supertype__, inside)
+        return tagged(name) if name else data_type(bare(hint.__supertype__), inside)
     if isinstance(hint, collections.abc.Hashable) and hint in SIMPLE:
         return tagged(SIMPLE[hint])
     return of_generic(hint, inside) or of_class(hint, inside)
@@ -154,8 +159,10 @@ def choice(hint: Any, inside: tuple[Any, ...] = ()) -> dict[str, Any] | None:
     if inspect.isclass(hint) and issubclass(hint, enum.Enum):
         return {"value": next(iter(hint)).value}
     if origin in ARRAYS or origin in MAPS:
-        inner = choice(arguments[0 if origin in ARRAYS else 1], inside)
-        return inner and {"elements": inner}
+        parts = {"elements": choice(arguments[-1 if origin in MAPS else 0], inside)}
+        if origin in MAPS:
+            parts["keys"] = choice(arguments[0], inside)
+        return {name: inner for name, inner in parts.items() if inner} or None
     if type(None) in arguments:
         return choice(next(argument for argument in arguments if argument is not type(None)), inside)
     if hint in inside:
@@ -182,15 +189,26 @@ def hints_of(owner: Any) -> dict[str, Any]:
 
 
 def bare(hint: Any) -> Any:
-    """Return a hint without NotRequired and Required."""
-    name = str(typing.get_origin(hint)).rpartition(".")[2]
-    return typing.get_args(hint)[0] if name in {"NotRequired", "Required", "ReadOnly"} else hint
+    """Return a hint without NotRequired, Required and the like."""
+    return typing.get_args(hint)[0] if qualifier(hint) in {"NotRequired", "Required", "ReadOnly", "Annotated"} else hint
+
+
+def qualifier(hint: Any) -> str:
+    """Return the name of what is around a hint, such as NotRequired; for Annotated that is a class."""
+    return str(typing.get_origin(hint)).rpartition(".")[2].rstrip("'>")
 
 
 def has_default(owner: Any, name: str) -> bool:
-    """Return whether a field may be left out."""
+    """Return whether a field may be left out. A dataclass computes a field without `init` by itself."""
     if issubclass(owner, dict):
-        return name in getattr(owner, "__optional_keys__", ())
+        # with `from __future__ import annotations` the class does not know what is required
+        hint = typing.get_type_hints(owner, include_extras=True)[name]
+        optional = name in getattr(owner, "__optional_keys__", ())
+        return {"NotRequired": True, "Required": False}.get(qualifier(hint), optional)
+    if dataclasses.is_dataclass(owner) and any(
+        each.name == name and not each.init for each in dataclasses.fields(owner)
+    ):
+        return True
     parameter = inspect.signature(owner).parameters.get(name)
     return parameter is not None and parameter.default is not inspect.Parameter.empty
 

@@ -14,7 +14,7 @@ import tomli
 
 from cm_exec.config.load import parse_config
 from cm_exec.config.schema.json_schema import cm_toml_schema_text
-from cm_exec.datatypes import sample
+from cm_exec.datatypes import key_text, sample
 from cm_exec.importers import python_declarations
 from cm_exec.importers.declarations import (
     Declarations,
@@ -283,12 +283,13 @@ def _chosen(value: Any, choice: Mapping[str, Any] | None) -> Any:
     match choice, value:
         case {"value": chosen}, _:
             return chosen
-        case {"elements": inner}, list():
-            return [_chosen(each, inner) for each in value]
-        case {"elements": inner}, dict():
-            return {key: _chosen(each, inner) for key, each in value.items()}
         case {"fields": fields}, dict():
             return {key: _chosen(each, fields.get(key)) for key, each in value.items()}
+        case Mapping(), list():
+            return [_chosen(each, choice.get("elements")) for each in value]
+        case Mapping(), dict():
+            inner = choice.get("elements")
+            return {key_text(_chosen(key, choice.get("keys"))): _chosen(each, inner) for key, each in value.items()}
     return value
 
 

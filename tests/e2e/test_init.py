@@ -307,12 +307,25 @@ def test_alias(alias: str, name: str, tmp_path: Path) -> None:
 
 
 FEW_VALUES = """
-from dataclasses import dataclass
-from enum import Enum
-from typing import Literal, Optional
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import Literal, NamedTuple, Optional
 
 class Colour(Enum):
     RED = "red"
+
+class Level(IntEnum):
+    HIGH = 2
+
+class Pair(NamedTuple):
+    x: int
+    y: float = 0.5
+
+@dataclass
+class Sum:
+    parts: list[int]
+    total: int = field(init=False)
+    def __post_init__(self): self.total = sum(self.parts)
 
 @dataclass
 class Part:
@@ -325,11 +338,14 @@ def one(part: Part) -> str: return part.colour.value
 def some(number: int): return {"number": number}
 def count(number: int):
     yield number
+def pair(first: Pair, other: list[Pair]) -> dict[str, Pair]: return {"first": first, "other": other[0]}
+def add(of: Sum, also: int) -> Sum: return of
+def by_level(names: dict[Level, str], amounts: dict[Colour, dict[Literal["s"], int]]) -> dict[Level, str]: return names
 """
 
 
 @needs("python3")
-@pytest.mark.parametrize("function", ["paint", "one", "some", "count"])
+@pytest.mark.parametrize("function", ["paint", "one", "some", "count", "pair", "add", "by_level"])
 def test_from_python_passes_its_tests(function: str, tmp_path: Path) -> None:
     """The generated tests pass at once, also for enums and without a hint for the result."""
     (tmp_path / "few.py").write_text(FEW_VALUES)

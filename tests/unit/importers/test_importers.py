@@ -623,12 +623,42 @@ def cancel(context, event: Event) -> List[OntologyEdit]: ...
 cancel = Function(cancel, [Flight])
 """
 
+LATER_HINTS = """
+from __future__ import annotations
+import dataclasses
+from typing import *
+
+class Whole(TypedDict):
+    a: int
+    b: NotRequired[str]
+
+class Part(TypedDict, total=False):
+    a: Required[int]
+    b: str
+
+class Both(Part):
+    c: NotRequired[int]
+
+@dataclasses.dataclass
+class Sum:
+    parts: list[int]
+    total: int = dataclasses.field(init=False)
+
+Odd = NewType("Odd", Annotated[int, "odd"])
+
+def f(whole: Whole, part: Part, both: Both, sum: Sum, odd: Odd) -> int: ...
+def bare(x: list) -> int: ...
+def mapping(x: Dict) -> int: ...
+def union(x: int | str) -> int: ...
+"""
+
 POINT = "struct<x: float, color: optional<string>, label?: string>"
 
 
 @pytest.fixture
 def handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "handlers.py").write_text(HANDLERS)
+    (tmp_path / "later.py").write_text(LATER_HINTS)
     (tmp_path / "broken.py").write_text("print('noise')\nraise ValueError('no')\n")
     (tmp_path / "ending.py").write_text("raise SystemExit(3)\n")
     monkeypatch.chdir(tmp_path)
@@ -652,6 +682,20 @@ def test_python_hints(name: str, inputs: dict[str, str], returns: str | None) ->
     assert (function.returns.type and type_text(function.returns.type)) == returns
     assert [each.name for each in function.inputs or () if not each.required] == (["b"] if name == "plain" else [])
     assert not notes
+
+
+@pytest.mark.usefixtures("handlers")
+def test_hints_that_are_texts() -> None:
+    """What is required does not depend on `from __future__ import annotations`."""
+    text, _ = import_python_toml("later:f", sys.executable)
+    (function,) = parse_config(text, path=Path("/srv/cm.toml")).functions.values()
+    assert input_types(function) == {
+        "whole": "struct<a: integer, b?: string>",
+        "part": "struct<a: integer, b?: string>",
+        "both": "struct<a: integer, b?: string, c?: integer>",
+        "sum": "struct<parts: list<integer>, total?: integer>",
+        "odd": "integer",
+    }
 
 
 @pytest.mark.usefixtures("handlers")
@@ -683,6 +727,9 @@ def test_edits_of_a_python_function() -> None:
         ("handlers:starred", "numbers: inputs have names"),
         ("handlers:pair", "the platform has no tuples"),
         ("handlers:missing", "name 'Nothing' is not defined"),
+        ("later:bare", r"x: list lacks the types of what is in it; write list\[str\] or dict\[str, float\], say"),
+        ("later:mapping", "x: .*Dict lacks the types of what is in it"),
+        ("later:union", r"x: int \| str has no counterpart"),
         ("handlers:nope", "has no attribute 'nope'"),
         ("nowhere:f", "No module named 'nowhere'"),
         ("broken:f", r"^broken cannot be imported: ValueError: no \(.*broken.py, line 2\)$"),

@@ -4,12 +4,12 @@ import importlib.util
 import json
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, IntEnum
 from types import ModuleType
-from typing import Any, Literal, NotRequired, Optional, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, Optional, TypedDict
 
 import pytest
 
@@ -74,6 +74,45 @@ class Options(TypedDict):
     at: NotRequired[datetime]
 
 
+class Level(IntEnum):
+    NONE = 0
+    HIGH = 2
+
+
+@dataclass
+class Sum:
+    parts: list[int]
+    total: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.total = sum(self.parts)
+
+
+class Pair(NamedTuple):
+    x: int
+    y: float = 0.5
+
+
+class Model:
+    """Like a model of pydantic, which can be iterated over its fields."""
+
+    x: int = 3
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        yield "x", self.x
+
+
+class Series:
+    """Like a class of pandas: its hints are for type checkers only."""
+
+    manager: "Nothing"  # type: ignore[name-defined]  # noqa: F821
+
+    def __iter__(self) -> Iterator[int]:
+        yield 1
+
+
+Odd = NewType("Odd", Annotated[int, "odd"])
+
 MOON = datetime(1969, 7, 20, 20, 17, 40)  # noqa: DTZ001 - in UTC, without a zone
 
 
@@ -91,7 +130,16 @@ MOON = datetime(1969, 7, 20, 20, 17, 40)  # noqa: DTZ001 - in UTC, without a zon
         (tuple[int, ...], [1, 2], (1, 2)),
         (frozenset[str], ["a"], frozenset({"a"})),
         (dict[bool, int], {"true": 1, "false": 0}, {True: 1, False: 0}),
+        (dict[Color, int], {"red": 1}, {Color.RED: 1}),
+        (dict[Level, int], {"0": 1, "2": 3}, {Level.NONE: 1, Level.HIGH: 3}),
+        (dict[Literal[1, 2], str], {"1": "a"}, {1: "a"}),
         (Literal["a", "b"], "a", "a"),
+        (Point, {"x": 1, "color": None, "y": None}, Point(1.0, None, 0.0)),
+        (Options, {"size": 1, "at": None}, {"size": 1}),
+        (Sum, {"parts": [1, 2]}, Sum([1, 2])),
+        (Sum, {"parts": [1, 2], "total": 4}, Sum([1, 2])),
+        (Pair, {"x": 1}, Pair(1)),
+        (Odd, "3", 3),
         (Any, {"as": ["it", "is"]}, {"as": ["it", "is"]}),
         (None, [1], [1]),
     ],
@@ -134,6 +182,10 @@ def numbers() -> Iterator[int]:
         ("ü".encode(), "ü"),
         (numbers(), [1, 2]),
         ((1, "a"), [1, "a"]),
+        (Model(), {"x": 3}),
+        (Series(), [1]),
+        (Pair(1), {"x": 1, "y": 0.5}),
+        ([Sum([1, 2])], [{"parts": [1, 2], "total": 3}]),
     ],
 )
 def test_plain(value: Any, expected: Any, handler: ModuleType) -> None:
@@ -144,3 +196,20 @@ def test_plain(value: Any, expected: Any, handler: ModuleType) -> None:
 def test_no_result(value: Any, handler: ModuleType) -> None:
     with pytest.raises((TypeError, UnicodeDecodeError)):
         handler.plain(value)
+
+
+def by_position(a: int = 1, b: int = 2, /, *, c: int = 3, d: int | None = 4) -> list[int | None]:
+    return [a, b, c, d]
+
+
+@pytest.mark.parametrize(
+    ("query", "result"),
+    [
+        ({}, [1, 2, 3, 4]),
+        ({"b": 7}, [1, 7, 3, 4]),
+        ({"a": None, "b": 7, "c": None, "d": None}, [1, 7, 3, None]),
+    ],
+)
+def test_inputs_that_are_left_out(query: Any, result: list[int | None], handler: ModuleType) -> None:
+    """An input with a default may be null as well, and has its default then, unless None is one of its values."""
+    assert json.loads(handler.Served(by_position).answer(query, {})) == result

@@ -90,6 +90,8 @@ def typed(value: Any, hint: Any) -> Any:
         return None
     if hasattr(hint, "__supertype__"):  # a NewType
         return typed(value, hint.__supertype__)
+    if hasattr(hint, "__metadata__"):  # Annotated
+        return typed(value, hint.__origin__)
     if inspect.isclass(hint):
         return of_class(value, hint)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -97,10 +99,18 @@ def typed(value: Any, hint: Any) -> Any:
         inner = [argument for argument in arguments if argument is not type(None)]
         return typed(value, inner[0]) if len(inner) == 1 else value
     if origin in MAPS and arguments:
-        return {typed(key, arguments[0]): typed(entry, arguments[1]) for key, entry in value.items()}
+        return {of_key(key, arguments[0]): typed(entry, arguments[1]) for key, entry in value.items()}
     if origin in ARRAYS and arguments:
         return ARRAYS[origin](typed(item, arguments[0]) for item in value)
     return value
+
+
+def of_key(key: str, hint: Any) -> Any:
+    """Convert a name in an object, where numbers are texts, to the key of a map."""
+    is_enum = inspect.isclass(hint) and issubclass(hint, enum.Enum)
+    values: Any = hint if is_enum else typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+    named = {key_text(each): each for each in values}
+    return named[key] if key in named else typed(key, hint)
 
 
 def of_class(value: Any, cls: Any) -> Any:
@@ -109,18 +119,26 @@ def of_class(value: Any, cls: Any) -> Any:
         return SCALARS[cls](value)
     if issubclass(cls, enum.Enum):
         return cls(value)
-    return cls(**members(value, hints_of(cls), optional_of(cls))) if is_struct(cls) else value
+    if not is_struct(cls):
+        return value
+    computed = computed_by(cls)
+    found = members(value, hints_of(cls), optional_of(cls) | computed)
+    return cls(**{name: each for name, each in found.items() if name not in computed})
 
 
 def members(value: Any, hints: Mapping[str, Any], optional: frozenset[str]) -> dict[str, Any]:
-    """Convert an object's members by their hints. Those in `optional` may be missing; an Optional one is None then."""
+    """Convert an object's members by their hints.
+
+    Those in `optional` may be missing, or null if their hint has no None. Another Optional one that is missing is None.
+    """
     if not isinstance(value, dict):
         raise MisfitError("expected an object")
     for unknown in value.keys() - hints.keys():
         raise MisfitError(f"{unknown}: unknown")
     found = {}
     for name, hint in hints.items():
-        if name in value:
+        left_out = name not in value or (value[name] is None and name in optional and not takes_none(hint))
+        if not left_out:
             found[name] = member(name, value[name], hint)
         elif name not in optional:
             if type(None) not in typing.get_args(hint):
@@ -137,9 +155,17 @@ def member(name: str, value: Any, hint: Any) -> Any:
         raise MisfitError(f"{name}: {error}") from None
 
 
+def takes_none(hint: Any) -> bool:
+    """Report whether None is a value of a hint, as it is where there is none."""
+    return hint in (None, Any) or type(None) in typing.get_args(hint)
+
+
 def is_struct(cls: Any) -> bool:
     """Report whether it is a dataclass, a TypedDict or another class of typed fields."""
-    return isinstance(cls, type) and cls.__module__ != "builtins" and bool(hints_of(cls))
+    try:
+        return isinstance(cls, type) and cls.__module__ != "builtins" and bool(hints_of(cls))
+    except NameError:  # a class of pandas, with hints for type checkers only
+        return False
 
 
 @functools.cache
@@ -154,9 +180,19 @@ def hints_of(owner: Any) -> Mapping[str, Any]:
 
 def optional_of(cls: Any) -> frozenset[str]:
     """Return the fields of a class that may be missing."""
-    if issubclass(cls, dict):
-        return frozenset(getattr(cls, "__optional_keys__", ()))
-    return with_default(cls)
+    if not issubclass(cls, dict):
+        return with_default(cls)
+    # with `from __future__ import annotations` the class does not know what is required
+    hints = typing.get_type_hints(cls, include_extras=True).items()
+    around = {name: str(typing.get_origin(hint)).rpartition(".")[2] for name, hint in hints}
+    known = getattr(cls, "__optional_keys__", ())
+    return frozenset(n for n in around if around[n] == "NotRequired" or (n in known and around[n] != "Required"))
+
+
+def computed_by(cls: Any) -> frozenset[str]:
+    """Return the fields that a dataclass computes by itself: those without `init`."""
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    return frozenset(each.name for each in fields if not each.init)
 
 
 def with_default(function: Any) -> frozenset[str]:
@@ -186,11 +222,11 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, decimal.Decimal):
         return str(value)
+    cls: Any = type(value)
+    if is_struct(cls):  # also one that can be iterated: a NamedTuple, a model of pydantic
+        return {name: plain(getattr(value, name)) for name in hints_of(cls)}
     if isinstance(value, collections.abc.Iterable):
         return [plain(item) for item in value]
-    cls: Any = type(value)
-    if is_struct(cls):
-        return {name: plain(getattr(value, name)) for name in hints_of(cls)}
     raise TypeError(f"a {type(value).__name__} cannot be a result")
 
 
@@ -238,14 +274,14 @@ class Served:
         parameters = inspect.signature(self.function).parameters
         self.names = [name for name in parameters if name != "context"]
         self.takes_context = "context" in parameters
-        self.by_position = [name for name, each in parameters.items() if each.kind is each.POSITIONAL_ONLY]
+        self.by_position = {n: each.default for n, each in parameters.items() if each.kind is each.POSITIONAL_ONLY}
 
     def answer(self, query: Any, context: dict[str, Any]) -> bytes:
         """Call the function and return the result as JSON. Raises MisfitError for a query that does not match."""
         named = self.inputs(query)
         if self.takes_context:
             named["context"] = self.context(context)
-        positional = [named.pop(name) for name in self.by_position if name in named]
+        positional = [named.pop(name, default) for name, default in self.by_position.items()]
         result = self.function(*positional, **named)
         if inspect.isawaitable(result):
             result = asyncio.run(awaited(result))
