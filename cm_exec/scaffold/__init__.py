@@ -2,10 +2,15 @@
 
 import shutil
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
+
+import msgspec
+import tomli
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cm_exec.text import did_you_mean
 
@@ -16,12 +21,17 @@ ANY_LANGUAGE: Final = (
     "and name it as the `command` of a function in cm.toml"
 )
 
+TEMPLATES: Final = Path(__file__).with_name("templates")
+_ENVELOPE: Final = "# A query comes with its job's id, and a result names it.\nenvelope = true"
+_RESULT_FD: Final = (
+    "# Results are written to file descriptor 3, so that a print is a log line and never a result.\nresult_fd = 3"
+)
+
 _PROBE_TIMEOUT: Final = 30.0
 """Seconds. R can take one to start, and several on a busy machine."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
+class Tool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A program that the handler needs. `probe` is a command that succeeds if the program is usable."""
 
     name: str
@@ -44,13 +54,12 @@ class Tool:
         return done.returncode == 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Language:
+class Language(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A language. `name` is also its folder of templates.
 
     `added` is the file of a further function, and of the first one unless `first` names another; `command` starts one
-    of them. In both, `{stem}` is the name of the program: `stem`, or that of the further function. `persistent` are
-    lines that its persistent handlers need in cm.toml. `watched` is a folder that `cm-exec dev` does not watch itself.
+    of them. In both, `{stem}` is the name of the program: `stem`, or that of the further function. Its persistent
+    handlers need `envelope` and `result_fd` in cm.toml. `watched` is a folder that `cm-exec dev` does not watch itself.
     """
 
     name: str
@@ -61,9 +70,24 @@ class Language:
     aliases: tuple[str, ...] = ()
     first: str = ""
     stem: str = "handler"
-    persistent: str = ""
+    envelope: bool = False
+    result_fd: bool = False
     watched: str = ""
-    has_service: bool = False
+
+    @property
+    def has_service(self) -> bool:
+        """Report whether there is a template of a service."""
+        return (TEMPLATES / self.name / "service").is_dir()
+
+    @property
+    def needs_build(self) -> bool:
+        """Report whether something must be compiled or installed before the first run."""
+        return (TEMPLATES / self.name / "build.mk").is_file()
+
+    @property
+    def persistent(self) -> list[str]:
+        """Return the lines that its persistent handlers need in cm.toml."""
+        return [*([_ENVELOPE] if self.envelope else []), *([_RESULT_FD] if self.result_fd else [])]
 
     @property
     def handler(self) -> str:
@@ -91,154 +115,19 @@ def find_language(text: str) -> Language:
     raise ValueError(f"there is no template for {text!r}; {hint or known}")
 
 
-def _debian(packages: str, formula: str) -> str:
-    return f"Debian, Ubuntu: apt-get install {packages}; macOS: brew install {formula}"
+def _read_languages() -> Iterator[Language]:
+    for name, table in tomli.loads(Path(__file__).with_name("languages.toml").read_text(encoding="utf-8")).items():
+        language = msgspec.convert({"name": name, **table}, Language)
+        yield replace(language, tools=(*language.tools, _MAKE)) if language.needs_build else language
 
 
 _MAKE: Final = Tool(name="make", how_to_get="Debian, Ubuntu: apt-get install make; macOS: xcode-select --install")
 
-_RESULT_FD: Final = (
-    "# Results are written to file descriptor 3, so that a print is a log line and never a result.\nresult_fd = 3"
-)
+LANGUAGES: Final[Mapping[str, Language]] = MappingProxyType({language.name: language for language in _read_languages()})
 
-_ALL: Final = (
-    Language(
-        name="bash",
-        title="Bash",
-        aliases=("sh", "shell"),
-        command=("bash", "{stem}.sh"),
-        added="{stem}.sh",
-        tools=(
-            Tool(name="bash", how_to_get=_debian("bash", "bash")),
-            Tool(name="jq", how_to_get=_debian("jq", "jq")),
-        ),
-    ),
-    Language(
-        name="python",
-        title="Python",
-        aliases=("py", "python3"),
-        command=("python3", "{stem}.py"),
-        added="{stem}.py",
-        tools=(Tool(name="python3", how_to_get=_debian("python3", "python")),),
-        persistent=_RESULT_FD,
-        has_service=True,
-    ),
-    Language(
-        name="node",
-        title="Node.js",
-        aliases=("js", "javascript", "nodejs", "mjs"),
-        command=("node", "{stem}.mjs"),
-        added="{stem}.mjs",
-        tools=(Tool(name="node", how_to_get=_debian("nodejs", "node")),),
-        persistent=f"# A query comes with its job's id, and a result names it.\nenvelope = true\n{_RESULT_FD}",
-        has_service=True,
-    ),
-    Language(
-        name="ruby",
-        title="Ruby",
-        aliases=("rb",),
-        command=("ruby", "{stem}.rb"),
-        added="{stem}.rb",
-        tools=(Tool(name="ruby", how_to_get=_debian("ruby", "ruby"), probe=("ruby", "-rjson", "-e", "1")),),
-        persistent=_RESULT_FD,
-    ),
-    Language(
-        name="php",
-        title="PHP",
-        command=("php", "{stem}.php"),
-        added="{stem}.php",
-        tools=(Tool(name="php", how_to_get=_debian("php-cli", "php"), probe=("php", "-r", "json_encode(1);")),),
-        persistent=_RESULT_FD,
-    ),
-    Language(
-        name="perl",
-        title="Perl",
-        aliases=("pl",),
-        command=("perl", "{stem}.pl"),
-        added="{stem}.pl",
-        tools=(
-            Tool(
-                name="perl",
-                how_to_get=_debian("perl", "perl"),
-                probe=("perl", "-MJSON::PP", "-e", "1"),  # Debian's smallest perl has no JSON
-            ),
-        ),
-    ),
-    Language(
-        name="r",
-        title="R",
-        aliases=("rscript",),
-        command=("Rscript", "{stem}.R"),
-        added="{stem}.R",
-        tools=(
-            Tool(
-                name="Rscript with jsonlite",
-                how_to_get=f"{_debian('r-base-core r-cran-jsonlite', 'r')}, then install.packages('jsonlite') in R",
-                probe=("Rscript", "-e", "library(jsonlite)"),
-            ),
-        ),
-        persistent=_RESULT_FD,
-    ),
-    Language(
-        name="julia",
-        title="Julia",
-        aliases=("jl",),
-        command=("julia", "--startup-file=no", "--project=.", "{stem}.jl"),
-        added="{stem}.jl",
-        tools=(Tool(name="julia", how_to_get="https://julialang.org/downloads"), _MAKE),
-    ),
-    Language(
-        name="go",
-        title="Go",
-        aliases=("golang",),
-        command=("bin/{stem}",),
-        added="{stem}/main.go",
-        first="main.go",
-        tools=(Tool(name="go", how_to_get=f"https://go.dev/dl; {_debian('golang-go', 'go')}"), _MAKE),
-        watched="bin",
-        has_service=True,
-    ),
-    Language(
-        name="rust",
-        title="Rust",
-        aliases=("rs",),
-        command=("target/release/{stem}",),
-        added="src/bin/{stem}.rs",
-        first="src/main.rs",
-        tools=(Tool(name="cargo", how_to_get="https://rustup.rs", probe=("cargo", "--version")), _MAKE),
-    ),
-    Language(
-        name="java",
-        title="Java",
-        command=("java", "-XX:+UseSerialGC", "-cp", "classes", "{stem}"),
-        added="{stem}.java",
-        stem="Handler",
-        watched="classes",
-        tools=(
-            Tool(
-                name="javac",
-                how_to_get=_debian("default-jdk-headless", "openjdk"),
-                probe=("javac", "-version"),
-            ),
-            _MAKE,
-        ),
-        persistent=_RESULT_FD,
-        has_service=True,
-    ),
-    Language(
-        name="c",
-        title="C",
-        command=("bin/{stem}",),
-        added="{stem}.c",
-        watched="bin",
-        tools=(
-            Tool(name="cc", how_to_get="Debian, Ubuntu: apt-get install gcc libc6-dev; macOS: xcode-select --install"),
-            _MAKE,
-        ),
-    ),
+_IMAGEMAGICK: Final = Tool(
+    name="convert", how_to_get="Debian, Ubuntu: apt-get install imagemagick; macOS: brew install imagemagick"
 )
-
-_IMAGEMAGICK: Final = Tool(name="convert", how_to_get=_debian("imagemagick", "imagemagick"))
 _PANDAS: Final = Tool(
     name="pandas",
     how_to_get="python3 -m pip install pandas, in a virtual environment",
@@ -254,5 +143,3 @@ EXAMPLES: Final[Mapping[str, tuple[str, tuple[Tool, ...]]]] = MappingProxyType(
     }
 )
 """The templates of a first real job: the language of each, and the tools that it needs besides."""
-
-LANGUAGES: Final[Mapping[str, Language]] = MappingProxyType({language.name: language for language in _ALL})

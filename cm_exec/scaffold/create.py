@@ -24,7 +24,6 @@ from cm_exec.scaffold.project import (
     function_tests,
     greeting_values,
     handler_shape,
-    needs_build,
     plan_example,
     plan_greeting,
     plan_python_target,
@@ -135,7 +134,7 @@ def _report(args: ProjectArgs, plan: ProjectPlan, *, written: Sequence[str], kep
 def _next_steps(args: ProjectArgs, plan: ProjectPlan) -> Iterator[tuple[str, str]]:
     if args.directory != Path():
         yield f"cd {shlex.quote(str(args.directory))}", ""
-    built = needs_build(args.language)
+    built = args.language.needs_build
     if built:
         yield "make build", "compile or install what the handler needs"
     if "requirements.txt" in plan.files:
@@ -184,7 +183,7 @@ def add_function(args: ProjectArgs, name: str, target: str | None) -> None:
     for file in handler:
         what = "calls it with its types" if file == PYTHON_HANDLER else "its handler; change it as you like"
         click.echo(f"  {file}  {what}")
-    build = "make build && " if needs_build(args.language) else ""
+    build = "make build && " if args.language.needs_build else ""
     click.echo(f"Next: {build}cm-exec test")
     for note in notes:
         click.echo(f"cm-exec: note: {note}", err=True)

@@ -25,10 +25,9 @@ from cm_exec.importers.declarations import (
     declarations_toml,
 )
 from cm_exec.protocol.function_schema import Input
-from cm_exec.scaffold import Language, ProjectMode
+from cm_exec.scaffold import TEMPLATES, Language, ProjectMode
 from cm_exec.text import toml_key, toml_value
 
-TEMPLATES: Final = Path(__file__).with_name("templates")
 _PLACEHOLDER: Final = re.compile(r"@([A-Z]+)@")
 
 Files = dict[str, str]
@@ -145,7 +144,7 @@ def handler_shape(mode: ProjectMode) -> str:
 
 def greeting_values(language: Language, mode: ProjectMode, function: str, stem: str) -> dict[str, str]:
     """Return the values for the templates of a greeting in the program `stem`."""
-    more = [language.persistent] if mode == "persistent" and language.persistent else []
+    more = language.persistent if mode == "persistent" else []
     return {
         "KEY": toml_key(function),
         "FUNCTION": toml_value(function),
@@ -174,11 +173,6 @@ def common_files(args: ProjectArgs) -> Files:
 
 def _dockerfile_head(args: ProjectArgs) -> str:
     return read_part("all/Dockerfile.head").replace("@BASE@", args.base_image).rstrip("\n")
-
-
-def needs_build(language: Language) -> bool:
-    """Report whether something must be compiled or installed before the first run."""
-    return bool(read_part(f"{language.name}/build.mk"))
 
 
 def image_name(folder: Path) -> str:

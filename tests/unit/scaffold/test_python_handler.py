@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, Op
 
 import pytest
 
-from cm_exec.scaffold.project import TEMPLATES
+from cm_exec.scaffold import TEMPLATES
 from tests.support import official_sdks
 
 FOLDER = TEMPLATES / "function"
