@@ -1,5 +1,6 @@
-"""The languages for which `cm-exec init` has templates."""
+"""The languages for which `cm-exec init` has templates, and the templates."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -143,3 +144,32 @@ EXAMPLES: Final[Mapping[str, tuple[str, tuple[Tool, ...]]]] = MappingProxyType(
     }
 )
 """The templates of a first real job: the language of each, and the tools that it needs besides."""
+
+
+_PLACEHOLDER: Final = re.compile(r"@([A-Z]+)@")
+
+
+def read_folder(folder: str, values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the path and the text of each template in a folder, such as `python/once`, with `values` filled in."""
+    root = TEMPLATES / folder
+    for path in sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+        relative = path.relative_to(root)
+        name = relative.name.replace("dot-", ".", 1) if relative.name.startswith("dot-") else relative.name
+        text = path.read_text(encoding="utf-8")
+        if name.endswith(".in"):
+            name, text = name.removesuffix(".in"), filled(text, values)
+        yield str(relative.with_name(name)), text
+
+
+def read_part(name: str, values: Mapping[str, str] | None = None) -> str:
+    """Return a template that is a part of a file, with `values` filled in if given; empty if it does not exist."""
+    path = TEMPLATES / name
+    if not path.is_file():
+        return ""
+    text = path.read_text(encoding="utf-8")
+    return text if values is None else filled(text, values)
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """Return the text with each `@NAME@` replaced. Values are inserted as they are."""
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], text)

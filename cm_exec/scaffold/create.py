@@ -16,11 +16,10 @@ from cm_exec.config.load import parse_config
 from cm_exec.config.schema.keys import FunctionName
 from cm_exec.errors import ConfigError
 from cm_exec.importers import PYTHON_HANDLER
-from cm_exec.scaffold import ANY_LANGUAGE, EXAMPLES, LANGUAGES, Language
+from cm_exec.scaffold import ANY_LANGUAGE, EXAMPLES, LANGUAGES, Language, filled, read_folder, read_part
 from cm_exec.scaffold.project import (
     ProjectArgs,
     ProjectPlan,
-    filled,
     function_tests,
     greeting_values,
     handler_shape,
@@ -28,8 +27,6 @@ from cm_exec.scaffold.project import (
     plan_greeting,
     plan_python_target,
     python_block,
-    read_folder,
-    read_part,
 )
 
 

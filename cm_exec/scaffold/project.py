@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,39 +25,11 @@ from cm_exec.importers.declarations import (
     declarations_toml,
 )
 from cm_exec.protocol.function_schema import Input
-from cm_exec.scaffold import TEMPLATES, Language, ProjectMode
+from cm_exec.scaffold import Language, ProjectMode, read_folder, read_part
 from cm_exec.text import toml_key, toml_value
-
-_PLACEHOLDER: Final = re.compile(r"@([A-Z]+)@")
 
 Files = dict[str, str]
 """The text of each file, by its path in the new folder, in the order to show them."""
-
-
-def read_folder(folder: str, values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the path and the text of each template in a folder, such as `python/once`, with `values` filled in."""
-    root = TEMPLATES / folder
-    for path in sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
-        relative = path.relative_to(root)
-        name = relative.name.replace("dot-", ".", 1) if relative.name.startswith("dot-") else relative.name
-        text = path.read_text(encoding="utf-8")
-        if name.endswith(".in"):
-            name, text = name.removesuffix(".in"), filled(text, values)
-        yield str(relative.with_name(name)), text
-
-
-def read_part(name: str, values: Mapping[str, str] | None = None) -> str:
-    """Return a template that is a part of a file, with `values` filled in if given; empty if it does not exist."""
-    path = TEMPLATES / name
-    if not path.is_file():
-        return ""
-    text = path.read_text(encoding="utf-8")
-    return text if values is None else filled(text, values)
-
-
-def filled(text: str, values: Mapping[str, str]) -> str:
-    """Return the text with each `@NAME@` replaced. Values are inserted as they are."""
-    return _PLACEHOLDER.sub(lambda match: values[match[1]], text)
 
 
 _SCHEMA_FILE: Final = "cm-toml.schema.json"
