@@ -8,6 +8,7 @@ import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
@@ -16,7 +17,7 @@ import click
 import msgspec
 
 from cm_exec.config import Config
-from cm_exec.config.load import load_config
+from cm_exec.config.load import load_config, parse_config
 from cm_exec.devserver import DevArgs
 from cm_exec.devserver.display import Follower, keys, print_banner, print_for_other_worker
 from cm_exec.devserver.instances import Instance, claimed_port, real_text, registered, remembered_token
@@ -26,7 +27,7 @@ from cm_exec.errors import ConfigError, Problem
 from cm_exec.local_runtime import LocalRuntime
 from cm_exec.local_runtime.core.faults import Fault, FaultSyntaxError, parse_fault
 from cm_exec.local_runtime.core.worker_status import ProcessState
-from cm_exec.local_runtime.views import CallerOptions
+from cm_exec.local_runtime.views import CallerOptions, InvalidTestError
 from cm_exec.local_runtime.worker_files import replace_file
 from cm_exec.processes.signals import signal_handlers
 from cm_exec.protocol.environment import MAX_CONCURRENT_TASKS
@@ -229,14 +230,33 @@ def _slots(args: DevArgs, source: WorkerSource | None) -> int:
 
 
 def _test_writer(path: Path) -> Callable[[str], str | None]:
+    """Return a function that adds a test to a cm.toml, which is valid before and after."""
+
     def write(entry: str) -> str | None:
         with suppress(OSError):
-            text = path.read_text()
-            replace_file(path, f"{text.rstrip()}\n\n{entry}".encode(), mode=path.stat().st_mode & 0o777)
+            file = path.resolve()
+            text = file.read_bytes().rstrip() + b"\n\n"
+            whole = text + _with_new_name(entry, text).encode()
+            try:
+                parse_config(whole.decode("utf-8-sig"), path=file)
+            except UnicodeDecodeError:
+                raise InvalidTestError(f"{path} is not UTF-8") from None
+            except ConfigError as error:
+                problems = "; ".join(map(str, error.problems))
+                raise InvalidTestError(f"{path} is not valid with this test: {problems}") from None
+            replace_file(file, whole, mode=file.stat().st_mode & 0o777)
             return path.name
         return None
 
     return write
+
+
+def _with_new_name(entry: str, text: bytes) -> str:
+    """Return the entry with a number after its name if the text of a cm.toml has this line: names are unique."""
+    name = next(line for line in entry.split("\n") if line.startswith("name = "))
+    names = (f'{name[:-1]} ({number})"' if number > 1 else name for number in count(1))
+    lines = {line.rstrip("\r") for line in text.decode(errors="replace").split("\n")}
+    return entry.replace(name, next(each for each in names if each not in lines), 1)
 
 
 @contextmanager

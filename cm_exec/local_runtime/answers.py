@@ -109,7 +109,7 @@ async def _growth(spool: ResultSpool) -> None:
         spool.on_growth.remove(grown.set)
 
 
-_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 def _range(scope: Scope, size: int) -> tuple[HTTPStatus, int, int]:

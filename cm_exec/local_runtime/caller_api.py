@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -185,12 +186,11 @@ class CallerApi:
 
     async def _save_test(self, request: Request) -> ASGIApp:
         job = self._known(request)
-        entry = views.test_entry(job, self._broker.body(job.job_id))
-        if entry is None:
-            raise HTTPException(
-                HTTPStatus.CONFLICT, "only an ended job with a query and a result of 64 KiB makes a test"
-            )
-        saved_in = self._options.save_test(entry) if self._options.save_test else None
+        try:
+            entry = views.test_entry(job, self._broker.body(job.job_id))
+            saved_in = self._options.save_test(entry) if self._options.save_test else None
+        except views.InvalidTestError as error:
+            raise HTTPException(HTTPStatus.CONFLICT, str(error)) from None
         status = HTTPStatus.OK if saved_in is None else HTTPStatus.CREATED
         return JsonAnswer({"test": entry, "savedIn": saved_in}, status)
 
@@ -315,7 +315,7 @@ def _failure_status(request: Request) -> int:
     given = request.query_params.get("fail")
     if given is None:
         return HTTPStatus.OK
-    if not given.isdecimal() or int(given) not in _ERROR_STATUSES:
+    if re.fullmatch(r"[45][0-9]{2}", given) is None:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "fail is a status from 400 to 599")
     return int(given)
 
@@ -329,7 +329,6 @@ def _flag(request: Request, name: str, *, default: bool) -> bool:
     return _FLAGS[given.lower()]
 
 
-_ERROR_STATUSES: Final = range(400, 600)
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 

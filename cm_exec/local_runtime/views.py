@@ -22,6 +22,7 @@ from cm_exec.local_runtime.core.worker_status import ProtocolViolation
 from cm_exec.local_runtime.feed import News
 from cm_exec.local_runtime.protocol_api import ProtocolApi
 from cm_exec.local_runtime.worker_files import WorkerFiles
+from cm_exec.protocol.failure import Reason
 from cm_exec.protocol.json_text import json_problem
 from cm_exec.text import toml_value
 
@@ -221,24 +222,34 @@ def _without_poll_counters(value: object) -> object:
 _LARGEST_TEST: Final = 64 * 1024
 
 
-def test_entry(job: RuntimeJob, body: ResultSpool | None) -> str | None:
-    """Return the job as a `[[tests]]` entry of cm.toml, None if it has no result or is too large for one."""
-    if job.answer is None or body is None or max(len(job.query), body.size) > _LARGEST_TEST:
-        return None
+class InvalidTestError(Exception):
+    """Raised for a job that cannot be saved as a test. Its text gives the reason."""
+
+
+def test_entry(job: RuntimeJob, body: ResultSpool | None) -> str:
+    """Return the job as a `[[tests]]` entry of cm.toml. Raises InvalidTestError."""
+    if job.answer is None or body is None:
+        raise InvalidTestError(f"the job is {job.state}, and has no result that a test could expect")
+    if max(len(job.query), body.size) > _LARGEST_TEST:
+        raise InvalidTestError(
+            "query or result is over 64 KiB: save them as files, and name them as query_file and result_file in a test"
+        )
     name = f"{job.function} #{job.number}"
     lines = ["[[tests]]", f"function = {toml_value(job.function)}", f"name = {toml_value(name)}"]
     lines.append(f"query_json = {toml_value(job.query.decode(errors='replace'))}")
     result = body.content()
     if job.answer.failure is not None:
         reason = job.answer.failure.reason
-        failed = (
-            f"error = {toml_value(reason)}" if reason else f"error_contains = {toml_value(job.answer.failure.message)}"
-        )
+        known = reason in set(Reason)
+        message = job.answer.failure.message
+        failed = f"error = {toml_value(reason)}" if known else f"error_contains = {toml_value(message)}"
         return "\n".join([*lines, failed]) + "\n"
     try:
         text = result.decode()
     except UnicodeDecodeError:
-        return None
+        raise InvalidTestError(
+            "the result is not text: save it as a file, and name it as result_file in a test"
+        ) from None
     key = "result_json" if json_problem(result) is None else "result_text"
     return "\n".join([*lines, f"{key} = {toml_value(text)}"]) + "\n"
 
@@ -252,7 +263,7 @@ class CallerOptions:
 
     `token` is used instead of that of the runtime's folder. `timeout` is the default in seconds, None for no limit;
     `user_id` and `auth_header` are those of callers that send none. `save_test` adds a `[[tests]]` entry to cm.toml,
-    and returns the file's name, None if it cannot.
+    and returns the file's name, None if the file cannot be written; it raises InvalidTestError.
     """
 
     port: int = 0

@@ -244,6 +244,27 @@ def test_saved_test(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("query", "result", "why"),
+    [
+        (b"1", b"\xff\xfe", "the result is not text: save it as a file"),
+        (b"1", b"x" * 70_000, "query or result is over 64 KiB"),
+        (b'"%s"' % (b"x" * 70_000), b"1", "query or result is over 64 KiB"),
+        (b"1", None, "the job is queued, and has no result"),
+    ],
+)
+def test_no_test(query: bytes, result: bytes | None, why: str, tmp_path: Path) -> None:
+    """A job that cannot be a test is refused with the reason."""
+    with LocalRuntime(tmp_path, callers=CallerOptions()) as runtime, ManualWorker(runtime) as worker:
+        caller = Caller(runtime)
+        job_id = caller.post("/functions/f?wait=false", query).json["jobId"]
+        if result is not None:
+            worker.take()
+            worker.post_result(job_id, result)
+        reply = caller.post(f"/jobs/{job_id}/test")
+    assert (reply.status, reply.json["error"][: len(why)]) == (409, why)
+
+
 def test_lost_job(serving: LocalRuntime, caller: Caller) -> None:
     """The call of a lost job gets 502."""
     replies: list[int] = []

@@ -21,6 +21,7 @@ from tests.support.processes import children, wait_until
 from tests.support.toml import function, served, service, table
 
 ECHO = function("echo", ["cat"])
+QUERY = '{"a": "\\" \u2028 é"}'.encode()
 
 
 @pytest.fixture
@@ -201,6 +202,33 @@ def test_invalid_cm_toml(program: DevProgram) -> None:
     program.wait_for_output("cm.toml changed")
     assert program.call("echo", b"1") == b"right"
     assert program.state["worker"]["configurationError"] is None
+
+
+def test_jobs_saved_as_tests(program: DevProgram, folder: Path) -> None:
+    """Every saved test passes, and a job that would make cm.toml invalid is refused with the reason."""
+
+    def save(call: str) -> "tuple[int, str]":
+        answer = program.request(f"/jobs/{program.request(call, QUERY).headers['X-Job-Id']}/test", b"")
+        return answer.status, json.loads(answer.body).get("error", "")
+
+    config = folder / "cm.toml"
+    real = folder / "real.toml"
+    real.write_bytes(b"\xef\xbb\xbf# \xc3\xa9\r\n" + config.read_bytes().replace(b"\n", b"\r\n"))
+    config.unlink()
+    config.symlink_to(real)
+    job = program.request("/functions/echo", QUERY).headers["X-Job-Id"]
+    assert [program.request(f"/jobs/{job}/test", b"").status for _ in range(3)] == [201] * 3
+    assert save("/functions/fails") == (201, "")
+    before = config.read_bytes()
+    status, why = save("/functions/nothing")
+    assert status == 409
+    assert "cm.toml is not valid with this test: tests[4].error: expected " in why
+    assert config.read_bytes() == before
+    assert config.is_symlink()
+    assert before.startswith(b"\xef\xbb\xbf# \xc3\xa9\r\n")
+    tested = run_cm_exec(folder, "test")
+    assert tested.returncode == 0, tested.stdout
+    assert b"4 passed" in tested.stdout
 
 
 def test_file_of_a_handler(folder: Path) -> None:
