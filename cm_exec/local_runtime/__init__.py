@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 from cm_exec.local_runtime.broker import Broker, Restart
 from cm_exec.local_runtime.call import Call
 from cm_exec.local_runtime.caller_server import CallerServer
-from cm_exec.local_runtime.core.endpoints import V1
+from cm_exec.local_runtime.core.endpoints import V1, ProtocolDialect
 from cm_exec.local_runtime.core.faults import Fault, ProtocolEndpoint
 from cm_exec.local_runtime.core.functions import FunctionInfo
 from cm_exec.local_runtime.core.job import Limits, LogLine, RuntimeJob, Submission
@@ -81,20 +81,18 @@ class LocalRuntime:
         self._broker = Broker(directory=identity.directory.parent, limits=limits, poll_timeout=poll_timeout)
         self._lines: Inbox[tuple[str | None, str, str]] = Inbox(lambda line: self._broker.write_log(*line))
         note_unknown_names(identity.tls, hosts)
-        tls, plain, for_callers = self._bind(address, port, plain_port, None if callers is None else callers.port)
+        self._worker_ports, for_callers = self._bind(address, port, plain_port, callers)
+        tls, *plain = self._worker_ports
         self.files = WorkerFiles(
             identity=identity,
             port=tls.port,
             slots=max_concurrent_tasks,
             host=names[0] if names else local_host,
             local_host=local_host,
-            plain_port=None if plain is None else plain.port,
+            plain_port=plain[0].port if plain else None,
         )
         """Where token, CA and connection file are."""
         self._api = ProtocolApi(self._broker, self.files, poll_wait=poll_wait, max_result=max_result, faults=faults)
-        self._worker_ports = {tls: V1}
-        if plain is not None:
-            self._worker_ports[plain] = identity.plain_dialect
         self._info = RuntimeInfo(self._broker, self._api, self.files, callers or CallerOptions())
         self._caller_server = (
             None if for_callers is None else CallerServer(self._info, for_callers, address=address, names=names)
@@ -104,9 +102,9 @@ class LocalRuntime:
         self._thread: LoopThread | None = None
 
     def _bind(
-        self, address: str, port: int, plain_port: int | None, caller_port: int | None
-    ) -> tuple[Listener, Listener | None, Listener | None]:
-        """Bind the ports for workers, for those of the plain API on loopback, and for callers: all, or none."""
+        self, address: str, port: int, plain_port: int | None, callers: CallerOptions | None
+    ) -> tuple[dict[Listener, ProtocolDialect], Listener | None]:
+        """Bind the ports for workers, each with its API, and the one for callers: all, or none."""
         on_bad_connection = partial(self._broker.diagnosed, ViolationKind.CONNECTION)
         with ExitStack() as bound:
 
@@ -114,11 +112,14 @@ class LocalRuntime:
                 bound.callback(listener.release)
                 return listener
 
-            tls = bind(Listener(host=address, port=port, tls=self._identity.tls, on_bad_connection=on_bad_connection))
-            plain = None if plain_port is None else bind(Listener(port=plain_port, on_bad_connection=on_bad_connection))
-            callers = None if caller_port is None else bind(Listener(host=address, port=caller_port))
+            tls = Listener(host=address, port=port, tls=self._identity.tls, on_bad_connection=on_bad_connection)
+            workers = {bind(tls): V1}
+            if plain_port is not None:  # on loopback
+                plain = Listener(port=plain_port, on_bad_connection=on_bad_connection)
+                workers[bind(plain)] = self._identity.plain_dialect
+            for_callers = None if callers is None else bind(Listener(host=address, port=callers.port))
             self._release_ports = bound.pop_all().close
-            return tls, plain, callers
+            return workers, for_callers
 
     # Start and stop
 
