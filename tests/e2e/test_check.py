@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.support.toml import function, table
+from tests.support.toml import function
 from tests.support.worker_harness import WorkerHarness
 
 MISTAKES = """
@@ -85,63 +85,32 @@ def test_config_option(harness: WorkerHarness) -> None:
     assert b"elsewhere" in done.stdout
 
 
-BAD = [
-    "",
-    "functions = 3",
-    "[functions]\n",
-    "[functions]\nf = 3\n",
-    "[functions]\nf = ''\n",
-    "[functions.f]\ncommand = []\n",
-    "[functions.f]\n",
-    "[functions]\nf = 'cat'\nf = 'dog'\n",
-    "[functions]\nf = 'unclosed\n",
-    function("f", "cat", timeout=-1),
-    function("f", "cat", timeout=True),
-    function("f", "cat", max_concurrency=0),
-    function("f", "cat", env={"A": 1}),
-    function("f", "cat", env={"A=B": "1"}),
-    function("f", "cat", env={"A": "x\0y"}),
-    function("f", ["cat", "x\0y"]),
-    function("f", "cat", max_output="-1"),
-    function("f", "cat", credentials="yes"),
-    function("f", "cat") + table("launcher", concurrency=0),
-    function("f", "cat") + table("launcher", concurrency="4"),
-    function("f", "cat") + table("launcher", drain_timeout=-1),
-    function("f", "cat") + table("surprise", x=1),
-    table("defaults", command="cat") + function("f", "cat"),
-]
+INVALID = ["", "[functions]\nf = 'unclosed\n", function("f", "cat", timeout=-1)]
 
 
-@pytest.mark.parametrize("config", BAD)
-def test_invalid_config(harness: WorkerHarness, config: str) -> None:
-    harness.write(config)
-    done = harness.cm_exec("check")
-    assert done.returncode == 3
-    assert b"cm.toml" in done.stderr
-    assert b"Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("config", [BAD[0], BAD[8], BAD[9]])
-def test_worker_invalid_config(harness: WorkerHarness, config: str) -> None:
+@pytest.mark.parametrize("config", INVALID)
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_invalid_config(harness: WorkerHarness, config: str, command: str) -> None:
     """A worker with an invalid cm.toml exits before it connects."""
     harness.write(config)
-    done = harness.cm_exec("run", environment=harness.replica.modern())
+    done = harness.cm_exec(command, environment=harness.replica.modern())
     assert done.returncode == 3
     assert b"cm.toml" in done.stderr
     assert b"Traceback" not in done.stderr
     assert harness.runtime.request_log.connections == 0
 
 
-@pytest.mark.parametrize("command", [["python3", "lost.py"], "python3 lost.py", "exec python3 -u lost.py"])
-def test_missing_script(harness: WorkerHarness, command: str | list[str]) -> None:
+def test_missing_script(harness: WorkerHarness) -> None:
     """The script of a known interpreter is searched, also in a plain shell command."""
-    harness.write(function("f", command))
+    commands = [["python3", "lost.py"], "python3 lost.py", "exec python3 -u lost.py"]
+    harness.write("".join(function(f"f{number}", command) for number, command in enumerate(commands)))
     done = harness.cm_exec("check")
     assert done.returncode == 3
-    assert re.search(r"^f +NOT FOUND ", done.stdout.decode(), re.MULTILINE)
-    assert (
-        f"functions.f: command: the script '{harness.folder}/lost.py' does not exist: create it" in done.stderr.decode()
-    )
+    lines = done.stderr.decode().splitlines()
+    for number, line in zip(range(len(commands)), lines, strict=True):
+        assert re.search(rf"^f{number} +NOT FOUND ", done.stdout.decode(), re.MULTILINE)
+        message = f"functions.f{number}: command: the script '{harness.folder}/lost.py' does not exist: create it"
+        assert message in line
 
 
 def test_not_executable(harness: WorkerHarness) -> None:
@@ -167,43 +136,47 @@ def test_not_readable(harness: WorkerHarness) -> None:
     assert b"chmod a+r" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("command", "remedy"),
-    [("handler.sh", "write ./handler.sh"), ("no-such-program", "install it, or write its path")],
-)
-@pytest.mark.parametrize("shell", [True, False])
-def test_not_on_path(harness: WorkerHarness, command: str, remedy: str, *, shell: bool) -> None:
+def test_not_on_path(harness: WorkerHarness) -> None:
     harness.folder.joinpath("handler.sh").write_text("")
-    harness.write(function("good", ["cat"]) + function("f", command if shell else [command]))
+    remedies = {"handler.sh": "write ./handler.sh", "no-such-program": "install it, or write its path"}
+    wrong = [(command, shell) for command in remedies for shell in (True, False)]
+    config = [function(f"f{number}", command if shell else [command]) for number, (command, shell) in enumerate(wrong)]
+    harness.write(function("good", ["cat"]) + "".join(config))
     done = harness.cm_exec("check")
     assert done.returncode == 3
     assert re.search(r"^good +/\S*/cat ", done.stdout.decode(), re.MULTILINE)
-    assert f"command not found: '{command}' is not on PATH; " in done.stderr.decode()
-    assert remedy in done.stderr.decode()
+    for (command, _), line in zip(wrong, done.stderr.decode().splitlines(), strict=True):
+        assert f"command not found: '{command}' is not on PATH; " in line
+        assert remedies[command] in line
 
 
-@pytest.mark.parametrize(
-    ("command", "options", "warned"),
-    [
-        ("tee -a log | python3 -u h.py", {}, True),
-        (["bash", "-ec", "sed -u s/a/b/ | cat"], {}, True),
-        (["bash", "-c", "exec > >(tee log); cat"], {}, True),
-        ("tee -a log | cat", {"envelope": True}, False),
-        ("tee -a log | cat", {"mode": "spawn"}, False),
-        ("grep 'a|b' || true", {}, False),
-        (["cat", "a|b"], {}, False),
-    ],
-)
-def test_pipe_warning(
-    harness: WorkerHarness, command: str | list[str], options: dict[str, object], *, warned: bool
-) -> None:
+PIPES: list[tuple[str | list[str], dict[str, object], bool]] = [
+    ("tee -a log | python3 -u h.py", {}, True),
+    (["bash", "-ec", "sed -u s/a/b/ | cat"], {}, True),
+    (["bash", "-c", "exec > >(tee log); cat"], {}, True),
+    ("tee -a log | cat", {"envelope": True}, False),
+    ("tee -a log | cat", {"mode": "spawn"}, False),
+    ("grep 'a|b' || true", {}, False),
+    (["cat", "a|b"], {}, False),
+]
+"""Commands with options, and whether they are warned about."""
+
+
+def test_pipe_warning(harness: WorkerHarness) -> None:
     """A persistent shell command with a pipe can answer the wrong job: a warning, and no error."""
     harness.folder.joinpath("h.py").write_text("")
-    harness.write(function("f", command, **{"mode": "persistent", **options}))
+    declared = [
+        function(f"f{number}", command, **{"mode": "persistent", **options})
+        for number, (command, options, _) in enumerate(PIPES)
+    ]
+    harness.write("".join(declared))
     done = harness.cm_exec("check")
     assert done.returncode == 0, done.stderr
-    assert (b"cm-exec: warning: cm.toml: functions.f: a persistent command with a pipe" in done.stderr) is warned
-    assert (b"set envelope = true" in done.stderr) is warned
+    lines = [line for line in done.stderr.decode().splitlines() if "a persistent command with a pipe" in line]
+    warned = [number for number, (_, _, expected) in enumerate(PIPES) if expected]
+    for number, line in zip(warned, lines, strict=True):
+        assert line.startswith(f"cm-exec: warning: cm.toml: functions.f{number}: ")
+        assert "set envelope = true" in line
 
 
 SERVICES = """

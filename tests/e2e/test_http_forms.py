@@ -1,5 +1,7 @@
 """What HTTP/1.1 allows a runtime, or a proxy in front of it, to answer; and what it does not allow."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.support import responses
@@ -11,9 +13,7 @@ from tests.support.toml import function
 from tests.support.worker_harness import WorkerHarness
 
 ECHO = function("f", ["cat"])
-JOB = job_body(b"[1,2,3]", job_id="j", query_type="f", members={})
 OK = b"HTTP/1.1 200 OK\r\n"
-LENGTH = b"Content-Length: %d\r\n" % len(JOB)
 
 
 def chunk(data: bytes, extension: bytes = b"") -> bytes:
@@ -22,47 +22,49 @@ def chunk(data: bytes, extension: bytes = b"") -> bytes:
 
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
-JOBS = {
-    "chunked": CHUNKED + chunk(JOB) + b"0\r\n\r\n",
-    "in many chunks": CHUNKED + b"".join(chunk(JOB[n : n + 1]) for n in range(len(JOB))) + b"0\r\n\r\n",
-    "with chunk extensions and trailers": CHUNKED + chunk(JOB, b";a=b") + b"0;last\r\nX-Sum: 1\r\nX-Two: 2\r\n\r\n",
-    "capital hexadecimal": OK + b"transfer-encoding: Chunked\r\n\r\n%X\r\n%s\r\n00\r\n\r\n" % (len(JOB), JOB),
-    "odd header cases": OK + b"content-LENGTH:\t%d  \r\n\r\n%s" % (len(JOB), JOB),
-    "no reason phrase": b"HTTP/1.1 200\r\n" + LENGTH + b"\r\n" + JOB,
-    "reason in another language": "HTTP/1.1 200 Schön gemacht\r\n".encode() + LENGTH + b"\r\n" + JOB,
-    "early hints first": b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK + LENGTH + b"\r\n" + JOB,
-    "100 first": b"HTTP/1.1 100 Continue\r\n\r\n" + OK + LENGTH + b"\r\n" + JOB,
-    "many headers": OK + b"".join(b"X-%d: %d\r\n" % (n, n) for n in range(90)) + LENGTH + b"\r\n" + JOB,
-    "a long header": OK + b"X-Long: %s\r\n" % (b"x" * 8000) + LENGTH + b"\r\n" + JOB,
-    "the same length twice": OK + LENGTH + LENGTH + b"\r\n" + JOB,
-}
+
+def forms_of(job: bytes) -> dict[str, bytes]:
+    """Return the forms of a response with a job on a connection that stays open."""
+    length = b"Content-Length: %d\r\n" % len(job)
+    return {
+        "chunked": CHUNKED + chunk(job) + b"0\r\n\r\n",
+        "in many chunks": CHUNKED + b"".join(chunk(job[n : n + 1]) for n in range(len(job))) + b"0\r\n\r\n",
+        "with chunk extensions and trailers": CHUNKED + chunk(job, b";a=b") + b"0;last\r\nX-Sum: 1\r\nX-Two: 2\r\n\r\n",
+        "capital hexadecimal": OK + b"transfer-encoding: Chunked\r\n\r\n%X\r\n%s\r\n00\r\n\r\n" % (len(job), job),
+        "odd header cases": OK + b"content-LENGTH:\t%d  \r\n\r\n%s" % (len(job), job),
+        "no reason phrase": b"HTTP/1.1 200\r\n" + length + b"\r\n" + job,
+        "reason in another language": "HTTP/1.1 200 Schön gemacht\r\n".encode() + length + b"\r\n" + job,
+        "early hints first": b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK + length + b"\r\n" + job,
+        "100 first": b"HTTP/1.1 100 Continue\r\n\r\n" + OK + length + b"\r\n" + job,
+        "many headers": OK + b"".join(b"X-%d: %d\r\n" % (n, n) for n in range(90)) + length + b"\r\n" + job,
+        "a long header": OK + b"X-Long: %s\r\n" % (b"x" * 8000) + length + b"\r\n" + job,
+        "the same length twice": OK + length + length + b"\r\n" + job,
+    }
 
 
-@pytest.mark.parametrize("form", JOBS)
-def test_forms_of_a_job(harness: WorkerHarness, form: str) -> None:
+def closed_forms_of(job: bytes) -> dict[str, bytes]:
+    """Return the forms of a response with a job at the end of a connection."""
+    length = b"Content-Length: %d\r\n" % len(job)
+    return {
+        "announced": OK + b"Connection: close\r\n" + length + b"\r\n" + job,
+        "without a length": OK + b"Connection: close\r\n\r\n" + job,
+        "HTTP/1.0": b"HTTP/1.0 200 OK\r\n\r\n" + job,
+        "HTTP/1.0 with a length": b"HTTP/1.0 200 OK\r\n" + length + b"\r\n" + job,
+    }
+
+
+@pytest.mark.parametrize("forms", [forms_of, closed_forms_of], ids=["open", "closed"])
+def test_forms_of_a_job(harness: WorkerHarness, forms: Callable[[bytes], dict[str, bytes]]) -> None:
     """A job is read in every form of HTTP."""
-    harness.runtime.jobs.known.add("j")
-    harness.runtime.script(Endpoint.JOB, responses.raw(JOBS[form], status=200))
+    names = list(forms(b""))
+    for name in names:
+        harness.runtime.jobs.known.add(name)
+        job = job_body(b"[1,2,3]", job_id=name, query_type="f", members={})
+        harness.runtime.script(
+            Endpoint.JOB, responses.raw(forms(job)[name], status=200, close=forms is closed_forms_of)
+        )
     harness.start(ECHO)
-    assert bytes(harness.runtime.result("j").body) == b"[1,2,3]"
-    assert harness.runtime.call("f", b"2") == b"2"
-
-
-CLOSED = {
-    "announced": OK + b"Connection: close\r\n" + LENGTH + b"\r\n" + JOB,
-    "without a length": OK + b"Connection: close\r\n\r\n" + JOB,
-    "HTTP/1.0": b"HTTP/1.0 200 OK\r\n\r\n" + JOB,
-    "HTTP/1.0 with a length": b"HTTP/1.0 200 OK\r\n" + LENGTH + b"\r\n" + JOB,
-}
-
-
-@pytest.mark.parametrize("form", CLOSED)
-def test_job_of_a_closed_connection(harness: WorkerHarness, form: str) -> None:
-    """A job that ends with its connection is read."""
-    harness.runtime.jobs.known.add("j")
-    harness.runtime.script(Endpoint.JOB, responses.raw(CLOSED[form], status=200, close=True))
-    harness.start(ECHO)
-    assert bytes(harness.runtime.result("j").body) == b"[1,2,3]"
+    assert [bytes(harness.runtime.result(name).body) for name in names] == [b"[1,2,3]"] * len(names)
     assert harness.runtime.call("f", b"2") == b"2"
 
 
@@ -104,13 +106,13 @@ ANSWERED = {
 }
 
 
-@pytest.mark.parametrize("form", ANSWERED)
-def test_forms_of_a_response_to_a_result(harness: WorkerHarness, form: str) -> None:
+def test_forms_of_a_response_to_a_result(harness: WorkerHarness) -> None:
     """After any form of response to a result the connection remains usable."""
-    harness.runtime.script(Endpoint.RESULT, *[responses.raw(ANSWERED[form], status=204)] * 3)
     harness.start(ECHO)
-    assert [harness.runtime.call("f", b"%d" % n) for n in range(6)] == [b"%d" % n for n in range(6)]
-    assert len(harness.runtime.request_log.all(Endpoint.RESULT)) == 6
+    for form in ANSWERED.values():
+        harness.runtime.script(Endpoint.RESULT, *[responses.raw(form, status=204)] * 3)
+        assert [harness.runtime.call("f", b"%d" % n) for n in range(6)] == [b"%d" % n for n in range(6)]
+    assert len(harness.runtime.request_log.all(Endpoint.RESULT)) == 6 * len(ANSWERED)
 
 
 def test_failure_with_a_body(harness: WorkerHarness) -> None:

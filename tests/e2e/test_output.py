@@ -57,8 +57,16 @@ def test_full_device(harness: WorkerHarness, arguments: list[str]) -> None:
     assert done.returncode != 0
 
 
-@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
-@pytest.mark.parametrize("redirection", [">&-", "<&- >&- 2>&-", "2>/dev/full", "| true", "2>&1 | true"])
+REDIRECTIONS = [">&-", "<&- >&- 2>&-", "2>/dev/full", "| true", "2>&1 | true"]
+REDIRECTED = [
+    *((arguments, redirection) for arguments in PRINTING for redirection in (">&-", "2>&1 | true")),
+    *((arguments, redirection) for arguments in (["--help"], ["check"], ["test"]) for redirection in REDIRECTIONS[1:4]),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "redirection"), REDIRECTED, ids=lambda part: part if isinstance(part, str) else " ".join(part)
+)
 def test_streams(harness: WorkerHarness, arguments: list[str], redirection: str) -> None:
     """Closed streams, a full stderr, and a reader that is gone are no accident."""
     harness.write(CONFIG)
@@ -70,37 +78,40 @@ def test_streams(harness: WorkerHarness, arguments: list[str], redirection: str)
     assert done.returncode in {0, 141} | in_this_image
 
 
+ARGUMENTS = [
+    [NOT_UTF8],
+    ["run", "--config", NOT_UTF8],
+    ["run", "--log-level", NOT_UTF8],
+    ["check", "--config", NOT_UTF8],
+    ["check", "--image-rules", "--ignore", NOT_UTF8],
+    ["invoke", NOT_UTF8],
+    ["invoke", "echo", "--query-file", NOT_UTF8],
+    ["test", NOT_UTF8],
+    ["test", "--junit", f"{NOT_UTF8}/x"],
+    ["schema", "--config", NOT_UTF8],
+    ["schema", "--from", NOT_UTF8],
+    ["schema", "--from-python", NOT_UTF8],
+    ["schema", "--from-python", f"{NOT_UTF8}:f"],
+    ["init", "new", "--lang", NOT_UTF8],
+    ["init", "new", "--mode", NOT_UTF8],
+    ["init", "new", "--name", NOT_UTF8],
+    ["init", "--add", NOT_UTF8],
+    ["init", "new", "--from-python", f"{NOT_UTF8}:f"],
+    ["init", "new", "--base-image", NOT_UTF8],
+    ["bench", NOT_UTF8],
+    ["bench", "--query", NOT_UTF8],
+    ["bench", "--query-file", NOT_UTF8],
+    ["dev", "--config", NOT_UTF8],
+]
+C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+FIRST_OF_COMMANDS = list({arguments[0]: arguments for arguments in reversed(ARGUMENTS)}.values())
+
+
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        [NOT_UTF8],
-        ["--config", NOT_UTF8, "check"],
-        ["run", "--config", NOT_UTF8],
-        ["run", "--log-level", NOT_UTF8],
-        ["check", "--config", NOT_UTF8],
-        ["check", "--image-rules", "--ignore", NOT_UTF8],
-        ["invoke", NOT_UTF8],
-        ["invoke", "echo", "--query-file", NOT_UTF8],
-        ["test", NOT_UTF8],
-        ["test", "--junit", f"{NOT_UTF8}/x"],
-        ["schema", "--config", NOT_UTF8],
-        ["schema", "--from", NOT_UTF8],
-        ["schema", "--from-python", NOT_UTF8],
-        ["schema", "--from-python", f"{NOT_UTF8}:f"],
-        ["init", "new", "--lang", NOT_UTF8],
-        ["init", "new", "--mode", NOT_UTF8],
-        ["init", "new", "--name", NOT_UTF8],
-        ["init", "--add", NOT_UTF8],
-        ["init", "new", "--from-python", f"{NOT_UTF8}:f"],
-        ["init", "new", "--base-image", NOT_UTF8],
-        ["bench", NOT_UTF8],
-        ["bench", "--query", NOT_UTF8],
-        ["bench", "--query-file", NOT_UTF8],
-        ["dev", "--config", NOT_UTF8],
-    ],
-    ids=lambda arguments: " ".join(arguments).encode(errors="backslashreplace").decode(),
+    ("arguments", "locale"),
+    [*((arguments, {}) for arguments in ARGUMENTS), *((arguments, C_LOCALE) for arguments in FIRST_OF_COMMANDS)],
+    ids=lambda part: " ".join(part).encode(errors="backslashreplace").decode(),
 )
-@pytest.mark.parametrize("locale", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}], ids=["", "C"])
 def test_not_utf8(harness: WorkerHarness, arguments: list[str], locale: dict[str, str]) -> None:
     """Arguments that are not UTF-8 are usage errors, or files that do not exist."""
     harness.write(CONFIG)
@@ -148,11 +159,18 @@ def test_unknown_command(harness: WorkerHarness, arguments: list[str], hint: str
     assert hint in done.stderr.decode()
 
 
-@pytest.mark.parametrize("option", [["--config", "other.toml"], ["-c", "other.toml"], ["--config=other.toml"]])
-@pytest.mark.parametrize("command", [["check"], ["invoke", "echo", "1"], ["test", "echo"]])
-def test_config_before_command(harness: WorkerHarness, option: list[str], command: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--config", "other.toml", "check"],
+        ["-c", "other.toml", "invoke", "echo", "1"],
+        ["--config=other.toml", "test", "echo"],
+    ],
+    ids=" ".join,
+)
+def test_config_before_command(harness: WorkerHarness, arguments: list[str]) -> None:
     harness.folder.joinpath("other.toml").write_text(CONFIG)
-    done = harness.cm_exec(*option, *command)
+    done = harness.cm_exec(*arguments)
     assert done.returncode == 0, done.stderr
 
 

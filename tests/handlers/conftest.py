@@ -1,13 +1,16 @@
 """A handler of a test's own command; and tests that need a process whose descriptor 3 nobody uses."""
 
+import functools
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+from junitparser import JUnitXml
 
 from cm_exec.handlers.base import HandlerContext
 from cm_exec.processes.launcher import reserve_descriptors
@@ -28,17 +31,27 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if _FREE in os.environ:
         reserve_descriptors()
         return None
-    pytest_alone = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        ["sh", "-c", 'exec 3</dev/null; exec "$@"', "sh", *pytest_alone, pyfuncitem.nodeid],
-        cwd=pyfuncitem.config.rootpath,
-        env={**os.environ, _FREE: "1"},
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        pytest.fail(done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace"), pytrace=False)
+    problem = _problems_with_free_descriptor(pyfuncitem.path, pyfuncitem.config.rootpath)[pyfuncitem.name]
+    if problem:
+        pytest.fail(problem, pytrace=False)
     return True
+
+
+@functools.cache
+def _problems_with_free_descriptor(module: Path, root: Path) -> dict[str, str]:
+    """Run all marked tests of a module; return what is wrong with each, nothing for one that has passed."""
+    pytest_alone = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
+    with tempfile.NamedTemporaryFile(suffix=".xml") as report:
+        done = subprocess.run(
+            ["sh", "-c", 'exec 3</dev/null; exec "$@"', "sh", *pytest_alone, f"--junit-xml={report.name}", str(module)],
+            cwd=root,
+            env={**os.environ, _FREE: "1"},
+            capture_output=True,
+            check=False,
+        )
+        print(done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        (suite,) = JUnitXml.fromfile(report.name)
+    return {case.name: "\n".join(f"{each.message}\n{each.text}" for each in case.result) for case in suite}
 
 
 RunCommand = Callable[..., Coroutine[None, None, JobRun]]

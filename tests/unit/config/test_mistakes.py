@@ -162,6 +162,8 @@ def test_no_usable_functions(text: str, message: str) -> None:
     ("option", "message"),
     [
         ("concurrency = 0", f"concurrency: {SLOTS}, found 0"),
+        ('concurrency = "4"', f'concurrency: {SLOTS}, found "4"; did you mean 4?'),
+        ("drain_timeout = -1", "drain_timeout: expected a number of seconds from 0 to 604800, found -1"),
         ("drain_timeout = inf", "drain_timeout: expected a number of seconds from 0 to 604800, found inf"),
         ('log_format = "json"', 'log_format: expected "text" or "sls", found "json"'),
         (
