@@ -10,6 +10,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any, Final, TypeVar
 
+from cm_exec.datatypes import DataType, ListType, MapType, OptionalType, SetType, StructType
 from cm_exec.protocol.json_text import InvalidJsonError, json_problem, refuse_constant
 
 Text = TypeVar("Text", str, bytes)
@@ -223,6 +224,58 @@ def _equal_items(expected: list[Any], found: list[Any], options: ComparisonOptio
             break
         count += 1
     return count
+
+
+_MOST_PAIRS: Final = 10_000
+"""Pairs of unequal texts of which it is found out whether they are the same item of a set."""
+
+
+def arranged(expected: Any, found: Any, type_: DataType, options: ComparisonOptions) -> Any:
+    """Return what was found with the items of each set in the order in which they are expected."""
+    match type_, expected, found:
+        case OptionalType(wrapped), _, _:
+            return arranged(expected, found, wrapped, options)
+        case SetType(element), list(), list():
+            return _arranged_set(expected, found, element, options)
+        case ListType(element), list(), list():
+            both = [arranged(one, other, element, options) for one, other in zip(expected, found, strict=False)]
+            return both + found[len(both) :]
+        case MapType(_, value), dict(), dict():
+            types = dict.fromkeys(found, value)
+        case StructType(fields), dict(), dict():
+            types = {field.name: field.type for field in fields}
+        case _:
+            return found
+    return {
+        name: arranged(expected[name], item, types[name], options) if name in expected and name in types else item
+        for name, item in found.items()
+    }
+
+
+def _arranged_set(expected: list[Any], found: list[Any], element: DataType, options: ComparisonOptions) -> list[Any]:
+    by_text: dict[str, list[Any]] = {}
+    for item in found:
+        by_text.setdefault(_canonical(item), []).append(item)
+    places: list[Any] = [by_text[text].pop() if by_text.get(text) else _EMPTY for text in map(_canonical, expected)]
+    rest = [item for items in by_text.values() for item in items]
+    if places.count(_EMPTY) * len(rest) <= _MOST_PAIRS:
+        for index, wanted in enumerate(expected):
+            candidates = ((at, arranged(wanted, item, element, options)) for at, item in enumerate(rest))
+            if places[index] is _EMPTY:
+                same = (each for each in candidates if next(differences(wanted, each[1], options), None) is None)
+                at, places[index] = next(same, (None, _EMPTY))
+                if at is not None:
+                    del rest[at]
+    remaining = iter(rest)
+    whole = (next(remaining, _EMPTY) if place is _EMPTY else place for place in places)
+    return [each for each in whole if each is not _EMPTY] + list(remaining)
+
+
+_EMPTY: Final = object()
+
+
+def _canonical(item: Any) -> str:
+    return json.dumps(item, sort_keys=True, default=str)
 
 
 def _plainly_equal(one: Any, other: Any) -> bool:

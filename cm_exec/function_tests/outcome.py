@@ -6,8 +6,16 @@ from itertools import islice
 from typing import Final
 
 from cm_exec.config import Function, JobFails, ResultIsBytes, ResultIsJson, ResultMatches, Source
+from cm_exec.datatypes import DataType
 from cm_exec.function_tests import PreparedTest
-from cm_exec.function_tests.comparison import ComparisonOptions, beginning, decode, differences, text_differences
+from cm_exec.function_tests.comparison import (
+    ComparisonOptions,
+    arranged,
+    beginning,
+    decode,
+    differences,
+    text_differences,
+)
 from cm_exec.handlers.factory import Validator
 from cm_exec.protocol.failure import Failure
 from cm_exec.protocol.json_text import InvalidJsonError, json_problem
@@ -56,7 +64,7 @@ def check_outcome(
     if (problem := validator.result_problem(outcome)) is not None:
         message = f"the result does not match what {function.name!r} returns: {problem}"
         return OutcomeProblem(message=message, details=_shown(outcome))
-    return _check_result(case.expected, outcome)
+    return _check_result(case.expected, outcome, function.returns.type if function.returns else None)
 
 
 def _check_failure(expected: JobFails, outcome: bytes | Failure, stderr: bytes) -> OutcomeProblem | None:
@@ -77,10 +85,12 @@ def _own_error(failure: Failure) -> str:
     return bytes(failure.error or b"").decode(errors="replace")
 
 
-def _check_result(expected: ResultIsJson | ResultIsBytes | ResultMatches, result: bytes) -> OutcomeProblem | None:
+def _check_result(
+    expected: ResultIsJson | ResultIsBytes | ResultMatches, result: bytes, type_: DataType | None
+) -> OutcomeProblem | None:
     match expected:
         case ResultIsJson():
-            return _check_json(expected, result)
+            return _check_json(expected, result, type_)
         case ResultIsBytes(body=body) if (content := _content(body)) != result:
             return OutcomeProblem(message=_NOT_AS_EXPECTED, details=tuple(text_differences(content, result)))
         case ResultMatches(pattern=pattern):
@@ -88,12 +98,13 @@ def _check_result(expected: ResultIsJson | ResultIsBytes | ResultMatches, result
     return None
 
 
-def _check_json(expected: ResultIsJson, result: bytes) -> OutcomeProblem | None:
+def _check_json(expected: ResultIsJson, result: bytes, type_: DataType | None) -> OutcomeProblem | None:
     if result == expected.text and json_problem(result) is None:
         return None
     options = ComparisonOptions(subset=expected.subset, tolerance=expected.tolerance)
     try:
-        found = differences(decode(_content(expected.text)), decode(result), options)
+        wanted, value = decode(_content(expected.text)), decode(result)
+        found = differences(wanted, value if type_ is None else arranged(wanted, value, type_, options), options)
         first = tuple(islice(found, _MOST_DIFFERENCES))
         more = sum(1 for _ in islice(found, _MOST_COUNTED))
     except InvalidJsonError as error:

@@ -86,6 +86,57 @@ def test_fails(expected: ExpectedOutcome, ended: bytes | Failure, message: str) 
     assert problem.reason is None
 
 
+@pytest.mark.parametrize(
+    ("type_", "expected", "found", "options"),
+    [
+        ("set<string>", '["a", "b", "b", "c"]', '["b", "c", "a", "b"]', {}),
+        ("optional<set<double>>", "[1, 2.5]", "[2.5, 1.0]", {}),
+        ("set<double>", "[0.1, 0.2]", "[0.201, 0.1]", {"tolerance": 0.01}),
+        ("set<struct<a: set<integer>, b?: integer>>", '[{"a": [1, 2]}, {"a": []}]', '[{"a": []}, {"a": [2, 1]}]', {}),
+        (
+            "set<struct<a: integer, b: integer>>",
+            '[{"a": 1}, {"a": 2}]',
+            '[{"a": 2, "b": 0}, {"a": 1, "b": 0}]',
+            {"subset": True},
+        ),
+        ("map<string, list<set<string>>>", '{"x": [["a", "b"], []]}', '{"x": [["b", "a"], []]}', {}),
+    ],
+)
+def test_sets(type_: str, expected: str, found: str, options: dict[str, Any]) -> None:
+    """The items of a set have no order, wherever it is in the result."""
+    config = f'[functions.f]\ncommand = "cat"\nreturns = "{type_}"\n'
+    assert check(json_is(expected.encode(), **options), found.encode(), config=config) is None
+    as_lists = config.replace("set<", "list<")
+    assert check(json_is(expected.encode(), **options), found.encode(), config=as_lists) is not None
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "details"),
+    [
+        ('["a", "b"]', '["c", "a"]', ('$[1]: expected "b", found "c"',)),
+        ('["a", "b"]', '["b"]', ("$: expected 2 items, found 1 item", '$[0]: expected "a", found nothing')),
+        ('["a"]', '["b", "a"]', ("$: expected 1 item, found 2 items", '$[1]: expected nothing, found "b"')),
+        ('["a", "a"]', '["a", "b"]', ('$[1]: expected "a", found "b"',)),
+    ],
+)
+def test_wrong_sets(expected: str, found: str, details: tuple[str, ...]) -> None:
+    """Only the items that are not in both are differences."""
+    config = '[functions.f]\ncommand = "cat"\nreturns = "set<string>"\n'
+    problem = check(json_is(expected.encode()), found.encode(), config=config)
+    assert problem is not None
+    assert problem.details == details
+
+
+def test_a_large_set() -> None:
+    """It is compared in a time that its size bounds, not its square."""
+    config = '[functions.f]\ncommand = "cat"\nreturns = "set<integer>"\n'
+    numbers = [str(number) for number in range(50_000)]
+    expected, found = ",".join(numbers), ",".join(reversed(numbers))
+    assert check(json_is(f"[{expected}]".encode()), f"[{found}]".encode(), config=config) is None
+    shifted = ",".join(f"{number}00000" for number in numbers)
+    assert check(json_is(f"[{expected}]".encode()), f"[{shifted}]".encode(), config=config) is not None
+
+
 def test_failed_job() -> None:
     """A job that failed has its reason."""
     problem = check(json_is(b"1"), EXIT)
