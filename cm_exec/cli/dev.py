@@ -13,7 +13,6 @@ from cm_exec.cli.options import (
     FiniteRange,
     HeaderFile,
     HeaderText,
-    command_problem,
     config_option,
     env_style_option,
     require_program,
@@ -141,4 +140,4 @@ def command(**options: Any) -> None:
         require_program(options["worker_command"])
     from cm_exec.devserver.main import run_dev  # noqa: PLC0415 - what it imports comes with the extra
 
-    run_dev(DevArgs(**options, find_problem=command_problem))
+    run_dev(DevArgs(**options))

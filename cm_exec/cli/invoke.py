@@ -17,7 +17,6 @@ from cm_exec.cli.options import (
     HeaderFile,
     HeaderText,
     asks_dev,
-    command_problem,
     config_option,
     dev_options,
     function_names,
@@ -158,8 +157,11 @@ class Invocation:
         elif failure is not None:
             message = failure.message.replace(f" ({self._obstacle})", "")
             click.echo(f"\ncm-exec: {message} ({failure.reason})", err=True)
-            if failure.reason in {Reason.NOT_STARTED, Reason.EXIT} and (problem := command_problem(self._function)):
-                click.echo(f"cm-exec: {problem}", err=True)
+            if failure.reason in {Reason.NOT_STARTED, Reason.EXIT}:
+                from cm_exec.preflight import command_problem  # noqa: PLC0415 - most jobs do not fail like this
+
+                if problem := command_problem(self._function):
+                    click.echo(f"cm-exec: {problem}", err=True)
             self.exit_code = _exit_code(failure)
 
     async def deliver(self, job_id: str, body: bytes | SpooledResult) -> LocalPost:  # noqa: ARG002 - see ResultPoster

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from msgspec import UNSET
 from msgspec.structs import FieldInfo
 
-from cm_exec.config import Config, Function
+from cm_exec.config import Config
 from cm_exec.config.load import load_config, read_file, with_overrides
 from cm_exec.config.schema import LauncherTable
 from cm_exec.config.schema.keys import key_spec
@@ -31,14 +31,6 @@ def require_program(worker_command: Sequence[str]) -> None:
         raise click.UsageError(f"{str(error.filename)[:100]!r} cannot be inspected: {error.strerror}") from None
     if problem is not None:
         raise click.UsageError(problem.message)
-
-
-def command_problem(function: Function) -> str:
-    """Return what `check` finds wrong with the command of a function, with its key and remedy; empty for nothing."""
-    from cm_exec.preflight import check_function  # noqa: PLC0415 - help and completion do not need it
-
-    check = check_function(function)
-    return f"{check.at}: {check.problem}" if check.problem else ""
 
 
 class SuggestingChoice(click.Choice[str]):

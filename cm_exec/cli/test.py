@@ -8,7 +8,6 @@ import click
 
 from cm_exec.cli.options import (
     asks_dev,
-    command_problem,
     config_option,
     dev_options,
     function_names,
@@ -70,4 +69,4 @@ def command(**options: Any) -> None:
     if options["worker_command"]:
         require_extra("test with a command")
         require_program(options["worker_command"])
-    sys.exit(run_session(FunctionTestArgs(**options), command_problem))
+    sys.exit(run_session(FunctionTestArgs(**options)))

@@ -1,12 +1,9 @@
 """What is behind `cm-exec dev`: the worker of a local runtime, and what the terminal shows of both."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-
-from cm_exec.config import Function
 
 if TYPE_CHECKING:
     from cm_exec.local_runtime.worker_files import Style  # what it imports comes with the extra
@@ -15,8 +12,7 @@ if TYPE_CHECKING:
 class DevArgs(Struct, frozen=True, kw_only=True):
     """The options of `cm-exec dev`.
 
-    Ports and `concurrency` are None by default; `call_timeout` is in seconds, 0 for none. `find_problem` says what is
-    wrong with the command of a function, as `check` does.
+    Ports and `concurrency` are None by default; `call_timeout` is in seconds, 0 for none.
     """
 
     worker_command: tuple[str, ...]
@@ -39,4 +35,3 @@ class DevArgs(Struct, frozen=True, kw_only=True):
     fails_on_breach: bool
     user_id: str | None
     auth_header: str | None
-    find_problem: Callable[[Function], str]

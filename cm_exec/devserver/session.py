@@ -18,6 +18,7 @@ from cm_exec.errors import ConfigError, UsageError
 from cm_exec.local_runtime import LocalRuntime
 from cm_exec.local_runtime.core.functions import FunctionInfo
 from cm_exec.local_runtime.core.worker_status import ProcessState
+from cm_exec.preflight import command_problem
 from cm_exec.processes.signals import SIGNAL_STEP
 from cm_exec.terminal import DIM, GREEN, RED, YELLOW, Terminal
 
@@ -130,7 +131,7 @@ class DevSession:
                     for each in self._source.functions.values()
                 }
             )
-            problems = map(self._args.find_problem, self._source.functions.values())
+            problems = map(command_problem, self._source.functions.values())
             for problem in dict.fromkeys(filter(None, problems)):  # such as a program that is not built yet
                 self._runtime.record_log(None, problem, "dev")
                 self._terminal.line(self._args.config_path.name, problem, YELLOW)

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +11,13 @@ from typing import Final
 
 import click
 
-from cm_exec.config import Config, Function
+from cm_exec.config import Config
 from cm_exec.config.load import load_config
 from cm_exec.function_tests import PreparedTest, read_cases, select_tests
 from cm_exec.function_tests.report import FunctionTestReport, junit_xml
 from cm_exec.function_tests.runner import CompletedTest, FunctionTestRunner
 from cm_exec.handlers.base import HandlerContext
+from cm_exec.preflight import command_problem
 from cm_exec.processes.launcher import cpu_count
 from cm_exec.processes.signals import run_supervised
 from cm_exec.worker.logging import show_messages_once, start_log
@@ -51,11 +52,8 @@ class FunctionTestArgs:
         return ["--dev"] if self.dev_url is None else ["--dev-url", self.dev_url.partition("?")[0]]
 
 
-def run_session(args: FunctionTestArgs, find_problem: Callable[[Function], str]) -> int:
-    """Run the tests, print, and return the exit status. Raises ConfigError, NoRuntimeError, click.UsageError.
-
-    `find_problem` says what is wrong with the command of a function whose tests failed.
-    """
+def run_session(args: FunctionTestArgs) -> int:
+    """Run the tests, print, and return the exit status. Raises ConfigError, NoRuntimeError, click.UsageError."""
     config = load_config(args.config_path)
     cases = read_cases(select_tests(config, args.names, args.config_path), args.config_path)
     if args.junit_path is not None:
@@ -65,7 +63,7 @@ def run_session(args: FunctionTestArgs, find_problem: Callable[[Function], str])
         session.run_remotely()
     else:
         session.run_here()
-        problems = (find_problem(config.functions[name]) for name in session.failed_functions())
+        problems = (command_problem(config.functions[name]) for name in session.failed_functions())
         for problem in dict.fromkeys(filter(None, problems)):
             click.echo(f"cm-exec: {args.config_path}: {problem}", err=True)
     return session.exit_code

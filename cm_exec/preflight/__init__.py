@@ -58,6 +58,12 @@ def check_function(function: Function) -> CommandCheck:
     return CommandCheck(function, at, program or "-", problem, warnings)
 
 
+def command_problem(function: Function) -> str:
+    """Return what is wrong with the command of a function, with its key and remedy; empty for nothing."""
+    check = check_function(function)
+    return f"{check.at}: {check.problem}" if check.problem else ""
+
+
 def _find(function: Function) -> tuple[str, CommandProblem | None]:
     if problem := _folder_problem(function.cwd):
         return "", problem
