@@ -1,18 +1,21 @@
 """What all modes share: the interface of a handler, its context, and the environment of its processes."""
 
+import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct, field
 
 from cm_exec.config import Function, Program, Service
+from cm_exec.handlers.outcome import failure_of_abort
 from cm_exec.handlers.spool import StreamingSpool, spool_directory
 from cm_exec.processes.launcher import prefer_for_oom
 from cm_exec.processes.termination import Graces, ProcessTree
 from cm_exec.protocol import environment as names
-from cm_exec.protocol.failure import Failure, Reason
+from cm_exec.protocol.failure import Failure, JobFailedError, Reason
 from cm_exec.protocol.job import Job
 
 
@@ -83,6 +86,31 @@ class HandlerContext(Struct, kw_only=True):
         self.abort_all()
         for tree in list(self.trees):
             tree.kill()
+
+
+@contextmanager
+def abortable(context: HandlerContext, function: Function, job: Job, spool: StreamingSpool) -> Iterator[None]:
+    """Let something end the job while this task waits: for a process, or for a response.
+
+    Raises JobFailedError then.
+    """
+    task = asyncio.current_task()
+    aborted: list[tuple[Reason, str]] = []
+
+    def abort(reason: Reason, detail: str) -> None:
+        aborted.append((reason, detail))
+        if task is not None:
+            task.cancel()
+
+    context.running[job.job_id] = abort
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not aborted:
+            raise
+        raise JobFailedError(failure_of_abort(function, *aborted[0], spool, process_goes_on=True)) from None
+    finally:
+        context.running.pop(job.job_id, None)
 
 
 class Handler:

@@ -1,15 +1,13 @@
 """Jobs of HTTP services: each becomes a request, and its response the result."""
 
-import asyncio
 from collections.abc import Mapping
-from functools import partial
 from typing import Final
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from cm_exec.config import Function
-from cm_exec.handlers.base import Completion, Handler, HandlerContext, StderrSink
+from cm_exec.handlers.base import Completion, Handler, HandlerContext, StderrSink, abortable
 from cm_exec.handlers.http_service import HttpService, is_success
 from cm_exec.handlers.outcome import failure_of_abort, finish_output
 from cm_exec.handlers.spool import LimitedOutput, StreamingSpool
@@ -55,32 +53,18 @@ class HttpHandler(Handler):
     async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:  # noqa: ARG002 - no stderr
         """Send the query as a request; a 2xx body is the result. See Handler."""
         function = self._function
-        task = asyncio.current_task()
-        aborted: list[tuple[Reason, str]] = []
-
-        def abort(reason: Reason, detail: str) -> None:
-            aborted.append((reason, detail))
-            if task is not None:
-                task.cancel()
-
-        self._context.running[job.job_id] = abort
-        cancelled = partial(failure_of_abort, function, spool=spool, process_goes_on=True)
         response = _Response(function, spool)
         try:
             head, body = self._message(job)
-            await self._service.request(function, head, body, response.on_head)
+            with abortable(self._context, function, job, spool):
+                await self._service.request(function, head, body, response.on_head)
             return Completion(response.failure())
         except JobFailedError as error:
             return Completion(error.failure)
         except TimeoutError:
             self._service.check_soon()
-            return Completion(cancelled(Reason.TIMEOUT, response.progress()))
-        except asyncio.CancelledError:
-            if not aborted:
-                raise
-            return Completion(cancelled(*aborted[0]))
-        finally:
-            self._context.running.pop(job.job_id, None)
+            progress = response.progress()
+            return Completion(failure_of_abort(function, Reason.TIMEOUT, progress, spool, process_goes_on=True))
 
     def _message(self, job: Job) -> tuple[bytes, bytes]:
         """Return head and body of the request. Raises JobFailedError."""

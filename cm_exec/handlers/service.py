@@ -7,7 +7,15 @@ from itertools import count
 from typing import Final
 
 from cm_exec.config import Function, Service
-from cm_exec.handlers.base import Completion, Handler, HandlerContext, OnDelay, StderrSink, service_environment
+from cm_exec.handlers.base import (
+    Completion,
+    Handler,
+    HandlerContext,
+    OnDelay,
+    StderrSink,
+    abortable,
+    service_environment,
+)
 from cm_exec.handlers.envelope_process import EnvelopeProcess
 from cm_exec.handlers.pool import Pool, PoolOptions
 from cm_exec.handlers.service_process import ServiceProcess
@@ -66,7 +74,8 @@ class ServicePool(Pool[ServiceProcess]):
     async def run(self, function: Function, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Failure | None:
         """Run one job in a process with room for it. Raises JobFailedError."""
         for _ in range(_TRIES):
-            process = await self.take()
+            with abortable(self._context, function, job, spool):
+                process = await self.take()
             attempt = await process.run(function, job, spool, stderr)
             if not attempt.is_repeatable:
                 break

@@ -12,6 +12,7 @@ from cm_exec.handlers.base import (
     Handler,
     HandlerContext,
     StderrSink,
+    abortable,
     command_environment,
     job_environment,
 )
@@ -113,7 +114,8 @@ class PrespawnHandler(Handler):
     async def run(self, job: Job, spool: StreamingSpool, stderr: StderrSink) -> Completion:
         """Run one job in a process that waits, or in a new one; see Handler."""
         try:
-            process = await self._pool.take()
+            with abortable(self._context, self._function, job, spool):
+                process = await self._pool.take()
         except JobFailedError as error:
             return Completion(error.failure)
         process.detach()

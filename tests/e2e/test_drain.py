@@ -10,7 +10,7 @@ from tests.support import responses
 from tests.support.answers import error_of
 from tests.support.processes import children, wait_until
 from tests.support.request_log import PATIENCE, Endpoint
-from tests.support.toml import function, table
+from tests.support.toml import function, served, service, table
 from tests.support.worker_harness import WorkerHarness
 
 ECHO = function("echo", ["cat"])
@@ -169,6 +169,30 @@ def test_waiting_jobs_at_the_end_of_a_drain(harness: WorkerHarness) -> None:
     worker.terminate()
     assert worker.wait() == 0
     assert {error_of(harness.runtime.result(job))["reason"] for job in jobs} == {"shutdown"}
+
+
+NOT_READY = function("slow", ["sleep", "300"], mode="persistent", ready="message") + table(
+    "launcher", wait_for_services=False, drain_timeout=1, concurrency=3
+)
+BUSY = (
+    service("s", "while read -r line; do touch started; sleep 300; done", processes=1)
+    + served("slow")
+    + served("other")
+    + table("launcher", drain_timeout=1, concurrency=3)
+)
+
+
+@pytest.mark.parametrize("config", [NOT_READY, BUSY])
+def test_jobs_that_wait_for_a_process(harness: WorkerHarness, config: str) -> None:
+    """A job that waits for a process of its service is answered at the end of the drain, too."""
+    worker = harness.start(config)
+    jobs = [harness.runtime.submit("slow") for _ in range(3)]
+    harness.runtime.wait_for_poll(after=3)  # the worker has all three
+    harness.runtime.release_polls()
+    worker.terminate()
+    assert worker.wait() == 0
+    assert {error_of(harness.runtime.result(job))["reason"] for job in jobs} == {"shutdown"}
+    assert "exiting; all jobs answered" in worker.log
 
 
 def test_output_that_never_ends(harness: WorkerHarness) -> None:
