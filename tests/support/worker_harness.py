@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.support.processes import MARK, marked, wait_until
 from tests.support.replica import Replica, clean_environment
@@ -58,16 +59,9 @@ class WorkerHarness:
         self.workers.append(worker)
         return worker
 
-    def start(
-        self,
-        config: str,
-        *arguments: str,
-        environment: Mapping[str, str] | None = None,
-        wrapper: Sequence[str] = (),
-        stdout: int | None = None,
-    ) -> Worker:
-        """Start `cm-exec run ARGUMENTS` and wait for its first poll."""
-        worker = self.launch(config, *arguments, environment=environment, wrapper=wrapper, stdout=stdout)
+    def start(self, config: str, *arguments: str, **options: Any) -> Worker:
+        """Do the same as `launch`, and wait for the first poll."""
+        worker = self.launch(config, *arguments, **options)
         worker.wait_until_ready()
         return worker
 
