@@ -23,7 +23,7 @@ from cm_exec.cli.options import (
 )
 from cm_exec.config import Function
 from cm_exec.config.load import load_config, read_file
-from cm_exec.handlers.base import HandlerContext
+from cm_exec.handlers import HandlerContext
 from cm_exec.handlers.factory import Validator, create_handlers
 from cm_exec.processes.launcher import read_all, write_all
 from cm_exec.processes.signals import run_supervised

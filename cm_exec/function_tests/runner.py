@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from cm_exec.config import Function
 from cm_exec.function_tests import PreparedTest
 from cm_exec.function_tests.outcome import OutcomeProblem, check_outcome
-from cm_exec.handlers.base import HandlerContext
+from cm_exec.handlers import HandlerContext
 from cm_exec.handlers.factory import concurrency_limits, create_handlers
 from cm_exec.protocol.job import Job
 from cm_exec.worker.job import JobRunner, LocalPost, SpooledResult

@@ -16,7 +16,7 @@ from cm_exec.config.load import load_config
 from cm_exec.function_tests import PreparedTest, read_cases, select_tests
 from cm_exec.function_tests.report import FunctionTestReport, junit_xml
 from cm_exec.function_tests.runner import CompletedTest, FunctionTestRunner
-from cm_exec.handlers.base import HandlerContext
+from cm_exec.handlers import HandlerContext
 from cm_exec.preflight import command_problem
 from cm_exec.processes.launcher import cpu_count
 from cm_exec.processes.signals import run_supervised

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from cm_exec.config import Function, Service
-from cm_exec.handlers.base import HandlerContext, StderrSink
+from cm_exec.handlers import HandlerContext, StderrSink
 from cm_exec.handlers.framing import Message, frame_message, message_reader, wrap_query
 from cm_exec.handlers.outcome import (
     CallerSecrets,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from cm_exec.config import Function
 from cm_exec.datatypes.check import Check, TypeMismatchError, checker
-from cm_exec.handlers.base import Completion, Handler, HandlerContext, StderrSink
+from cm_exec.handlers import Completion, Handler, HandlerContext, StderrSink
 from cm_exec.handlers.spawn import PrespawnHandler, SpawnHandler
 from cm_exec.handlers.spool import StreamingSpool
 from cm_exec.loops import in_thread

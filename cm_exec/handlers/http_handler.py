@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from cm_exec.config import Function
-from cm_exec.handlers.base import Completion, Handler, HandlerContext, StderrSink, abortable
+from cm_exec.handlers import Completion, Handler, HandlerContext, StderrSink, abortable
 from cm_exec.handlers.http_service import HttpService, is_success
 from cm_exec.handlers.outcome import failure_of_abort, finish_output
 from cm_exec.handlers.spool import LimitedOutput, StreamingSpool

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Final
 
 from cm_exec.config import Function, Service
-from cm_exec.handlers.base import (
+from cm_exec.handlers import (
     Completion,
     Handler,
     HandlerContext,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from cm_exec.config import Function, Service
-from cm_exec.handlers.base import HandlerContext, StderrSink
+from cm_exec.handlers import HandlerContext, StderrSink
 from cm_exec.handlers.outcome import StderrTail, log_exit
 from cm_exec.handlers.service_state import StartWatch
 from cm_exec.handlers.spool import LimitedOutput, Spool

@@ -6,7 +6,7 @@ import os
 from typing import Final
 
 from cm_exec.config import Function
-from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
+from cm_exec.handlers import Completion, HandlerContext, StderrSink
 from cm_exec.handlers.job_state import Action, JobState, Phase
 from cm_exec.handlers.outcome import StderrTail, failure_of_exit, finish_output
 from cm_exec.handlers.spool import LimitedOutput, Spool

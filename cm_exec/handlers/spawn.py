@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from cm_exec.config import Function
-from cm_exec.handlers.base import (
+from cm_exec.handlers import (
     Completion,
     Handler,
     HandlerContext,

@@ -4,7 +4,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from cm_exec.config import Function, Service
-from cm_exec.handlers.base import HandlerContext, StderrSink
+from cm_exec.handlers import HandlerContext, StderrSink
 from cm_exec.handlers.framing import DesyncError, MessageReader, frame_message, message_reader, parse_message
 from cm_exec.handlers.outcome import (
     StderrLogger,

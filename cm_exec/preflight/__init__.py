@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from cm_exec.config import Function
-from cm_exec.handlers.base import command_environment, read_environment
+from cm_exec.handlers import command_environment, read_environment
 from cm_exec.preflight.executable import CommandProblem, exec_problem, missing_file
 from cm_exec.preflight.script import script_problem
 

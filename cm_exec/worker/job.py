@@ -59,7 +59,7 @@ S = TypeVar("S", bound=SpooledResult)
 
 
 class JobHandler(Protocol[S]):
-    """Runs the jobs of one function; handlers.base describes it."""
+    """Runs the jobs of one function; handlers describes it."""
 
     @property
     def streams(self) -> bool: ...

@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 from cm_exec import __version__
 from cm_exec.config import Config
 from cm_exec.errors import exit_code_of
-from cm_exec.handlers.base import HandlerContext
+from cm_exec.handlers import HandlerContext
 from cm_exec.handlers.factory import concurrency_limits, create_handlers
 from cm_exec.handlers.outcome import StderrLogger
 from cm_exec.processes.signals import run_supervised

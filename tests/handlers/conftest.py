@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 from junitparser import JUnitXml
 
-from cm_exec.handlers.base import HandlerContext
+from cm_exec.handlers import HandlerContext
 from cm_exec.processes.launcher import reserve_descriptors
 from tests.support.handlers import JobRun, context_of, function_of, handler_of, run
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.handlers.base import HandlerContext
+from cm_exec.handlers import HandlerContext
 from cm_exec.processes import termination
 from cm_exec.processes.child import Child, Command, ExitWatch, NotStartedError, bytes_in
 from cm_exec.processes.launcher import new_tag, process_tag

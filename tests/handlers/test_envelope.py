@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cm_exec.handlers.base import Handler, HandlerContext
+from cm_exec.handlers import Handler, HandlerContext
 from cm_exec.protocol.failure import Reason
 from tests.support.asyncio_tests import eventually
 from tests.support.handlers import JobRun, job_of, run

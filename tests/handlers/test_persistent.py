@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cm_exec.handlers.base import Handler, HandlerContext
+from cm_exec.handlers import Handler, HandlerContext
 from tests.support.asyncio_tests import eventually
 from tests.support.handlers import run
 from tests.support.pool_handlers import LOOP, ask, ask_raw, loops, opened, wait_for_another_than, wait_for_end

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cm_exec.handlers.base import HandlerContext
+from cm_exec.handlers import HandlerContext
 from tests.support.asyncio_tests import eventually
 from tests.support.handlers import run
 from tests.support.pool_handlers import LOOP, ask, ask_raw, loops, opened, wait_for_another_than, wait_for_end

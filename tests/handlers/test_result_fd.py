@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.handlers.base import HandlerContext
+from cm_exec.handlers import HandlerContext
 from tests.support.handlers import run
 from tests.support.pool_handlers import ask_raw, opened
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cm_exec.handlers.base import HandlerContext
+from cm_exec.handlers import HandlerContext
 from cm_exec.handlers.spool import MEMORY_LIMIT
 from cm_exec.processes.termination import Graces
 from cm_exec.protocol.failure import Failure, Reason

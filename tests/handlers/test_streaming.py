@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cm_exec.handlers.base import Completion, Handler, HandlerContext
+from cm_exec.handlers import Completion, Handler, HandlerContext
 from cm_exec.handlers.spool import MEMORY_LIMIT, StreamingSpool
 from cm_exec.protocol.failure import StreamAbortedError
 from tests.support.handlers import CollectedStderr, context_of, job_of

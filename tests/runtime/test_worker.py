@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cm_exec.errors import AuthenticationError
-from cm_exec.handlers.base import Completion, HandlerContext, StderrSink
+from cm_exec.handlers import Completion, HandlerContext, StderrSink
 from cm_exec.handlers.outcome import StderrLogger
 from cm_exec.handlers.spool import StreamingSpool
 from cm_exec.protocol.failure import Failure, Reason

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from cm_exec.config import Function
 from cm_exec.config.load import parse_config
-from cm_exec.handlers.base import Handler, HandlerContext
+from cm_exec.handlers import Handler, HandlerContext
 from cm_exec.handlers.factory import create_handlers
 from cm_exec.processes.termination import Graces
 from cm_exec.protocol.failure import Failure

@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from cm_exec.config import Function
-from cm_exec.handlers.base import Handler, HandlerContext
+from cm_exec.handlers import Handler, HandlerContext
 from cm_exec.handlers.factory import create_handlers
 from cm_exec.handlers.service import ServiceHandler, ServicePool
 from tests.support.asyncio_tests import eventually

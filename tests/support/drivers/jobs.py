@@ -31,7 +31,7 @@ if "pidfds" in SPEC["without"]:
     setattr(os, "pidfd_open", fail)  # noqa: B010 - what is set is not of the declared type
 
 from cm_exec.config.load import parse_config  # noqa: E402 - cm_exec looks for pidfds when it is imported
-from cm_exec.handlers.base import (  # noqa: E402
+from cm_exec.handlers import (  # noqa: E402
     Handler,
     HandlerContext,
     read_environment,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cm_exec.handlers.base import Completion, StderrSink
+from cm_exec.handlers import Completion, StderrSink
 from cm_exec.handlers.outcome import StderrLogger
 from cm_exec.handlers.spool import MEMORY_LIMIT, StreamingSpool
 from cm_exec.protocol.failure import Failure, Reason
