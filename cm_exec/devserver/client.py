@@ -121,6 +121,12 @@ class CallerClient:
         found = self._get(f"/jobs/{job_id}")
         return found if isinstance(found, dict) else {}
 
+    def slots(self) -> int:
+        """Return how many jobs the worker has at a time."""
+        with self.connection_errors():
+            state = self._get("/state")
+        return int(state["runtime"]["maxConcurrentTasks"]) if state else 1
+
     def obstacle(self, function: str) -> str:
         """Say what the newest job of a function waits for; nothing if it has ended."""
         jobs = (self._get(f"/jobs?limit=1&function={quote(function, safe='')}") or {}).get("jobs")

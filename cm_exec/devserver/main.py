@@ -152,6 +152,7 @@ def _runtime(
             names=args.host_names,
             plain_port=_port(0 if args.runtime_port == 0 else None, [*ports.plain, *_PLAIN_PORTS], "127.0.0.1", stack),
             faults=faults,
+            sdk_errors=not isinstance(source, Config),
             callers=CallerOptions(
                 port=_port(args.port, [*ports.callers, *_CALLER_PORTS], args.listen, stack),
                 token=remembered_token() if args.runtime_dir is None else None,

@@ -1,5 +1,6 @@
 """Checks whether the job of a test ends as the test expects."""
 
+import json
 import re
 from dataclasses import dataclass
 from itertools import islice
@@ -73,7 +74,7 @@ def _check_failure(expected: JobFails, outcome: bytes | Failure, stderr: bytes) 
         return OutcomeProblem(message=f"expected {what}, found a result", details=_shown(outcome))
     if expected.reason not in {None, outcome.reason}:
         return OutcomeProblem(message=f"expected {what}, found {outcome.reason.value!r}: {outcome.message}")
-    said = f"{outcome.message}\n{_own_error(outcome)}\n{stderr.decode(errors='replace')}"
+    said = f"{outcome.message}\n{_own_error(outcome)}\n{_readable_error(outcome)}\n{stderr.decode(errors='replace')}"
     if expected.contains is not None and expected.contains not in said:
         found = f"{outcome.message} {_own_error(outcome)}".strip() + f" ({outcome.reason.value})"
         return OutcomeProblem(message=f"expected {expected.contains!r} in the error or in stderr, found: {found}")
@@ -83,6 +84,15 @@ def _check_failure(expected: JobFails, outcome: bytes | Failure, stderr: bytes) 
 def _own_error(failure: Failure) -> str:
     """Return the error that the handler itself reported, as JSON; empty if there is none."""
     return bytes(failure.error or b"").decode(errors="replace")
+
+
+def _readable_error(failure: Failure) -> str:
+    """Return the same without escapes: a text as it is, and other JSON as cm-exec would write it."""
+    try:
+        error = None if failure.error is None else decode(bytes(failure.error))
+    except InvalidJsonError:
+        return ""
+    return error if isinstance(error, str) else json.dumps(error, ensure_ascii=False, default=str)
 
 
 def _check_result(

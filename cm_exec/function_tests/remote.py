@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
 
 from cm_exec.config import Function
 from cm_exec.devserver.client import CallIdentity, find_dev
@@ -16,12 +19,20 @@ from cm_exec.function_tests.outcome import check_outcome
 from cm_exec.function_tests.runner import CompletedTest
 from cm_exec.processes.signals import run_in_threads
 from cm_exec.protocol.failure import Failure, Reason
+from cm_exec.protocol.json_text import decode_json, json_problem
 
 Outcome = tuple[bytes | Failure, bytes]
 """A result or a failure, and the stderr of the handler as far as it is known."""
 
-RemoteWorker = Callable[[str, bytes, float, str | None], Outcome]
-"""Calls a function with JSON text, a timeout in seconds (0 for none) and a user ID."""
+_WORKER_ENDS_JOB: Final = 10.0
+"""Seconds after a function's timeout for its worker to end the job by itself, and to answer."""
+
+
+class RemoteWorker(NamedTuple):
+    """Calls a function with JSON text, a timeout in seconds (0 for none) and a user ID; has jobs in `slots`."""
+
+    call: Callable[[str, bytes, float, str | None], Outcome]
+    slots: int
 
 
 def run_remotely(
@@ -29,20 +40,25 @@ def run_remotely(
     cases: Sequence[PreparedTest],
     worker: RemoteWorker,
     *,
-    slots: int,
+    slots: int | None,
     fail_fast: bool,
     on_end: Callable[[CompletedTest], None],
 ) -> None:
-    """Run each case once, as `FunctionTestRunner` does it. With `fail_fast` none starts after one has failed."""
+    """Run each case once, as `FunctionTestRunner` does it. With `fail_fast` none starts after one has failed.
+
+    `slots` is None for those of the worker: a case that waits for one would use up its timeout.
+    """
     stopped = threading.Event()
 
     def run(case: PreparedTest) -> None:
         if stopped.is_set():
             return
         function = functions[case.test.function]
-        timeout = function.timeout if case.test.timeout is None else case.test.timeout
+        timeout = case.test.timeout
+        if timeout is None:
+            timeout = function.timeout and function.timeout + _WORKER_ENDS_JOB
         began = time.monotonic()
-        outcome, stderr = worker(function.name, case.query, timeout or 0, case.test.user_id)
+        outcome, stderr = worker.call(function.name, case.query, timeout or 0, case.test.user_id)
         seconds = time.monotonic() - began
         problem = check_outcome(case, function, outcome, stderr)
         if fail_fast and problem is not None:
@@ -50,7 +66,7 @@ def run_remotely(
         on_end(CompletedTest(case=case, seconds=seconds, problem=problem, stderr=stderr))
 
     try:
-        run_in_threads(run, cases, min(slots, len(cases)))
+        run_in_threads(run, cases, min(slots or worker.slots, len(cases)))
     finally:
         stopped.set()
 
@@ -70,13 +86,13 @@ def running_dev(url: str | None, config_path: Path) -> Iterator[RemoteWorker]:
             stderr = "".join(f"{line}\n" for line in client.stderr(job)).encode() if job.get("state") != "done" else b""
         failure = job.get("failure")
         if failure is not None:
-            return _reported_failure(failure["message"], failure["reason"]), stderr
+            return _reported_failure(failure["message"], failure["reason"], body)[0], stderr
         if response.status != http.client.OK:
             reason = Reason.TIMEOUT if response.status == http.client.GATEWAY_TIMEOUT else Reason.HANDLER
             return Failure(reason=reason, message=str(json.loads(body)["error"])), stderr
         return body, stderr
 
-    yield call
+    yield RemoteWorker(call, client.slots())
 
 
 @contextmanager
@@ -88,7 +104,7 @@ def started_worker(command: Sequence[str], *, concurrency: int) -> Iterator[Remo
         try:
             return module.call_bytes(function, query, timeout=timeout or None, user_id=user_id), b""
         except FunctionError as error:
-            return _reported_failure(str(error), error.reason), b""
+            return _reported_failure(str(error), error.reason, error.body)
         except TimeoutError as error:
             return Failure(reason=Reason.TIMEOUT, message=str(error)), b""
         except WorkerEndedError as error:
@@ -96,12 +112,16 @@ def started_worker(command: Sequence[str], *, concurrency: int) -> Iterator[Remo
 
     try:
         with run_compute_module(command, concurrency=concurrency) as module:
-            yield call
+            yield RemoteWorker(call, concurrency)
     except WorkerEndedError as error:
         raise NoRuntimeError(str(error)) from None
 
 
-def _reported_failure(message: str, reason: str | None) -> Failure:
-    """Return the failure that an error result reports. Only cm-exec gives such a reason."""
-    known = reason if reason in set(Reason) else None
-    return Failure(reason=Reason(known) if known else Reason.HANDLER, message=message)
+def _reported_failure(message: str, reason: str | None, body: bytes) -> Outcome:
+    """Return the failure that an error result reports, and the stderr in it. Only cm-exec gives such a reason."""
+    if reason not in set(Reason):
+        whole = msgspec.Raw(body) if json_problem(body) is None else None
+        return Failure(reason=Reason.HANDLER, message=message, error=whole), b""
+    members = decode_json(body)
+    stderr = members.get("stderr") if isinstance(members, dict) else None
+    return Failure(reason=Reason(reason), message=message), stderr.encode() if isinstance(stderr, str) else b""

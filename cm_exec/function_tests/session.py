@@ -132,7 +132,7 @@ class FunctionTestSession:
                     self._config.functions,
                     self._cases,
                     worker,
-                    slots=self._slots,
+                    slots=args.slots,
                     fail_fast=args.fail_fast,
                     on_end=self._ended,
                 )

@@ -52,7 +52,8 @@ class LocalRuntime:
 
     `address` is what the ports listen on, `names` are further host names of this machine, for certificate and Host.
     `plain_port` opens the plain API, on loopback only (0: any free port), `callers` the port for callers and the
-    console. Raises OSError when a port cannot be had.
+    console. Without `sdk_errors` the error results of the official SDKs are results like others. Raises OSError when a
+    port cannot be had.
     """
 
     def __init__(
@@ -73,12 +74,15 @@ class LocalRuntime:
         listen: bool = True,
         faults: Sequence[Fault] = (),
         callers: CallerOptions | None = None,
+        sdk_errors: bool = True,
     ) -> None:
         local_host = "localhost" if address in {"0.0.0.0", "::", "127.0.0.1"} else address  # noqa: S104 - compared
         hosts = [*LOCAL_NAMES, CONTAINER_HOST, "host.containers.internal", *names, local_host]
         identity = self._identity = load_identity(directory, hosts)
         limits = Limits(slots=max_concurrent_tasks if strict else None, history=history, answer_grace=answer_grace)
-        self._broker = Broker(directory=identity.directory.parent, limits=limits, poll_timeout=poll_timeout)
+        self._broker = Broker(
+            directory=identity.directory.parent, limits=limits, poll_timeout=poll_timeout, sdk_errors=sdk_errors
+        )
         self._lines: Inbox[tuple[str | None, str, str]] = Inbox(lambda line: self._broker.write_log(*line))
         note_unknown_names(identity.tls, hosts)
         self._worker_ports, for_callers = self._bind(address, port, plain_port, callers)

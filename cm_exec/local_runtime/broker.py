@@ -64,10 +64,11 @@ class Broker:
     is set before anything else is called.
     """
 
-    def __init__(self, *, directory: Path, limits: Limits, poll_timeout: float = 10.0) -> None:
+    def __init__(self, *, directory: Path, limits: Limits, poll_timeout: float = 10.0, sdk_errors: bool = True) -> None:
         offset = time.time() - time.monotonic()
         self.clock: Callable[[], float] = lambda: offset + time.monotonic()
         self.directory = directory
+        self._sdk_errors = sdk_errors
         self.loop: AbstractEventLoop | None = None
         self.on_slot_free: Callable[[], None] = lambda: None
         self.functions = FunctionRegistry()
@@ -229,7 +230,9 @@ class Broker:
         self, job: RuntimeJob | None, job_id: str, body: ResultSpool, *, content_type: str | None, streamed: bool
     ) -> PostedResult:
         beginning = body.read(0, SNIFF_LIMIT)
-        failure = reported_failure(beginning, job_id) if body.size <= LARGEST_FAILURE else None
+        failure = None
+        if body.size <= LARGEST_FAILURE:
+            failure = reported_failure(beginning, job_id, of_sdks=self._sdk_errors)
         mismatch = None
         if job is not None and failure is None and body.size <= _LARGEST_CHECKED:
             whole = beginning if len(beginning) == body.size else body.content()

@@ -86,6 +86,30 @@ def test_the_tests_run_against_a_running_dev(folder: Path) -> None:
         assert run(folder, "test", "--dev", "fails").returncode == 0
 
 
+def test_a_result_that_looks_like_an_error(folder: Path) -> None:
+    """Where cm-exec runs the functions, only its own error results are errors: a handler may return any object."""
+    test = "[[tests]]\nfunction = 'echo'\n"
+    bodies = ['{"error": "none"}', '{"exception": "none"}', '{"error": "a", "reason": "exit"}']
+    tests = "".join(f"{test}query_json = '{body}'\nresult_json = '{body}'\n" for body in bodies)
+    (folder / "cm.toml").write_text(function("echo", ["cat"]) + tests)
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        done = run(folder, "test", "--dev")
+        assert done.returncode == 0, done.stdout
+        assert program.request("/functions/echo", bodies[0].encode()).headers["X-Job-State"] == "done"
+
+
+@pytest.mark.parametrize("remote", [["--", CM_EXEC, "run"], ["--", sys.executable, "app.py"]])
+def test_what_an_error_result_contains(remote: list[str], folder: Path) -> None:
+    """Its whole text, and the stderr in it, are searched as they are where the function runs here."""
+    test = "[[tests]]\nfunction = 'fails'\nquery = 1\n"
+    functions = function("fails", "echo the cause >&2; exit 3")
+    (folder / "cm.toml").write_text(f"{functions}{test}error_contains = 'the cause'\n")
+    (folder / "app.py").write_text(WORKER.replace("no such luck: Traceback", "no such luck: Traceback: the cause"))
+    done = run(folder, "test", *remote)
+    assert done.returncode == 0, done.stdout
+
+
 def test_names_are_apart_from_the_command(folder: Path) -> None:
     done = run(folder, "test", "--junit", "report.xml", "fails", "--", sys.executable, "app.py")
     assert (done.returncode, "1 test: 1 passed" in done.stdout) == (0, True)

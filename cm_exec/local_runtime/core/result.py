@@ -101,6 +101,7 @@ T = TypeVar("T")
 LARGEST: Final = 1024 * 1024
 """A larger body, in bytes, is not looked at."""
 
+_ALWAYS_OURS: Final = frozenset({"error", "reason", "jobId", "queryType"})
 _OURS: Final = frozenset({"error", "reason", "jobId", "queryType", "exitCode", "signal", "status", "stderr", "output"})
 
 
@@ -113,15 +114,16 @@ class ReportedFailure(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     signal: str | None = None
 
 
-def reported_failure(body: bytes, job_id: str) -> ReportedFailure | None:
+def reported_failure(body: bytes, job_id: str, *, of_sdks: bool = True) -> ReportedFailure | None:
     """Return the failure that the body reports in the way of cm-exec or an official SDK, None for a result.
 
     Python: `{"exception"}` or `{"error"}`; TypeScript: `{"error"}` or `{"error", "reason"}`; Java: a text that
-    starts with the job's id; cm-exec: `{"error", "reason", "jobId", "queryType", ...}`.
+    starts with the job's id; cm-exec: `{"error", "reason", "jobId", "queryType", ...}`. Without `of_sdks` only this
+    one is a failure: where cm-exec runs the functions, the others are results.
     """
     if len(body) > LARGEST:
         return None
-    if body.startswith(b"JobId: "):
+    if of_sdks and body.startswith(b"JobId: "):
         return _of_java(body, job_id)
     if b'"error"' not in body[:256] and b'"exception"' not in body[:256]:
         return None
@@ -129,7 +131,9 @@ def reported_failure(body: bytes, job_id: str) -> ReportedFailure | None:
         members = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    return _of_members(members) if isinstance(members, dict) else None
+    if not isinstance(members, dict) or not (of_sdks or members.keys() >= _ALWAYS_OURS):
+        return None
+    return _of_members(members)
 
 
 def _of_java(body: bytes, job_id: str) -> ReportedFailure | None:
@@ -147,7 +151,7 @@ def _of_members(members: dict[str, Any]) -> ReportedFailure | None:
         return None
     error = members["error"]
     if not isinstance(error, str):
-        if not {"reason", "jobId", "queryType"} <= members.keys():
+        if not members.keys() >= _ALWAYS_OURS:
             return None
         error = msgspec.json.encode(error).decode()  # the handler's own error, in an error result of cm-exec
     reason = _one(members.get("reason"), str)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from cm_exec.config import ExpectedOutcome, JobFails, ResultIsBytes, ResultIsJson, ResultMatches
@@ -15,6 +16,9 @@ from cm_exec.protocol.failure import Failure, Reason
 TYPED = '[functions.f]\ncommand = "cat"\ninputs = { n = "integer" }\nreturns = "integer"\n'
 PLAIN = '[functions.f]\ncommand = "cat"\n'
 EXIT = Failure(reason=Reason.EXIT, message="the command of 'f' failed with exit status 3", exit_code=3)
+
+REPORTED = Failure(reason=Reason.HANDLER, message="it reports an error", error=msgspec.Raw(rb'{"why":"n\u00e9"}'))
+REPORTED_TEXT = Failure(reason=Reason.HANDLER, message="it reports an error", error=msgspec.Raw(rb'"he said \"no\""'))
 
 
 def check(
@@ -45,6 +49,9 @@ def json_is(text: bytes, **options: Any) -> ResultIsJson:
         (JobFails(reason=Reason.EXIT, contains=None), EXIT),
         (JobFails(reason=None, contains="exit status 3"), EXIT),
         (JobFails(reason=Reason.EXIT, contains="no such"), EXIT),
+        (JobFails(reason=None, contains='"né"'), REPORTED),
+        (JobFails(reason=None, contains=r'"n\u00e9"'), REPORTED),
+        (JobFails(reason=None, contains='said "no"'), REPORTED_TEXT),
     ],
 )
 def test_passes(expected: ExpectedOutcome, ended: bytes | Failure) -> None:
