@@ -12,6 +12,7 @@ from cm_exec.handlers.outcome import (
     StderrLogger,
     StderrTail,
     early_exit,
+    excerpt,
     failure_of_abort,
     failure_of_status,
     out_of_step,
@@ -186,9 +187,12 @@ class EnvelopeProcess(ServiceProcess):
             self._warn("goes on with a cancelled job; it is replaced when its other jobs are over")
             return
         self._warn("goes on with a cancelled job; it is replaced")
-        detail = "its process is replaced because another job did not end"
+        why = "was cancelled because another job did not end, and its process is replaced"
         for entry in list(self._running.values()):
-            entry.finish(self._failure(entry, Reason.TIMEOUT, detail))
+            message = f"the job of {entry.function.name!r} {why}"
+            output = excerpt(entry.output.spool)
+            failure = Failure(reason=Reason.TIMEOUT, message=message, stderr=self._stderr_end(), output=output)
+            entry.finish(failure)
         self._discard()
 
     @property
