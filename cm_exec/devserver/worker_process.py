@@ -30,30 +30,26 @@ WorkerSource = Config | Sequence[str]
 """What is started: the functions of a cm.toml, or a command."""
 
 
-class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
+class LineParams(msgspec.Struct, frozen=True, kw_only=True):
+    """What a line is about. The line about a change of a service has its state; its name is `function`."""
+
+    job_id: str | None = None
+    function: str | None = None
+    service_state: str | None = None
+    service_kind: str = ""
+    processes: int | None = None
+
+
+class LogEntry(LineParams, frozen=True, kw_only=True):
     """A line of a worker. `from_handler` is what a handler wrote; `level` is INFO, WARN, ERROR or DEBUG.
 
-    `routine` marks the lines that every worker writes when it starts and ends in good order. The line about a change
-    of a service has its state; its name is `function`.
+    `routine` marks the lines that every worker writes when it starts and ends in good order.
     """
 
     text: str
     level: str = "INFO"
     from_handler: bool = False
     routine: bool = False
-    job_id: str | None = None
-    function: str | None = None
-    service_state: str | None = None
-    service_kind: str = ""
-    processes: int | None = None
-
-
-class _Params(msgspec.Struct):
-    job_id: str | None = None
-    function: str | None = None
-    service_state: str | None = None
-    service_kind: str = ""
-    processes: int | None = None
 
 
 class _SlsLine(msgspec.Struct, tag_field="type", tag="service.1"):
@@ -63,7 +59,7 @@ class _SlsLine(msgspec.Struct, tag_field="type", tag="service.1"):
     origin: str = ""
     level: str = "INFO"
     safe: bool = True
-    params: _Params = msgspec.field(default_factory=_Params)
+    params: LineParams = LineParams()
 
 
 _sls_decoder = msgspec.json.Decoder(_SlsLine)
@@ -81,11 +77,7 @@ def parse_sls_line(line: bytes) -> LogEntry:
         level=read.level,
         from_handler=not read.safe,
         routine=read.safe and read.level == "INFO" and (read.origin == _WORKER_LOGGER or is_state),
-        job_id=read.params.job_id,
-        function=read.params.function,
-        service_state=read.params.service_state if read.safe else None,
-        service_kind=read.params.service_kind,
-        processes=read.params.processes,
+        **msgspec.structs.asdict(read.params),
     )
 
 

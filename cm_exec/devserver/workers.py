@@ -54,17 +54,17 @@ class WorkerSet:
 
     def start(self, source: WorkerSource) -> WorkerProcess:
         """Start a worker. Raises UsageError if a command cannot be started."""
-        is_cm_exec = isinstance(source, Config)
+        command: Sequence[str]
         if isinstance(source, Config):
             variables = self._runtime.environment()
             if self._draining:
                 del variables[names.RESTART_NOTIFICATION_URI]
             self._shown_command = "cm-exec run"
-            command: Sequence[str] = cm_exec_command(source.path, *_SLS_LOG, *self._options)
+            command, parse = cm_exec_command(source.path, *_SLS_LOG, *self._options), parse_sls_line
         else:
             variables = self._runtime.environment(self._style)
             self._shown_command = " ".join(source)
-            command = source
+            command, parse = source, parse_foreign_line
         self._starts += 1
         number = self._starts
 
@@ -78,8 +78,8 @@ class WorkerSet:
             worker_environment(variables),
             on_line=take,
             on_end=self._on_end,
-            parse=parse_sls_line if is_cm_exec else parse_foreign_line,
-            signals_group=not is_cm_exec,
+            parse=parse,
+            signals_group=parse is parse_foreign_line,
         )
         self._report(ProcessState.RUNNING)
         return self.current
