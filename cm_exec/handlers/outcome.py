@@ -160,9 +160,11 @@ def failure_of_abort(
 ) -> Failure:
     """Return why the launcher ended a job: with its command, or in a process that goes on with others."""
     subject, done = ("job", "cancelled") if process_goes_on else ("command", "ended")
-    message = f"the {subject} of {function.name!r} {_WHY_ENDED[reason].format(function=function, done=done)}"
-    if detail:
-        message += f" ({detail})"
+    if reason is Reason.SHUTDOWN:
+        why = f"was {done} because {detail or 'the worker shuts down'}"
+    else:
+        why = _WHY_ENDED[reason].format(function=function, done=done) + (f" ({detail})" if detail else "")
+    message = f"the {subject} of {function.name!r} {why}"
     return Failure(reason=reason, message=message, stderr=stderr, output=excerpt(spool))
 
 
@@ -196,7 +198,6 @@ def excerpt(spool: Spool, *, end: bool = False) -> bytes:
 _WHY_ENDED: Final = {
     Reason.TIMEOUT: "did not finish within its timeout of {function.timeout:g} s and was {done}",
     Reason.OUTPUT_LIMIT: "wrote more than its max_output of {function.max_output} bytes and was {done}",
-    Reason.SHUTDOWN: "was {done} because the worker shuts down",
 }
 
 

@@ -72,9 +72,9 @@ def test_a_signal_has_its_name(tmp_path: Path, number: int, name: str) -> None:
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        (Reason.TIMEOUT, "within its timeout of 1.5 s"),
-        (Reason.OUTPUT_LIMIT, "more than its max_output of 2048 bytes"),
-        (Reason.SHUTDOWN, "the worker shuts down"),
+        (Reason.TIMEOUT, "did not finish within its timeout of 1.5 s and was ended (a detail)"),
+        (Reason.OUTPUT_LIMIT, "wrote more than its max_output of 2048 bytes and was ended (a detail)"),
+        (Reason.SHUTDOWN, "was ended because a detail"),
     ],
 )
 @pytest.mark.parametrize("status", [0, 3, -15, None])
@@ -82,8 +82,7 @@ def test_reason_of_the_launcher(tmp_path: Path, reason: Reason, words: str, stat
     """The reason for which the launcher terminated the process precedes the exit status."""
     failure = failure_of(tmp_path, status, reason, written=b"wrong", timeout=1.5, max_output=2048)
     assert (failure.reason, failure.exit_code, failure.signal) == (reason, None, None)
-    assert words in failure.message
-    assert failure.message.endswith("(a detail)")
+    assert failure.message == f"the command of 'f' {words}"
     assert failure.output == b"wrong"
 
 
