@@ -26,6 +26,9 @@ _TIMED_OUT: Final = 124
 _LOG_SECONDS: Final = 0.1
 _FAILURE_LOG_SECONDS: Final = 1.0
 """Seconds to wait for a handler's stderr; a failed one has mostly written why."""
+_ERROR_RESULT_SECONDS: Final = 10.0
+BROKEN_STREAM: Final = (http.client.IncompleteRead, ConnectionResetError)
+"""What reading a response raises if the worker broke off its result."""
 _PATIENCE: Final = 5.0
 """Seconds without a result after which `invoke --dev` reports what the job waits for: an SDK may never answer."""
 _BLOCK: Final = 64 * 1024
@@ -121,6 +124,13 @@ class CallerClient:
         found = self._get(f"/jobs/{job_id}")
         return found if isinstance(found, dict) else {}
 
+    def ended_job(self, job_id: str | None) -> dict[str, Any]:
+        """Return what is known of a job after its response. The error result of a broken stream may come later."""
+        deadline = time.monotonic() + _ERROR_RESULT_SECONDS
+        while (job := self.job(job_id)).get("state") == "running" and time.monotonic() < deadline:
+            time.sleep(_LOG_SECONDS / 4)
+        return job
+
     def slots(self) -> int:
         """Return how many jobs the worker has at a time."""
         with self.connection_errors():
@@ -185,9 +195,9 @@ def _call(client: CallerClient, function: str, query: bytes, identity: CallIdent
         while block := response.read1(_BLOCK):
             sys.stdout.buffer.write(block)
             sys.stdout.buffer.flush()
-    except http.client.IncompleteRead:
+    except BROKEN_STREAM:
         pass  # the worker broke off, and the job's state says so
-    job = client.job(response.headers.get("X-Job-Id"))
+    job = client.ended_job(response.headers.get("X-Job-Id"))
     for line in client.stderr(job):
         click.echo(line, err=True)
     return _exit_code(job)

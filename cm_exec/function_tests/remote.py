@@ -5,21 +5,21 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
 from cm_exec.config import Function
-from cm_exec.devserver.client import CallIdentity, find_dev
+from cm_exec.devserver.client import BROKEN_STREAM, CallIdentity, find_dev
 from cm_exec.errors import NoRuntimeError
 from cm_exec.function_tests import PreparedTest
 from cm_exec.function_tests.outcome import check_outcome
 from cm_exec.function_tests.runner import CompletedTest
 from cm_exec.processes.signals import run_in_threads
 from cm_exec.protocol.failure import Failure, Reason
-from cm_exec.protocol.json_text import decode_json, json_problem
+from cm_exec.protocol.json_text import InvalidJsonError, decode_json, json_problem
 
 Outcome = tuple[bytes | Failure, bytes]
 """A result or a failure, and the stderr of the handler as far as it is known."""
@@ -79,14 +79,21 @@ def running_dev(url: str | None, config_path: Path) -> Iterator[RemoteWorker]:
     def call(function: str, query: bytes, timeout: float, user_id: str | None) -> Outcome:
         with client.connection_errors():
             response = client.call(function, query, timeout=timeout, identity=CallIdentity(user_id=user_id))
-            body = response.read()
+            body, is_broken = b"", False
+            try:
+                body = response.read()
+            except BROKEN_STREAM:
+                is_broken = True
             if response.status == http.client.UNAUTHORIZED:
                 raise NoRuntimeError("the token for cm-exec dev is missing or wrong; see CM_EXEC_DEV_TOKEN")
-            job = client.job(response.headers.get("X-Job-Id"))
+            job = client.ended_job(response.headers.get("X-Job-Id"))
             stderr = "".join(f"{line}\n" for line in client.stderr(job)).encode() if job.get("state") != "done" else b""
         failure = job.get("failure")
         if failure is not None:
-            return _reported_failure(failure["message"], failure["reason"], body)[0], stderr
+            return _reported_failure(failure["message"], failure["reason"], body), stderr
+        if is_broken:
+            reason = Reason.TIMEOUT if job.get("state") == "failed" else Reason.HANDLER
+            return Failure(reason=reason, message=job.get("reason") or "the result broke off"), stderr
         if response.status != http.client.OK:
             reason = Reason.TIMEOUT if response.status == http.client.GATEWAY_TIMEOUT else Reason.HANDLER
             return Failure(reason=reason, message=str(json.loads(body)["error"])), stderr
@@ -104,7 +111,7 @@ def started_worker(command: Sequence[str], *, concurrency: int) -> Iterator[Remo
         try:
             return module.call_bytes(function, query, timeout=timeout or None, user_id=user_id), b""
         except FunctionError as error:
-            return _reported_failure(str(error), error.reason, error.body)
+            return _reported_failure(str(error), error.reason, error.body), _stderr_in(error.body)
         except TimeoutError as error:
             return Failure(reason=Reason.TIMEOUT, message=str(error)), b""
         except WorkerEndedError as error:
@@ -117,11 +124,18 @@ def started_worker(command: Sequence[str], *, concurrency: int) -> Iterator[Remo
         raise NoRuntimeError(str(error)) from None
 
 
-def _reported_failure(message: str, reason: str | None, body: bytes) -> Outcome:
-    """Return the failure that an error result reports, and the stderr in it. Only cm-exec gives such a reason."""
-    if reason not in set(Reason):
-        whole = msgspec.Raw(body) if json_problem(body) is None else None
-        return Failure(reason=Reason.HANDLER, message=message, error=whole), b""
-    members = decode_json(body)
-    stderr = members.get("stderr") if isinstance(members, dict) else None
-    return Failure(reason=Reason(reason), message=message), stderr.encode() if isinstance(stderr, str) else b""
+def _reported_failure(message: str, reason: str | None, body: bytes) -> Failure:
+    """Return the failure that an error result reports. Only cm-exec gives such a reason."""
+    if reason in set(Reason):
+        return Failure(reason=Reason(reason), message=message)
+    whole = msgspec.Raw(body) if json_problem(body) is None else None
+    return Failure(reason=Reason.HANDLER, message=message, error=whole)
+
+
+def _stderr_in(body: bytes) -> bytes:
+    """Return the stderr in an error result of cm-exec."""
+    with suppress(InvalidJsonError):
+        members = decode_json(body)
+        if isinstance(members, dict) and isinstance(members.get("stderr"), str):
+            return str(members["stderr"]).encode(errors="replace")
+    return b""

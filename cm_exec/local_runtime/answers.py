@@ -81,7 +81,9 @@ class SpoolAnswer:
                 return
         if self._spool.cut:
             # The only way to say that there is not all of it.
-            connection_of(scope).reset()
+            connection = connection_of(scope)
+            connection.reset()
+            await connection.lost
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -86,6 +86,24 @@ def test_the_tests_run_against_a_running_dev(folder: Path) -> None:
         assert run(folder, "test", "--dev", "fails").returncode == 0
 
 
+def test_a_stream_that_breaks_off(folder: Path) -> None:
+    """It fails its own test only, for the handler's reason, as the function does here; so does `invoke`."""
+    stream = function("half", "cat >/dev/null; echo 1; echo why >&2; exit 5", stream=True)
+    endless = function("endless", "cat >/dev/null; echo 1; sleep 300", stream=True, timeout=0.5)
+    test = "[[tests]]\nquery = 1\n"
+    tests = f"{test}function = 'half'\nerror = 'exit'\nerror_contains = 'why'\n"
+    tests += f"{test}function = 'endless'\nerror = 'timeout'\n{test}function = 'echo'\nresult = 1\n"
+    (folder / "cm.toml").write_text(function("echo", ["cat"]) + stream + endless + tests)
+    with started_dev(folder) as program:
+        program.wait_until_ready()
+        done = run(folder, "test", "--dev")
+        invoked = run(folder, "invoke", "--dev", "half", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (invoked.returncode, invoked.stdout) == (5, "1\n")
+    assert "failed with exit status 5" in invoked.stderr
+    assert "ASGI" not in program.output
+
+
 def test_a_result_that_looks_like_an_error(folder: Path) -> None:
     """Where cm-exec runs the functions, only its own error results are errors: a handler may return any object."""
     test = "[[tests]]\nfunction = 'echo'\n"
