@@ -73,9 +73,9 @@ class ComputeModule:
         """Call a function with a JSON value and return its result, decoded. Without a query it gets `{}`.
 
         A timeout of None means no limit. Raises FunctionError for an error result, and for one that is not JSON,
-        TimeoutError, WorkerEndedError.
+        TimeoutError, WorkerEndedError, and ValueError for a query that JSON does not have, such as NaN.
         """
-        text = json.dumps({} if query is None else query).encode()
+        text = json.dumps({} if query is None else query, allow_nan=False).encode()
         body = self.call_bytes(function, text, timeout=timeout, user_id=user_id, auth_header=auth_header)
         try:
             return json.loads(body)
@@ -93,7 +93,10 @@ class ComputeModule:
     ) -> bytes:
         """Call a function with JSON text and return its result as it was posted. Raises as `call` does."""
         from cm_exec.local_runtime.call import NoResultError  # noqa: PLC0415 - it needs the extra
+        from cm_exec.protocol.json_text import json_problem  # noqa: PLC0415 - pytest loads this package everywhere
 
+        if (problem := json_problem(query)) is not None:
+            raise ValueError(f"the query is not JSON: {problem}")
         if self.ended is not None:
             raise self._end(self.ended)
         call = self.runtime.submit(function, query, timeout=timeout, user_id=user_id, auth_header=auth_header)

@@ -31,7 +31,10 @@ def compute_module_command(request: pytest.FixtureRequest) -> Sequence[str]:
     command = str(request.config.getini("compute_module_command"))
     if not command:
         pytest.fail("set compute_module_command in pytest's configuration, or override the fixture of that name")
-    return shlex.split(command)
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        pytest.fail(f"compute_module_command: {error}: {command}")
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +46,10 @@ def start_compute_module(request: pytest.FixtureRequest) -> "Iterator[Callable[.
     from cm_exec.errors import UsageError  # noqa: PLC0415 - pytest loads the plugin in projects without such tests
     from cm_exec.testing import run_compute_module  # noqa: PLC0415
 
-    concurrency = int(request.config.getini("compute_module_concurrency"))
+    text = str(request.config.getini("compute_module_concurrency"))
+    concurrency = int(text) if text.isascii() and text.isdecimal() else 0
+    if concurrency < 1:
+        pytest.fail(f"compute_module_concurrency: expected an integer of 1 or more, found {text!r}", pytrace=False)
     running: dict[str, ComputeModule] = {}
     with ExitStack() as stack:
 

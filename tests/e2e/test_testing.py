@@ -175,6 +175,42 @@ def test_a_proxy_is_not_asked_for_this_machine(project: Path, monkeypatch: pytes
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("compute_module_command = python 'app.py", "compute_module_command: No closing quotation: python 'app.py"),
+        ("compute_module_command = x\ncompute_module_concurrency = two", "an integer of 1 or more, found 'two'"),
+        ("compute_module_command = x\ncompute_module_concurrency = 0", "an integer of 1 or more, found '0'"),
+    ],
+)
+def test_wrong_setting(setting: str, message: str, project: Path) -> None:
+    (project / "pytest.ini").write_text(f"[pytest]\n{setting}\n")
+    done = run(project, "def test_call(compute_module): pass\n")
+    assert message in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_query_that_is_not_json(project: Path) -> None:
+    """It is the test that is wrong, so the worker does not get it."""
+    done = run(
+        project,
+        """
+import pytest
+@pytest.mark.parametrize("query", [float("nan"), {"a": float("inf")}])
+def test_value(compute_module, query):
+    with pytest.raises(ValueError, match="JSON"):
+        compute_module.call("echo", query)
+@pytest.mark.parametrize("query", [b"", b"nope", b'1, "queryType": "die"', b"\\xff"])
+def test_text(compute_module, query):
+    with pytest.raises(ValueError, match="the query is not JSON: "):
+        compute_module.call_bytes("echo", query)
+def test_no_job(compute_module):
+    assert compute_module.runtime.jobs == []
+""",
+    )
+    assert "7 passed" in done.stdout
+
+
 def test_without_a_command_it_says_what_to_do(project: Path) -> None:
     (project / "pytest.ini").write_text("[pytest]\n")
     done = run(project, "def test_call(compute_module): pass\n")
