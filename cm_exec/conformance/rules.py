@@ -161,6 +161,8 @@ def _response_lost(stage: Stage) -> str:
 def _result_413(stage: Stage) -> str:
     stage.ready()
     found = stage.answer(stage.submit({"data": "x" * (2 * 1024 * 1024)}), seconds=20)
+    if not found.strip() or b"x" * 100 in found:
+        raise RuleBrokenError(f"answered with {'a part of the result' if found.strip() else 'nothing'}, and no error")
     return f"answered with an error of {count_text(len(found), 'byte')}"
 
 

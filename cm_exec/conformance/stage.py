@@ -32,6 +32,17 @@ class RuleBrokenError(Exception):
     """Raised when the worker does not do what a rule asks. Its text says what it did instead."""
 
 
+def is_same(one: Any, other: Any) -> bool:
+    """Compare JSON values. In Python alone True is 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(is_same(one[name], other[name]) for name in one)
+    return bool(one == other)
+
+
 class NoPollError(RuleBrokenError):
     """Raised when the worker runs and does not poll, so that there is nothing to judge."""
 
@@ -114,7 +125,7 @@ class Stage:
         """Wait for the right result. Raises RuleBrokenError."""
         found = self.answer(call, seconds=seconds)
         try:
-            same = json.loads(found) == value
+            same = is_same(json.loads(found), value)
         except ValueError:
             same = False
         if not same:

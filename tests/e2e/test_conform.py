@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cm_exec.conformance.rules import RULES
+from cm_exec.conformance.stage import RuleBrokenError, Stage
 from scripts.conformance.__main__ import CANDIDATES, Candidate, conform, published
 from tests.support.dev_program import CM_EXEC
 from tests.support.official_sdks import python_command, typescript_command
@@ -104,6 +106,52 @@ def test_worker_that_never_polls(tmp_path: Path) -> None:
     assert "did not poll within 5 s: a poll request was refused: no token: send the content of" in done.stdout
     last = done.stdout.splitlines()[-1]
     assert last.startswith("27 rules: 8 broken, 19 not played, since the worker never polled, in ")
+
+
+WORKER = """
+import json, os, ssl, urllib.error, urllib.request
+context = ssl.create_default_context(cafile=os.environ["DEFAULT_CA_PATH"])
+token = {"Module-Auth-Token": open(os.environ["MODULE_AUTH_TOKEN"]).read(), "Content-Type": "application/octet-stream"}
+def send(uri, data=None):
+    with urllib.request.urlopen(urllib.request.Request(uri, data, token), context=context) as response:
+        return response.status, response.read()
+while True:
+    status, body = send(os.environ["GET_JOB_URI"])
+    if status != 200:
+        continue
+    job = json.loads(body)["computeModuleJobV1"]
+    answer = json.dumps(CHANGE).encode()
+    for result in (answer, INSTEAD):
+        try:
+            send(os.environ["POST_RESULT_URI"] + "/" + job["jobId"], result)
+            break
+        except urllib.error.HTTPError:
+            pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "instead", "broken"),
+    [
+        ("any-json", "job['query']", "b'{}'", None),
+        ("any-json", "0 if job['query'] is False else job['query']", "b'{}'", "answered '0' instead of the query"),
+        ("any-json", "[True, [2]] if job['query'] == [1, [2]] else job['query']", "b'{}'", "instead of the query"),
+        ("result-413", "job['query']", "b'too large'", None),
+        ("result-413", "job['query']", "answer[:1000]", "answered with a part of the result, and no error"),
+        ("result-413", "job['query']", "b''", "answered with nothing, and no error"),
+    ],
+)
+def test_wrong_answer(name: str, change: str, instead: str, broken: str | None, tmp_path: Path) -> None:
+    """A rule tells a wrong answer from the right one."""
+    worker = tmp_path / "worker.py"
+    worker.write_text(WORKER.replace("CHANGE", change).replace("INSTEAD", instead))
+    rule = next(each for each in RULES if each.name == name)
+    with Stage([sys.executable, str(worker)], "modern", start_timeout=60, **rule.options) as stage:
+        if broken is None:
+            rule.play(stage)
+            return
+        with pytest.raises(RuleBrokenError, match=broken):
+            rule.play(stage)
 
 
 def test_missing_function(tmp_path: Path) -> None:
