@@ -296,7 +296,7 @@ async def test_one_job_can_be_ended(tmp_path: Path, context: HandlerContext) -> 
     running = await in_progress(run(handler, job=job_of(job_id="a")), ready)
     context.abort("another", Reason.SHUTDOWN)
     context.abort("a", Reason.SHUTDOWN, "a detail")
-    assert (await running).failed.message.endswith("(a detail)")
+    assert (await running).failed.message.endswith("because a detail")
 
 
 async def test_killing_all_ends_every_job(tmp_path: Path, context: HandlerContext) -> None:
