@@ -154,7 +154,7 @@ def junit_xml(
     by_test = {one.case.test.at: one for one in completed}
     root = ET.Element("testsuites", name="cm-exec test", time=_seconds_text(seconds))
     for function in dict.fromkeys(case.test.function for case in cases):
-        suite = ET.SubElement(root, "testsuite", name=function, timestamp=started)
+        suite = ET.SubElement(root, "testsuite", name=visible(function), timestamp=started)
         own = [case for case in cases if case.test.function == function]
         for case in own:
             _add_case(suite, case, by_test.get(case.test.at))
@@ -169,7 +169,8 @@ def junit_xml(
 def _add_case(suite: ET.Element, case: PreparedTest, completed: CompletedTest | None) -> None:
     test = case.test
     seconds = _seconds_text(completed.seconds if completed else 0)
-    element = ET.SubElement(suite, "testcase", classname=test.function, name=test.label, time=seconds)
+    names = {"classname": visible(test.function), "name": visible(test.label)}
+    element = ET.SubElement(suite, "testcase", names, time=seconds)
     if completed is None:
         ET.SubElement(element, "skipped", message=_NOT_RUN)
         return

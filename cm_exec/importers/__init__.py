@@ -1,6 +1,7 @@
 """Import a description of functions in any known form as a cm.toml; published schemas are read here."""
 
 import subprocess
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -135,7 +136,7 @@ def _checked_toml(declarations: Declarations) -> tuple[str, list[str]]:
 
 def _decode(content: bytes) -> Any:
     try:
-        return msgspec.json.decode(content)
+        return msgspec.json.decode(content.removeprefix(BOM_UTF8))  # editors on Windows write one
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DescriptionError(f"not valid JSON ({error}); convert YAML to JSON first") from None
 

@@ -76,6 +76,17 @@ def test_junit(tmp_path: Path) -> None:
     assert (error.type, error.message) == ("exit", "the command of 'shout' failed")
 
 
+def test_junit_of_unusual_names() -> None:
+    """XML does not have all characters that a name may have."""
+    tests = '[[tests]]\nfunction = "\\uFFFE"\nname = "a\\uFFFFb\\u0085"\nquery = 1\nresult = 1\n'
+    read = parse_config(f"[functions]\n\"\\uFFFE\" = 'cat'\n{tests}", path=Path("/srv/cm.toml"))
+    whole = read_cases(read.tests, Path("cm.toml"))
+    report = junitparser.JUnitXml.fromstring(junit_xml(whole, [], started="2026-01-02T03:04:05", seconds=0))
+    (suite,) = report
+    (case,) = suite
+    assert (suite.name, case.classname, case.name) == ("\\ufffe", "\\ufffe", "a\\uffffb\\x85")
+
+
 def test_junit_skipped(tmp_path: Path) -> None:
     path = tmp_path / "junit.xml"
     path.write_bytes(junit_xml(cases(), [], started="2026-01-02T03:04:05", seconds=0))

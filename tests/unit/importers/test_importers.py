@@ -190,6 +190,11 @@ def test_a_definition_that_is_a_part_of_itself() -> None:
     assert type_of(itself, A=definition) == ("struct<a: optional<string>>", [])
 
 
+def test_byte_order_mark() -> None:
+    text, _ = import_toml(b'\xef\xbb\xbf{"properties": {"a": {"type": "string"}}}', "file")
+    assert 'a = "optional<string>"' in text
+
+
 def test_a_query_with_further_members() -> None:
     """The inputs are those with a name, and a note says that there are no others."""
     schema = {"properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": {"type": "integer"}}
