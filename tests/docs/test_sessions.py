@@ -57,10 +57,24 @@ def commands(block: Block) -> Iterator[tuple[str, str]]:
 
 
 def pattern(expected: str) -> str:
-    """Return the expected output as a regular expression."""
+    """Return the expected output as a regular expression. A duration in milliseconds may be one in seconds."""
     return "\n".join(
-        r"(?:.*\n?)*?" if line == "…" else ".*".join(map(re.escape, line.split("…"))) for line in expected.split("\n")
+        r"[\s\S]*?" if line == "…" else ".*".join(map(re.escape, line.split("…"))).replace(r".*\ ms", r".*\ m?s")
+        for line in expected.split("\n")
     )
+
+
+@pytest.mark.parametrize(
+    ("output", "matches"),
+    [
+        ("FAIL f\n2 tests: 2 passed, in 7.3 ms", True),
+        ("a\nb\n2 tests: 2 passed, in 1.02 s", True),
+        ("a line that is rather long\n" * 100 + "2 tests: 1 failed", False),
+    ],
+)
+def test_pattern(output: str, *, matches: bool) -> None:
+    """The comparison ends also when it fails."""
+    assert bool(re.fullmatch(pattern("…\n2 tests: 2 passed, in … ms"), output)) is matches
 
 
 def run(steps: list[str], folder: Path) -> list[str]:
