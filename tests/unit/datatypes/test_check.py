@@ -178,7 +178,7 @@ def test_what_is_no_json_is_said_to_be_none(text: bytes, message: str) -> None:
         decode_json(text)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.data(), data_types)
 def test_every_value_of_a_type_fits_it(data: st.DataObject, type_: DataType) -> None:
     value = data.draw(values(type_))
@@ -192,7 +192,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(data_types, json_values)
 def test_any_value_fits_or_is_complained_of(type_: DataType, value: Any) -> None:
     message = complaint_about(value, type_)

@@ -57,7 +57,7 @@ def test_field_metadata() -> None:
     }
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(data_types)
 def test_what_is_written_is_read_as_the_same(type_: DataType) -> None:
     assert type_from_json(type_json(type_)) == type_

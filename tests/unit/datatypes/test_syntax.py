@@ -70,7 +70,7 @@ def test_a_text_is_read(text: str, type_: DataType) -> None:
     assert parse_type(text) == type_
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(data_types)
 def test_what_is_printed_is_read_as_the_same(type_: DataType) -> None:
     text = type_text(type_)

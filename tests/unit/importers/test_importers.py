@@ -562,7 +562,7 @@ operations = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(json_values | operations | st.fixed_dictionaries({"properties": json_values}))
 def test_any_json_is_taken_over_or_refused(document: Any) -> None:
     try:
