@@ -131,11 +131,6 @@ class CallerClient:
             time.sleep(_LOG_SECONDS / 4)
         return job
 
-    def result(self, job: Mapping[str, Any]) -> bytes:
-        """Return what was posted for a job; nothing if it is not kept."""
-        response = self._request("GET", f"/jobs/{job['id']}/result")
-        return response.read() if response.status in _SUCCESS else b""
-
     def slots(self) -> int:
         """Return how many jobs the worker has at a time."""
         with self.connection_errors():

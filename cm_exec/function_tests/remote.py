@@ -88,12 +88,9 @@ def running_dev(url: str | None, config_path: Path) -> Iterator[RemoteWorker]:
                 raise NoRuntimeError("the token for cm-exec dev is missing or wrong; see CM_EXEC_DEV_TOKEN")
             job = client.ended_job(response.headers.get("X-Job-Id"))
             stderr = "".join(f"{line}\n" for line in client.stderr(job)).encode() if job.get("state") != "done" else b""
-            failure = job.get("failure")
-            if failure is not None:
-                body = client.result(job) if is_broken else body
-                tail = _stderr_in(body)  # all of the handler's stderr is in the log, which may come later
-                failed = _reported_failure(failure["message"], failure["reason"], body)
-                return failed, stderr if tail in stderr else stderr + tail
+        failure = job.get("failure")
+        if failure is not None:
+            return _reported_failure(failure["message"], failure["reason"], body), stderr
         if is_broken:
             reason = Reason.TIMEOUT if job.get("state") == "failed" else Reason.HANDLER
             return Failure(reason=reason, message=job.get("reason") or "the result broke off"), stderr

@@ -151,11 +151,11 @@ async def test_while_polls_fail_too_a_result_waits(runtime: ScriptedRuntime, new
 async def test_growing_deadline(runtime: ScriptedRuntime, new_reporter: NewReporter) -> None:
     """The deadline of a post doubles after a timeout, so that a slow runtime is reached in the end."""
     runtime.script(Endpoint.RESULT, responses.hang, responses.hang, responses.answer(500), responses.hang)
-    reporter = new_reporter(RetryLimits(first_delay=0.01, longest_delay=0.01, post=0.6))
+    reporter = new_reporter(RetryLimits(first_delay=0.01, longest_delay=0.01, post=0.2))
     assert (await reporter.deliver("j", b"result")).verdict is Verdict.ACCEPTED
     await eventually(lambda: sum(bool(post.gone_at) for post in runtime.posts("j")) == 3, what="three ends")
     waited = [(post.gone_at or 0) - post.at for post in runtime.posts("j") if post.gone_at]
-    assert [wait > least for wait, least in zip(waited, [0.2, 0.65, 1.3], strict=True)] == [True] * 3, waited
+    assert [wait > least for wait, least in zip(waited, [0.15, 0.35, 0.75], strict=True)] == [True] * 3, waited
 
 
 async def test_interim_responses_do_not_prolong_a_post(runtime: ScriptedRuntime, new_reporter: NewReporter) -> None:

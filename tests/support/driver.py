@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
+from types import TracebackType
 from typing import Any, Final, Self
 
 from tests.support.processes import MARK, Process, marked, wait_until
@@ -34,7 +35,9 @@ class Driver:
         threading.Thread(target=self._read, daemon=True).start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.process.kill()
         self.process.wait()
         for left in marked(self.mark, self.folder):

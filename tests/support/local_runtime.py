@@ -5,6 +5,7 @@ import json
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
@@ -78,5 +79,7 @@ class ManualWorker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
