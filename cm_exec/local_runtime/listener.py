@@ -258,13 +258,14 @@ async def _refuse_plain_http(connected: socket.socket) -> None:
 
 
 async def _end_connections(state: ServerState, grace: float) -> None:
-    for connection in list(state.connections):
-        connection.shutdown()
+    for connection in cast("list[ServerConnection]", list(state.connections)):
+        if not connection.transport.is_closing():  # once closed twice, a TLS connection cannot be aborted
+            connection.shutdown()
     if state.tasks and grace > 0:
         await asyncio.wait(set(state.tasks), timeout=grace)
     # TLS connections would wait half a minute for the other side's farewell.
-    for connection in list(state.connections):
-        cast("ServerConnection", connection).transport.abort()
+    for connection in cast("list[ServerConnection]", list(state.connections)):
+        connection.transport.abort()
     if state.tasks:
         await asyncio.wait(set(state.tasks), timeout=_NOTICE)
     for task in list(state.tasks):

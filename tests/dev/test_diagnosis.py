@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -270,3 +271,18 @@ def test_tls_on_the_plain_port(plain: LocalRuntime) -> None:
     ):
         context.wrap_socket(raw, server_hostname="localhost")
     reported(plain, ViolationKind.CONNECTION, "TLS on the plain port")
+
+
+def test_end_while_a_client_says_no_farewell(tmp_path: Path) -> None:
+    """A connection that the runtime has closed, and its client has not, does not delay or break the end."""
+    with LocalRuntime(tmp_path) as runtime:
+        context = ssl.create_default_context(cafile=str(runtime.files.ca_file))
+        with (
+            socket.create_connection(("localhost", runtime.port)) as raw,
+            context.wrap_socket(raw, server_hostname="localhost") as connection,
+        ):
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert connection.recv(9) == b"HTTP/1.1 "
+            began = time.monotonic()
+            runtime.stop()
+            assert time.monotonic() - began < 20
