@@ -42,6 +42,8 @@ class PollResult(Protocol):
 class JobSource(Protocol):
     """Asks the runtime for jobs; runtime.client describes it."""
 
+    @property
+    def is_well(self) -> bool: ...
     async def poll(self) -> PollResult: ...
     def accept(self) -> None: ...
     def reject(self, why: str, /) -> None: ...
@@ -140,7 +142,8 @@ class Worker:
                 self._received(polled.body)
                 if self._queue.outstanding == 1:  # nothing else to do: the job starts before the next poll is sent
                     await asyncio.sleep(0)
-            self._answer_overdue(self._loop.time())
+            if polled.partial or self._source.is_well:  # a runtime that is away can hand out nothing again
+                self._answer_overdue(self._loop.time())
 
     async def _prepare(self) -> None:
         """Open the handlers, wait until they are ready, and register the worker."""

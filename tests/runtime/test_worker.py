@@ -329,6 +329,22 @@ async def test_truncated_job(runtime: ScriptedRuntime, harness: NewHarness) -> N
         assert len(runtime.posts("truncated")) == 1
 
 
+async def test_truncated_job_of_a_runtime_that_is_away(runtime: ScriptedRuntime, harness: NewHarness) -> None:
+    """The time in which no poll succeeds does not count: the job is delivered again afterwards."""
+    async with harness(RetryLimits(first_delay=0.02, longest_delay=0.1, redelivery=0.3)) as worker_run:
+        runtime.script(Endpoint.JOB, responses.reset_within_response(TRUNCATED, sent=500))
+        runtime.always(Endpoint.JOB, responses.answer(503))
+        worker_run.start(Handler(worker_run.context))
+        await worker_run.polls(1)
+        await asyncio.sleep(0.6)
+        polls = len(runtime.request_log.all(Endpoint.JOB))
+        await worker_run.polls(polls + 1)
+        assert runtime.posts("truncated") == []
+        runtime.submit_raw("truncated", TRUNCATED)
+        runtime.always(Endpoint.JOB, responses.normal)
+        assert bytes((await worker_run.result("truncated")).body) == b'"%s"' % (b"q" * 1000)
+
+
 async def test_redelivery_of_a_truncated_job(runtime: ScriptedRuntime, harness: NewHarness) -> None:
     """A truncated job that is delivered again gets one answer."""
     async with harness(RetryLimits(first_delay=0.02, longest_delay=0.1, redelivery=0.5)) as worker_run:
