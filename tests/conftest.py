@@ -20,7 +20,7 @@ from tests.support.replica import Replica
 from tests.support.scripted_runtime import ScriptedRuntime
 from tests.support.worker_harness import WorkerHarness
 
-settings.register_profile("any speed", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any speed")
 
 TIERS: Final = {

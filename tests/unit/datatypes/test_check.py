@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cm_exec.datatypes import DataType
@@ -178,7 +178,6 @@ def test_what_is_no_json_is_said_to_be_none(text: bytes, message: str) -> None:
         decode_json(text)
 
 
-@settings(max_examples=100)
 @given(st.data(), data_types)
 def test_every_value_of_a_type_fits_it(data: st.DataObject, type_: DataType) -> None:
     value = data.draw(values(type_))
@@ -192,7 +191,6 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=100)
 @given(data_types, json_values)
 def test_any_value_fits_or_is_complained_of(type_: DataType, value: Any) -> None:
     message = complaint_about(value, type_)

@@ -137,7 +137,7 @@ def test_schema_matches_the_sdk(python: str) -> None:
         assert [each["name"] for each in ours[name]["inputs"]] == [each["name"] for each in schema["inputs"]]
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(sdk_types)
 def test_random_type_matches_the_sdk(inference: Inference, type_: DataType) -> None:
     """The schema of any type is one that the SDK infers, too."""
@@ -145,7 +145,6 @@ def test_random_type_matches_the_sdk(inference: Inference, type_: DataType) -> N
     assert inference.of(json_) == json_
 
 
-@settings(max_examples=100)
 @given(data_types)
 def test_members_match_the_sdk(type_: DataType) -> None:
     """A schema has the SDK's members for every type."""

@@ -1,13 +1,12 @@
 """A sample is of its type."""
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from cm_exec.datatypes import DataType, sample
 from cm_exec.datatypes.check import checker
 from tests.support.data_types import data_types
 
 
-@settings(max_examples=100)
 @given(data_types)
 def test_a_sample_is_of_its_type(type_: DataType) -> None:
     checker(type_)(sample(type_))

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from cm_exec.datatypes import SIMPLE_NAMES, DataType, TypeJsonError, type_from_json, type_json
 from cm_exec.datatypes.syntax import parse_type
@@ -57,7 +57,6 @@ def test_field_metadata() -> None:
     }
 
 
-@settings(max_examples=100)
 @given(data_types)
 def test_what_is_written_is_read_as_the_same(type_: DataType) -> None:
     assert type_from_json(type_json(type_)) == type_

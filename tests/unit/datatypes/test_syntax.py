@@ -1,7 +1,7 @@
 """The little language of types: what it says, and where it says that something is wrong."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cm_exec.datatypes import (
@@ -70,7 +70,6 @@ def test_a_text_is_read(text: str, type_: DataType) -> None:
     assert parse_type(text) == type_
 
 
-@settings(max_examples=100)
 @given(data_types)
 def test_what_is_printed_is_read_as_the_same(type_: DataType) -> None:
     text = type_text(type_)

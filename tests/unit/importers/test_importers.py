@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cm_exec.config import Function, HttpRequest
@@ -461,7 +461,6 @@ def described(returns: Returns | None) -> tuple[str, str | None]:
     return type_text(returns.type), returns.description
 
 
-@settings(max_examples=100)
 @given(
     odd_names,
     st.dictionaries(odd_names, st.tuples(data_types, st.booleans(), descriptions), max_size=3),
@@ -562,7 +561,6 @@ operations = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100)
 @given(json_values | operations | st.fixed_dictionaries({"properties": json_values}))
 def test_any_json_is_taken_over_or_refused(document: Any) -> None:
     try:
