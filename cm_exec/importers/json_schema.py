@@ -96,12 +96,16 @@ class SchemaReader:
             resolved = self.resolved(inner) if isinstance(inner, Mapping) else {}
             one_way = resolved.get("readOnly") is True or resolved.get("writeOnly") is True
             ranged = self._without_null(resolved)[0] if with_range else {}
+            low, high = _end(ranged, "minimum", type_), _end(ranged, "maximum", type_)
+            if low is not None and high is not None and low > high:
+                low = high = None
+                self._declarations.notes.append(f"{where}.{name}: its range has no value, and is left out")
             yield Member(
                 name=name,
                 type=type_ if name in required and not one_way else self.optional(type_),
                 description=text_of(inner) if isinstance(inner, Mapping) else None,
-                min=_end(ranged, "minimum", type_),
-                max=_end(ranged, "maximum", type_),
+                min=low,
+                max=high,
             )
 
     def beyond_members(self, schema: Schema) -> str | None:
@@ -273,9 +277,11 @@ def _adds_a_type(schema: Schema, word: str) -> bool:
 
 
 def _integer(schema: Schema) -> str:
-    low, high = schema.get("minimum"), schema.get("maximum")
-    small = isinstance(low, int) and isinstance(high, int) and low >= -_32_BITS and high < _32_BITS
-    return "integer" if small or schema.get("format") in {"int32", "int16", "int8"} else "long"
+    ends = [_end(schema, key, "long") for key in ("minimum", "maximum")]
+    given = [end for end in ends if end is not None]
+    if not all(-_32_BITS <= end < _32_BITS for end in given):
+        return "long"  # some say int32 of an unsigned integer
+    return "integer" if len(given) == len(ends) or schema.get("format") in {"int32", "int16", "int8"} else "long"
 
 
 def items(schema: Schema, key: str) -> Sequence[Any]:

@@ -76,8 +76,8 @@ def describe_bound(kind: RangeKind) -> str:
     return _BOUND_WORDS[kind]
 
 
-def _whole_bound(limit: int) -> Callable[[object], Bound | None]:
-    return lambda value: value if type(value) is int and abs(value) <= limit else None
+def _whole_bound(low: int, high: int) -> Callable[[object], Bound | None]:
+    return lambda value: value if type(value) is int and low <= value <= high else None
 
 
 def _number_bound(value: object) -> Bound | None:
@@ -107,8 +107,8 @@ def _timestamp_bound(value: object) -> Bound | None:
 
 
 _READERS: Final[dict[RangeKind, Callable[[object], Bound | None]]] = {
-    "integer": _whole_bound(2**31 - 1),
-    "long": _whole_bound(_SAFE),
+    "integer": _whole_bound(-(2**31), 2**31 - 1),
+    "long": _whole_bound(-_SAFE, _SAFE),
     "float": _number_bound,
     "double": _number_bound,
     "decimal": _decimal_bound,

@@ -48,6 +48,8 @@ def type_of(schema: object, **definitions: object) -> tuple[str, list[str]]:
         ({"type": "integer", "format": "int32"}, "integer"),
         ({"type": "integer", "minimum": 0, "maximum": 100}, "integer"),
         ({"type": "integer", "minimum": 0}, "long"),
+        ({"type": "integer", "format": "int32", "maximum": 2**32 - 1}, "long"),
+        ({"type": "integer", "minimum": 0, "maximum": 2**53}, "long"),
         ({"type": "number"}, "double"),
         ({"type": "number", "format": "float"}, "float"),
         ({"enum": ["a", "b"]}, "string"),
@@ -214,6 +216,9 @@ def test_a_query_with_further_members() -> None:
         ({"type": "integer", "minimum": 0, "maximum": 2**64 - 1}, 0, None),
         ({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}, None, None),
         ({"type": "number", "exclusiveMinimum": 0}, 0, None),
+        ({"type": "integer", "format": "int32", "minimum": 0, "maximum": 2**32 - 1}, 0, 2**32 - 1),
+        ({"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, None, None),
+        ({"type": "integer", "format": "int32", "minimum": -(2**31), "maximum": 2**31 - 1}, -(2**31), 2**31 - 1),
     ],
 )
 def test_range(schema: object, low: int | None, high: int | None) -> None:
@@ -229,7 +234,7 @@ def test_inputs() -> None:
         (function,) = read({"properties": {"n": schema}, "required": required})[0].values()
         (each,) = function.inputs or ()
         assert each.description == "how many"
-        assert each.range == Range(kind="long", min=1, max=9)
+        assert each.range == Range(kind="integer", min=1, max=9)
 
 
 THING = {"$ref": "#/components/schemas/Thing"}
