@@ -94,6 +94,27 @@ def test_module(tmp_path: Path) -> None:
     assert [schema["functionName"] for schema in json.loads(schemas)] == ["add_book", "get_book"]
 
 
+@needs("python3")
+def test_module_with_hints_for_type_checkers(tmp_path: Path) -> None:
+    """A function whose hints cannot be read is left out, and does not keep the others from being served."""
+    helper = """
+from __future__ import annotations
+from typing import TYPE_CHECKING, Final
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+def double(number: int) -> int: return number * 2
+def helper(table: DataFrame) -> int: return 1
+def final(number: Final[int]) -> int: return 1
+"""
+    (tmp_path / "library.py").write_text(helper)
+    done = init(tmp_path, "--from-python", "library")
+    assert done.returncode == 0, done.stderr
+    assert "the function helper is left out: the hints of helper cannot be read" in done.stderr
+    tested = run(tmp_path, "cm-exec", "test")
+    assert "2 tests: 2 passed" in tested.stdout, tested.stdout + tested.stderr
+
+
 def test_module_without_functions(tmp_path: Path) -> None:
     (tmp_path / "empty.py").write_text("")
     done = init(tmp_path, "--from-python", "empty")

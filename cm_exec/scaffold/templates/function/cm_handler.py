@@ -270,7 +270,6 @@ class Served:
 
     def __init__(self, function: Any) -> None:
         self.function = function
-        self.hints = hints_of(self.function)
         parameters = inspect.signature(self.function).parameters
         self.names = [name for name in parameters if name != "context"]
         self.takes_context = "context" in parameters
@@ -291,16 +290,18 @@ class Served:
         """Return the arguments for a query."""
         if len(self.names) == 1:
             (event,) = self.names
-            hint = self.hints.get(event)
+            hint = hints_of(self.function).get(event)
             if is_struct(hint):
                 return {event: typed(query, hint)}
             if self.takes_context and hint in (None, dict, Any):
                 return {event: query}
-        return members(query, {name: self.hints.get(name) for name in self.names}, with_default(self.function))
+        return members(
+            query, {name: hints_of(self.function).get(name) for name in self.names}, with_default(self.function)
+        )
 
     def context(self, context: dict[str, Any]) -> Any:
         """Return the job's data by the hint: as a dict, or as a class such as the SDK's QueryContext."""
-        hint: Any = self.hints.get("context")
+        hint: Any = hints_of(self.function).get("context")
         if not is_struct(hint):
             return context
         return hint(**{name: value for name, value in context.items() if name in hints_of(hint)})
