@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -68,17 +69,19 @@ class MachineClock:
         return max(0.0, until.busy - self.busy - own) / (cores * max(until.now - self.now, 1e-6))
 
 
+def children(pid: int) -> list[int]:
+    """Return the direct children of a process: each thread has its own. A thread or process that is gone has none."""
+    found: list[int] = []
+    with suppress(OSError):
+        for task in (PROC / str(pid) / "task").iterdir():
+            with suppress(OSError):
+                found += map(int, (task / "children").read_text().split())
+    return found
+
+
 def _tree(root: int) -> Iterator[int]:
     yield root
-    try:
-        children = [
-            int(child)
-            for task in (PROC / str(root) / "task").iterdir()
-            for child in (task / "children").read_text().split()
-        ]
-    except OSError:
-        return
-    for child in children:
+    for child in children(root):
         yield from _tree(child)
 
 

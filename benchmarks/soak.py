@@ -23,7 +23,7 @@ from typing import Any, Final, Literal
 
 import click
 
-from benchmarks.processes import PROC, usage
+from benchmarks.processes import PROC, children, usage
 from benchmarks.worker_process import worker
 from cm_exec.local_runtime import LocalRuntime
 from cm_exec.local_runtime.call import Call
@@ -286,11 +286,10 @@ class _Soak:
             thread.join()
 
     def _kill_one(self) -> None:
-        tasks = (PROC / str(self._pid) / "task").iterdir()
-        children = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
-        if children:
+        handlers = children(self._pid)
+        if handlers:
             with suppress(ProcessLookupError):
-                os.kill(random.choice(children), signal.SIGKILL)  # noqa: S311
+                os.kill(random.choice(handlers), signal.SIGKILL)  # noqa: S311
             self._tally.killed += 1
 
     def _read(self, answered: int) -> None:

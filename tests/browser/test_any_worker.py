@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.support.dev_program import DevProgram, started_dev
 from tests.support.toml import function
 from tests.support.tools import needs
+from tests.support.worker import CM_EXEC
 
 pytestmark = needs("chromium")
 
@@ -35,7 +36,6 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevProgram]:
         function("size", "wc -c"),
         function("parts", "echo one; while [ ! -e go ]; do sleep 0.05; done; echo two", stream=True),
         function("fails", "echo the reason >&2; exit 3"),
-        function("raises", f"printf '%s' '{TRACEBACK}'"),
         function("who", 'printf "$CM_USER_ID"'),
         function("long_form", ["cat"], inputs={f"input_{number}": "string" for number in range(20)}),
         function(LONG_NAME, ["cat"]),
@@ -178,11 +178,14 @@ def test_saved_test(folder: Path, open_console: Open) -> None:
         assert b"1 passed" in done.stdout
 
 
-def test_traceback(program: DevProgram, open_console: Open) -> None:
-    """The traceback of an SDK has line breaks."""
-    page = open_console(program)
-    call(page, "raises")
-    expect(page.locator("#job-body pre.text")).to_contain_text("(most recent call last):\n  File one\nValueError")
+def test_traceback(folder: Path, open_console: Open) -> None:
+    """The traceback that a worker with an SDK returns has line breaks."""
+    write(folder, function("raises", f"printf '%s' '{TRACEBACK}'"))
+    with started_dev(folder, "--", str(CM_EXEC), "run") as program:
+        program.wait_until_ready()
+        page = open_console(program)
+        call(page, "raises")
+        expect(page.locator("#job-body pre.text")).to_contain_text("(most recent call last):\n  File one\nValueError")
 
 
 def test_eight_tabs(folder: Path, browser: Browser) -> None:
