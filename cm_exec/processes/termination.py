@@ -195,6 +195,7 @@ class OrphanTerminator:
         self._tree = tree
         self._graces = graces
         self._known: dict[int, Orphan] = {}
+        self._signal = signal.SIGTERM
         self._kill_at: float | None = None
 
     def begin(self) -> bool:
@@ -222,9 +223,10 @@ class OrphanTerminator:
             self._tree.unregister()
 
     def _scan(self) -> bool:
-        """Scan for orphans, send SIGTERM to new ones, return whether any exist.
+        """Scan for orphans, send the signal to new ones, return whether any exist.
 
         A scan proves completion only if all known orphans had exited before it: a process may fork as its last act.
+        One that forks at each SIGTERM is ended by the SIGKILL that a new orphan gets once the grace period is over.
         """
         found = self._tree.orphans()
         for orphan in found:
@@ -235,7 +237,7 @@ class OrphanTerminator:
             if known is not None:
                 known.close()
             self._known[orphan.pid] = orphan
-            orphan.send(signal.SIGTERM)
+            orphan.send(self._signal)
         return bool(found)
 
     def _running(self) -> list[Orphan]:
@@ -252,9 +254,10 @@ class OrphanTerminator:
         if now > self._kill_at + self._graces.kill:
             log.error("cannot end processes %s; giving up on them", [orphan.pid for orphan in running])
             return False
-        self._tree.signal_group(signal.SIGKILL)
+        self._signal = signal.SIGKILL
+        self._tree.signal_group(self._signal)
         for orphan in running:
-            orphan.send(signal.SIGKILL)
+            orphan.send(self._signal)
         return True
 
 

@@ -108,6 +108,50 @@ async def test_successor_of_an_orphan() -> None:
         assert third.wait(30) < 0
 
 
+class Succeeding(ProcessTree):
+    """A tree of one process, whose successor is there as soon as it has handled SIGTERM."""
+
+    def __init__(self) -> None:
+        super().__init__(2**22, 0, set())
+        self.ends: list[int] = []
+        self._process = self._start()
+
+    @staticmethod
+    def _start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(["sleep", "300"])
+
+    def orphans(self) -> list[Orphan]:
+        if self.ends and self.ends[-1] == -signal.SIGKILL:
+            return []
+        return [SucceededOrphan(self._process.pid, self)]
+
+    def signalled(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+        self.ends.append(self._process.wait(30))
+        if number != signal.SIGKILL:
+            self._process = self._start()
+
+
+class SucceededOrphan(Orphan):
+    def __init__(self, pid: int, tree: Succeeding) -> None:
+        super().__init__(pid)
+        self._tree = tree
+
+    def send(self, number: signal.Signals) -> None:
+        self._tree.signalled(number)
+
+
+async def test_endless_successors(caplog: pytest.LogCaptureFixture) -> None:
+    """An orphan that starts its successor at each SIGTERM is found between two of them, and killed."""
+    tree = Succeeding()
+    terminator = OrphanTerminator(tree, Graces(terminate=0.1))
+    terminator.begin()
+    await terminator.finish()
+    assert tree.ends[0] == -signal.SIGTERM
+    assert tree.ends[-1] == -signal.SIGKILL
+    assert not caplog.messages
+
+
 async def test_end_of_the_worker() -> None:
     """An orphan whose grace period the end of the worker cuts short is killed."""
     with sleeping(STUBBORN) as process:
