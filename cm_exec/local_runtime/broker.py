@@ -134,7 +134,7 @@ class Broker:
     # Reports from the program that runs the worker
 
     def publish(self, change: Change | LogLine | Notice) -> None:
-        """Tell all who watch of a change."""
+        """Send a change to all subscribers."""
         for subscriber in self.subscribers:
             subscriber.publish(change)
 

@@ -29,17 +29,16 @@ class IncompleteResponseError(Exception):
 
 
 class Response(Struct, frozen=True):
-    """A complete response. Header names are in lower case; `reusable` says whether the connection stays open."""
+    """A complete response. Header names are in lower case; `reusable` says whether the connection stays open.
+
+    `lasts_to_end` says that the end of the connection was the end of the body: a crash of the server looks the same.
+    """
 
     status: int
     body: bytes | bytearray | memoryview
     headers: Mapping[str, str] = field(default_factory=dict)
     reusable: bool = True
-
-    @property
-    def lasts_to_end(self) -> bool:
-        """Whether the end of the connection was the end of the body: a crash of the server looks the same."""
-        return _framing(self.status, self.headers)[0] is _State.TO_END
+    lasts_to_end: bool = False
 
 
 Headers = tuple[tuple[str, str], ...]
@@ -132,13 +131,13 @@ class ResponseReader:
         """
         if self._state is _State.TO_END:
             self._reusable = False
-            return self._finish()
+            return self._finish(lasts_to_end=True)
         if self.is_empty:
             raise NoResponseError
         raise IncompleteResponseError
 
-    def _finish(self) -> Response:
-        response = Response(self._status, self._body, self._headers, self._reusable)
+    def _finish(self, *, lasts_to_end: bool = False) -> Response:
+        response = Response(self._status, self._body, self._headers, self._reusable, lasts_to_end)
         self._begin()
         return response
 

@@ -64,7 +64,7 @@ RESPONSES = {
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nx: y\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
         Response(204, b""),
     ),
-    "to the end": (b"HTTP/1.0 200 OK\r\n\r\nabc", Response(200, b"abc", reusable=False)),
+    "to the end": (b"HTTP/1.0 200 OK\r\n\r\nabc", Response(200, b"abc", reusable=False, lasts_to_end=True)),
 }
 
 
