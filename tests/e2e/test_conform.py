@@ -13,6 +13,7 @@ from cm_exec.conformance.rules import RULES
 from cm_exec.conformance.stage import RuleBrokenError, Stage
 from scripts.conformance.__main__ import CANDIDATES, Candidate, conform, published
 from tests.support.dev_program import CM_EXEC
+from tests.support.foreign_worker import CLIENT
 from tests.support.official_sdks import python_command, typescript_command
 from tests.support.processes import wait_until
 from tests.support.toml import function
@@ -108,13 +109,9 @@ def test_worker_that_never_polls(tmp_path: Path) -> None:
     assert last.startswith("27 rules: 8 broken, 19 not played, since the worker never polled, in ")
 
 
-WORKER = """
-import json, os, ssl, urllib.error, urllib.request
-context = ssl.create_default_context(cafile=os.environ["DEFAULT_CA_PATH"])
-token = {"Module-Auth-Token": open(os.environ["MODULE_AUTH_TOKEN"]).read(), "Content-Type": "application/octet-stream"}
-def send(uri, data=None):
-    with urllib.request.urlopen(urllib.request.Request(uri, data, token), context=context) as response:
-        return response.status, response.read()
+WORKER = (
+    CLIENT
+    + """
 while True:
     status, body = send(os.environ["GET_JOB_URI"])
     if status != 200:
@@ -128,6 +125,7 @@ while True:
         except urllib.error.HTTPError:
             pass
 """
+)
 
 
 @pytest.mark.parametrize(

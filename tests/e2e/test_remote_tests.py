@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.dev_program import CM_EXEC, dev_environment, started_dev
+from tests.support.foreign_worker import CLIENT
 from tests.support.toml import function
 
 TESTS = """
@@ -27,13 +28,9 @@ name = "is wrong"
 query = 1
 result = 2
 """
-WORKER = """
-import json, os, ssl, urllib.request
-context = ssl.create_default_context(cafile=os.environ["DEFAULT_CA_PATH"])
-token = {"Module-Auth-Token": open(os.environ["MODULE_AUTH_TOKEN"]).read(), "Content-Type": "application/octet-stream"}
-def send(uri, data=None):
-    with urllib.request.urlopen(urllib.request.Request(uri, data, token), context=context) as response:
-        return response.status, response.read()
+WORKER = (
+    CLIENT
+    + """
 while True:
     status, body = send(os.environ["GET_JOB_URI"])
     if status == 200:
@@ -41,6 +38,7 @@ while True:
         result = {"exception": "no such luck: Traceback"} if job["queryType"] == "fails" else job["query"]
         send(os.environ["POST_RESULT_URI"] + "/" + job["jobId"], json.dumps(result).encode())
 """
+)
 
 
 @pytest.fixture
