@@ -1,5 +1,6 @@
 """The console without a worker, with workers of any kind, and in many tabs."""
 
+import re
 import socket
 import ssl
 import subprocess
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.dev_program import DevProgram, started_dev
 from tests.support.toml import function
@@ -36,6 +37,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevProgram]:
         function("size", "wc -c"),
         function("parts", "echo one; while [ ! -e go ]; do sleep 0.05; done; echo two", stream=True),
         function("fails", "echo the reason >&2; exit 3"),
+        function("mistyped", """echo '{"a": [1]}'""", inputs={}, returns="integer"),
         function("who", 'printf "$CM_USER_ID"'),
         function("long_form", ["cat"], inputs={f"input_{number}": "string" for number in range(20)}),
         function(LONG_NAME, ["cat"]),
@@ -132,6 +134,29 @@ def test_failure(program: DevProgram, open_console: Open) -> None:
     assert page.locator("#job-body").inner_text().count("the reason") == 1
     page.get_by_text("The error result").click()
     expect(page.locator("#job-body .tree")).to_contain_text("exitCode")
+
+
+@pytest.mark.parametrize("name", ["fails", "mistyped"])
+def test_late_details(program: DevProgram, open_console: Open, name: str) -> None:
+    """What the user has opened or closed stays so when the job's log and breaches come afterwards."""
+    page = open_console(program)
+    held: list[Route] = []
+    page.route(re.compile(r"/jobs/[^/]+(/log)?$"), lambda route: held.append(route))  # noqa: PLW0108
+    call(page, name)
+    if name == "fails":
+        page.get_by_text("The error result").click()
+        late, text = page.locator("#job-log"), "the reason"
+    else:
+        late, text = page.locator("#job-breaches"), "Breach of the contract"
+    top = page.locator("#job-body .tree > details")
+    top.locator("summary").first.click()
+    expect(top).not_to_have_attribute("open", "")
+    expect(late).to_be_hidden()
+    for route in held:
+        route.continue_()
+    page.unroute_all()
+    expect(late).to_contain_text(text)
+    expect(top).not_to_have_attribute("open", "")
 
 
 def test_large_query(program: DevProgram, open_console: Open) -> None:

@@ -14,9 +14,9 @@ const STDERR_SHOWN = 40; // lines below a failure
 
 let tab = "result";
 let detail = null; // of the chosen job: its query, log and breaches
-let loads = 0; // how often a detail came: what was drawn with the one before is old
 let log = [];
 let logDropped = 0;
+let loaded = ""; // the state of the job for which the detail was requested
 let drawn = "";
 
 const chosen = () => state.jobs.get(state.chosenJob) ?? null;
@@ -31,17 +31,21 @@ function render() {
     delete byId("job-head").dataset.id; // the same job may come back
     byId("job-tabs").replaceChildren();
     byId("job-body").replaceChildren(h("p.faint", null, state.chosenJob ? "Waiting for the job, or it is not known any more." : "Call a function, or choose a job of the list."));
-    drawn = "";
+    loaded = drawn = "";
     return;
   }
   renderHead(job);
   tabList(byId("job-tabs"), [["result", "Result"], ["log", logLines(job) ? `Log ${number(logLines(job))}` : "Log"], ["query", "Query"], ["details", "Details"]], tab, showTab);
-  const version = `${job.id} ${job.state} ${job.breaches} ${job.streaming} `;
-  const key = `${version}${tab} ${loads} ${logLines(job) > 0}`;
-  if (key === drawn) return;
-  if (!drawn.startsWith(version)) load(job);
-  drawn = key;
-  renderBody(job);
+  const version = `${job.id} ${job.state} ${job.streaming}`;
+  if (loaded !== `${version} ${job.breaches}`) {
+    loaded = `${version} ${job.breaches}`;
+    load(job);
+  }
+  const key = `${version} ${tab} ${tab === "query" && detail?.id === job.id}`;
+  if (key !== drawn) {
+    drawn = key;
+    renderBody(job);
+  }
 }
 
 function renderHead(job) {
@@ -121,9 +125,8 @@ async function load(job) {
     if (error.status !== 404) return;
     detail = { id: job.id, query: "", queryTruncated: false, breachList: [] };
   }
-  loads += 1;
   render();
-  renderLog();
+  renderLate();
 }
 
 const reloadLog = throttled(async () => {
@@ -135,7 +138,7 @@ const reloadLog = throttled(async () => {
     log = found.log;
     logDropped = found.dropped;
     render();
-    renderLog();
+    renderLate();
   } catch {
     // It is forgotten, or the runtime is gone; the next change will show it.
   }
@@ -145,6 +148,17 @@ function renderBody(job) {
   const body = byId("job-body");
   body.setAttribute("aria-labelledby", `jobtab-${tab}`);
   body.replaceChildren(...({ result: resultTab, log: logTab, query: queryTab, details: detailsTab }[tab](job)));
+  renderLate();
+}
+
+/** What comes after the job's own facts. Nothing else is drawn again, so what the user has opened stays open. */
+function renderLate() {
+  const breaches = document.getElementById("job-breaches");
+  breaches?.replaceChildren(...(detail?.breachList ?? []).map((breach) => h("p.breach-note", null, h("strong", null, "Breach of the contract: "), breach.message)));
+  const stderr = document.getElementById("job-stderr");
+  if (stderr) stderr.hidden = !log.length;
+  const text = document.getElementById("job-failure-text");
+  if (text) text.hidden = log.length > 0;
   renderLog();
 }
 
@@ -165,15 +179,13 @@ function resultTab(job) {
   // The failure stands above. Its result says the same once more, for those who want to see it.
   const details = h("details.error-result", null, h("summary", null, `The error result, ${size(job.resultBytes)}`), place);
   details.addEventListener("toggle", () => details.open && !place.children.length && show());
-  return [...parts, failureText(job), ...(logLines(job) ? [h("h3", null, "stderr"), logBox(true)] : []), details];
+  return [...parts, failureText(job), h("section", { id: "job-stderr" }, h("h3", null, "stderr"), logBox(true)), details];
 }
 
 /** What the error result has besides its message: a traceback, or the stderr of a job whose log is empty. */
 function failureText(job) {
-  const place = h("div");
-  errorDetail(job).then((text) => {
-    if (text && !logLines(job)) place.replaceChildren(textView(text));
-  }, () => {});
+  const place = h("div", { id: "job-failure-text" });
+  errorDetail(job).then((text) => text && place.replaceChildren(textView(text)), () => {});
   return place;
 }
 
@@ -193,7 +205,7 @@ function liveResult(job) {
 }
 
 function troubles(job) {
-  const parts = (detail?.breachList ?? []).map((breach) => h("p.breach-note", null, h("strong", null, "Breach of the contract: "), breach.message));
+  const parts = [h("div", { id: "job-breaches" })];
   if (job.state === "failed" || job.state === "lost") {
     const reason = job.failure?.reason;
     parts.push(h("p.failure", null, h("strong", null, reason ? `${reason}: ` : `${job.state}: `), troubleOf(job) ?? "the result says that it failed"));
