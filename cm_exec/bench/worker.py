@@ -15,7 +15,7 @@ import msgspec
 from cm_exec.devserver.worker_process import WorkerProcess, cm_exec_command, describe_exit, worker_environment
 from cm_exec.local_runtime import LocalRuntime
 from cm_exec.local_runtime.call import ResultSpool
-from cm_exec.local_runtime.core.job import RuntimeJob
+from cm_exec.local_runtime.core import RuntimeJob
 from cm_exec.processes.stdin_probe import descendants
 from cm_exec.protocol import environment as names
 

@@ -27,8 +27,8 @@ from cm_exec.handlers import HandlerContext
 from cm_exec.handlers.factory import Validator, create_handlers
 from cm_exec.processes.launcher import read_all, write_all
 from cm_exec.processes.signals import run_supervised
+from cm_exec.protocol import Job
 from cm_exec.protocol.failure import Failure, Reason
-from cm_exec.protocol.job import Job
 from cm_exec.protocol.json_text import json_problem
 from cm_exec.worker.job import JobRunner, LocalPost, SpooledResult
 from cm_exec.worker.logging import show_messages_once, start_log

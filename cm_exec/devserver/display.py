@@ -20,7 +20,7 @@ from cm_exec.config import Config
 from cm_exec.datatypes import sample
 from cm_exec.devserver.worker_process import WorkerSource
 from cm_exec.local_runtime import LocalRuntime
-from cm_exec.local_runtime.core.job import RuntimeJob, State
+from cm_exec.local_runtime.core import RuntimeJob, State
 from cm_exec.local_runtime.core.worker_status import WorkerState
 from cm_exec.local_runtime.feed import News
 from cm_exec.local_runtime.worker_files import CONTAINER_HOST, Style

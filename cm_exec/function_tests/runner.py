@@ -15,7 +15,7 @@ from cm_exec.function_tests import PreparedTest
 from cm_exec.function_tests.outcome import OutcomeProblem, check_outcome
 from cm_exec.handlers import HandlerContext
 from cm_exec.handlers.factory import concurrency_limits, create_handlers
-from cm_exec.protocol.job import Job
+from cm_exec.protocol import Job
 from cm_exec.worker.job import JobRunner, LocalPost, SpooledResult
 from cm_exec.worker.queue import JobQueue
 

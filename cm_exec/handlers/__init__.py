@@ -14,9 +14,9 @@ from cm_exec.handlers.outcome import failure_of_abort
 from cm_exec.handlers.spool import StreamingSpool, spool_directory
 from cm_exec.processes.launcher import prefer_for_oom
 from cm_exec.processes.termination import Graces, ProcessTree
+from cm_exec.protocol import Job
 from cm_exec.protocol import environment as names
 from cm_exec.protocol.failure import Failure, JobFailedError, Reason
-from cm_exec.protocol.job import Job
 
 
 class StderrSink(Protocol):

@@ -21,8 +21,8 @@ from cm_exec.handlers.service_process import IN_BUFFER, NOT_READ, Attempt, Runni
 from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.step_state import EnvelopeState
 from cm_exec.processes.child import Child
+from cm_exec.protocol import Job
 from cm_exec.protocol.failure import Failure, Reason
-from cm_exec.protocol.job import Job
 
 if TYPE_CHECKING:
     import asyncio

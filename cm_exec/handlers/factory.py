@@ -9,9 +9,9 @@ from cm_exec.handlers import Completion, Handler, HandlerContext, StderrSink
 from cm_exec.handlers.spawn import PrespawnHandler, SpawnHandler
 from cm_exec.handlers.spool import StreamingSpool
 from cm_exec.loops import in_thread
+from cm_exec.protocol import Job
 from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.protocol.function_schema import query_checker
-from cm_exec.protocol.job import Job
 from cm_exec.protocol.json_text import InvalidJsonError, decode_json
 
 if TYPE_CHECKING:

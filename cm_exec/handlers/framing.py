@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cm_exec.protocol.job import Job
+from cm_exec.protocol import Job
 from cm_exec.protocol.json_text import InvalidJsonError, decode_json, json_problem, member_spans
 
 _LONGEST_HEADER: Final = 8192

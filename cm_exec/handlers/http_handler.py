@@ -11,8 +11,8 @@ from cm_exec.handlers import Completion, Handler, HandlerContext, StderrSink, ab
 from cm_exec.handlers.http_service import HttpService, is_success
 from cm_exec.handlers.outcome import failure_of_abort, finish_output
 from cm_exec.handlers.spool import LimitedOutput, StreamingSpool
+from cm_exec.protocol import Job
 from cm_exec.protocol.failure import Failure, JobFailedError, Reason
-from cm_exec.protocol.job import Job
 from cm_exec.runtime.http import BodySink
 
 ERROR_BODY: Final = 4096

@@ -14,8 +14,8 @@ from cm_exec.config import Function
 from cm_exec.handlers.job_state import JobState
 from cm_exec.handlers.spool import Spool
 from cm_exec.processes.child import bytes_in
+from cm_exec.protocol import Job, redact
 from cm_exec.protocol.failure import OUTPUT_EXCERPT, STDERR_TAIL, Failure, Reason
-from cm_exec.protocol.job import Job, redact
 from cm_exec.protocol.json_text import json_problem
 
 log: Final = logging.getLogger("cm_exec.handler")

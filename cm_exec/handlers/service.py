@@ -23,8 +23,8 @@ from cm_exec.handlers.service_state import ServiceLog
 from cm_exec.handlers.spool import StreamingSpool
 from cm_exec.handlers.step_process import StepProcess
 from cm_exec.processes.child import Child, Command
+from cm_exec.protocol import Job
 from cm_exec.protocol.failure import Failure, JobFailedError
-from cm_exec.protocol.job import Job
 
 log: Final = logging.getLogger("cm_exec.handler")
 

@@ -16,8 +16,8 @@ from cm_exec.handlers.service_state import StartWatch
 from cm_exec.handlers.spool import LimitedOutput, Spool
 from cm_exec.processes.child import LARGE_PIPE, PIPE_BUF, Child, bytes_in, resize_pipe
 from cm_exec.processes.stdin_probe import StdinProbe
+from cm_exec.protocol import Job
 from cm_exec.protocol.failure import Failure, Reason
-from cm_exec.protocol.job import Job
 
 if TYPE_CHECKING:
     from cm_exec.handlers.pool import Pool

@@ -12,8 +12,8 @@ from cm_exec.handlers.outcome import StderrTail, failure_of_exit, finish_output
 from cm_exec.handlers.spool import LimitedOutput, Spool
 from cm_exec.processes.child import LARGE_PIPE, Child, resize_pipe
 from cm_exec.processes.termination import OrphanTerminator
+from cm_exec.protocol import Job
 from cm_exec.protocol.failure import Reason
-from cm_exec.protocol.job import Job
 from cm_exec.protocol.json_text import json_problem
 
 log: Final = logging.getLogger("cm_exec.handler")

@@ -21,9 +21,9 @@ from cm_exec.handlers.pool import Pool, PoolOptions
 from cm_exec.handlers.single_use import run_single_use
 from cm_exec.handlers.spool import StreamingSpool
 from cm_exec.processes.child import Child, Command, NotStartedError
+from cm_exec.protocol import Job
 from cm_exec.protocol import environment as names
 from cm_exec.protocol.failure import JobFailedError
-from cm_exec.protocol.job import Job
 
 CM_JOB_DIR: Final = names.CM_JOB_DIR.encode()
 

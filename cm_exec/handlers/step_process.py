@@ -21,8 +21,8 @@ from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.step_state import Step, StepState
 from cm_exec.loops import Deadline
 from cm_exec.processes.child import Child
+from cm_exec.protocol import Job
 from cm_exec.protocol.failure import OUTPUT_EXCERPT, Failure, Reason
-from cm_exec.protocol.job import Job
 from cm_exec.protocol.json_text import json_problem
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import Self, TypeVar
 from cm_exec.local_runtime.broker import Broker, Restart
 from cm_exec.local_runtime.call import Call
 from cm_exec.local_runtime.caller_server import CallerServer
+from cm_exec.local_runtime.core import Limits, LogLine, RuntimeJob, Submission
 from cm_exec.local_runtime.core.endpoints import V1, ProtocolDialect
 from cm_exec.local_runtime.core.faults import Fault, ProtocolEndpoint
 from cm_exec.local_runtime.core.functions import FunctionInfo
-from cm_exec.local_runtime.core.job import Limits, LogLine, RuntimeJob, Submission
 from cm_exec.local_runtime.core.worker_status import (
     ProcessState,
     ProcessStatus,
@@ -27,10 +27,10 @@ from cm_exec.local_runtime.core.worker_status import (
 )
 from cm_exec.local_runtime.feed import News, Notice, Subscriber
 from cm_exec.local_runtime.listener import Listener, note_unknown_names
+from cm_exec.local_runtime.loop_thread import Inbox, LoopThread
 from cm_exec.local_runtime.protocol_api import ProtocolApi, WorkerRequest
 from cm_exec.local_runtime.views import CallerOptions, RuntimeInfo
 from cm_exec.local_runtime.worker_files import CONTAINER_HOST, LOCAL_NAMES, Style, WorkerFiles, load_identity
-from cm_exec.loops import Inbox, LoopThread
 
 T = TypeVar("T")
 

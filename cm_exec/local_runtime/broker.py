@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from cm_exec.local_runtime.call import Call, ResultCache, ResultSpool
-from cm_exec.local_runtime.core import endpoints
-from cm_exec.local_runtime.core.functions import FunctionInfo, FunctionRegistry
-from cm_exec.local_runtime.core.job import (
+from cm_exec.local_runtime.core import (
     Change,
     Evicted,
     JobLog,
@@ -25,8 +23,10 @@ from cm_exec.local_runtime.core.job import (
     RuntimeJob,
     State,
     Submission,
+    endpoints,
     shortened,
 )
+from cm_exec.local_runtime.core.functions import FunctionInfo, FunctionRegistry
 from cm_exec.local_runtime.core.ledger import Ledger
 from cm_exec.local_runtime.core.result import LARGEST as LARGEST_FAILURE
 from cm_exec.local_runtime.core.result import SNIFF_LIMIT, reported_failure, sniff

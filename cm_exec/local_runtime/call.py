@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final
 
-from cm_exec.local_runtime.core.job import RuntimeJob
+from cm_exec.local_runtime.core import RuntimeJob
 from cm_exec.local_runtime.core.result import ReportedFailure
 
 IN_MEMORY: Final = 256 * 1024

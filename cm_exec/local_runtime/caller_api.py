@@ -22,8 +22,8 @@ from starlette.types import ASGIApp, Scope
 from cm_exec.local_runtime import views
 from cm_exec.local_runtime.answers import JsonAnswer, SpoolAnswer
 from cm_exec.local_runtime.call import Call, ResultSpool
+from cm_exec.local_runtime.core import RuntimeJob, State, Submission
 from cm_exec.local_runtime.core.faults import FaultSyntaxError
-from cm_exec.local_runtime.core.job import RuntimeJob, State, Submission
 from cm_exec.local_runtime.feed import EventStream, Notice
 from cm_exec.local_runtime.views import RuntimeInfo, UpdateView
 from cm_exec.protocol.json_text import json_problem

@@ -12,7 +12,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from cm_exec.local_runtime.answers import NO_STORE
-from cm_exec.local_runtime.core.job import Change, Evicted, LogLine, RuntimeJob
+from cm_exec.local_runtime.core import Change, Evicted, LogLine, RuntimeJob
 from cm_exec.local_runtime.core.worker_status import ProtocolViolation
 from cm_exec.local_runtime.listener import ServerConnection, connection_of
 

@@ -13,10 +13,9 @@ import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cm_exec.local_runtime.broker import Broker
-from cm_exec.local_runtime.core import endpoints
+from cm_exec.local_runtime.core import PostOutcome, RuntimeJob, endpoints, job_body
 from cm_exec.local_runtime.core.endpoints import ProtocolDialect
 from cm_exec.local_runtime.core.faults import Fault, FaultKind, FaultPlan, ProtocolEndpoint
-from cm_exec.local_runtime.core.job import PostOutcome, RuntimeJob, job_body
 from cm_exec.local_runtime.core.worker_status import ViolationKind
 from cm_exec.local_runtime.exchange import (
     END,

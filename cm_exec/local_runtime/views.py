@@ -15,9 +15,9 @@ import msgspec
 from cm_exec import __version__
 from cm_exec.local_runtime.broker import Broker
 from cm_exec.local_runtime.call import ResultSpool
+from cm_exec.local_runtime.core import Lines, LogLine, PostedResult, RuntimeJob, State
 from cm_exec.local_runtime.core.faults import FaultPlan
 from cm_exec.local_runtime.core.functions import FunctionEntry
-from cm_exec.local_runtime.core.job import Lines, LogLine, PostedResult, RuntimeJob, State
 from cm_exec.local_runtime.core.worker_status import ProtocolViolation
 from cm_exec.local_runtime.feed import News
 from cm_exec.local_runtime.protocol_api import ProtocolApi

@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from cm_exec.protocol import Job
 from cm_exec.protocol.failure import Failure, Reason, StreamAbortedError, error_body, short_name
-from cm_exec.protocol.job import Job
 from cm_exec.text import closest_match
 from cm_exec.worker.queue import QueuedJob
 

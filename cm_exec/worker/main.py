@@ -16,10 +16,10 @@ from cm_exec.handlers import HandlerContext
 from cm_exec.handlers.factory import concurrency_limits, create_handlers
 from cm_exec.handlers.outcome import StderrLogger
 from cm_exec.processes.signals import run_supervised
+from cm_exec.protocol import Job
 from cm_exec.protocol.environment import COMPUTE_SESSION_ID, MAX_CONCURRENT_TASKS
 from cm_exec.protocol.failure import short_name
 from cm_exec.protocol.function_schema import schemas_body
-from cm_exec.protocol.job import Job
 from cm_exec.runtime.client import RuntimeClient
 from cm_exec.runtime.endpoints import RuntimeEndpoints, wait_for_endpoints
 from cm_exec.runtime.retry import RetryLimits

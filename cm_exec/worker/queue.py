@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Final
 
-from cm_exec.protocol.job import Job, MalformedJobError
+from cm_exec.protocol import Job, MalformedJobError
 
 QueuedJob = Job | MalformedJobError
 """A job, or the remains of one, which is answered all the same."""

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from cm_exec.protocol.job import MalformedJobError, parse_job, salvage_job_id
+from cm_exec.protocol import MalformedJobError, parse_job, salvage_job_id
 from cm_exec.worker.job import Answer, Posted
 from cm_exec.worker.queue import JobQueue, QueuedJob, TruncatedJobs
 

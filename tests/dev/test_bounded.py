@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cm_exec.local_runtime.broker import Broker
 from cm_exec.local_runtime.call import ResultCache, ResultSpool
-from cm_exec.local_runtime.core.job import (
+from cm_exec.local_runtime.core import (
     LINES_A_JOB,
     LONGEST_LINE,
     Evicted,

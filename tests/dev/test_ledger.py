@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cm_exec.local_runtime.core.job import (
+from cm_exec.local_runtime.core import (
     Change,
     Evicted,
     Limits,

@@ -9,7 +9,7 @@ import pytest
 
 from cm_exec.local_runtime import LocalRuntime
 from cm_exec.local_runtime.call import NoResultError
-from cm_exec.local_runtime.core.job import State
+from cm_exec.local_runtime.core import State
 from cm_exec.local_runtime.core.worker_status import ViolationKind
 from tests.support.official_sdks import kill, python_command, worker
 

@@ -14,8 +14,8 @@ import pytest
 
 from cm_exec.local_runtime import LocalRuntime
 from cm_exec.local_runtime.call import NoResultError
+from cm_exec.local_runtime.core import State
 from cm_exec.local_runtime.core.faults import Fault, FaultKind, ProtocolEndpoint
-from cm_exec.local_runtime.core.job import State
 from cm_exec.local_runtime.core.worker_status import ViolationKind
 from cm_exec.local_runtime.views import CallerOptions
 from tests.support.local_runtime import ManualWorker

@@ -14,8 +14,8 @@ import pytest
 from cm_exec.handlers import HandlerContext
 from cm_exec.handlers.spool import MEMORY_LIMIT
 from cm_exec.processes.termination import Graces
+from cm_exec.protocol import Job
 from cm_exec.protocol.failure import Failure, Reason
-from cm_exec.protocol.job import Job
 from tests.support.asyncio_tests import eventually
 from tests.support.handlers import CollectedStderr, JobRun, context_of, function_of, handler_of, job_of, run
 from tests.support.processes import open_descriptors, wait_until

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from cm_exec.local_runtime import LocalRuntime
-from cm_exec.local_runtime.core.job import State
+from cm_exec.local_runtime.core import State
 from tests.support.images.container import Container
 from tests.support.images.images import Images
 from tests.support.images.needs import PATIENCE, needs_containers

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from cm_exec.errors import AuthenticationError
-from cm_exec.protocol.job import salvage_job_id
+from cm_exec.protocol import salvage_job_id
 from cm_exec.runtime.client import Polled, Poller
 from cm_exec.runtime.endpoints import RuntimeEndpoints
 from cm_exec.runtime.retry import RetryLimits

@@ -13,8 +13,8 @@ from cm_exec.errors import AuthenticationError
 from cm_exec.handlers import Completion, HandlerContext, StderrSink
 from cm_exec.handlers.outcome import StderrLogger
 from cm_exec.handlers.spool import StreamingSpool
+from cm_exec.protocol import Job
 from cm_exec.protocol.failure import Failure, Reason
-from cm_exec.protocol.job import Job
 from cm_exec.runtime.client import Polled, Poller, RuntimeClient
 from cm_exec.runtime.endpoints import RuntimeEndpoints
 from cm_exec.runtime.retry import RetryLimits

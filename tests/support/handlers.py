@@ -12,8 +12,8 @@ from cm_exec.config.load import parse_config
 from cm_exec.handlers import Handler, HandlerContext
 from cm_exec.handlers.factory import create_handlers
 from cm_exec.processes.termination import Graces
+from cm_exec.protocol import Job
 from cm_exec.protocol.failure import Failure
-from cm_exec.protocol.job import Job
 from tests.support import toml
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from cm_exec.local_runtime.core.job import (
+from cm_exec.local_runtime.core import (
     Change,
     Evicted,
     Limits,

@@ -40,7 +40,7 @@ from cm_exec.handlers.factory import create_handlers  # noqa: E402
 from cm_exec.processes import signals, termination  # noqa: E402
 from cm_exec.processes.launcher import prepare_process  # noqa: E402
 from cm_exec.processes.termination import Graces  # noqa: E402
-from cm_exec.protocol.job import Job  # noqa: E402
+from cm_exec.protocol import Job  # noqa: E402
 
 if "children" in SPEC["without"]:
     termination._children_fd = -1  # reading it fails, as where the kernel has no such file

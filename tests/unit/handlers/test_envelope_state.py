@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cm_exec.handlers.framing import DesyncError, Message, frame_message, message_reader, parse_message, wrap_query
 from cm_exec.handlers.step_state import EnvelopeState
-from cm_exec.protocol.job import Job
+from cm_exec.protocol import Job
 
 JOB = Job(job_id='a "job"', query_type="f", query=b'{"x": 1.10 }', user_id="ü", auth_header="Bearer a")
 

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from cm_exec.handlers import command_environment, job_environment, read_environment, service_environment
+from cm_exec.protocol import Job
 from cm_exec.protocol import environment as names
-from cm_exec.protocol.job import Job
 from tests.support.handlers import function_of
 
 JOB = Job(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cm_exec.handlers import outcome
 from cm_exec.handlers.outcome import StderrLogger
-from cm_exec.protocol.job import redact
+from cm_exec.protocol import redact
 
 PIECE = 64 * 1024
 TAGS = {"job_id": "j", "function": "f"}

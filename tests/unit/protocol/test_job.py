@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cm_exec.protocol.job import Job, MalformedJobError, parse_job, redact, salvage_job_id
+from cm_exec.protocol import Job, MalformedJobError, parse_job, redact, salvage_job_id
 
 AWKWARD = (
     rb'{"b":1.10,"a":123456789012345678901234567890,"e":1E400,"u":"\u00e9\/","d":1,"d":2,"z":[ ]}',

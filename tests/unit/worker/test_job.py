@@ -10,8 +10,8 @@ import pytest
 from cm_exec.handlers import Completion, StderrSink
 from cm_exec.handlers.outcome import StderrLogger
 from cm_exec.handlers.spool import MEMORY_LIMIT, StreamingSpool
+from cm_exec.protocol import Job, MalformedJobError
 from cm_exec.protocol.failure import Failure, Reason
-from cm_exec.protocol.job import Job, MalformedJobError
 from cm_exec.runtime.client import Delivered
 from cm_exec.runtime.retry import Verdict
 from cm_exec.worker.job import Answer, JobRunner, SpooledResult

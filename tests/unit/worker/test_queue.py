@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cm_exec.protocol.job import Job, MalformedJobError
+from cm_exec.protocol import Job, MalformedJobError
 from cm_exec.worker.queue import JobQueue, QueuedJob, TruncatedJobs
 
 
