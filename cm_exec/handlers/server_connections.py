@@ -65,18 +65,27 @@ class ServerConnections:
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            if family == socket.AF_UNIX:
-                while (problem := sock.connect_ex(place)) != 0:
-                    if problem != errno.EAGAIN:  # which asyncio takes for a connection
-                        raise OSError(problem, os.strerror(problem))  # noqa: TRY301
-                    await asyncio.sleep(_BUSY_PAUSE)
-            else:
+            if family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                await self._loop.sock_connect(sock, place)
+            while (problem := sock.connect_ex(place)) == errno.EAGAIN:  # noqa: ASYNC110 - a Unix socket
+                await asyncio.sleep(_BUSY_PAUSE)
+            if problem == errno.EINPROGRESS:
+                await self._writable(sock)
+                problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if problem:
+                raise OSError(problem, os.strerror(problem))  # noqa: TRY301
         except BaseException:
             sock.close()
             raise
         return Connection(sock, self.host, accepts_early=True)  # a server need not read a query to answer it
+
+    async def _writable(self, sock: socket.socket) -> None:
+        writable = asyncio.Event()
+        self._loop.add_writer(sock, writable.set)
+        try:
+            await writable.wait()
+        finally:
+            self._loop.remove_writer(sock)
 
 
 def _host_header(address: ServerAddress) -> str:

@@ -3,9 +3,7 @@
 import asyncio
 import logging
 import os
-import selectors
 import signal
-import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -14,46 +12,9 @@ from typing import Any, Final, TypeVar
 from cm_exec.errors import ExhaustedError
 from cm_exec.processes.launcher import become_subreaper, limit_mmap_threshold
 from cm_exec.processes.termination import reap_orphans
+from cm_exec.processes.worker_loop import new_worker_loop
 
 log: Final = logging.getLogger("cm_exec.worker")
-
-_MOST_SKIPS: Final = 8
-"""Rounds of ready callbacks after which the kernel is asked all the same, so that no descriptor waits for long."""
-
-_LONGEST_SKIP: Final = 0.005
-"""Seconds without a question after which the kernel is asked in any case."""
-
-_Events = list[tuple[selectors.SelectorKey, int]]
-_NO_EVENTS: Final[_Events] = []
-
-
-class LazySelector(selectors.DefaultSelector):
-    """Asks the kernel for events when the loop has nothing else to do.
-
-    asyncio asks before each round of callbacks, and a job takes six rounds: the response of a poll wakes a coroutine,
-    which starts another. Half of these questions find nothing, and each takes 10 microseconds.
-
-    A loop that was late, because the program was suspended or had no CPU time, has timers that are due and events that
-    came before them. The events count first: what has come in time is not too late.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._skipped = 0
-        self._asked = 0.0
-
-    def select(self, timeout: float | None = None) -> _Events:
-        """Return the ready descriptors; with `timeout` 0, when callbacks wait to be run, mostly none."""
-        if timeout == 0 and self._skipped < _MOST_SKIPS and time.monotonic() - self._asked < _LONGEST_SKIP:
-            self._skipped += 1
-            return _NO_EVENTS
-        self._skipped = 0
-        events = super().select(timeout)
-        if not events and timeout:  # a wait that SIGCONT interrupts ends without a look
-            events = super().select(0)
-        self._asked = time.monotonic()
-        return events
-
 
 T = TypeVar("T")
 
@@ -99,7 +60,7 @@ def run_supervised(work: Callable[[], Coroutine[Any, Any, T]], on_signal: OnSign
     become_subreaper()
     limit_mmap_threshold()
     _check_descriptors()
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(LazySelector())) as runner:
+    with asyncio.Runner(loop_factory=new_worker_loop) as runner:
         loop = runner.get_loop()
         loop.set_exception_handler(_log_exception)
         task: asyncio.Task[T] | None = None

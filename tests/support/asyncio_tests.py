@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import pytest
 
+from cm_exec.processes.worker_loop import new_worker_loop
+
 _LONGEST: Final = 150.0
 """Seconds after which a test that waits for ever fails."""
 
@@ -18,7 +20,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    asyncio.run(_run(pyfuncitem.obj(**arguments)))
+    with asyncio.Runner(loop_factory=new_worker_loop) as runner:
+        runner.run(_run(pyfuncitem.obj(**arguments)))
     return True
 
 
