@@ -91,6 +91,7 @@ DataType = SimpleType | DecimalType | ListType | SetType | MapType | OptionalTyp
 
 UNKNOWN: Final = SimpleType("unknown")
 STRING: Final = SimpleType("string")
+BINARY: Final = SimpleType("binary")
 
 
 def required_by_default(type_: DataType) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from cm_exec.config import Function
+from cm_exec.datatypes import BINARY
 from cm_exec.datatypes.check import Check, TypeMismatchError, checker
 from cm_exec.handlers import Completion, Handler, HandlerContext, StderrSink
 from cm_exec.handlers.spawn import PrespawnHandler, SpawnHandler
@@ -28,7 +29,7 @@ class Validator:
     def __init__(self, function: Function) -> None:
         returns = function.returns
         self._query = None if function.inputs is None else query_checker(function.inputs)
-        self._result = None if returns is None or returns.type is None else checker(returns.type)
+        self._result = None if returns is None or returns.type in {None, BINARY} else checker(returns.type)
         self._is_void = returns is not None and returns.type is None
 
     def query_problem(self, query: bytes) -> str | None:
@@ -39,7 +40,10 @@ class Validator:
         return None if self._query is None else _problem(query, self._query)
 
     def result_problem(self, result: bytes) -> str | None:
-        """Return the same for the result and `returns`. A void function's result is nothing, or null."""
+        """Return the same for the result and `returns`.
+
+        A void function's result is nothing, or null. A binary result is any bytes.
+        """
         if self._is_void and result.strip() not in {b"", b"null"}:
             return "expected nothing or null, found a result"
         return None if self._result is None else _problem(result, self._result)

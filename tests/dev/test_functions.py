@@ -89,6 +89,8 @@ STRUCT = {"type": "anonymousCustomType", "anonymousCustomType": {"fields": {"a":
         (STRUCT, b'{"a": 1}', True),
         (LIST, b"[1, 2]", True),
         (LIST, b"[1, null]", False),
+        ("binary", b'"iVBORw0K"', True),
+        ("binary", b"\x89PNG\r\n", True),
         ("double", b"NaN", False),
     ],
 )

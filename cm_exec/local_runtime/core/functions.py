@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from cm_exec.datatypes import STRING, DataType, ListType, SetType, TypeJsonError, type_from_json
+from cm_exec.datatypes import BINARY, STRING, DataType, ListType, SetType, TypeJsonError, type_from_json
 from cm_exec.datatypes.check import Check, TypeMismatchError, checker
 from cm_exec.protocol.json_text import refuse_constant
 
@@ -129,11 +129,11 @@ class FunctionRegistry:
     def mismatch(self, function: str, body: bytes, *, streamed: bool) -> str | None:
         """Return how a result differs from the type that the function's schema declares, None if it does not.
 
-        What a void function returns is not checked. A streamed list may be its elements one after another, as the
-        official SDKs send it.
+        What a void function returns is not checked, and a binary result is any bytes. A streamed list may be its
+        elements one after another, as the official SDKs send it.
         """
         entry = self._posted.get(function)
-        if entry is None or entry.returns is None or entry.untyped:
+        if entry is None or entry.returns in {None, BINARY} or entry.untyped:
             return None
         try:
             values = list(_values(body, streamed=streamed))

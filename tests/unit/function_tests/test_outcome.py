@@ -58,6 +58,13 @@ def test_passes(expected: ExpectedOutcome, ended: bytes | Failure) -> None:
     assert check(expected, ended, stderr=b"no such customer\n") is None
 
 
+@pytest.mark.parametrize("result", [b"\x89PNG\r\n\xff", b'"iVBORw0K"', b""])
+def test_binary_result(result: bytes) -> None:
+    """A result of the type binary is any bytes."""
+    config = '[functions.f]\ncommand = "cat"\nreturns = "binary"\n'
+    assert check(ResultIsBytes(body=result), result, config=config) is None
+
+
 @pytest.mark.parametrize(
     ("expected", "ended", "message"),
     [
