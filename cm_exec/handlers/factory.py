@@ -9,7 +9,7 @@ from cm_exec.datatypes.check import Check, TypeMismatchError, checker
 from cm_exec.handlers import Completion, Handler, HandlerContext, StderrSink
 from cm_exec.handlers.spawn import PrespawnHandler, SpawnHandler
 from cm_exec.handlers.spool import StreamingSpool
-from cm_exec.loops import in_thread
+from cm_exec.processes.worker_loop import in_thread
 from cm_exec.protocol import Job
 from cm_exec.protocol.failure import Failure, Reason
 from cm_exec.protocol.function_schema import query_checker

@@ -19,13 +19,14 @@ from cm_exec.handlers.outcome import (
 from cm_exec.handlers.service_process import IN_BUFFER, NOT_READ, WAITS, Attempt, RunningJob, ServiceProcess
 from cm_exec.handlers.spool import Spool
 from cm_exec.handlers.step_state import Step, StepState
-from cm_exec.loops import Deadline
 from cm_exec.processes.child import Child
 from cm_exec.protocol import Job
 from cm_exec.protocol.failure import OUTPUT_EXCERPT, Failure, Reason
 from cm_exec.protocol.json_text import json_problem
 
 if TYPE_CHECKING:
+    import asyncio
+
     from cm_exec.handlers.pool import Pool
 
 log: Final = logging.getLogger("cm_exec.handler")
@@ -54,7 +55,7 @@ class StepProcess(ServiceProcess):
         self._job: RunningJob | None = None
         self._last_job = ""
         self._job_stderr = StderrTail()
-        self._deadline = Deadline()
+        self._deadline: asyncio.TimerHandle | None = None
         self._sign = message_reader(service.protocol) if service.ready == "message" else None
         self._sign_text = self._sign_content = b""
 
@@ -72,11 +73,6 @@ class StepProcess(ServiceProcess):
         """Whether it waits for a job."""
         return self.has_room and self.is_ready
 
-    def detach(self) -> None:
-        """Stop watching the process."""
-        self._deadline.close()
-        super().detach()
-
     async def run(self, function: Function, job: Job, spool: Spool, stderr: StderrSink) -> Attempt:
         """Run one job: send the framed query, then read until the result is complete."""
         self.read_stderr()  # what is in the pipe belongs to the job before
@@ -92,7 +88,9 @@ class StepProcess(ServiceProcess):
         finally:
             self._context.running.pop(job.job_id, None)
             self._job = None
-            self._deadline.clear()
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
         may_repeat = failure is not None and failure.reason is not Reason.SHUTDOWN
         attempt = Attempt(failure, is_repeatable=may_repeat and not self._state.was_given)
         self._release(failure)
@@ -132,8 +130,8 @@ class StepProcess(ServiceProcess):
             self._start_timeout()
 
     def _start_timeout(self) -> None:
-        if self._job is not None and self._job.function.timeout and not self._deadline.is_set:
-            self._deadline.set(self._job.function.timeout, self._too_late)
+        if self._job is not None and self._job.function.timeout and self._deadline is None:
+            self._deadline = self._loop.call_later(self._job.function.timeout, self._too_late)
 
     def _too_late(self) -> None:
         self._abort(Reason.TIMEOUT, self._progress())

@@ -1,4 +1,4 @@
-"""The event loop of the worker: asyncio's interface on epoll.
+"""The event loop of the worker, asyncio's interface on epoll, and a thread for a long function.
 
 asyncio's own loop puts a selector, and a round of its own for each step, between an event and the coroutine that waits
 for it. That takes a tenth of the time of a persistent job.
@@ -10,6 +10,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -296,6 +297,41 @@ class WorkerLoop(asyncio.AbstractEventLoop):
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         if self._on_exception is not None:
             self._on_exception(self, context)
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Return what `function` returns, or raise what it raises: for what would hold the loop for longer than 10 ms.
+
+    It runs on the loop itself if no thread can be started. The threads are daemons: none keeps the program from ending.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def work() -> None:
+        try:
+            result = function()
+        except BaseException as error:  # noqa: BLE001 - raised again on the loop
+            _report(_set_exception, error)
+        else:
+            _report(_set_result, result)
+
+    def _report(setter: Callable[..., None], value: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(setter, value)
+
+    def _set_result(result: T) -> None:
+        if not future.done():
+            future.set_result(result)
+
+    def _set_exception(error: BaseException) -> None:
+        if not future.done():
+            future.set_exception(error)
+
+    try:
+        threading.Thread(target=work, name="helper", daemon=True).start()
+    except RuntimeError:  # the limit of processes is reached
+        return function()
+    return await future
 
 
 def _number(fd: Any) -> int:

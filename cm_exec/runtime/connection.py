@@ -10,7 +10,6 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from cm_exec.loops import Deadline
 from cm_exec.runtime.http import (
     IncompleteResponseError,
     InvalidResponseError,
@@ -79,7 +78,6 @@ class Connection:
         self._writing = False
         self._sendable: asyncio.Future[None] | None = None
         self.is_open = True
-        self._deadline = Deadline()
         self._seconds = 0.0
         self._idle_since = 0.0
         self._quiet = select.poll()
@@ -103,7 +101,6 @@ class Connection:
             self._loop.remove_reader(self._sock)
             self._stop_writing()
             self._view, self._outgoing = _NOTHING, iter(())
-            self._deadline.close()
             self._sock.close()
             self._fail(RequestError(f"{self._origin}: the connection was closed"))
 
@@ -116,7 +113,7 @@ class Connection:
         self._response = response
         self._reader.on_head = on_head
         self._seconds = seconds
-        self._deadline.set(seconds, self._too_late)
+        deadline = self._loop.call_later(seconds, self._too_late)
         sender: asyncio.Task[None] | None = None
         try:
             if isinstance(body, StreamingBody):
@@ -132,7 +129,7 @@ class Connection:
             raise
         finally:
             self._response = None
-            self._deadline.clear()
+            deadline.cancel()
             del response  # with an exception in it, whose traceback has this frame, it would keep the body
             if sender is not None:
                 await _cancelled(sender)

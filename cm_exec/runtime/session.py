@@ -15,7 +15,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from cm_exec.errors import NoRuntimeError
-from cm_exec.loops import in_thread
+from cm_exec.processes.worker_loop import in_thread
 from cm_exec.runtime.connection import Body, Connection, ConnectionEndedError, StreamingBody, reason_text
 from cm_exec.runtime.endpoints import Endpoint, RuntimeEndpoints, explain, read_endpoints, tls_context
 from cm_exec.runtime.http import Headers, Response, request_head

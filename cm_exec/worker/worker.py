@@ -185,9 +185,8 @@ class Worker:
         self._start_jobs()
 
     def _give_up(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        if not self._tasks:
+        cancelled = [task.cancel() for task in self._tasks]
+        if not any(cancelled):
             self._all_answered.set()
 
     def _received(self, body: bytes | bytearray | memoryview) -> None:
@@ -225,7 +224,9 @@ class Worker:
 
     def _start_jobs(self) -> None:
         while (item := self._queue.take()) is not None:
-            self._tasks.add(self._loop.create_task(self._process(item)))
+            task = self._loop.create_task(self._process(item))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _process(self, item: QueuedJob) -> None:
         posted: Posted | None = None
@@ -236,9 +237,6 @@ class Worker:
         except Exception:
             log.exception("job %.80s: a bug in cm-exec", item.job_id)
         finally:
-            task = asyncio.current_task()
-            assert task is not None  # noqa: S101 - for the type checker
-            self._tasks.discard(task)  # a callback of the task would cost another round of the loop
             self.lost += posted is None or posted.is_rejected
             self._queue.done(item, answered=posted is not None and posted.is_accepted)
             self._start_jobs()
