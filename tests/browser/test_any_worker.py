@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.dev_program import DevProgram, started_dev
-from tests.support.toml import function
+from tests.support.toml import function, table
 from tests.support.tools import needs
 from tests.support.worker import CM_EXEC
 
@@ -177,7 +177,7 @@ def test_large_query(program: DevProgram, open_console: Open) -> None:
 
 def test_cancelled_job(folder: Path, open_console: Open) -> None:
     """A job that occupies a slot can be cancelled and then dropped."""
-    write(folder, function("hangs", "sleep 300"))
+    write(folder, function("hangs", "sleep 300"), table("launcher", drain_timeout=1))
     with started_dev(folder) as program:
         program.wait_until_ready()
         page = open_console(program)

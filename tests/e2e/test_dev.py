@@ -286,6 +286,7 @@ def test_services(folder: Path) -> None:
         service("model", lines, processes=2) + served("embed", by="model") + served("rank", by="model"),
         service("broken", "echo no licence >&2; exit 3") + served("f", by="broken") + served("g", by="broken"),
         function("loop", ["sed", "-u", "p;d"], mode="persistent"),
+        table("launcher", drain_timeout=1),
     )
     with started_dev(folder, "--concurrency", "4") as program:
         program.wait_until_ready()

@@ -112,6 +112,7 @@ def test_descriptors_run_out_for_results(harness: WorkerHarness) -> None:
 def test_few_descriptors_at_the_start(harness: WorkerHarness, number: int) -> None:
     """A worker that starts with few descriptors works, or waits and says what is missing, or ends and says so."""
     environment = unmeasured(harness.environment())
+    harness.runtime.poll_seconds = 0.5  # a result may have to wait for the connection of the poll
     worker = harness.launch(ALL_MODES, environment=environment, wrapper=["prlimit", f"--nofile={number}:{number}"])
     request_log = harness.runtime.request_log
 
