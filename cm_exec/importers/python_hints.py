@@ -109,7 +109,9 @@ def of_generic(hint: Any, inside: tuple[Any, ...]) -> dict[str, Any] | None:  # 
     """Return the type of a hint with arguments, None for another hint."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
-        return of_values(arguments)
+        values = tuple(value for value in arguments if value is not None)
+        of_value = of_values(values)
+        return of_value if values == arguments else tagged("optionalType", wrappedType=of_value)
     if {getattr(argument, "__name__", None) for argument in arguments} >= ONTOLOGY_EDITS:
         return tagged("ontologyEdit")
     if origin in ARRAYS and arguments:
@@ -155,7 +157,7 @@ def choice(hint: Any, inside: tuple[Any, ...] = ()) -> dict[str, Any] | None:
     """Return a value of the enums and literals in a type, and where they are; None for a type without them."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
-        return {"value": arguments[0]}
+        return {"value": next(value for value in arguments if value is not None)}
     if inspect.isclass(hint) and issubclass(hint, enum.Enum):
         return {"value": next(iter(hint)).value}
     if origin in ARRAYS or origin in MAPS:
