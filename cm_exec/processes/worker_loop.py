@@ -23,7 +23,8 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _ROUNDS: Final = 8
-"""Rounds of callbacks after which the kernel is asked for events again, so that no descriptor waits for long."""
+_LONGEST_ROUNDS: Final = 0.005
+"""Rounds of callbacks, and their seconds, after which the kernel is asked again: no descriptor waits for long."""
 
 _MANY_CANCELLED: Final = 100
 """Cancelled timers that may wait for their time; more are removed when they are half of all timers."""
@@ -141,6 +142,7 @@ class WorkerLoop(asyncio.AbstractEventLoop):
 
     def _run_ready(self) -> None:
         ready = self._ready
+        until = time.monotonic() + _LONGEST_ROUNDS
         for _ in range(_ROUNDS):
             for _ in range(len(ready)):
                 call = ready.popleft()
@@ -156,6 +158,8 @@ class WorkerLoop(asyncio.AbstractEventLoop):
                     raise
                 except BaseException as error:  # noqa: BLE001 - the exception handler decides
                     self.call_exception_handler({"message": f"exception in {callback!r}", "exception": error})
+            if not ready or time.monotonic() > until:
+                return
 
     def close(self) -> None:
         self._is_closed = True
