@@ -120,9 +120,8 @@ class WorkerLoop(asyncio.AbstractEventLoop):
         else:
             timeout = -1.0
         events = self._epoll.poll(timeout)
-        if (
-            timeout and not events
-        ):  # a timer is due; or SIGCONT has interrupted the wait, which ends without a look then
+        # A timer is due, or SIGCONT has interrupted the wait, which ends without a look then.
+        if timeout and not events:
             asked = time.monotonic()
             events = self._epoll.poll(0)
         for fd, mask in events:

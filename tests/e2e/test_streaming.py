@@ -16,14 +16,18 @@ def streaming(command: str, **options: object) -> str:
     return function("f", command, stream=True, **options)
 
 
+def wait_for_the_first_part(harness: WorkerHarness, job: str) -> None:
+    """Wait until the runtime has what WAITING prints."""
+    harness.runtime.request_log.wait_for(
+        lambda: any(bytes(p.body) == b"begin" for p in harness.runtime.posts(job)), what="the first part"
+    )
+
+
 @pytest.mark.parametrize("mode", ["spawn", "prespawn"])
 def test_a_part_is_posted_before_the_end(harness: WorkerHarness, mode: str) -> None:
     harness.start(streaming(WAITING + "printf end", mode=mode))
     job = harness.runtime.submit("f")
-    request_log = harness.runtime.request_log
-    request_log.wait_for(
-        lambda: any(bytes(p.body) == b"begin" for p in harness.runtime.posts(job)), what="the first part"
-    )
+    wait_for_the_first_part(harness, job)
     (post,) = harness.runtime.posts(job)
     assert post.head.header("transfer-encoding") == "chunked"
     assert post.head.header("content-length") is None
@@ -56,10 +60,7 @@ def test_failure_midway(harness: WorkerHarness, end: str, reason: str) -> None:
     """A command that fails midway is an error after a truncated body."""
     harness.start(streaming(WAITING + end, timeout=5))
     job = harness.runtime.submit("f")
-    request_log = harness.runtime.request_log
-    request_log.wait_for(
-        lambda: any(bytes(p.body) == b"begin" for p in harness.runtime.posts(job)), what="the first part"
-    )
+    wait_for_the_first_part(harness, job)
     harness.folder.joinpath("go").touch()
     result = harness.runtime.result(job)
     assert error_of(result, function="f")["reason"] == reason
@@ -77,11 +78,13 @@ def test_failure_before_the_first_byte(harness: WorkerHarness) -> None:
 
 
 def test_output_limit(harness: WorkerHarness) -> None:
-    """More output than max_output is an error; a body that had begun is truncated, and not accepted."""
-    harness.start(streaming("yes", max_output=LARGE))
+    """More output than max_output is an error after a truncated body."""
+    harness.start(streaming(WAITING + "yes", max_output=LARGE))
     job = harness.runtime.submit("f")
+    wait_for_the_first_part(harness, job)
+    harness.folder.joinpath("go").touch()
     assert error_of(harness.runtime.result(job))["reason"] == "output_limit"
-    assert not any(post.accepted for post in harness.runtime.posts(job)[:-1])
+    assert not harness.runtime.posts(job)[0].accepted
 
 
 def test_rejected_stream(harness: WorkerHarness) -> None:
